@@ -1,0 +1,244 @@
+"""`bananas up`: everything that a topology describes, on this host.
+
+Puts the parts together (spec, plan, server, supervisor) and keeps none of their knowledge.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bananas_topology.cli import present
+from bananas_topology.cli.exit_codes import FAILED, INTERRUPTED, OK
+from bananas_topology.spec.load import check
+from bananas_topology.spec.model import Pool, Topology
+from bananas_topology.supervisor.plan import ChildPlan, Host, chosen_pools, plan_children
+
+if TYPE_CHECKING:
+    import redis
+
+    from bananas_topology.cli.drain import Drain
+    from bananas_topology.supervisor.output import Output
+    from bananas_topology.supervisor.supervisor import Ending
+
+#: Seconds between two progress lines of a drain where they cannot replace each other.
+PROGRESS_S = 2.0
+
+
+class LogFormat(StrEnum):
+    """What the lines look like; `auto` leaves it to the topology, and to text if it says none."""
+
+    AUTO = "auto"
+    TEXT = "text"
+    JSON = "json"
+
+
+_File = Annotated[Path, typer.Argument(help="The topology file.")]
+_Scale = Annotated[
+    list[str] | None,
+    typer.Option("--scale", metavar="POOL=N", help="Start N replicas of a pool. May be repeated."),
+]
+_Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="POOL,POOL", help="Start these pools and no others."),
+]
+_DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be started, and start nothing.")
+]
+_Drain = Annotated[
+    bool, typer.Option("--drain", help="Stop when no job is left; fail if one has died meanwhile.")
+]
+_LogFormat = Annotated[
+    LogFormat, typer.Option("--log-format", help="What the workers' lines look like.")
+]
+_RedisUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--redis-url",
+        metavar="URL",
+        help="The server to use, whatever the topology and REDIS_URL say.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    redis_url: str | None
+    log_format: str | None
+    drain: bool
+
+
+def up(
+    file: _File = Path("topology.yaml"),
+    scale: _Scale = None,
+    only: _Only = None,
+    dry_run: _DryRun = False,
+    drain: _Drain = False,
+    log_format: _LogFormat = LogFormat.AUTO,
+    redis_url: _RedisUrl = None,
+) -> None:
+    """Start a topology on this host, and keep it running until Ctrl-C.
+
+    Every replica of every pool becomes a worker process; one that dies is started again. With
+    neither `redis.url` nor REDIS_URL, a server of our own is started too, with its data in
+    `.bananas` beside the topology file. Ctrl-C lets running jobs finish, and a second one hands
+    them back at once.
+
+    Examples:
+
+        bananas up
+
+        bananas up topologies/specialized.yaml --scale worker-high=5
+
+        bananas up --only worker-high,scheduler
+
+        bananas up --dry-run
+
+        bananas up --drain && echo "all done"
+    """
+    topology = _checked(file)
+    names = [name.strip() for text in only or () for name in text.split(",")]
+    pools = chosen_pools(topology, dict(_scaling(text) for text in scale or ()), names)
+    if dry_run:
+        present.print_plan(pools)
+        return
+    if topology.api is not None:
+        present.notice("notice: `api:` is not started by this version of `up`")
+    asked = None if log_format is LogFormat.AUTO else log_format.value
+    raise typer.Exit(_run(topology, pools, _Options(redis_url, asked, drain)))
+
+
+def _checked(file: Path) -> Topology:
+    """The topology of a file, its findings printed; ends the command if one is an error."""
+    report = check(file, os.environ)
+    present.print_diagnostics(report)
+    if report.topology is None:
+        raise typer.Exit(FAILED)
+    return report.topology
+
+
+def _scaling(text: str) -> tuple[str, int]:
+    """Read ``pool=3``."""
+    name, _, count = text.partition("=")
+    try:
+        return name, int(count)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f'"{text}" is not a pool and a number; expected POOL=N, such as worker-high=3',
+            param_hint="--scale",
+        ) from error
+
+
+def _run(topology: Topology, pools: Sequence[tuple[Pool, int]], options: _Options) -> int:
+    """Start it all and see it through; what was started first is stopped last."""
+    from bananas_topology.jobs.connection import check_server, connect, redact
+    from bananas_topology.supervisor.record import held, state_directory
+    from bananas_topology.supervisor.supervisor import Supervisor
+
+    directory = state_directory(topology.path, topology.name)
+    with ExitStack() as stack:
+        stack.enter_context(held(directory, topology.name))
+        url = options.redis_url or topology.redis.url or os.environ.get("REDIS_URL")
+        tend = None
+        if url:
+            present.notice(f"redis: {redact(url)}")
+        else:
+            url, tend = _embedded(stack, directory)
+        client = stack.enter_context(connect(url))
+        for warning in check_server(client):
+            present.notice(f"warning: {warning}")
+        host = Host(os.environ, url, options.log_format, present.is_colored(sys.stdout))
+        plans = plan_children(topology, pools, host)
+        _write_record(directory, topology, url)
+        output = stack.enter_context(_output(plans))
+        drain = _drain(topology, plans, client, output) if options.drain else None
+        is_drained = drain.is_over if drain else None
+        ending = Supervisor(plans, output, is_drained=is_drained, tend=tend).run()
+    return _exit_code(ending, drain, len(plans))
+
+
+def _embedded(stack: ExitStack, directory: Path) -> tuple[str, Callable[[], None]]:
+    """Start the embedded server: its URL, and what keeps it alive."""
+    from bananas_topology.jobs.embedded import EmbeddedServer
+
+    server = stack.enter_context(EmbeddedServer(directory))
+    url = server.start()
+    present.notice(f"redis: embedded Valkey on {url}, data in {os.path.relpath(directory)}")
+    return url, server.revive
+
+
+def _write_record(directory: Path, topology: Topology, url: str) -> None:
+    from bananas_topology.clock import format_timestamp, wall_now
+    from bananas_topology.processes import start_mark
+    from bananas_topology.supervisor.record import RunRecord, write
+
+    pid = os.getpid()
+    record = RunRecord(
+        pid=pid,
+        process_mark=start_mark(pid) or "",
+        name=topology.name,
+        topology=str(topology.path.absolute()),
+        redis_url=url,
+        key_prefix=topology.redis.key_prefix,
+        started_at=format_timestamp(wall_now()),
+    )
+    write(directory, record)
+
+
+@contextmanager
+def _output(plans: Sequence[ChildPlan]) -> Iterator[Output]:
+    """Standard output for the children's lines, with the supervisor's own among them."""
+    from bananas_topology.contract import WorkerConfig
+    from bananas_topology.supervisor.output import SUPERVISOR, Output, StreamHandler
+    from bananas_topology.supervisor.sink import Sink
+    from bananas_topology.worker.logs import JsonFormatter, TextFormatter
+
+    output = Output(
+        Sink(sys.stdout.fileno()), [plan.name for plan in plans], present.painter(sys.stdout)
+    )
+    is_json = all(plan.env["LOG_FORMAT"] == "json" for plan in plans)
+    handler = StreamHandler(output.stream(SUPERVISOR, SUPERVISOR, is_json=is_json))
+    us = WorkerConfig(worker_id=SUPERVISOR, pool=SUPERVISOR)
+    colored = present.is_colored(sys.stdout)
+    handler.setFormatter(JsonFormatter(us) if is_json else TextFormatter(colored))
+    logger = logging.getLogger("bananas_topology")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield output
+    finally:
+        logger.removeHandler(handler)
+
+
+def _drain(
+    topology: Topology, plans: Sequence[ChildPlan], client: redis.Redis, output: Output
+) -> Drain:
+    from bananas_topology.cli.drain import Drain
+    from bananas_topology.jobs.inspect import Inspector
+    from bananas_topology.jobs.keys import Keys
+
+    inspector = Inspector(client, Keys(topology.redis.key_prefix))
+    workers = [plan.name for plan in plans]
+    if present.can_rewrite(sys.stdout):
+        return Drain(inspector, workers, output.sink.show_status, show_every_s=0.0)
+    return Drain(inspector, workers, logging.getLogger(__name__).info, show_every_s=PROGRESS_S)
+
+
+def _exit_code(ending: Ending, drain: Drain | None, children: int) -> int:
+    if drain is not None:
+        present.notice(drain.summary() if ending.drained else "not drained: stopped before that")
+    if len(ending.given_up) == children:
+        present.notice("error: every worker was given up: the lines above say why")
+        return FAILED
+    if ending.killed or (drain is not None and drain.died):
+        return FAILED
+    return OK if drain is None or ending.drained else INTERRUPTED

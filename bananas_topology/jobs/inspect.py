@@ -1,0 +1,260 @@
+"""The read side: where jobs are, what one job is, who works. Changes nothing in Redis.
+
+What several keys say is read one after the other, so figures of a moving system may be a few
+milliseconds apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import redis
+
+from bananas_topology.clock import parse_timestamp
+from bananas_topology.contract import PRIORITIES
+from bananas_topology.errors import JobNotFound
+from bananas_topology.jobs.connection import translated
+from bananas_topology.jobs.keys import Keys
+
+#: What Redis hands over at a time when many results are read.
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many jobs are where. `completed` counts since the prefix was first used."""
+
+    ready: int
+    scheduled: int
+    running: int
+    dead: int
+    completed: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """The ready jobs of one priority; `parked` those of types that wait for a handler, by type.
+
+    `oldest` is when the next job in line was created.
+    """
+
+    priority: str
+    ready: int
+    parked: dict[str, int]
+    oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A worker that has shown a sign of life within its lease; `running` jobs are under it."""
+
+    worker_id: str
+    pool: str
+    host: str
+    pid: int
+    concurrency: int
+    running: int
+    job_types: tuple[str, ...]
+    started_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """All that is known of one job. `status` is pending, scheduled, processing, completed, failed.
+
+    `body` has the job's JSON fields, or is None where what is stored cannot be read.
+    """
+
+    job_id: str
+    status: str
+    body: dict[str, Any] | None
+    due: datetime | None
+    worker_id: str | None
+    started_at: datetime | None
+    result: Any
+    error: str | None
+    completed_at: datetime | None
+    duration_ms: int | None
+    failure: dict[str, str] | None
+
+
+class Inspector:
+    """Reads what is under one prefix.
+
+    Raises (every method):
+        RedisUnavailable, RedisUnsuitable: see connection.py.
+    """
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    def backlog(self) -> Backlog:
+        """Count the jobs everywhere."""
+        depths = self.depths()
+        with translated(self._client):
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.zcard(self._keys.scheduled)
+            pipeline.llen(self._keys.dead)
+            pipeline.hget(self._keys.stats, "completed")
+            for worker_id in self._worker_ids():
+                pipeline.hlen(self._keys.claims(worker_id))
+            scheduled, dead, completed, *claims = pipeline.execute()
+        ready = sum(depth.ready + sum(depth.parked.values()) for depth in depths)
+        return Backlog(ready, scheduled, sum(claims), dead, int(completed or 0))
+
+    def depths(self) -> list[QueueDepth]:
+        """Count the ready jobs of each priority."""
+        with translated(self._client):
+            return [self._depth(priority) for priority in PRIORITIES]
+
+    def workers(self) -> list[WorkerView]:
+        """List the workers that live, by id."""
+        with translated(self._client):
+            seconds, _ = self._client.time()
+            living: Any = self._client.zrangebyscore(self._keys.workers, seconds * 1000, "+inf")
+            pipeline = self._client.pipeline(transaction=False)
+            ids = sorted(worker_id.decode() for worker_id in living)
+            for worker_id in ids:
+                pipeline.hgetall(self._keys.worker(worker_id))
+                pipeline.hlen(self._keys.claims(worker_id))
+            replies = pipeline.execute()
+        return [
+            _worker_view(worker_id, replies[2 * i], replies[2 * i + 1])
+            for i, worker_id in enumerate(ids)
+        ]
+
+    def job(self, job_id: str) -> JobView:
+        """Gather all that is known of one job.
+
+        Raises:
+            JobNotFound: nothing is.
+        """
+        keys = self._keys
+        with translated(self._client):
+            workers = self._worker_ids()
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.get(keys.job(job_id))
+            pipeline.hgetall(keys.result(job_id))
+            pipeline.zscore(keys.scheduled, job_id)
+            pipeline.get(keys.failure(job_id))
+            for worker_id in workers:
+                pipeline.hget(keys.claims(worker_id), job_id)
+            stored, result, due, failure, *fences = pipeline.execute()
+        if not (stored or result or failure):
+            raise JobNotFound(f'no job has the id "{job_id}", or its retention has run out')
+        held = [(w, fence) for w, fence in zip(workers, fences, strict=True) if fence]
+        return _job_view(job_id, stored, _text_of(result), due, failure, held)
+
+    def results(self, job_ids: list[str]) -> dict[str, Any]:
+        """Read the results of those of the jobs that have completed, by id."""
+        found: dict[str, Any] = {}
+        for start in range(0, len(job_ids), _BATCH):
+            batch = job_ids[start : start + _BATCH]
+            with translated(self._client):
+                pipeline = self._client.pipeline(transaction=False)
+                for job_id in batch:
+                    pipeline.hmget(self._keys.result(job_id), "status", "result")
+                replies = pipeline.execute()
+            for job_id, (status, text) in zip(batch, replies, strict=True):
+                if status == b"completed":
+                    found[job_id] = _decoded(text)
+        return found
+
+    def _worker_ids(self) -> list[str]:
+        members: Any = self._client.zrange(self._keys.workers, 0, -1)
+        return [worker_id.decode() for worker_id in members]
+
+    def _depth(self, priority: str) -> QueueDepth:
+        client, keys = self._client, self._keys
+        queue = keys.queue(priority)
+        types: Any = client.smembers(keys.parked(priority))
+        parked: dict[str, int] = {}
+        for name in sorted(job_type.decode() for job_type in types):
+            if count := int(client.llen(keys.parked_queue(priority, name))):
+                parked[name] = count
+        last: Any = client.lindex(queue, -1)
+        body = _decoded(client.get(keys.job(last.decode()))) if last else None
+        created = body.get("created_at") if isinstance(body, dict) else None
+        return QueueDepth(priority, int(client.llen(queue)), parked, _moment(created))
+
+
+def _job_view(
+    job_id: str,
+    stored: bytes | None,
+    result: dict[str, str],
+    due: float | None,
+    failure: bytes | None,
+    held: list[tuple[str, bytes]],
+) -> JobView:
+    body = _decoded(stored)
+    body = body if isinstance(body, dict) else None
+    worker_id, fence = held[0] if held else (None, b"")
+    return JobView(
+        job_id=job_id,
+        status=_status(body, result, due, bool(held)),
+        body=body,
+        due=None if due is None else datetime.fromtimestamp(due, UTC),
+        worker_id=worker_id,
+        started_at=_claimed_at(fence),
+        result=_decoded(result["result"]) if "result" in result else None,
+        error=result.get("error") or (body or {}).get("error") or None,
+        completed_at=_moment(result.get("completed_at")),
+        duration_ms=int(result["duration_ms"]) if result.get("duration_ms") else None,
+        failure=_decoded(failure),
+    )
+
+
+def _status(body: dict[str, Any] | None, result: dict[str, str], due: object, held: bool) -> str:
+    """Where a job is tells more than what its JSON says, which others may leave out of date."""
+    if held:
+        return "processing"
+    if due is not None:
+        return "scheduled"
+    stored = result.get("status") or (body or {}).get("status")
+    if stored in ("completed", "failed"):
+        return str(stored)
+    return "pending" if body else "failed"
+
+
+def _worker_view(worker_id: str, stored: dict[bytes, bytes], running: int) -> WorkerView:
+    fields = _text_of(stored)
+    return WorkerView(
+        worker_id=worker_id,
+        pool=fields.get("pool", ""),
+        host=fields.get("host", ""),
+        pid=int(fields.get("pid", 0)),
+        concurrency=int(fields.get("concurrency", 0)),
+        running=running,
+        job_types=tuple(filter(None, fields.get("job_types", "").split(","))),
+        started_at=_moment(fields.get("started_at")),
+    )
+
+
+def _claimed_at(fence: bytes) -> datetime | None:
+    claimed_ms = fence.rpartition(b"|")[2]
+    return datetime.fromtimestamp(int(claimed_ms) / 1000, UTC) if claimed_ms else None
+
+
+def _text_of(fields: dict[bytes, bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode(errors="replace") for name, value in fields.items()}
+
+
+def _decoded(text: bytes | str | None) -> Any:
+    """A JSON value, or None where there is none or it cannot be read."""
+    if not text:
+        return None
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        return parse_timestamp(text) if isinstance(text, str) else None
+    except ValueError:
+        return None

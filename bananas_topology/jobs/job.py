@@ -1,0 +1,186 @@
+"""Jobs as values, and their JSON: what is written, what is read, what is kept untouched.
+
+A payload is never decoded on its way: it stays the bytes that its producer wrote. When a body is
+rewritten, unknown fields keep their bytes as well. See the wire format in the README.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from bananas_topology.clock import format_timestamp
+from bananas_topology.contract import JOB_TYPE_PATTERN, MAX_RETRIES, PRIORITIES
+from bananas_topology.errors import InvalidJob, InvalidPayload
+
+#: Seconds that the body of a completed job is kept.
+KEEP_COMPLETED_S = 86_400
+
+#: Seconds that the body of a dead job, and the failure of any, is kept.
+KEEP_DEAD_S = 604_800
+
+#: An id becomes part of key names; longer ones are nobody's intention.
+MAX_ID_LENGTH = 512
+
+# What a job's JSON cannot be cut short by: recursion in deeply nested payloads.
+_DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What a worker needs of a job's JSON. `payload` is raw; `max_retries` None if not said."""
+
+    id: str
+    name: str
+    payload: msgspec.Raw = msgspec.Raw(b"null")
+    attempts: int = 0
+    max_retries: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job that is ours until the lease ends. `fence` proves it; `body` None: there was none."""
+
+    job_id: str
+    body: bytes | None
+    fence: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a job failed: the exception's type and message, and the end of its traceback."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedJob:
+    """A job as `enqueue` sends it. `due`: "" now, "+<ms>" from now, or Unix seconds as text."""
+
+    job_id: str
+    body: bytes
+    priority: str
+    job_type: str
+    due: str
+
+
+def encode_new(
+    *,
+    job_id: str,
+    job_type: str,
+    payload: Any,
+    priority: str,
+    max_retries: int | None,
+    scheduled_for: datetime | None,
+    now: datetime,
+) -> bytes:
+    """Write a new job's JSON.
+
+    Id, name and priority come first (behind `scheduled_for`, if any): the scripts read them there
+    without parsing the payload.
+
+    Raises:
+        InvalidJob: a value that cannot be, with what was expected.
+    """
+    _check(job_id, job_type, priority, max_retries)
+    created_at = format_timestamp(now)
+    fields: dict[str, Any] = {}
+    if scheduled_for is not None:
+        fields["scheduled_for"] = format_timestamp(scheduled_for)
+    fields |= {
+        "id": job_id,
+        "name": job_type,
+        "priority": priority,
+        "status": "pending" if scheduled_for is None else "scheduled",
+        "created_at": created_at,
+        "updated_at": created_at,
+        "attempts": 0,
+    }
+    if max_retries is not None:
+        fields["max_retries"] = max_retries
+    fields["payload"] = payload
+    try:
+        return msgspec.json.encode(fields)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidJob(f"the payload of {job_type} is not a JSON value: {error}") from error
+
+
+def decode(body: bytes) -> Job:
+    """Read a job's JSON.
+
+    Raises:
+        InvalidJob: it is no JSON, or not a job.
+    """
+    try:
+        return _JOB.decode(body)
+    except _DECODE_ERRORS as error:
+        raise InvalidJob(f"the stored job cannot be read: {error}") from error
+
+
+def rewrite(body: bytes, scheduled_for: datetime | None = None, **changes: Any) -> bytes:
+    """Change some fields of a job's JSON and keep the bytes of all others.
+
+    `scheduled_for` goes first; id, name and priority follow it. It and `error` are dropped where
+    they are not given anew: they are of the run before.
+    """
+    fields: dict[str, Any] = _FIELDS.decode(body)
+    for name in ("scheduled_for", "error"):
+        fields.pop(name, None)
+    head: dict[str, Any] = {}
+    if scheduled_for is not None:
+        head["scheduled_for"] = format_timestamp(scheduled_for)
+    for name in ("id", "name", "priority"):
+        if name in fields:
+            head[name] = fields[name]
+    return msgspec.json.encode(head | fields | changes)
+
+
+def encode_result(value: Any) -> bytes:
+    """Write a handler's result as JSON.
+
+    Raises:
+        InvalidJob: it is not a JSON value.
+    """
+    try:
+        return msgspec.json.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        message = f"the handler returned a {type(value).__name__}, not a JSON value: {error}"
+        raise InvalidJob(message) from error
+
+
+class PayloadDecoder:
+    """Reads payloads as a handler's annotation asks: dataclass, TypedDict, Struct, any value."""
+
+    def __init__(self, payload_type: Any) -> None:
+        self._decoder = msgspec.json.Decoder(payload_type)
+
+    def __call__(self, payload: msgspec.Raw) -> Any:
+        """Decode one payload.
+
+        Raises:
+            InvalidPayload: it does not fit the annotation.
+        """
+        try:
+            return self._decoder.decode(payload)
+        except _DECODE_ERRORS as error:
+            raise InvalidPayload(f"the payload does not fit the handler: {error}") from error
+
+
+def _check(job_id: str, job_type: str, priority: str, max_retries: int | None) -> None:
+    if not 0 < len(job_id) <= MAX_ID_LENGTH:
+        raise InvalidJob(f"the id has {len(job_id)} characters; expected 1 to {MAX_ID_LENGTH}")
+    if not isinstance(job_type, str) or not re.fullmatch(JOB_TYPE_PATTERN, job_type):
+        raise InvalidJob(f"the job type is {job_type!r}; expected 1 to 200 letters, no white space")
+    if priority not in PRIORITIES:
+        raise InvalidJob(f"the priority is {priority!r}; expected one of {', '.join(PRIORITIES)}")
+    if max_retries is not None and not 0 <= max_retries <= MAX_RETRIES:
+        raise InvalidJob(f"max_retries is {max_retries}; expected 0 to {MAX_RETRIES}")
+
+
+_JOB = msgspec.json.Decoder(Job)
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -1,0 +1,44 @@
+--[[
+Settle claims whose jobs shall never run again: to the dead, with the failure and a final result.
+A claim that is no longer the worker's is left alone.
+
+KEYS[1]  claims:<worker>
+ARGV[1]  prefix
+ARGV[2]  seconds to keep a dead job and its failure
+ARGV[3]  milliseconds to keep its result; 0 stores none
+then seven a job: id, fence, body ("" leaves the stored bytes, whatever they are, untouched and
+         without expiry), failure as JSON, error, completed_at, duration_ms
+RETURNS  one integer a job: 1 buried, 0 the claim was lost
+--]]
+local claims, prefix, keep_s, result_ms = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
+local replies, buried = {}, 0
+
+for i = 4, #ARGV, 7 do
+  local id, fence, body = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  if redis.call('HGET', claims, id) == fence then
+    redis.call('HDEL', claims, id)
+    redis.call('LPUSH', prefix .. ':queue:dead', id)
+    if body == '' then
+      redis.call('SET', prefix .. ':failure:' .. id, ARGV[i + 3])
+    else
+      redis.call('SET', prefix .. ':job:' .. id, body, 'EX', keep_s)
+      redis.call('SET', prefix .. ':failure:' .. id, ARGV[i + 3], 'EX', keep_s)
+    end
+    if result_ms > 0 then
+      local result = prefix .. ':result:' .. id
+      redis.call('HSET', result, 'status', 'failed', 'error', ARGV[i + 4],
+        'completed_at', ARGV[i + 5], 'duration_ms', ARGV[i + 6])
+      redis.call('PEXPIRE', result, result_ms)
+      redis.call('PUBLISH', prefix .. ':result:notify:' .. id, 'ready')
+    end
+    buried = buried + 1
+    replies[#replies + 1] = 1
+  else
+    replies[#replies + 1] = 0
+  end
+end
+
+if buried > 0 then
+  redis.call('HINCRBY', prefix .. ':stats', 'failed', buried)
+end
+return replies

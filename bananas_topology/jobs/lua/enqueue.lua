@@ -1,0 +1,33 @@
+--[[
+Put new jobs into their queues, or into the schedule; a job whose id is already there is left as
+it is, which makes enqueueing with an id of one's own safe to repeat.
+
+KEYS[1]  stats (any key of the prefix: it routes the script in a cluster)
+ARGV[1]  prefix
+then five a job: id, body, priority, job type,
+         due: "" now | "+<ms>" so long from now on Redis's clock | "<Unix seconds>"
+RETURNS  one integer a job: 1 enqueued, 0 its id was taken
+--]]
+local prefix = ARGV[1]
+local now_s = now()
+local replies, rung = {}, {}
+
+for i = 2, #ARGV, 5 do
+  local id, body, priority, job_type, due = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+  local added = redis.call('SET', prefix .. ':job:' .. id, body, 'NX')
+  if added and due == '' then
+    redis.call('LPUSH', prefix .. ':queue:' .. priority, id)
+    rung[priority] = true
+    rung[priority .. ':' .. job_type] = true
+  elseif added then
+    local at = due
+    if string.sub(due, 1, 1) == '+' then
+      at = string.format('%.6f', now_s + tonumber(string.sub(due, 2)) / 1000)
+    end
+    redis.call('ZADD', prefix .. ':queue:scheduled', at, id)
+  end
+  replies[#replies + 1] = added and 1 or 0
+end
+
+ring(prefix, rung)
+return replies

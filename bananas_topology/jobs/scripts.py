@@ -1,0 +1,38 @@
+"""The Lua scripts: one file a transition, sent once and then called by their digest."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One transition. `digest` is what EVALSHA takes."""
+
+    name: str
+    source: str
+    digest: str
+
+
+def _load(name: str) -> Script:
+    folder = files("bananas_topology.jobs") / "lua"
+    source = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("prelude", name))
+    # SHA-1 because it is how Redis names scripts; nothing rests on its strength.
+    return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+ENQUEUE = _load("enqueue")
+CLAIM = _load("claim")
+ACK = _load("ack")
+RETRY = _load("retry")
+BURY = _load("bury")
+RELEASE = _load("release")
+RECOVER = _load("recover")
+PROMOTE = _load("promote")
+FIRE = _load("fire")
+BEAT = _load("beat")
+LEAVE = _load("leave")
+
+ALL = (ENQUEUE, CLAIM, ACK, RETRY, BURY, RELEASE, RECOVER, PROMOTE, FIRE, BEAT, LEAVE)

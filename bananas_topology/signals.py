@@ -1,0 +1,59 @@
+"""Signals as an inbox: handlers only queue a number, the main loop reads it when it is ready.
+
+Python's wake-up file descriptor makes a waiting `select` return at once, so that no loop needs
+to poll. Used by the worker and by the supervisor; only a process's main thread may install it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+
+class SignalInbox:
+    """Catches the given signals while the context is open and restores what was there before."""
+
+    def __init__(self, signals: Iterable[signal.Signals]) -> None:
+        self._signals = tuple(signals)
+        self._previous: dict[signal.Signals, Any] = {}
+        self._read_fd, self._write_fd = -1, -1
+
+    def __enter__(self) -> Self:
+        self._read_fd, self._write_fd = os.pipe()
+        os.set_blocking(self._read_fd, False)
+        os.set_blocking(self._write_fd, False)
+        self._previous_fd = signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
+        self._previous = {number: signal.signal(number, _ignore) for number in self._signals}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._previous_fd)
+        os.close(self._read_fd)
+        os.close(self._write_fd)
+
+    def fileno(self) -> int:
+        """The descriptor to `select` on: readable when a signal has come."""
+        return self._read_fd
+
+    def drain(self) -> list[signal.Signals]:
+        """Take out the signals that have come since the last call, in order; never blocks."""
+        received: list[signal.Signals] = []
+        while True:
+            try:
+                received += [signal.Signals(number) for number in os.read(self._read_fd, 512)]
+            except BlockingIOError:
+                return received
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """A handler must be there for the wake-up descriptor to be written; it has nothing to do."""

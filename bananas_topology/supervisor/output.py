@@ -1,0 +1,117 @@
+"""Children's output as lines: split, bounded, and marked with who said it.
+
+Text gets a prefix (``worker-high-0 | line``); JSON Lines pass as they are, and what is no JSON
+among them (a handler's print, a traceback) is wrapped, so that every line can be parsed. Knows
+nothing of colours: how a prefix is painted is passed in.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Collection
+
+from bananas_topology.clock import format_timestamp, wall_now
+from bananas_topology.supervisor.sink import Sink
+
+#: Bytes from which on a line without an end is cut into pieces.
+MAX_LINE_BYTES = 1024 * 1024
+
+#: Who speaks when the supervisor itself does.
+SUPERVISOR = "supervisor"
+
+#: Makes a text look like its pool: pool and text to text.
+Paint = Callable[[str, str], str]
+
+
+class LineSplitter:
+    """Turns chunks of bytes into whole lines, without their ends."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The lines that this chunk completes."""
+        *lines, rest = chunk.split(b"\n")
+        if lines:
+            lines[0] = bytes(self._rest) + lines[0]
+            self._rest.clear()
+        self._rest += rest
+        while len(self._rest) >= MAX_LINE_BYTES:
+            lines.append(bytes(self._rest[:MAX_LINE_BYTES]))
+            del self._rest[:MAX_LINE_BYTES]
+        return [line.removesuffix(b"\r") for line in lines]
+
+    def end(self) -> list[bytes]:
+        """What was left without a line end."""
+        rest = bytes(self._rest)
+        self._rest.clear()
+        return [rest] if rest else []
+
+
+class Stream:
+    """The output of one child, over all its restarts."""
+
+    def __init__(self, sink: Sink, mark: Callable[[bytes], bytes]) -> None:
+        self._sink = sink
+        self._mark = mark
+        self._splitter = LineSplitter()
+
+    def feed(self, chunk: bytes) -> None:
+        for line in self._splitter.feed(chunk):
+            self._sink.write(self._mark(line))
+
+    def end(self) -> None:
+        """A process has ended: its last line is over, also without a line end."""
+        for line in self._splitter.end():
+            self._sink.write(self._mark(line))
+
+
+class Output:
+    """Makes the streams of a set of children, all into one sink."""
+
+    def __init__(self, sink: Sink, names: Collection[str], paint: Paint) -> None:
+        self.sink = sink
+        self._width = max(len(name) for name in (*names, SUPERVISOR))
+        self._paint = paint
+
+    def stream(self, name: str, pool: str, *, is_json: bool) -> Stream:
+        if is_json:
+            return Stream(self.sink, lambda line: as_json(line, name, pool))
+        prefix = self._paint(pool, f"{name:<{self._width}} |").encode() + b" "
+        return Stream(self.sink, lambda line: (prefix + as_text(line)).rstrip(b" "))
+
+
+class StreamHandler(logging.Handler):
+    """Writes log records into a stream: the supervisor's own lines stand among its children's."""
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._stream.feed(self.format(record).encode(errors="backslashreplace") + b"\n")
+
+
+def as_text(line: bytes) -> bytes:
+    """The line as valid UTF-8.
+
+    >>> as_text(b"caf\\xe9") == "caf\N{REPLACEMENT CHARACTER}".encode()
+    True
+    """
+    return line.decode(errors="replace").encode()
+
+
+def as_json(line: bytes, name: str, pool: str) -> bytes:
+    """The line itself if it looks like a JSON object, or else an object that holds it."""
+    text = line.decode(errors="replace")
+    if text.startswith("{") and text.endswith("}"):
+        return text.encode()
+    entry = {
+        "time": format_timestamp(wall_now()),
+        "level": "info",
+        "msg": text,
+        "pool": pool,
+        "worker_id": name,
+    }
+    return json.dumps(entry, ensure_ascii=False).encode()

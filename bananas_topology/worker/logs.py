@@ -1,0 +1,130 @@
+"""Where log lines go and what they look like: JSON Lines for machines, text for people.
+
+The rest of the code logs events with fields (`extra`); how they are written is decided here.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import shutil
+import sys
+import time
+from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from bananas_topology.contract import WorkerConfig
+
+_LEVELS = {"debug": 10, "info": 20, "warn": 30, "error": 40}
+_LEVEL_NAMES = {10: "debug", 20: "info", 30: "warn", 40: "error", 50: "error"}
+_COLORS = {"debug": "2", "info": "32", "warn": "33", "error": "31"}
+_SECONDS_PER_DAY = 86_400
+
+# What every record has; all else is a field that was given by `extra`.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def configure(config: WorkerConfig) -> None:
+    """Set up the root logger as the settings say; replaces what was there."""
+    handlers: list[logging.Handler] = []
+    if config.log_console:
+        handlers.append(logging.StreamHandler(sys.stdout))
+    if config.log_file_enabled:
+        handlers.append(_file_handler(config))
+    for handler in handlers:
+        on_terminal = isinstance(handler, logging.StreamHandler) and handler.stream.isatty()
+        color = config.log_color and on_terminal
+        text = config.log_format == "text"
+        handler.setFormatter(TextFormatter(color) if text else JsonFormatter(config))
+    root = logging.getLogger()
+    root.handlers[:] = handlers or [logging.NullHandler()]
+    root.setLevel(_LEVELS[config.log_level])
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, msg, the worker, and the event's own fields."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        super().__init__()
+        self._worker = {"pool": config.pool, "worker_id": config.worker_id}
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": _LEVEL_NAMES.get(record.levelno, "info"),
+            "msg": record.getMessage(),
+            **self._worker,
+            **fields_of(record),
+        }
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """Time, level, event and fields as ``name=value``, for people."""
+
+    def __init__(self, color: bool) -> None:
+        super().__init__()
+        self._color = color
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = _LEVEL_NAMES.get(record.levelno, "info")
+        shown = f"\x1b[{_COLORS[level]}m{level:5}\x1b[0m" if self._color else f"{level:5}"
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        fields = "".join(f" {name}={_quoted(value)}" for name, value in fields_of(record).items())
+        line = f"{clock} {shown} {record.getMessage()}{fields}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    """The fields that an event was logged with."""
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    plain = text and not any(c.isspace() or c in '"=' for c in text)
+    return text if plain else json.dumps(text, ensure_ascii=False)
+
+
+class _RotatedFiles(RotatingFileHandler):
+    """Rotates by size; rotated files are compressed and removed by age as the settings say."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self._max_age_days = config.log_file_max_age_days
+        super().__init__(
+            config.log_file_path,
+            maxBytes=config.log_file_max_size_mb * 10**6,
+            backupCount=config.log_file_max_backups,
+            encoding="utf-8",
+        )
+        if config.log_file_compress:
+            self.namer = _gz_name
+            self.rotator = _compress
+
+    def doRollover(self) -> None:
+        super().doRollover()
+        if self._max_age_days:
+            oldest = time.time() - self._max_age_days * _SECONDS_PER_DAY
+            path = Path(self.baseFilename)
+            for rotated in path.parent.glob(f"{path.name}.*"):
+                if rotated.stat().st_mtime < oldest:
+                    rotated.unlink(missing_ok=True)
+
+
+def _file_handler(config: WorkerConfig) -> logging.Handler:
+    Path(config.log_file_path).parent.mkdir(parents=True, exist_ok=True)
+    return _RotatedFiles(config)
+
+
+def _gz_name(name: str) -> str:
+    return f"{name}.gz"
+
+
+def _compress(source: str, target: str) -> None:
+    with open(source, "rb") as plain, gzip.open(target, "wb") as packed:
+        shutil.copyfileobj(plain, packed)
+    Path(source).unlink()

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from bananas_topology.cli import drain as drain_module
+from bananas_topology.cli.drain import Drain
+from bananas_topology.jobs.connection import connect
+from bananas_topology.jobs.embedded import EmbeddedServer
+from bananas_topology.jobs.inspect import Inspector
+from bananas_topology.jobs.keys import Keys
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
+    directory = tmp_path_factory.mktemp("server")
+    with EmbeddedServer(directory, durable=False) as server, connect(server.start()) as client:
+        yield client
+
+
+@pytest.fixture
+def keys() -> Keys:
+    return Keys(f"test-{uuid.uuid4()}")
+
+
+def _drain(client: redis.Redis, keys: Keys, *workers: str) -> tuple[Drain, list[str]]:
+    shown: list[str] = []
+    return Drain(Inspector(client, keys), workers, shown.append, show_every_s=0.0), shown
+
+
+def _come_up(client: redis.Redis, keys: Keys, worker: str) -> None:
+    client.zadd(keys.workers, {worker: (time.time() + 60) * 1000})
+    client.hset(keys.worker(worker), mapping={"pool": "a"})
+
+
+def test_it_is_over_when_nothing_was_found_twice(client: redis.Redis, keys: Keys) -> None:
+    drain, _ = _drain(client, keys)
+
+    assert [drain.is_over(), drain.is_over()] == [False, True]
+
+
+@pytest.mark.parametrize("place", ["ready", "scheduled", "running"])
+def test_it_is_not_over_while_a_job_is_anywhere(
+    client: redis.Redis, keys: Keys, place: str
+) -> None:
+    drain, _ = _drain(client, keys)
+    if place == "ready":
+        client.lpush(keys.queue("low"), "id")
+    elif place == "scheduled":
+        client.zadd(keys.scheduled, {"id": 1})
+    else:
+        _come_up(client, keys, "a-0")
+        client.hset(keys.claims("a-0"), "id", "token|source|1")
+
+    assert not any(drain.is_over() for _ in range(5))
+
+
+def test_a_job_that_comes_between_begins_the_count_anew(client: redis.Redis, keys: Keys) -> None:
+    drain, _ = _drain(client, keys)
+
+    drain.is_over()
+    client.lpush(keys.queue("low"), "id")
+    drain.is_over()
+    client.delete(keys.queue("low"))
+
+    assert [drain.is_over(), drain.is_over()] == [False, True]
+
+
+def test_it_is_not_over_before_the_workers_have_come_up(client: redis.Redis, keys: Keys) -> None:
+    drain, _ = _drain(client, keys, "a-0", "a-1")
+    _come_up(client, keys, "a-0")
+
+    assert not any(drain.is_over() for _ in range(5))
+    _come_up(client, keys, "a-1")
+
+    assert [drain.is_over(), drain.is_over()] == [False, True]
+
+
+def test_a_worker_that_never_comes_up_is_not_awaited_for_ever(
+    client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain_module, "COME_UP_S", 0.0)
+
+    drain, _ = _drain(client, keys, "a-0")
+
+    assert [drain.is_over(), drain.is_over()] == [False, True]
+
+
+def test_what_was_done_and_died_before_is_not_counted(client: redis.Redis, keys: Keys) -> None:
+    client.hset(keys.stats, "completed", 1000)
+    client.lpush(keys.dead, "before")
+    drain, shown = _drain(client, keys)
+
+    client.hset(keys.stats, "completed", 2234)
+    client.lpush(keys.dead, "since")
+    client.lpush(keys.queue("high"), *range(5))
+    drain.is_over()
+
+    assert (drain.done, drain.died) == (1234, 1)
+    assert shown == ["1,234 done, 5 ready, 0 running, 1 died"]
+    assert drain.summary() == "drained: 1,234 done, 1 died: see `bananas dead list`"
+
+
+def test_an_outage_is_not_an_end_and_not_a_crash(tmp_path: Path, keys: Keys) -> None:
+    with EmbeddedServer(tmp_path, durable=False) as server, connect(server.start()) as client:
+        drain, _ = _drain(client, keys)
+        drain.is_over()
+        server.stop()
+
+        assert not any(drain.is_over() for _ in range(5))

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bananas_topology import Client
+from bananas_topology.errors import RedisUnavailable
+from bananas_topology.jobs.connection import connect
+from bananas_topology.jobs.inspect import Backlog, Inspector
+from bananas_topology.jobs.keys import Keys
+from bananas_topology.processes import start_mark
+from bananas_topology.supervisor.record import RunRecord, find
+
+TOPOLOGY = """\
+version: 1
+name: shop
+handlers: [jobs]
+pools:
+  worker: {mode: thin, concurrency: 4, replicas: 2}
+"""
+
+JOBS = """\
+import time
+
+from bananas_topology import job
+
+
+@job("nap")
+def nap(payload: dict) -> None:
+    time.sleep(0.02)
+"""
+
+NAPS = 400
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    (tmp_path / "topology.yaml").write_text(TOPOLOGY)
+    (tmp_path / "jobs.py").write_text(JOBS)
+    return tmp_path
+
+
+@contextmanager
+def _up(shop: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], RunRecord]]:
+    """`bananas up` in the directory, from when it can be found there; killed at the end."""
+    argv = [sys.executable, "-m", "bananas_topology", "up", *arguments]
+    environ = {name: text for name, text in os.environ.items() if name != "REDIS_URL"}
+    with subprocess.Popen(argv, cwd=shop, env=environ, stdout=subprocess.PIPE) as process:
+        try:
+            _wait_for(lambda: find(shop) is not None or process.poll() is not None, 20)
+            record = find(shop)
+            assert record is not None
+            yield process, record
+        finally:
+            process.kill()
+
+
+def _wait_for(condition: Callable[[], object], within_s: float) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def _inspector(record: RunRecord) -> Inspector:
+    return Inspector(connect(record.redis_url), Keys(record.key_prefix))
+
+
+def _pids(inspector: Inspector) -> dict[str, int]:
+    return {worker.worker_id: worker.pid for worker in inspector.workers()}
+
+
+def _enqueue_naps(record: RunRecord) -> None:
+    with Client(record.redis_url) as client:
+        for _ in range(NAPS):
+            client.enqueue("nap", {})
+
+
+def _is_done(backlog: Backlog) -> bool:
+    return backlog == Backlog(ready=0, scheduled=0, running=0, dead=0, completed=NAPS)
+
+
+def test_a_worker_killed_with_9_is_back_within_2_seconds_and_no_job_is_lost(shop: Path) -> None:
+    with _up(shop) as (_, record):
+        inspector = _inspector(record)
+        _enqueue_naps(record)
+        _wait_for(lambda: inspector.backlog().running and len(_pids(inspector)) == 2, 10)
+        before = _pids(inspector)["worker-0"]
+
+        os.kill(before, 9)
+
+        _wait_for(lambda: _pids(inspector)["worker-0"] != before, 2)
+        _wait_for(lambda: _is_done(inspector.backlog()), 30)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tell a child of this")
+def test_nothing_outlives_an_up_killed_with_9_and_the_next_one_does_the_rest(shop: Path) -> None:
+    with _up(shop) as (process, record):
+        inspector = _inspector(record)
+        _enqueue_naps(record)
+        _wait_for(lambda: inspector.backlog().running and len(_pids(inspector)) == 2, 10)
+        owner = json.loads((shop / ".bananas" / "shop" / "server.lock").read_text())
+        pids = [*_pids(inspector).values(), owner["pid"]]
+        assert all(start_mark(pid) is not None for pid in pids)
+
+        process.kill()
+
+        _wait_for(lambda: all(start_mark(pid) is None for pid in pids), 5)
+        assert find(shop) is None
+    with _up(shop) as (_, record):
+        inspector = _inspector(record)
+        _wait_for(lambda: _is_done(inspector.backlog()), 30)
+
+
+def test_an_embedded_server_killed_with_9_is_started_again_and_the_jobs_finish(
+    shop: Path,
+) -> None:
+    with _up(shop) as (_, record):
+        _enqueue_naps(record)
+        connect(record.redis_url).waitaof(1, 0, 5000)
+        owner = json.loads((shop / ".bananas" / "shop" / "server.lock").read_text())
+
+        os.kill(owner["pid"], 9)
+
+        _wait_for(lambda: _is_done_again(record), 30)
+
+
+def _is_done_again(record: RunRecord) -> bool:
+    """Every job is done, and counted once: what the server forgot, it forgot as a whole."""
+    try:
+        return _is_done(_inspector(record).backlog())
+    except RedisUnavailable:
+        return False

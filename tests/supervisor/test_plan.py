@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from bananas_topology.contract import from_env
+from bananas_topology.errors import ControlFailed
+from bananas_topology.launch import launch_for
+from bananas_topology.spec.model import (
+    LogFile,
+    Logging,
+    ManagedRedis,
+    Mode,
+    Pool,
+    Redis,
+    Resources,
+    Results,
+    Topology,
+)
+from bananas_topology.supervisor.plan import (
+    LOCAL_VARIABLES,
+    ChildPlan,
+    Host,
+    chosen_pools,
+    plan_children,
+)
+
+HOST = Host(environ={"PATH": "/bin", "WORKER_POOL": "from the shell"}, redis_url="redis://h:1")
+
+
+def _pool(name: str, replicas: int = 1, log_format: str | None = None) -> Pool:
+    return Pool(
+        name=name,
+        mode=Mode.SPECIALIZED,
+        priorities=("high",),
+        job_types=(),
+        concurrency=10,
+        replicas=replicas,
+        enable_scheduler=False,
+        scheduler_interval_ms=1000,
+        job_timeout_ms=30_000,
+        max_retries=3,
+        grace_ms=20_000,
+        lease_ms=15_000,
+        env={"APP_MODE": "live"},
+        resources=Resources(),
+        autoscale=None,
+        placement=None,
+        logging=Logging("info", log_format, True, True, LogFile(False, "w.log", 100, 5, 30, True)),
+        results=Results(True, 3_600_000, 86_400_000),
+    )
+
+
+def _topology(*pools: Pool) -> Topology:
+    return Topology(
+        path=Path("shop/topology.yaml"),
+        name="shop",
+        image="worker",
+        build=None,
+        handlers=("jobs",),
+        redis=Redis(None, "bananas", ManagedRedis(1, 1)),
+        jobs={},
+        pools=pools,
+        schedules=(),
+        api=None,
+    )
+
+
+def _plans(topology: Topology, host: Host = HOST) -> tuple[ChildPlan, ...]:
+    return plan_children(topology, chosen_pools(topology, {}, ()), host)
+
+
+def test_every_replica_becomes_a_child_in_file_order() -> None:
+    plans = _plans(_topology(_pool("worker-high", 2), _pool("scheduler")))
+
+    assert [plan.name for plan in plans] == ["worker-high-0", "worker-high-1", "scheduler-0"]
+    assert [plan.pool for plan in plans] == ["worker-high", "worker-high", "scheduler"]
+
+
+def test_a_child_is_the_worker_run_beside_the_topology_file() -> None:
+    [plan] = _plans(_topology(_pool("a")))
+
+    assert plan.argv == (sys.executable, "-m", "bananas_topology.worker")
+    assert plan.cwd == Path("shop").absolute()
+
+
+def test_a_child_has_longer_to_stop_than_its_jobs_have() -> None:
+    [plan] = _plans(_topology(_pool("a")))
+
+    assert plan.grace_ms > 20_000
+
+
+def test_a_childs_environment_is_what_a_worker_reads() -> None:
+    [plan] = _plans(_topology(_pool("a")))
+
+    config = from_env(plan.env)
+
+    assert (config.worker_id, config.pool) == ("a-0", "a")
+    assert config.redis_url == "redis://h:1"
+    assert (config.log_format, config.log_color) == ("text", False)
+    assert config.handlers == ("jobs",)
+
+
+def test_the_environment_is_the_launchs_and_the_shells_but_for_a_listed_few() -> None:
+    topology = _topology(_pool("a"))
+    launch = launch_for(topology, topology.pools[0])
+
+    [plan] = _plans(topology)
+
+    inherited = {"PATH": "/bin", **launch.env}
+    differing = {name for name in plan.env if plan.env[name] != inherited.get(name)}
+    assert differing <= set(LOCAL_VARIABLES)
+    assert {"REDIS_URL", "WORKER_ID"} <= differing
+
+
+def test_a_workers_variables_that_the_shell_has_set_do_not_reach_a_child() -> None:
+    shell = {"PATH": "/bin", "WORKER_JOB_TYPES": "other", "WORKER_SCHEDULES": "{}"}
+
+    [plan] = _plans(_topology(_pool("a")), Host(environ=shell, redis_url="redis://h"))
+
+    assert set(shell) & set(plan.env) == {"PATH"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "in_pool", "expected"),
+    [
+        (None, None, "text"),
+        (None, "json", "json"),
+        (None, "text", "text"),
+        ("text", "json", "text"),
+        ("json", None, "json"),
+    ],
+)
+def test_the_log_format_is_what_was_asked_then_the_pools_then_text(
+    asked: str | None, in_pool: str | None, expected: str
+) -> None:
+    host = Host(environ={}, redis_url="redis://h", log_format=asked)
+
+    [plan] = _plans(_topology(_pool("a", log_format=in_pool)), host)
+
+    assert plan.env["LOG_FORMAT"] == expected
+
+
+def test_scaling_changes_the_number_of_replicas() -> None:
+    topology = _topology(_pool("a", 3), _pool("b", 1))
+
+    pools = chosen_pools(topology, {"a": 0, "b": 2}, ())
+
+    assert [(pool.name, count) for pool, count in pools] == [("a", 0), ("b", 2)]
+
+
+def test_only_the_named_pools_are_chosen_in_file_order() -> None:
+    topology = _topology(_pool("a"), _pool("b"), _pool("c"))
+
+    pools = chosen_pools(topology, {}, ("c", "a"))
+
+    assert [pool.name for pool, _ in pools] == ["a", "c"]
+
+
+@pytest.mark.parametrize(("scale", "only"), [({"worker-hgih": 1}, ()), ({}, ("worker-hgih",))])
+def test_a_pool_that_is_not_there_is_guessed_at(scale: dict[str, int], only: list[str]) -> None:
+    topology = _topology(_pool("worker-high"), _pool("scheduler"))
+
+    with pytest.raises(ControlFailed, match='no pool "worker-hgih": did you mean "worker-high"'):
+        chosen_pools(topology, scale, only)
+
+
+def test_a_pool_that_is_like_none_is_told_which_there_are() -> None:
+    topology = _topology(_pool("worker-high"), _pool("scheduler"))
+
+    with pytest.raises(ControlFailed, match="it has worker-high, scheduler"):
+        chosen_pools(topology, {}, ("xyz",))
+
+
+@pytest.mark.parametrize("count", [-1, 1001])
+def test_a_number_of_replicas_out_of_range_is_refused(count: int) -> None:
+    with pytest.raises(ControlFailed, match="expected 0 to 1000 replicas"):
+        chosen_pools(_topology(_pool("a")), {"a": count}, ())
+
+
+def test_a_plan_with_nothing_to_start_is_refused() -> None:
+    with pytest.raises(ControlFailed, match="no replica left to start"):
+        chosen_pools(_topology(_pool("a")), {"a": 0}, ())

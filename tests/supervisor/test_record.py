@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bananas_topology.errors import ControlFailed
+from bananas_topology.processes import start_mark
+from bananas_topology.supervisor.record import RunRecord, find, held, state_directory, write
+
+
+def _record(name: str = "shop", started_at: str = "2026-01-01T00:00:00.000000Z") -> RunRecord:
+    return RunRecord(
+        pid=os.getpid(),
+        process_mark=start_mark(os.getpid()) or "",
+        name=name,
+        topology="topology.yaml",
+        redis_url="redis://127.0.0.1:6379",
+        key_prefix="bananas",
+        started_at=started_at,
+    )
+
+
+def _state(directory: Path, name: str = "shop") -> Path:
+    return state_directory(directory / "topology.yaml", name)
+
+
+def test_a_running_up_is_found_in_its_directory(tmp_path: Path) -> None:
+    write(_state(tmp_path), _record())
+
+    assert find(tmp_path) == find(tmp_path, "shop") == _record()
+
+
+def test_nothing_is_found_where_nothing_runs(tmp_path: Path) -> None:
+    _state(tmp_path)
+
+    assert find(tmp_path) is None
+    assert find(tmp_path / "no-such-directory") is None
+
+
+def test_a_record_whose_process_is_gone_is_passed_over(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        pass
+    write(_state(tmp_path), replace(_record(), pid=gone.pid))
+
+    assert find(tmp_path) is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="start times are read from /proc")
+def test_a_record_whose_process_id_has_a_new_owner_is_passed_over(tmp_path: Path) -> None:
+    write(_state(tmp_path), replace(_record(), process_mark="1"))
+
+    assert find(tmp_path) is None
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"pid": 1}', "\0"])
+def test_a_record_that_cannot_be_read_is_passed_over(tmp_path: Path, content: str) -> None:
+    (_state(tmp_path) / "up.json").write_text(content)
+
+    assert find(tmp_path) is None
+
+
+def test_of_several_the_one_started_last_is_found(tmp_path: Path) -> None:
+    newer = _record("b", started_at="2026-01-02T00:00:00.000000Z")
+    for record in (_record("a"), newer, _record("c")):
+        write(_state(tmp_path, record.name), record)
+
+    assert find(tmp_path) == newer
+
+
+def test_a_record_is_for_its_owner_only_and_never_committed(tmp_path: Path) -> None:
+    directory = _state(tmp_path)
+
+    write(directory, _record())
+
+    assert (directory / "up.json").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / ".bananas").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / ".bananas" / ".gitignore").read_text() == "*\n"
+
+
+def test_a_second_up_of_the_same_topology_is_refused_and_told_who_runs(tmp_path: Path) -> None:
+    directory = _state(tmp_path)
+
+    with held(directory, "shop"):
+        write(directory, _record())
+        with (
+            pytest.raises(ControlFailed, match=rf'"shop" is already up here.*{os.getpid()}'),
+            held(directory, "shop"),
+        ):
+            pass
+
+        assert find(tmp_path) == _record()
+
+
+def test_the_record_goes_with_its_up_and_another_may_start(tmp_path: Path) -> None:
+    directory = _state(tmp_path)
+    with held(directory, "shop"):
+        write(directory, _record())
+
+    with held(directory, "shop"):
+        assert find(tmp_path) is None
+
+
+def test_a_directory_that_cannot_be_written_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".bananas").write_text("a file in the way")
+
+    with pytest.raises(ControlFailed, match=r"cannot make .*\.bananas"):
+        _state(tmp_path)

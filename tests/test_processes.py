@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bananas_topology.processes import start_mark
+
+proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc")
+
+
+def test_a_living_process_has_the_same_mark_each_time() -> None:
+    assert start_mark(os.getpid()) == start_mark(os.getpid()) is not None
+
+
+def test_a_process_that_is_gone_has_none() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        pass
+
+    assert start_mark(gone.pid) is None
+
+
+@proc
+def test_a_process_that_has_ended_but_was_not_waited_for_has_none() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as zombie:
+        deadline = time.monotonic() + 5
+        while start_mark(zombie.pid) is not None and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+        assert start_mark(zombie.pid) is None
+
+
+@proc
+def test_processes_started_at_different_times_have_different_marks() -> None:
+    assert start_mark(1) != start_mark(os.getpid())
