@@ -11,6 +11,13 @@ class BananasTopologyError(Exception):
     """The root: catching it catches everything Bananas raises on purpose."""
 
 
+# The spec's author acts; see also InvalidTopology in spec/diagnostics.py.
+
+
+class RenderFailed(BananasTopologyError):
+    """A topology cannot be rendered as asked: no such target, or a patch that does not apply."""
+
+
 # The operator acts.
 
 
