@@ -1,4 +1,4 @@
-"""How one worker process of a pool is started: the same for `up`, Compose and Kubernetes.
+"""How one worker process of a pool, or the api, is started: the same for every target.
 
 A worker never reads the topology: what it has to know is in the variables made here.
 """
@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bananas_topology.api_contract import ApiConfig, api_to_env
 from bananas_topology.contract import CronJob, JobLimits, WorkerConfig, to_env
-from bananas_topology.spec.model import Pool, Topology
+from bananas_topology.spec.model import Api, Pool, Topology
 
 #: Run with the interpreter of whoever starts it; an image has it as its entrypoint.
 WORKER_MODULE = "bananas_topology.worker"
+API_MODULE = "bananas_topology.api"
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One worker process: what to run, with which variables, and how to stop it.
+    """One process: what to run, with which variables, and how to stop it.
 
     `env` has neither REDIS_URL nor WORKER_ID: whoever starts the process knows those. `grace_ms`
     is how long a stop may take after SIGTERM until SIGKILL loses nothing but time.
@@ -67,6 +69,22 @@ def launch_for(topology: Topology, pool: Pool) -> Launch:
     )
     env = {**pool.env, **to_env(config)}
     return Launch(WORKER_MODULE, env, pool.grace_ms + STOP_MARGIN_MS)
+
+
+#: Milliseconds that the api may take to stop: its requests under way, and leaving.
+API_GRACE_MS = 15_000
+
+
+def launch_for_api(topology: Topology, api: Api) -> Launch:
+    """Make the launch of one api process; its API_TOKEN is a secret of whoever starts it. Pure."""
+    config = ApiConfig(
+        port=api.port,
+        key_prefix=topology.redis.key_prefix,
+        log_level=api.logging.level,
+        log_format=api.logging.format or "json",
+        log_color=api.logging.color,
+    )
+    return Launch(API_MODULE, {**api.env, **api_to_env(config)}, API_GRACE_MS)
 
 
 def _job_limits(topology: Topology) -> dict[str, JobLimits]:

@@ -253,6 +253,7 @@ class Api:
     autoscale: Autoscale | None
     placement: Placement | None
     disruption: Disruption | None
+    logging: Logging
 
 
 @dataclass(frozen=True, slots=True)

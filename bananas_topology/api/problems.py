@@ -1,0 +1,105 @@
+"""What goes wrong, as problem details (RFC 9457): what was met, what to do, never a traceback."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from bananas_topology.errors import (
+    BananasTopologyError,
+    InvalidJob,
+    JobNotFound,
+    RedisUnavailable,
+    RedisUnsuitable,
+)
+
+MEDIA_TYPE = "application/problem+json"
+
+#: Seconds after which a caller may try again while Redis is away.
+RETRY_AFTER_S = 1
+
+log = logging.getLogger(__name__)
+
+_STATUS: dict[type[BananasTopologyError], HTTPStatus] = {
+    InvalidJob: HTTPStatus.UNPROCESSABLE_ENTITY,
+    JobNotFound: HTTPStatus.NOT_FOUND,
+    RedisUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    RedisUnsuitable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+class Problem(Exception):
+    """An answer that says no; `extra` are members beside those that the RFC names."""
+
+    def __init__(self, status: HTTPStatus, detail: str, **extra: Any) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.extra = extra
+
+
+def answer_with_problems(app: FastAPI) -> None:
+    """Have the app answer every error with problem details."""
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(BananasTopologyError, _on_our_error)
+    app.add_exception_handler(Exception, _on_defect)
+
+
+def problem_response(status: HTTPStatus, detail: str, **extra: Any) -> JSONResponse:
+    """One problem as a response; titles are HTTP's own."""
+    content = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
+    return JSONResponse(content | extra, status, media_type=MEDIA_TYPE, headers=_headers(status))
+
+
+def _headers(status: HTTPStatus) -> dict[str, str]:
+    if status == HTTPStatus.UNAUTHORIZED:
+        return {"WWW-Authenticate": "Bearer"}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return {"Retry-After": str(RETRY_AFTER_S)}
+    return {}
+
+
+# Starlette types every handler as one of Exception; each is registered for its own.
+
+
+async def _on_problem(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)
+    return problem_response(error.status, error.detail, **error.extra)
+
+
+async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    detail = {
+        HTTPStatus.NOT_FOUND: f"there is nothing at {request.url.path}; see /docs",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.url.path} does not take {request.method}",
+    }.get(HTTPStatus(error.status_code), str(error.detail))
+    response = problem_response(HTTPStatus(error.status_code), detail)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    words = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+    return problem_response(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(words))
+
+
+async def _on_our_error(request: Request, error: Exception) -> JSONResponse:
+    status = _STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)  # type: ignore[arg-type]
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.warning("request failed", extra={"path": request.url.path, "reason": str(error)})
+    return problem_response(status, str(error))
+
+
+async def _on_defect(request: Request, error: Exception) -> JSONResponse:
+    log.error("request failed", extra={"path": request.url.path}, exc_info=error)
+    detail = "the api met a defect of its own; its log says more"
+    return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, detail)

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from bananas_topology.api.app import make_app
+from bananas_topology.api.service import Service
+from bananas_topology.client import Client
+from bananas_topology.jobs.connection import connect
+from bananas_topology.jobs.inspect import Inspector
+from bananas_topology.jobs.keys import Keys
+
+
+def _http(url: str, prefix: str, token: str = "") -> Iterator[TestClient]:
+    with Client(url, key_prefix=prefix) as client, connect(url) as connection:
+        service = Service(client, Inspector(connection, Keys(prefix)))
+        with TestClient(make_app(service, token), raise_server_exceptions=False) as http:
+            yield http
+
+
+@pytest.fixture
+def http(server_url: str, prefix: str) -> Iterator[TestClient]:
+    """The api, in this process, on a real server."""
+    yield from _http(server_url, prefix)
+
+
+@pytest.fixture
+def guarded_http(server_url: str, prefix: str) -> Iterator[TestClient]:
+    """The same with a token."""
+    yield from _http(server_url, prefix, token="correct horse battery")
+
+
+@pytest.fixture
+def lost_http(prefix: str) -> Iterator[TestClient]:
+    """The api with nothing where Redis should be."""
+    yield from _http("redis://127.0.0.1:1", prefix)

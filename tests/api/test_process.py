@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+TOKEN = "correct horse battery"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@contextmanager
+def _api(port: int, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "bananas_topology.api"],
+        env={**os.environ, "API_PORT": str(port), **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _wait_until_alive(process: subprocess.Popen[str], port: int) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=5):
+                return
+        except OSError:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_as_asked_with_code_0(server_url: str, number: signal.Signals) -> None:
+    port = _free_port()
+    with _api(port, REDIS_URL=server_url) as process:
+        _wait_until_alive(process, port)
+
+        process.send_signal(number)
+        talk, errors = process.communicate(timeout=30)
+
+        assert process.returncode == 0, errors
+        assert "loopback only" in talk
+
+
+def test_it_listens_everywhere_only_with_a_token(server_url: str) -> None:
+    port = _free_port()
+    with _api(port, REDIS_URL=server_url, API_TOKEN=TOKEN) as process:
+        _wait_until_alive(process, port)
+
+        process.terminate()
+        talk, _ = process.communicate(timeout=30)
+
+        assert '"host": "0.0.0.0"' in talk
+        assert TOKEN not in talk
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(server_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with _api(port, REDIS_URL=server_url) as process:
+            _, errors = process.communicate(timeout=30)
+
+            assert process.returncode == 1
+            [line] = errors.splitlines()
+            assert line == f"error: cannot listen on 127.0.0.1:{port}: Address already in use"
+
+
+def test_settings_that_are_wrong_are_all_named(server_url: str) -> None:
+    with _api(0, REDIS_URL=server_url, API_TOKEN="short", LOG_LEVEL="loud") as process:
+        _, errors = process.communicate(timeout=30)
+
+        assert process.returncode == 2
+        assert "API_PORT is '0': expected a port from 1 to 65535" in errors
+        assert "API_TOKEN is what it holds: expected at least 16" in errors
+        assert "LOG_LEVEL" in errors
+        assert "short" not in errors
