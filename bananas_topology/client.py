@@ -170,6 +170,15 @@ class Client:
         return action()
 
 
+def check_job(job: NewJob) -> None:
+    """Find out whether a job could be enqueued, without a server.
+
+    Raises:
+        InvalidJob: it could not, with what was expected.
+    """
+    _encode(job)
+
+
 def _await_message(channel: Any, seconds: float) -> None:
     """Wait for a message; those of the subscription itself do not count."""
     until = monotonic() + seconds

@@ -56,7 +56,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "yaml": ("spec/document.py", "render", "importer"),
     "jsonschema": ("spec/schema.py",),
     "redis": ("jobs", "client.py", "cli/up.py"),
-    "msgspec": ("jobs", "worker", "api"),
+    "msgspec": ("jobs", "worker", "api", "cli/job_lines.py"),
     "typer": ("cli",),
     "rich": ("cli/present.py",),
     "cronsim": ("worker/scheduler.py", "spec/rules.py"),
