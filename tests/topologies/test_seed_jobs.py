@@ -234,8 +234,10 @@ def worker(server_url: str, prefix: str, workspace: Path) -> Iterator[subprocess
     environ = {**os.environ, **to_env(config), "REDIS_URL": server_url, "WORKER_ID": "seed-0"}
     argv = [sys.executable, "-m", "bananas_topology.worker"]
     with subprocess.Popen(argv, cwd=TOPOLOGIES, env=environ) as process:
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_a_worker_runs_all_eleven_many_at_once_and_each_comes_to_a_result(

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tokenize
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import redis
+
+from bananas_topology import Client, JobContext, Retry
+from bananas_topology.clock import monotonic
+from bananas_topology.contract import WorkerConfig, to_env
+from bananas_topology.errors import JobFailed
+from bananas_topology.jobs.keys import Keys
+
+DEMO = Path(__file__).parents[2] / "topologies" / "stdlib-index"
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Path:
+    """A copy of the demo, with a report and a server of its own."""
+    target = tmp_path / "stdlib-index"
+    ignored = shutil.ignore_patterns(".bananas", "report.json", "__pycache__")
+    return Path(shutil.copytree(DEMO, target, ignore=ignored))
+
+
+@pytest.fixture
+def jobs(demo: Path) -> Iterator[ModuleType]:
+    spec = importlib.util.spec_from_file_location("stdlib_index_jobs", demo / "jobs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+def _context(job_id: str) -> JobContext:
+    return JobContext(
+        job_id=job_id,
+        job_type="walk_library",
+        attempt=1,
+        max_retries=3,
+        worker_id="worker-0",
+        deadline=monotonic() + 60,
+        _is_cancelled=lambda: False,
+    )
+
+
+def _run(demo: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    environ = {name: text for name, text in os.environ.items() if name != "REDIS_URL"}
+    return subprocess.run(
+        [sys.executable, *argv],
+        cwd=demo.parent,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@contextmanager
+def _worker(demo: Path, server_url: str, prefix: str) -> Iterator[None]:
+    """A real worker on the demo's handlers, killed at the end."""
+    config = WorkerConfig(concurrency=2, handlers=("jobs",), key_prefix=prefix)
+    environ = {**os.environ, **to_env(config), "REDIS_URL": server_url, "WORKER_ID": "demo-0"}
+    argv = [sys.executable, "-m", "bananas_topology.worker"]
+    with subprocess.Popen(argv, cwd=demo, env=environ) as worker:
+        try:
+            yield
+        finally:
+            worker.kill()
+
+
+def _counted() -> tuple[Counter[str], list[str]]:
+    """The library counted without a syntax tree; and the files that do not compile.
+
+    `def` and `class` are keywords, so each of them is one function or one class.
+    """
+    totals: Counter[str] = Counter()
+    broken: list[str] = []
+    root = Path(sysconfig.get_path("stdlib"))
+    for path in root.rglob("*.py"):
+        parts = path.relative_to(root).parts
+        if {"site-packages", "dist-packages", "__pycache__"} & set(parts):
+            continue
+        with path.open("rb") as file:
+            lines = sum(1 for _ in file)
+        totals.update(files=1, lines=lines, bytes=path.stat().st_size)
+        try:
+            compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            broken.append("/".join(parts))
+            continue
+        with path.open("rb") as file:
+            for token in tokenize.tokenize(file.readline):
+                if token.type == tokenize.NAME and token.string in ("def", "class"):
+                    totals["functions" if token.string == "def" else "classes"] += 1
+    return totals, broken
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_demo_comes_to_the_totals_of_an_independent_count(demo: Path) -> None:
+    enqueued = _run(demo, str(demo / "enqueue_walk.py"))
+    drained = _run(demo, "-m", "bananas_topology", "up", "--drain", str(demo / "topology.yaml"))
+    shown = _run(demo, str(demo / "show_report.py"))
+
+    for done in (enqueued, drained, shown):
+        assert done.returncode == 0, done
+    report = json.loads((demo / "report.json").read_text())
+    counted, broken = _counted()
+    totals = report["totals"]
+    assert {name: totals[name] for name in counted} == counted
+    assert totals["failed"] == 0
+    assert sorted(file["path"] for file in report["files"] if not file["parses"]) == sorted(broken)
+    assert f"drained: {counted['files'] + 2:,} done" in drained.stderr
+    for name, value in counted.items():
+        assert re.search(rf"{name} +{value:,}\n", shown.stdout)
+
+
+def test_a_walk_that_runs_twice_enqueues_nothing_twice(
+    jobs: ModuleType,
+    client: redis.Redis,
+    keys: Keys,
+    server_url: str,
+    prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REDIS_URL", server_url)
+    monkeypatch.setenv("REDIS_KEY_PREFIX", prefix)
+
+    first, second = (jobs.walk_library(_context("walk")) for _ in range(2))
+
+    assert first == second
+    assert client.llen(keys.queue("normal")) == first["files"]
+    assert client.llen(keys.queue("low")) == 1
+
+
+def test_the_report_waits_until_the_last_file_is_done(
+    jobs: ModuleType, server_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", server_url)
+    monkeypatch.setenv("REDIS_KEY_PREFIX", prefix)
+    with Client(server_url, key_prefix=prefix) as producer:
+        producer.enqueue("index_file", {}, id="walk/a.py")
+
+    with pytest.raises(Retry):
+        jobs.write_report(jobs.Run("walk", "/", ["a.py"]))
+
+    assert not jobs.REPORT.exists()
+
+
+def test_a_report_says_what_does_not_parse_and_what_has_failed(
+    demo: Path, tmp_path: Path, server_url: str, prefix: str
+) -> None:
+    root = tmp_path / "library"
+    root.mkdir()
+    (root / "good.py").write_text("class A:\n    async def b(self): ...")
+    (root / "bad.py").write_text("print 'once upon a time'\n")
+    paths = ["bad.py", "gone.py", "good.py"]
+    with (
+        _worker(demo, server_url, prefix),
+        Client(server_url, key_prefix=prefix) as client,
+    ):
+        for path in paths:
+            payload = {"root": str(root), "path": path}
+            client.enqueue("index_file", payload, id=f"walk/{path}", max_retries=0)
+        run = {"walk_id": "walk", "root": str(root), "paths": paths}
+        totals = client.wait(client.enqueue("write_report", run, priority="low"), timeout=30)
+
+    expected = {"files": 2, "unparsed": 1, "failed": 1, "lines": 3, "functions": 1, "classes": 1}
+    assert {name: totals[name] for name in expected} == expected
+    assert json.loads((demo / "report.json").read_text())["failed"] == ["gone.py"]
+    shown = _run(demo, str(demo / "show_report.py"))
+    assert shown.returncode == 1
+    assert "1 files have failed" in shown.stdout
+
+
+def test_a_report_on_what_is_gone_is_buried(demo: Path, server_url: str, prefix: str) -> None:
+    with (
+        _worker(demo, server_url, prefix),
+        Client(server_url, key_prefix=prefix) as client,
+    ):
+        run = {"walk_id": "walk", "root": "/", "paths": ["a.py"]}
+        job_id = client.enqueue("write_report", run)
+        with pytest.raises(JobFailed, match=r"nothing is known of walk/a\.py any more"):
+            client.wait(job_id, timeout=30)
