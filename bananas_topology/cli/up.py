@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -19,15 +19,16 @@ import typer
 
 from bananas_topology.cli import present
 from bananas_topology.cli.exit_codes import FAILED, INTERRUPTED, OK
-from bananas_topology.spec.load import check
-from bananas_topology.spec.model import Pool, Topology
-from bananas_topology.supervisor.plan import ChildPlan, Host, chosen_pools, plan_children
+from bananas_topology.cli.options import DEFAULT_FILE, RedisUrl
+from bananas_topology.errors import ControlFailed
 
 if TYPE_CHECKING:
     import redis
 
     from bananas_topology.cli.drain import Drain
+    from bananas_topology.spec.model import Pool, Topology
     from bananas_topology.supervisor.output import Output
+    from bananas_topology.supervisor.plan import ChildPlan
     from bananas_topology.supervisor.supervisor import Ending
 
 #: Seconds between two progress lines of a drain where they cannot replace each other.
@@ -60,14 +61,6 @@ _Drain = Annotated[
 _LogFormat = Annotated[
     LogFormat, typer.Option("--log-format", help="What the workers' lines look like.")
 ]
-_RedisUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--redis-url",
-        metavar="URL",
-        help="The server to use, whatever the topology and REDIS_URL say.",
-    ),
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +71,13 @@ class _Options:
 
 
 def up(
-    file: _File = Path("topology.yaml"),
+    file: _File = DEFAULT_FILE,
     scale: _Scale = None,
     only: _Only = None,
     dry_run: _DryRun = False,
     drain: _Drain = False,
     log_format: _LogFormat = LogFormat.AUTO,
-    redis_url: _RedisUrl = None,
+    redis_url: RedisUrl = None,
 ) -> None:
     """Start a topology on this host, and keep it running until Ctrl-C.
 
@@ -105,6 +98,8 @@ def up(
 
         bananas up --drain && echo "all done"
     """
+    from bananas_topology.supervisor.plan import chosen_pools
+
     topology = _checked(file)
     names = [name.strip() for text in only or () for name in text.split(",")]
     pools = chosen_pools(topology, dict(_scaling(text) for text in scale or ()), names)
@@ -119,6 +114,8 @@ def up(
 
 def _checked(file: Path) -> Topology:
     """The topology of a file, its findings printed; ends the command if one is an error."""
+    from bananas_topology.spec.load import check
+
     report = check(file, os.environ)
     present.print_diagnostics(report)
     if report.topology is None:
@@ -140,14 +137,16 @@ def _scaling(text: str) -> tuple[str, int]:
 
 def _run(topology: Topology, pools: Sequence[tuple[Pool, int]], options: _Options) -> int:
     """Start it all and see it through; what was started first is stopped last."""
+    from bananas_topology.cli.server import named_url
     from bananas_topology.jobs.connection import check_server, connect, redact
+    from bananas_topology.supervisor.plan import Host, plan_children
     from bananas_topology.supervisor.record import held, state_directory
     from bananas_topology.supervisor.supervisor import Supervisor
 
     directory = state_directory(topology.path, topology.name)
     with ExitStack() as stack:
         stack.enter_context(held(directory, topology.name))
-        url = options.redis_url or topology.redis.url or os.environ.get("REDIS_URL")
+        url = named_url(options.redis_url, os.environ) or topology.redis.url
         tend = None
         if url:
             present.notice(f"redis: {redact(url)}")
@@ -158,7 +157,7 @@ def _run(topology: Topology, pools: Sequence[tuple[Pool, int]], options: _Option
             present.notice(f"warning: {warning}")
         host = Host(os.environ, url, options.log_format, present.is_colored(sys.stdout))
         plans = plan_children(topology, pools, host)
-        _write_record(directory, topology, url)
+        _write_record(stack, directory, topology, url)
         output = stack.enter_context(_output(plans))
         drain = _drain(topology, plans, client, output) if options.drain else None
         is_drained = drain.is_over if drain else None
@@ -176,10 +175,11 @@ def _embedded(stack: ExitStack, directory: Path) -> tuple[str, Callable[[], None
     return url, server.revive
 
 
-def _write_record(directory: Path, topology: Topology, url: str) -> None:
+def _write_record(stack: ExitStack, directory: Path, topology: Topology, url: str) -> None:
+    """Let other commands find us: beside the topology file, and where we were started."""
     from bananas_topology.clock import format_timestamp, wall_now
     from bananas_topology.processes import start_mark
-    from bananas_topology.supervisor.record import RunRecord, write
+    from bananas_topology.supervisor.record import RunRecord, noted, state_directory, write
 
     pid = os.getpid()
     record = RunRecord(
@@ -192,6 +192,11 @@ def _write_record(directory: Path, topology: Topology, url: str) -> None:
         started_at=format_timestamp(wall_now()),
     )
     write(directory, record)
+    if Path.cwd() != topology.path.absolute().parent:
+        # A folder that cannot be written to is no reason not to work.
+        with suppress(ControlFailed, OSError):
+            here = state_directory(Path.cwd() / DEFAULT_FILE, topology.name)
+            stack.enter_context(noted(here, record))
 
 
 @contextmanager

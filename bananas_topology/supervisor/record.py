@@ -91,6 +91,21 @@ def write(directory: Path, record: RunRecord) -> None:
     os.replace(temporary, directory / _RECORD)
 
 
+@contextmanager
+def noted(directory: Path, record: RunRecord) -> Iterator[None]:
+    """Have the record in a directory for as long as the context is open.
+
+    It is for finding an `up` from where it was started, when that is not where its topology is.
+    """
+    write(directory, record)
+    try:
+        yield
+    finally:
+        # Another `up`, of a topology of the same name, may have been started from here since.
+        if _read(directory / _RECORD) == record:
+            (directory / _RECORD).unlink(missing_ok=True)
+
+
 def find(directory: Path, name: str | None = None) -> RunRecord | None:
     """The running `up` of a topology in this directory; without a name, the one started last.
 

@@ -13,6 +13,10 @@ from dataclasses import dataclass
 #: find them better.
 EXIT_CONFIG = 2
 
+#: What a worker exits with that has drained because jobs that cannot be stopped hold too many of
+#: its slots: a fresh process is what it asks for, not a crash.
+EXIT_RESTART = 75
+
 #: Ends that a history remembers: more than it takes for the longest delay.
 _REMEMBERED = 32
 
@@ -79,12 +83,16 @@ def decide(history: History, policy: RestartPolicy) -> Restart | GiveUp:
     last = history[-1]
     if last.code == EXIT_CONFIG:
         return GiveUp("its settings or handlers are wrong (exit code 2): see its lines above")
-    recent = [end for end in history if last.at_s - end.at_s <= policy.loop_window_s]
+    crashes = [end for end in history if end.code != EXIT_RESTART]
+    if last.code == EXIT_RESTART:
+        # At once, unless it has just been started: then a pause, or it would spin.
+        return Restart(0.0 if last.lived_s >= policy.base_delay_s else policy.base_delay_s)
+    recent = [end for end in crashes if last.at_s - end.at_s <= policy.loop_window_s]
     if len(recent) >= policy.loop_exits:
         return GiveUp(
             f"it ended {len(recent)} times within {policy.loop_window_s:g} s, last with {last}"
         )
-    return Restart(_delay_s(len(history), policy))
+    return Restart(_delay_s(len(crashes), policy))
 
 
 def _delay_s(ends: int, policy: RestartPolicy) -> float:

@@ -81,3 +81,23 @@ def test_a_history_does_not_grow_for_ever() -> None:
     history, _ = _history(*[30.0] * 1000)
 
     assert len(history) < 100
+
+
+def test_a_worker_that_asks_for_a_fresh_start_is_never_given_up() -> None:
+    _, decisions = _history(*[5.0] * 50, code=75)
+
+    assert decisions == [Restart(0.0)] * 50
+
+
+def test_a_worker_that_asks_for_a_fresh_start_again_and_again_does_not_spin() -> None:
+    _, decisions = _history(*[0.1] * 50, code=75)
+
+    assert decisions == [Restart(1.0)] * 50
+
+
+def test_fresh_starts_do_not_count_among_crashes() -> None:
+    history: History = ()
+    for second, code in enumerate([1, 75, 75, 75, 75, 75, 75, 1]):
+        history = remember(history, Exit(float(second), 1.0, code), POLICY)
+
+    assert decide(history, POLICY) == Restart(1.0)

@@ -1,0 +1,118 @@
+"""`bananas job ID`: all that is known of one job."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bananas_topology.cli import present
+from bananas_topology.cli.options import AsFormat, Format, RedisUrl, TopologyFile
+
+if TYPE_CHECKING:
+    from bananas_topology.jobs.inspect import JobView
+
+#: Characters of a payload that are shown to people.
+PAYLOAD_SHOWN = 500
+
+#: Lines at the end of a traceback that are shown to people.
+TRACEBACK_SHOWN = 20
+
+_Id = Annotated[str, typer.Argument(metavar="ID", help="What `bananas enqueue` printed.")]
+
+
+def job(
+    id: _Id, format: AsFormat = Format.TEXT, file: TopologyFile = None, redis_url: RedisUrl = None
+) -> None:
+    """Show one job: its status, times, attempts, and its result or why it failed.
+
+    Examples:
+
+        bananas job 6f1f0c9e-5d5b-4d8f-9a51-0a4c5d1f9f10
+
+        bananas job nightly-report --format json | jq .result
+    """
+    from bananas_topology.cli.server import inspecting, locate
+
+    with inspecting(locate(redis_url, file)) as inspector:
+        view = inspector.job(id)
+    if format is Format.JSON:
+        present.print_json(_as_json(view))
+    else:
+        present.print_fields(_as_fields(view))
+
+
+def started_at(view: JobView) -> datetime | None:
+    """When its last run began, as far as is known."""
+    if view.started_at is None and view.completed_at is not None and view.duration_ms is not None:
+        return view.completed_at - timedelta(milliseconds=view.duration_ms)
+    return view.started_at
+
+
+def _as_json(view: JobView) -> dict[str, Any]:
+    body = view.body or {}
+    kept = ("name", "priority", "attempts", "max_retries", "created_at", "payload")
+    return {
+        "id": view.job_id,
+        "status": view.status,
+        **{name: body.get(name) for name in kept},
+        "due_at": view.due,
+        "started_at": started_at(view),
+        "completed_at": view.completed_at,
+        "duration_ms": view.duration_ms,
+        "worker_id": view.worker_id,
+        "result": view.result,
+        "error": view.error,
+        "failure": view.failure,
+    }
+
+
+def _as_fields(view: JobView) -> Iterator[tuple[str, str]]:
+    body = view.body or {}
+    yield "id", view.job_id
+    yield "type", str(body.get("name", "unknown"))
+    yield "status", view.status + (f" by {view.worker_id}" if view.worker_id else "")
+    yield "priority", str(body.get("priority", "unknown"))
+    yield "created", present.moment(body.get("created_at"))
+    if view.due is not None:
+        yield "due", present.moment(view.due)
+    if (started := started_at(view)) is not None:
+        yield "started", present.moment(started)
+    if view.completed_at is not None:
+        yield "done", present.moment(view.completed_at)
+    if view.duration_ms is not None:
+        yield "took", present.duration(view.duration_ms / 1000)
+    yield "attempts", _attempts(view)
+    yield "payload", _shortened(json.dumps(body.get("payload"), ensure_ascii=False))
+    if view.status == "completed":
+        yield "result", json.dumps(view.result, ensure_ascii=False, indent=2)
+    if view.error:
+        yield "error", view.error
+    yield from _failure(view)
+
+
+def _attempts(view: JobView) -> str:
+    """How often it has run, the run that goes on included where one does."""
+    body = view.body or {}
+    retries = body.get("max_retries")
+    return str(body.get("attempts", 0)) + (f", {retries} retries at most" if retries else "")
+
+
+def _failure(view: JobView) -> Iterator[tuple[str, str]]:
+    """Why its last failed run failed; others may have left anything there."""
+    failure = view.failure if isinstance(view.failure, dict) else {}
+    if message := failure.get("message"):
+        yield "failure", f"{failure.get('type', 'error')}: {message}"
+    lines = str(failure.get("traceback", "")).splitlines()
+    if lines:
+        left_out = ["…"] if len(lines) > TRACEBACK_SHOWN else []
+        yield "traceback", "\n".join(left_out + lines[-TRACEBACK_SHOWN:])
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= PAYLOAD_SHOWN:
+        return text
+    return f"{text[:PAYLOAD_SHOWN]}… ({len(text):,} characters: see --format json)"

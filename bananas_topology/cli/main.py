@@ -1,0 +1,78 @@
+"""The command `bananas`: its commands, and what becomes of errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from bananas_topology import __version__
+from bananas_topology.cli import present
+from bananas_topology.cli.enqueue import enqueue
+from bananas_topology.cli.exit_codes import FAILED, INTERRUPTED
+from bananas_topology.cli.init import init
+from bananas_topology.cli.job import job
+from bananas_topology.cli.queues import queues
+from bananas_topology.cli.schema import schema
+from bananas_topology.cli.up import up
+from bananas_topology.cli.validate import validate
+from bananas_topology.errors import BananasTopologyError
+
+# Without rich's markup the help needs no rich, and errors stay one line; a defect of ours gets a
+# plain traceback that can be pasted into a report.
+app = typer.Typer(
+    name="bananas", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+for command in (init, validate, up, enqueue, queues, job, schema):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"bananas {__version__}")
+        raise typer.Exit
+
+
+_Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+]
+
+
+@app.callback()
+def bananas(version: _Version = False) -> None:
+    """A distributed task queue on Redis whose deployment is one file.
+
+    Begin with `bananas init`, then `bananas up`.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit; whatever a user can mend is one clear line."""
+    sys.exit(_run())
+
+
+def _run() -> int | str | None:
+    try:
+        try:
+            app()
+        finally:
+            # Here and not when the interpreter ends, where a closed pipe could not be dealt with.
+            sys.stdout.flush()
+    except SystemExit as end:
+        return end.code
+    except BrokenPipeError:
+        # Whoever read our output has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BananasTopologyError as error:
+        present.notice(f"error: {error}")
+    except OSError as error:
+        if error.filename is None:
+            raise
+        present.notice(f"error: {error.filename}: {error.strerror}")
+    return FAILED

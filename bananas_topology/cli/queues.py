@@ -1,0 +1,113 @@
+"""`bananas queues`: how many jobs are where, and who works on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bananas_topology.cli import present
+from bananas_topology.cli.options import AsFormat, Format, RedisUrl, TopologyFile
+
+if TYPE_CHECKING:
+    from bananas_topology.jobs.inspect import Backlog, QueueDepth, WorkerView
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    backlog: Backlog
+    depths: Sequence[QueueDepth]
+    workers: Sequence[WorkerView]
+
+    def is_handled(self, job_type: str) -> bool:
+        """Whether a running worker would take jobs of this type."""
+        return any(job_type in worker.job_types for worker in self.workers)
+
+
+def queues(
+    format: AsFormat = Format.TEXT, file: TopologyFile = None, redis_url: RedisUrl = None
+) -> None:
+    """Show how many jobs wait, run and have died, and the workers that are running.
+
+    Jobs whose type no running worker has a handler for are marked: they stay queued until one
+    has. In a pipe the fields are separated by tabs.
+
+    Examples:
+
+        bananas queues
+
+        watch bananas queues
+
+        bananas queues --format json | jq .queues.high.ready
+    """
+    from bananas_topology.cli.server import inspecting, locate
+
+    with inspecting(locate(redis_url, file)) as inspector:
+        state = _State(inspector.backlog(), inspector.depths(), inspector.workers())
+    if format is Format.JSON:
+        present.print_json(_as_json(state))
+        return
+    present.print_table(("queue", "jobs", "oldest", "note"), list(_queue_rows(state)))
+    if state.workers:
+        print()
+        columns = ("worker", "pool", "running", "threads", "host", "process", "up for")
+        present.print_table(columns, [_worker_row(worker) for worker in state.workers])
+    else:
+        present.notice("no worker is running")
+
+
+def _queue_rows(state: _State) -> Iterator[tuple[str, str, str, str]]:
+    for depth in state.depths:
+        yield depth.priority, f"{depth.ready:,}", present.age(depth.oldest), ""
+        for job_type, count in depth.parked.items():
+            note = "" if state.is_handled(job_type) else "no handler"
+            yield f"{depth.priority}: {job_type}", f"{count:,}", "", note
+    yield "scheduled", f"{state.backlog.scheduled:,}", "", ""
+    yield "running", f"{state.backlog.running:,}", "", ""
+    dead = "see `bananas dead list`" if state.backlog.dead else ""
+    yield "dead", f"{state.backlog.dead:,}", "", dead
+    yield "completed", f"{state.backlog.completed:,}", "", ""
+
+
+def _worker_row(worker: WorkerView) -> tuple[str, ...]:
+    return (
+        worker.worker_id,
+        worker.pool,
+        str(worker.running),
+        str(worker.concurrency),
+        worker.host,
+        str(worker.pid),
+        present.age(worker.started_at),
+    )
+
+
+def _as_json(state: _State) -> dict[str, Any]:
+    return {
+        "queues": {depth.priority: _depth_as_json(depth, state) for depth in state.depths},
+        "scheduled": state.backlog.scheduled,
+        "running": state.backlog.running,
+        "dead": state.backlog.dead,
+        "completed": state.backlog.completed,
+        "workers": [_worker_as_json(worker) for worker in state.workers],
+    }
+
+
+def _depth_as_json(depth: QueueDepth, state: _State) -> dict[str, Any]:
+    parked = {
+        job_type: {"ready": count, "has_handler": state.is_handled(job_type)}
+        for job_type, count in depth.parked.items()
+    }
+    return {"ready": depth.ready, "oldest": depth.oldest, "by_type": parked}
+
+
+def _worker_as_json(worker: WorkerView) -> dict[str, Any]:
+    return {
+        "id": worker.worker_id,
+        "pool": worker.pool,
+        "host": worker.host,
+        "pid": worker.pid,
+        "threads": worker.concurrency,
+        "running": worker.running,
+        "job_types": list(worker.job_types),
+        "started_at": worker.started_at,
+    }
