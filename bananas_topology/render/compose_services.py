@@ -1,0 +1,247 @@
+"""The services of a Compose file, one function each: whole, plain values, nothing shared yet.
+
+Text that Compose shall interpolate is a `Reference`; all other text means what it says, and
+`compose.py` doubles its dollar signs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from posixpath import dirname, isabs, normpath
+from typing import Any
+
+from bananas_topology.contract import VARIABLES
+from bananas_topology.launch import Launch, launch_for, launch_for_api
+from bananas_topology.render.compose_ports import published_ports
+from bananas_topology.spec.model import Api, Logging, Placement, Pool, Resources, Topology
+from bananas_topology.units import format_duration
+
+#: The user and group of our image, and of those that `bananas init` lets an app build.
+APP_USER = "10001:10001"
+#: The user of the official Redis and Valkey images. As root they would begin with a chown and a
+#: change of user, for which a container without capabilities has no right.
+REDIS_USER = "999:999"
+
+METRICS_PORT = 6061
+LIVENESS_FILE = "/tmp/alive"
+
+#: Where Redis keeps its data in the official images.
+REDIS_DIRECTORY = "/data"
+REDIS_PORT = 6379
+REDIS_VOLUME = "redis-data"
+#: The network that has only Redis and its clients, and no way out.
+REDIS_NETWORK = "redis"
+
+#: How long Redis may take to stop: what it holds is on disk but for the last second.
+_REDIS_STOP_MS = 60_000
+
+#: Lines of a container that Docker keeps: as much as is of use on the spot, and no full disk.
+_DOCKER_LOGS = {"driver": "json-file", "options": {"max-size": "10m", "max-file": "5"}}
+
+#: What no service of ours needs is taken away; what holds for one container of each holds for all.
+HARDENED: Mapping[str, Any] = {
+    "init": True,
+    "restart": "unless-stopped",
+    "read_only": True,
+    "tmpfs": ["/tmp"],
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges:true"],
+    "logging": _DOCKER_LOGS,
+}
+
+
+class Reference(str):
+    """Text with `${VARIABLE}` in it that is Compose's to interpolate."""
+
+
+def required(name: str, hint: str = "set it in the environment or in .env") -> Reference:
+    """The value of a variable, without which Compose starts nothing; the file never holds it."""
+    return Reference(f"${{{name}:?{hint}}}")
+
+
+def worker_service(topology: Topology, pool: Pool, redis: str | None) -> dict[str, Any]:
+    """The service of a pool; `redis` is the name of our own Redis service, if there is one."""
+    launch = launch_for(topology, pool)
+    added = {"METRICS_PORT": str(METRICS_PORT), "LIVENESS_FILE": LIVENESS_FILE}
+    service = _program(topology, pool.image, launch, redis)
+    service["environment"] = _environment(launch, pool.secrets, redis, added)
+    service["deploy"] = _deploy(pool.replicas, pool.resources, pool.placement)
+    service["healthcheck"] = _healthcheck(["CMD", "python", "-m", "bananas_topology.liveness"])
+    if directory := log_directory(pool.logging):
+        # Without a name it belongs to one container alone: replicas must not share log files.
+        service["volumes"] = [{"type": "volume", "target": directory}]
+    return service
+
+
+def api_service(topology: Topology, api: Api, redis: str | None) -> dict[str, Any]:
+    """The service of the api."""
+    launch = launch_for_api(topology, api)
+    hint = "set it in .env, for instance to what openssl rand -hex 32 prints"
+    service = _program(topology, api.image, launch, redis)
+    service["environment"] = _environment(
+        launch, api.secrets, redis, {"API_TOKEN": required("API_TOKEN", hint)}
+    )
+    service["deploy"] = _deploy(api.replicas, api.resources, api.placement)
+    url = f"http://127.0.0.1:{api.port}/health"
+    probe = f"import urllib.request as request; request.urlopen('{url}', timeout=4)"
+    service["healthcheck"] = _healthcheck(["CMD", "python", "-c", probe])
+    if ports := published_ports(api).ports:
+        service["ports"] = [ports]
+    return service
+
+
+def redis_service(topology: Topology) -> dict[str, Any]:
+    """The service of a Redis of our own: durable, bounded, never evicting, reached by us alone."""
+    managed = topology.redis.managed
+    # A quarter stays for what is beside the data: buffers, and the copy made by a rewrite.
+    start = (
+        f"exec redis-server --dir {REDIS_DIRECTORY} --port {REDIS_PORT} \\\n"
+        '--appendonly yes --appendfsync everysec --save "" \\\n'
+        f"--maxmemory {managed.memory_bytes // 4 * 3} --maxmemory-policy noeviction - <<CONFIG\n"
+        "requirepass $REDISCLI_AUTH\n"
+        "CONFIG\n"
+    )
+    return {
+        **HARDENED,
+        "image": managed.image,
+        "user": REDIS_USER,
+        # The password comes in by standard input: a process list shows every argument.
+        "entrypoint": ["sh", "-ec"],
+        "command": [_REFUSE_ODD_PASSWORD + start],
+        "environment": {"REDISCLI_AUTH": _password()},
+        "networks": [REDIS_NETWORK],
+        "volumes": [f"{REDIS_VOLUME}:{REDIS_DIRECTORY}"],
+        "deploy": {
+            "replicas": 1,
+            "resources": {"limits": {"memory": compose_memory(managed.memory_bytes)}},
+        },
+        "healthcheck": {
+            "test": ["CMD-SHELL", "redis-cli ping | grep -q PONG"],
+            "interval": "5s",
+            "timeout": "3s",
+            "retries": 3,
+            # Reading a long append-only file back takes its time; healthy counts at once.
+            "start_period": "5m",
+        },
+        "stop_grace_period": format_duration(_REDIS_STOP_MS),
+    }
+
+
+#: The password becomes part of REDIS_URL as it is.
+_REFUSE_ODD_PASSWORD = (
+    'case "$REDISCLI_AUTH" in *[!A-Za-z0-9_-]*)\n'
+    'echo "REDIS_PASSWORD may hold letters, digits, - and _ only: openssl rand -hex 24" >&2\n'
+    "exit 2;;\n"
+    "esac\n"
+)
+
+
+def log_directory(logging: Logging) -> str | None:
+    """Where a worker's log files need a place that is not the read-only root; None for nowhere."""
+    directory = normpath(dirname(logging.file.path))
+    is_ours = not isabs(directory) or directory == "/" or directory == "/tmp"
+    if not logging.file.enabled or is_ours or directory.startswith("/tmp/"):
+        return None
+    return directory
+
+
+def compose_memory(memory_bytes: int) -> str:
+    """Write bytes as Compose does, in the largest binary unit that is exact.
+
+    >>> [compose_memory(n) for n in (1000, 512 * 2**20, 4 * 2**30)]
+    ['1000b', '512M', '4G']
+    """
+    for unit, size in (("G", 2**30), ("M", 2**20), ("K", 2**10)):
+        if memory_bytes and memory_bytes % size == 0:
+            return f"{memory_bytes // size}{unit}"
+    return f"{memory_bytes}b"
+
+
+def compose_cpus(cpu_millis: int) -> str:
+    """Write millicores as cores.
+
+    >>> [compose_cpus(n) for n in (500, 2000, 20_000, 250)]
+    ['0.5', '2', '20', '0.25']
+    """
+    return f"{(Decimal(cpu_millis) / 1000).normalize():f}"
+
+
+def swarm_constraints(placement: Placement | None) -> list[str]:
+    """What the Compose Specification has for placement; only Swarm goes by it."""
+    required_labels = placement.require if placement else {}
+    return [f"node.labels.{label} == {value}" for label, value in required_labels.items()]
+
+
+def _program(topology: Topology, image: str, launch: Launch, redis: str | None) -> dict[str, Any]:
+    """What a worker and the api have alike."""
+    service: dict[str, Any] = {**HARDENED, "image": image}
+    if topology.build is not None and image == topology.image:
+        service["build"] = topology.build
+    service["user"] = APP_USER
+    service["entrypoint"] = ["python", "-m", launch.module]
+    service["stop_grace_period"] = format_duration(launch.grace_ms)
+    if redis is not None:
+        service["depends_on"] = {redis: {"condition": "service_healthy"}}
+        service["networks"] = ["default", REDIS_NETWORK]
+    return service
+
+
+def _environment(
+    launch: Launch, secrets: Sequence[str], redis: str | None, added: Mapping[str, str]
+) -> dict[str, str]:
+    """All variables of a process: its own first, then the contract's in table order."""
+    password = _password()
+    url = Reference(f"redis://:{password}@{redis}:{REDIS_PORT}/0") if redis else _external_url()
+    variables = {
+        **launch.env,
+        **{name: required(name) for name in secrets},
+        **added,
+        "REDIS_URL": url,
+    }
+    place = {variable.name: index for index, variable in enumerate(VARIABLES)}
+    return {
+        name: variables[name] for name in sorted(variables, key=lambda name: place.get(name, -1))
+    }
+
+
+def _external_url() -> Reference:
+    return required("REDIS_URL", "set it in .env, such as redis://redis.example.com:6379/0")
+
+
+def _password() -> Reference:
+    hint = "set it in .env, for instance to what openssl rand -hex 24 prints"
+    return required("REDIS_PASSWORD", hint)
+
+
+def _deploy(replicas: int, resources: Resources, placement: Placement | None) -> dict[str, Any]:
+    deploy: dict[str, Any] = {"replicas": replicas}
+    amounts = {
+        kind: each
+        for kind, given in (("limits", resources.limits), ("reservations", resources.requests))
+        if (each := _amounts(given.cpu_millis, given.memory_bytes))
+    }
+    if amounts:
+        deploy["resources"] = amounts
+    if constraints := swarm_constraints(placement):
+        deploy["placement"] = {"constraints": constraints}
+    return deploy
+
+
+def _amounts(cpu_millis: int | None, memory_bytes: int | None) -> dict[str, str]:
+    amounts = {}
+    if cpu_millis is not None:
+        amounts["cpus"] = compose_cpus(cpu_millis)
+    if memory_bytes is not None:
+        amounts["memory"] = compose_memory(memory_bytes)
+    return amounts
+
+
+def _healthcheck(test: list[str]) -> dict[str, Any]:
+    return {
+        "test": test,
+        "interval": "10s",
+        "timeout": "5s",
+        "retries": 3,
+        "start_period": "1m",  # handlers may be slow to import; healthy counts at once
+    }
