@@ -9,12 +9,16 @@ from typing import Annotated
 
 import typer
 
+from bananas_topology import __version__
 from bananas_topology.errors import ControlFailed
 
 _TEMPLATES = Path(__file__).with_name("templates")
 
 #: The name that the templates have in place of the folder's.
 _PLACEHOLDER = "name: my-app\n"
+
+#: What the Dockerfile has in place of our own version: an image has what the app was made with.
+_VERSION_PLACEHOLDER = "@version@"
 
 _MAX_NAME = 63
 
@@ -34,6 +38,8 @@ _Mode = Annotated[InitMode, typer.Option(help="What kind of worker pools to begi
 
 def init(directory: _Directory = Path("."), mode: _Mode = InitMode.THIN) -> None:
     """Write a topology.yaml and a jobs.py that run as they are; nothing is overwritten.
+
+    A Dockerfile for them comes along, for the day they move into containers.
 
     Examples:
 
@@ -70,9 +76,12 @@ def app_name(text: str) -> str:
 def _files(name: str, mode: InitMode) -> dict[str, str]:
     """What is written: names and texts."""
     topology = (_TEMPLATES / f"{mode.value}.yaml").read_text("utf-8")
+    dockerfile = (_TEMPLATES / "Dockerfile").read_text("utf-8")
     return {
         "topology.yaml": topology.replace(_PLACEHOLDER, f"name: {name}\n"),
         "jobs.py": (_TEMPLATES / "jobs.py.txt").read_text("utf-8"),
+        "Dockerfile": dockerfile.replace(_VERSION_PLACEHOLDER, __version__),
+        ".dockerignore": (_TEMPLATES / "dockerignore").read_text("utf-8"),
     }
 
 
