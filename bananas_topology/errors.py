@@ -40,12 +40,23 @@ class RedisUnsuitable(BananasTopologyError):
     """The server answers, but cannot be used as it is: too old, wrong password, wrong kind."""
 
 
+class RedisRefused(RedisUnsuitable):
+    """The password is wrong or something is not permitted: good again once an operator mends it.
+
+    Who has been working already may wait for that; who starts had better say so and end.
+    """
+
+
 class EmbeddedServerFailed(BananasTopologyError):
     """The bundled server is not there for this platform, or did not start."""
 
 
 class ControlFailed(BananasTopologyError):
     """A command for running processes could not be carried out (no such pool, none running)."""
+
+
+class ImportRefused(BananasTopologyError):
+    """Files to import cannot be read, or are not a deployment of Bananas."""
 
 
 # The producer acts.

@@ -15,6 +15,7 @@ import redis
 
 from bananas_topology.contract import WorkerConfig
 from bananas_topology.jobs import scripts
+from bananas_topology.jobs.calls import Call, Caller, Value
 from bananas_topology.jobs.connection import translated
 from bananas_topology.jobs.job import KEEP_COMPLETED_S, KEEP_DEAD_S, Claim, EncodedJob
 from bananas_topology.jobs.keys import Keys
@@ -28,8 +29,6 @@ PROMOTE_LIMIT = 1_000
 
 #: Claims that one recovery returns at the most; a worker cannot hold many more.
 RECOVER_LIMIT = 10_000
-
-Value = str | bytes | int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,19 +130,6 @@ class Consumer:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One script call: KEYS first, then ARGV."""
-
-    script: Script
-    keys: tuple[str, ...]
-    arguments: Sequence[Value]
-
-    def command(self) -> tuple[Value, ...]:
-        return ("EVALSHA", self.script.digest, len(self.keys), *self.keys, *self.arguments)
-
-
-@dataclass(frozen=True, slots=True)
 class Broker:
     """The transitions of jobs under one prefix. Thread-safe; every method may block for a reply.
 
@@ -152,16 +138,18 @@ class Broker:
         RedisUnsuitable: it refuses us.
     """
 
-    client: redis.Redis
-    keys: Keys
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self.client = client
+        self.keys = keys
+        self._caller = Caller(client)
 
     def enqueue(self, jobs: Sequence[EncodedJob]) -> list[bool]:
         """Put jobs into queues or the schedule; False for each whose id was taken."""
         arguments: list[Value] = [self.keys.prefix]
         for job in jobs:
             arguments += (job.job_id, job.body, job.priority, job.job_type, job.due)
-        call = _Call(scripts.ENQUEUE, (self.keys.stats,), arguments)
-        return [bool(reply) for reply in self._run([call])[0]]
+        call = Call(scripts.ENQUEUE, (self.keys.stats,), arguments)
+        return [bool(reply) for reply in self._caller.run_one(call)]
 
     def exchange(
         self, consumer: Consumer, settlements: Iterable[Settlement], request: ClaimRequest | None
@@ -171,7 +159,7 @@ class Broker:
         calls = [self._settle(kind, group, consumer) for kind, group in groups.items()]
         if request is not None:
             calls.append(self._claim(consumer, request))
-        replies = self._run(calls) if calls else []
+        replies = self._caller.run(calls) if calls else []
         lost = tuple(
             settlement
             for group, reply in zip(groups.values(), replies, strict=False)
@@ -190,8 +178,8 @@ class Broker:
     def recover(self, worker_id: str, known: Iterable[bytes]) -> int:
         """Return the claims under our own id that we do not work on; how many there were."""
         arguments: list[Value] = [self.keys.prefix, worker_id, "own", RECOVER_LIMIT, *known]
-        call = _Call(scripts.RECOVER, (self.keys.claims(worker_id),), arguments)
-        return int(self._run([call])[0])
+        call = Call(scripts.RECOVER, (self.keys.claims(worker_id),), arguments)
+        return int(self._caller.run_one(call))
 
     def reap(self) -> dict[str, int]:
         """Return the claims of workers whose lease has run out; how many of each."""
@@ -202,20 +190,20 @@ class Broker:
         ids = [worker_id.decode() for worker_id in expired]  # type: ignore[union-attr]
         arguments = [(self.keys.prefix, each, "expired", RECOVER_LIMIT) for each in ids]
         calls = [
-            _Call(scripts.RECOVER, (self.keys.claims(each),), argument)
+            Call(scripts.RECOVER, (self.keys.claims(each),), argument)
             for each, argument in zip(ids, arguments, strict=True)
         ]
-        return dict(zip(ids, map(int, self._run(calls)), strict=True)) if calls else {}
+        return dict(zip(ids, map(int, self._caller.run(calls)), strict=True)) if calls else {}
 
     def promote(self) -> int:
         """Move due scheduled jobs into their queues; `PROMOTE_LIMIT` moved: there may be more."""
-        call = _Call(scripts.PROMOTE, (self.keys.scheduled,), (self.keys.prefix, PROMOTE_LIMIT))
-        return int(self._run([call])[0])
+        call = Call(scripts.PROMOTE, (self.keys.scheduled,), (self.keys.prefix, PROMOTE_LIMIT))
+        return int(self._caller.run_one(call))
 
     def schedule(self, name: str) -> ScheduleState:
         """Read where a schedule is."""
         with translated(self.client):
-            values = self.client.hmget(self.keys.schedule(name), "next_run", "cron")
+            values: Any = self.client.hmget(self.keys.schedule(name), "next_run", "cron")
         next_run, cron = ((value or b"").decode() for value in values)
         return ScheduleState(next_run, cron)
 
@@ -231,8 +219,8 @@ class Broker:
             arguments.append("")
         else:
             arguments += (job.job_id, job.body, job.priority, job.job_type, before.next_run)
-        call = _Call(scripts.FIRE, (self.keys.schedule(name),), arguments)
-        return bool(self._run([call])[0])
+        call = Call(scripts.FIRE, (self.keys.schedule(name),), arguments)
+        return bool(self._caller.run_one(call))
 
     def beat(
         self, consumer: Consumer, incarnation: str, presence: Mapping[str, Value], *, boot: bool
@@ -243,14 +231,14 @@ class Broker:
         arguments: list[Value] = [consumer.worker_id, consumer.lease_ms, incarnation, how]
         for name, value in presence.items():
             arguments += (name, value)
-        return bool(self._run([_Call(scripts.BEAT, keys, arguments)])[0])
+        return bool(self._caller.run_one(Call(scripts.BEAT, keys, arguments)))
 
     def leave(self, worker_id: str, incarnation: str) -> bool:
         """Forget a worker that holds nothing; False when it does, or is another process's."""
         keys = (self.keys.workers, self.keys.worker(worker_id), self.keys.claims(worker_id))
-        return bool(self._run([_Call(scripts.LEAVE, keys, (worker_id, incarnation))])[0])
+        return bool(self._caller.run_one(Call(scripts.LEAVE, keys, (worker_id, incarnation))))
 
-    def _claim(self, consumer: Consumer, request: ClaimRequest) -> _Call:
+    def _claim(self, consumer: Consumer, request: ClaimRequest) -> Call:
         arguments: list[Value] = [
             self.keys.prefix,
             consumer.worker_id,
@@ -262,11 +250,11 @@ class Broker:
             *consumer.priorities,
             *consumer.job_types,
         ]
-        return _Call(scripts.CLAIM, (self.keys.claims(consumer.worker_id),), arguments)
+        return Call(scripts.CLAIM, (self.keys.claims(consumer.worker_id),), arguments)
 
     def _settle(
         self, kind: type[Settlement], group: Sequence[Settlement], consumer: Consumer
-    ) -> _Call:
+    ) -> Call:
         heads: dict[type[Settlement], tuple[Script, tuple[Value, ...]]] = {
             Ack: (scripts.ACK, (KEEP_COMPLETED_S, consumer.result_ttl_success_ms)),
             Retry: (scripts.RETRY, (KEEP_DEAD_S,)),
@@ -277,38 +265,7 @@ class Broker:
         arguments: list[Value] = [self.keys.prefix, *head]
         for settlement in group:
             arguments += _arguments(settlement)
-        return _Call(script, (self.keys.claims(consumer.worker_id),), arguments)
-
-    def _run(self, calls: Sequence[_Call]) -> list[Any]:
-        """Send the calls together; a script the server does not know was not run, and runs now."""
-        with translated(self.client):
-            replies = self._send(calls)
-            missing = [
-                i
-                for i, reply in enumerate(replies)
-                if isinstance(reply, redis.exceptions.NoScriptError)
-            ]
-            if missing:
-                self._load()
-                again = self._send([calls[i] for i in missing])
-                for i, reply in zip(missing, again, strict=True):
-                    replies[i] = reply
-            for reply in replies:
-                if isinstance(reply, Exception):
-                    raise reply
-        return replies
-
-    def _send(self, calls: Sequence[_Call]) -> list[Any]:
-        pipeline = self.client.pipeline(transaction=False)
-        for call in calls:
-            pipeline.execute_command(*call.command())  # type: ignore[no-untyped-call]
-        return pipeline.execute(raise_on_error=False)
-
-    def _load(self) -> None:
-        pipeline = self.client.pipeline(transaction=False)
-        for script in scripts.ALL:
-            pipeline.script_load(script.source)
-        pipeline.execute()
+        return Call(script, (self.keys.claims(consumer.worker_id),), arguments)
 
 
 def _by_kind(settlements: Iterable[Settlement]) -> dict[type[Settlement], list[Settlement]]:

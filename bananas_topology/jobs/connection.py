@@ -14,7 +14,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from bananas_topology.errors import RedisUnavailable, RedisUnsuitable
+from bananas_topology.errors import RedisRefused, RedisUnavailable, RedisUnsuitable
 
 #: Seconds that connecting and each reply may take; past it the server counts as unreachable.
 TIMEOUT_S = 5.0
@@ -24,17 +24,37 @@ OLDEST_VERSION = (6, 2)
 
 _SCHEMES = ("redis", "rediss", "unix")
 
-# Errors that pass by themselves or by an operator's doing, while the job data is sound: a replica
-# after a failover, a server that loads its data, one out of memory.
-_PASSING = (
+# Errors that pass by themselves or by an operator's doing, while the job data is sound.
+_PASSING = {
     "LOADING",
-    "READONLY",
     "OOM",
     "MASTERDOWN",
     "CLUSTERDOWN",
     "TRYAGAIN",
     "BUSY",
     "MISCONF",
+    "NOREPLICAS",
+}
+
+# Errors of a server that is not, or no longer, the one to ask.
+_MISDIRECTED = {"READONLY", "MOVED", "ASK"}
+
+_REFUSING = {"WRONGPASS", "NOAUTH", "NOPERM"}
+
+# redis-py cuts the code off the errors that it has classes for.
+_CODES = {
+    redis.exceptions.ReadOnlyError: "READONLY",
+    redis.exceptions.OutOfMemoryError: "OOM",
+    redis.exceptions.MasterDownError: "MASTERDOWN",
+    redis.exceptions.ClusterDownError: "CLUSTERDOWN",
+    redis.exceptions.TryAgainError: "TRYAGAIN",
+    redis.exceptions.ClusterCrossSlotError: "CROSSSLOT",
+    redis.exceptions.AskError: "MOVED",
+}
+
+_NO_HASH_TAG = (
+    "the server is a Redis Cluster, where all keys of one Bananas must share a hash slot; set the "
+    "key prefix (REDIS_KEY_PREFIX, redis.key_prefix) to one with a hash tag, such as {bananas}"
 )
 
 
@@ -113,24 +133,49 @@ def translated(client: redis.Redis) -> Iterator[None]:
     try:
         yield
     except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
-        raise RedisUnsuitable(f"Redis at {address(client)} refuses us: {error}") from error
+        raise _refused(client, str(error)) from error
     except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-        message = f"cannot reach Redis at {address(client)}: {_reason(error)}"
-        raise RedisUnavailable(message) from error
+        raise unreachable(client, error) from error
     except redis.ResponseError as error:
-        if str(error).startswith(("WRONGPASS", "NOAUTH")):
-            raise RedisUnsuitable(f"Redis at {address(client)} refuses us: {error}") from error
-        if is_passing(error):
-            raise RedisUnavailable(f"Redis at {address(client)} is not ready: {error}") from error
-        raise
+        raise refusal(client, error) from error
 
 
-def is_passing(error: redis.ResponseError) -> bool:
-    """Whether a server's error says that trying again later may help."""
-    passing = (redis.exceptions.ReadOnlyError, redis.exceptions.OutOfMemoryError)
-    # Within a script the server's word stands behind the script's own prefix.
-    text = re.sub(r"^ERR .*?: -?", "", str(error))
-    return isinstance(error, passing) or text.startswith(_PASSING)
+def unreachable(client: redis.Redis, error: BaseException) -> RedisUnavailable:
+    """What to raise where the connection fails."""
+    return RedisUnavailable(f"cannot reach Redis at {address(client)}: {_reason(error)}")
+
+
+def refusal(client: redis.Redis, error: redis.ResponseError | str) -> Exception:
+    """What to raise for a server's error reply: ours where we know it, else redis's own.
+
+    Where it says that another server is to be asked, the client's connections are closed: the
+    next ones find the right one.
+    """
+    text = str(error)
+    code = _code(text, error)
+    if code in _REFUSING:
+        return _refused(client, text)
+    if code == "CROSSSLOT":
+        return RedisUnsuitable(_NO_HASH_TAG)
+    if code in _MISDIRECTED:
+        client.connection_pool.disconnect(inuse_connections=False)
+    if code in _PASSING or code in _MISDIRECTED:
+        return RedisUnavailable(f"Redis at {address(client)} is not ready: {text}")
+    return error if isinstance(error, redis.ResponseError) else redis.ResponseError(text)
+
+
+def _refused(client: redis.Redis, text: str) -> RedisRefused:
+    return RedisRefused(f"Redis at {address(client)} refuses us: {text}")
+
+
+def _code(text: str, error: redis.ResponseError | str) -> str:
+    """The word that an error begins with."""
+    for kind, code in _CODES.items():
+        if isinstance(error, kind):
+            return code
+    # Old servers put what went wrong within a script behind words of their own.
+    inner = re.search(r"^ERR Error running script.*?: -([A-Z]+) ", text)
+    return inner[1] if inner else text.partition(" ")[0]
 
 
 def _reason(error: BaseException) -> str:

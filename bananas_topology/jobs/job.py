@@ -51,11 +51,16 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a job failed: the exception's type and message, and the end of its traceback."""
+    """Why a job failed: the exception's type and message, and the end of its traceback.
+
+    `at` is when, for jobs whose own JSON cannot say it; `crashes` what poison did, a line each.
+    """
 
     type: str
     message: str
     traceback: str = ""
+    at: str = ""
+    crashes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

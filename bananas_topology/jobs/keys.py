@@ -30,6 +30,10 @@ class Keys:
     - ``workers`` zset: worker id by when its lease ends, in Unix milliseconds
     - ``worker:<worker>`` hash: who and what the worker is (presence.py)
     - ``failure:<id>`` string: the job's last failure as JSON: type, message, traceback
+    - ``crashes:<id>`` list: how the job took workers down (crashes.py); expires by itself
+    - ``suspects`` set: the ``<priority>:<type>`` which have a list of jobs that run alone
+    - ``queue:suspect:<priority>:<type>`` list: ids of those (see recover.lua)
+    - ``quarantine`` string: the busy worker that takes nothing more until it can run a suspect
     - ``wake:<priority>``, ``wake:<priority>:<type>`` zsets: what idle workers block on
     - ``stats`` hash: jobs completed, retried and failed since the prefix was first used
     """
@@ -74,6 +78,20 @@ class Keys:
 
     def failure(self, job_id: str) -> str:
         return f"{self.prefix}:failure:{job_id}"
+
+    def crashes(self, job_id: str) -> str:
+        return f"{self.prefix}:crashes:{job_id}"
+
+    @property
+    def suspects(self) -> str:
+        return f"{self.prefix}:suspects"
+
+    def suspect_queue(self, source: str) -> str:
+        return f"{self.prefix}:queue:suspect:{source}"
+
+    @property
+    def quarantine(self) -> str:
+        return f"{self.prefix}:quarantine"
 
     def wake(self, priority: str, job_type: str | None = None) -> str:
         suffix = f":{job_type}" if job_type else ""

@@ -16,9 +16,11 @@ class Script:
     digest: str
 
 
-def _load(name: str) -> Script:
+def _load(name: str, *shared: str) -> Script:
+    """Put a script together: what all have in common, the shared parts it names, itself."""
     folder = files("bananas_topology.jobs") / "lua"
-    source = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("prelude", name))
+    parts = ("prelude", *shared, name)
+    source = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in parts)
     # SHA-1 because it is how Redis names scripts; nothing rests on its strength.
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
@@ -34,5 +36,5 @@ PROMOTE = _load("promote")
 FIRE = _load("fire")
 BEAT = _load("beat")
 LEAVE = _load("leave")
-
-ALL = (ENQUEUE, CLAIM, ACK, RETRY, BURY, RELEASE, RECOVER, PROMOTE, FIRE, BEAT, LEAVE)
+REVIVE = _load("revive", "exhuming")
+PURGE = _load("purge", "exhuming")

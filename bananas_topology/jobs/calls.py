@@ -1,0 +1,168 @@
+"""Script calls at the speed of the wire.
+
+redis-py opens connections (URL forms, TLS, passwords, sentinels) and is used as it is wherever
+speed does not matter. Here it does: commands are packed and replies parsed by hiredis alone, and
+all calls of one round trip leave in one write.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import hiredis
+import redis
+
+from bananas_topology.errors import RedisUnavailable
+from bananas_topology.jobs.connection import refusal, translated, unreachable
+from bananas_topology.jobs.scripts import Script
+
+Value = str | bytes | int
+
+#: Bytes of calls that leave in one write; more are sent in several round trips.
+SEND_BYTES = 8 * 2**20
+
+_RECEIVE_BYTES = 65_536
+
+# Typed by hand: the library's own annotation allows one argument only.
+_pack: Callable[[tuple[Value, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One script call: KEYS first, then ARGV."""
+
+    script: Script
+    keys: tuple[str, ...]
+    arguments: Sequence[Value]
+
+    def packed(self) -> bytes:
+        """The command as it goes over the wire."""
+        head = ("EVALSHA", self.script.digest, len(self.keys), *self.keys)
+        return _pack((*head, *self.arguments))
+
+
+class _Channel:
+    """One of redis-py's connections, spoken to directly. For one thread at a time."""
+
+    __slots__ = ("_reader", "_socket", "connection")
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self._socket = connection._sock
+        self._reader = hiredis.Reader()
+
+    def exchange(self, data: bytes, count: int) -> list[Any]:
+        """Send commands and read as many replies; an error reply is a `hiredis.ReplyError`.
+
+        Raises:
+            OSError, hiredis.HiredisError: the connection is of no use any more.
+        """
+        self._socket.sendall(data)
+        reader, replies = self._reader, []
+        while True:
+            # False is "not all of it is here yet": RESP2 has no booleans of its own.
+            while (reply := reader.gets()) is not False:
+                replies.append(reply)
+                if len(replies) == count:
+                    return replies
+            received = self._socket.recv(_RECEIVE_BYTES)
+            if not received:
+                raise ConnectionResetError("the server closed the connection")
+            reader.feed(received)
+
+
+class Caller:
+    """Calls scripts, several in one round trip. Thread-safe; a forked child has its own channels.
+
+    Nothing is repeated behind the caller's back but a script that the server did not know, and so
+    did not run.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        # list.pop and list.append are atomic: the stack needs no lock.
+        self._idle: list[_Channel] = []
+        self._pid = os.getpid()
+
+    def run(self, calls: Sequence[Call]) -> list[Any]:
+        """Send the calls together and return their replies in the same order.
+
+        Raises:
+            RedisUnavailable: the server did not answer, or not usefully; what was sent may have
+                been done.
+            RedisUnsuitable: it refuses us.
+            redis.ResponseError: a script failed: a defect of Bananas.
+        """
+        replies: list[Any] = []
+        batch: list[bytes] = []
+        size = 0
+        for call in calls:
+            packed = call.packed()
+            if batch and size + len(packed) > SEND_BYTES:
+                replies += self._round_trip(b"".join(batch), len(batch))
+                batch, size = [], 0
+            batch.append(packed)
+            size += len(packed)
+        replies += self._round_trip(batch[0] if len(batch) == 1 else b"".join(batch), len(batch))
+        for i, reply in enumerate(replies):
+            if isinstance(reply, hiredis.ReplyError):
+                replies[i] = self._call_again(calls[i], reply)
+        return replies
+
+    def run_one(self, call: Call) -> Any:
+        """Send one call and return its reply; raises as `run`."""
+        reply = self._round_trip(call.packed(), 1)[0]
+        if isinstance(reply, hiredis.ReplyError):
+            return self._call_again(call, reply)
+        return reply
+
+    def close(self) -> None:
+        """Close the connections that nobody uses just now."""
+        while self._idle:
+            self._drop(self._idle.pop())
+
+    def _call_again(self, call: Call, error: hiredis.ReplyError) -> Any:
+        """Load a script that the server does not know, and call it; any other error is raised."""
+        replies: list[Any] = [error]
+        if str(error).startswith("NOSCRIPT"):
+            load = _pack(("SCRIPT", "LOAD", call.script.source))
+            replies = self._round_trip(load + call.packed(), 2)
+        for reply in replies:
+            if isinstance(reply, hiredis.ReplyError):
+                failure = refusal(self._client, str(reply))
+                if isinstance(failure, RedisUnavailable):
+                    # After a failover another server may be the right one: connect anew.
+                    self.close()
+                raise failure
+        return replies[-1]
+
+    def _round_trip(self, data: bytes, count: int) -> list[Any]:
+        channel = self._take()
+        try:
+            replies = channel.exchange(data, count)
+        except (OSError, hiredis.HiredisError) as error:
+            self._drop(channel)
+            self.close()  # the others were made to the same server
+            raise unreachable(self._client, error) from error
+        except BaseException:
+            # Interrupted half-way: the replies to come would be taken for another call's.
+            self._drop(channel)
+            raise
+        self._idle.append(channel)
+        return replies
+
+    def _take(self) -> _Channel:
+        if self._pid != os.getpid():
+            self._idle, self._pid = [], os.getpid()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            with translated(self._client):
+                return _Channel(self._client.connection_pool.get_connection())
+
+    def _drop(self, channel: _Channel) -> None:
+        channel.connection.disconnect()
+        self._client.connection_pool.release(channel.connection)

@@ -1,0 +1,253 @@
+"""Where buried jobs lie: look at them, let them run again, forget them.
+
+All of it goes through the dead in bounded batches, so neither the server nor this process holds
+more than one batch at a time, however many there are. What is buried meanwhile is left for the
+next time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import redis
+
+from bananas_topology.clock import format_timestamp, parse_timestamp, wall_now
+from bananas_topology.contract import PRIORITIES
+from bananas_topology.errors import InvalidJob
+from bananas_topology.jobs import scripts
+from bananas_topology.jobs.calls import Call, Caller, Value
+from bananas_topology.jobs.connection import translated
+from bananas_topology.jobs.job import decode, rewrite
+from bananas_topology.jobs.keys import Keys
+
+#: Dead jobs that are looked at in one round trip.
+BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class DeadJob:
+    """A buried job. `job_type` and `died_at` are None where nothing says them.
+
+    `error` is the failure as ``Type: message``; `traceback` its end, "" where there is none.
+    `is_readable`: what is stored is a job, and could run again.
+    """
+
+    job_id: str
+    job_type: str | None
+    priority: str
+    error: str
+    traceback: str
+    attempts: int
+    died_at: datetime | None
+    is_readable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeadFilter:
+    """Which of the dead are meant: those that meet all that is given; nothing given means all.
+
+    `error` is found anywhere in the error, in upper or lower case. `older_than_ms` is how long ago
+    a job must have died at the least; one of which that is not known counts as old.
+    """
+
+    job_ids: frozenset[str] | None = None
+    job_type: str | None = None
+    error: str | None = None
+    older_than_ms: int | None = None
+
+    def takes(self, job: DeadJob, now: datetime) -> bool:
+        """Whether a job is meant."""
+        if self.job_ids is not None and job.job_id not in self.job_ids:
+            return False
+        if self.job_type is not None and job.job_type != self.job_type:
+            return False
+        if self.error is not None and self.error.casefold() not in job.error.casefold():
+            return False
+        if self.older_than_ms is None or job.died_at is None:
+            return True
+        return now - job.died_at >= timedelta(milliseconds=self.older_than_ms)
+
+
+#: All of the dead.
+EVERYTHING = DeadFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class Revival:
+    """What a retry did: jobs that run again, and ids that stay dead because they are no jobs."""
+
+    jobs: int
+    unreadable: tuple[str, ...]
+
+
+class DeadJobs:
+    """The dead of one prefix.
+
+    Raises (every method):
+        RedisUnavailable, RedisUnsuitable: see connection.py. After RedisUnavailable some may have
+            been done; all methods may be called again.
+    """
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+        self._caller = Caller(client)
+
+    def count(self) -> int:
+        """How many there are, in all."""
+        with translated(self._client):
+            return int(self._client.llen(self._keys.dead))
+
+    def list(self, chosen: DeadFilter = EVERYTHING) -> Iterator[DeadJob]:
+        """Yield the dead that are meant, the latest first, read as they are asked for."""
+        now, start = wall_now(), -self.count()
+        while start < 0:
+            stop = min(start + BATCH, 0)
+            for job, _ in self._read(start, stop - 1):
+                if chosen.takes(job, now):
+                    yield job
+            start = stop
+
+    def retry(self, chosen: DeadFilter = EVERYTHING) -> Revival:
+        """Let the dead that are meant run again at once, the oldest first.
+
+        They start afresh: no attempts, error, crashes, result, due time or expiry; everything else,
+        priority and id included, is as it was.
+        """
+        now, jobs = wall_now(), 0
+        unreadable: list[str] = []
+        for place, met in self._batches(chosen, now):
+            arguments: list[Value] = []
+            for job, body in met:
+                if job.is_readable and body is not None:
+                    fresh = rewrite(
+                        body, status="pending", attempts=0, updated_at=format_timestamp(now)
+                    )
+                    arguments += (_bytes(job.job_id), fresh, job.priority, job.job_type or "")
+                else:
+                    unreadable.append(job.job_id)
+            place.taken = self._run(scripts.REVIVE, place, arguments)
+            jobs += place.taken
+        return Revival(jobs, tuple(unreadable))
+
+    def purge(self, chosen: DeadFilter = EVERYTHING) -> int:
+        """Forget the dead that are meant, for ever; how many there were."""
+        purged = 0
+        for place, met in self._batches(chosen, wall_now()):
+            place.taken = self._run(scripts.PURGE, place, [_bytes(job.job_id) for job, _ in met])
+            purged += place.taken
+        return purged
+
+    def _batches(self, chosen: DeadFilter, now: datetime) -> Iterator[tuple[_Place, _Met]]:
+        """Yield those that are meant from the oldest on, and where in the list they lie.
+
+        Who takes some out of the list says how many in `taken`, before the next batch is read.
+        """
+        if chosen.job_ids is not None:
+            for ids in _batched(sorted(map(_bytes, chosen.job_ids)), BATCH):
+                met = [(job, body) for job, body in self._look(ids) if chosen.takes(job, now)]
+                yield _Place("", ""), met
+            return
+        to = -1
+        while batch := self._read(to - BATCH + 1, to)[::-1]:
+            place = _Place(to - BATCH + 1, to)
+            met = [(job, body) for job, body in batch if chosen.takes(job, now)]
+            if met:
+                yield place, met
+            to -= len(batch) - place.taken
+
+    def _run(self, script: scripts.Script, place: _Place, arguments: Sequence[Value]) -> int:
+        if not arguments:
+            return 0
+        head = (self._keys.prefix, place.start, place.stop)
+        return int(self._caller.run_one(Call(script, (self._keys.dead,), (*head, *arguments))))
+
+    def _read(self, start: int, stop: int) -> _Met:
+        """Read the dead between two places, with their bodies, the latest first."""
+        with translated(self._client):
+            ids: Any = self._client.lrange(self._keys.dead, start, stop)
+        return self._look(ids)
+
+    def _look(self, ids: Sequence[bytes]) -> _Met:
+        if not ids:
+            return []
+        with translated(self._client):
+            bodies: Any = self._client.mget(self._names(self._keys.job(""), ids))
+            failures: Any = self._client.mget(self._names(self._keys.failure(""), ids))
+        return [
+            (_dead_job(_text(job_id), body, failure), body)
+            for job_id, body, failure in zip(ids, bodies, failures, strict=True)
+        ]
+
+    def _names(self, head: str, ids: Iterable[bytes]) -> _Names:
+        return [head.encode() + job_id for job_id in ids]
+
+
+# Dead jobs with their bodies; names of keys.
+_Met = list[tuple[DeadJob, bytes | None]]
+_Names = list[bytes]
+
+
+@dataclass(slots=True)
+class _Place:
+    """A piece of the list, counted from its end, or "" for all; `taken` is what went out of it."""
+
+    start: int | str
+    stop: int | str
+    taken: int = 0
+
+
+def _batched(ids: list[bytes], size: int) -> Iterator[list[bytes]]:
+    """Cut a list into pieces."""
+    return (ids[start : start + size] for start in range(0, len(ids), size))
+
+
+def _dead_job(job_id: str, body: bytes | None, stored_failure: bytes | None) -> DeadJob:
+    fields, failure = _fields(body), _fields(stored_failure)
+    error = ": ".join(filter(None, (failure.get("type"), failure.get("message"))))
+    priority = fields.get("priority")
+    name = fields.get("name")
+    return DeadJob(
+        job_id=job_id,
+        job_type=name if isinstance(name, str) else None,
+        priority=priority if priority in PRIORITIES else "normal",
+        error=error or str(fields.get("error") or "unknown: nothing is kept of its failure"),
+        traceback=str(failure.get("traceback", "")),
+        attempts=fields["attempts"] if isinstance(fields.get("attempts"), int) else 0,
+        died_at=_moment(failure.get("at")) or _moment(fields.get("updated_at")),
+        is_readable=_is_job(body),
+    )
+
+
+def _is_job(body: bytes | None) -> bool:
+    try:
+        return body is not None and bool(decode(body).name)
+    except InvalidJob:
+        return False
+
+
+def _fields(text: bytes | None) -> dict[str, Any]:
+    try:
+        fields = msgspec.json.decode(text or b"{}")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        return parse_timestamp(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _text(job_id: bytes) -> str:
+    return job_id.decode(errors="surrogateescape")
+
+
+def _bytes(job_id: str) -> bytes:
+    return job_id.encode(errors="surrogateescape")

@@ -1,0 +1,55 @@
+"""What the tests of jobs/ have in common: a worker's view of the broker, and jobs to feed it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from bananas_topology.clock import wall_now
+from bananas_topology.contract import PRIORITIES
+from bananas_topology.jobs.broker import Broker, ClaimRequest, Consumer, Exchange, Settlement
+from bananas_topology.jobs.job import EncodedJob, encode_new
+
+
+def encoded(job_id: str, job_type: str = "add", payload: Any = None, **more: Any) -> EncodedJob:
+    """A job as a producer sends it; `due` as EncodedJob has it."""
+    due, priority = more.pop("due", ""), more.pop("priority", "normal")
+    body = encode_new(
+        job_id=job_id,
+        job_type=job_type,
+        payload=payload,
+        priority=priority,
+        max_retries=more.pop("max_retries", None),
+        scheduled_for=wall_now() if due else None,
+        now=wall_now(),
+    )
+    return EncodedJob(job_id, body, priority, job_type, due)
+
+
+class Hands:
+    """One incarnation of a worker, as the broker sees it."""
+
+    _incarnations = itertools.count(1)
+
+    def __init__(self, broker: Broker, worker_id: str = "w-0", **changes: Any) -> None:
+        self.broker = broker
+        self.consumer = replace(
+            Consumer(worker_id, 15_000, PRIORITIES, ("add", "sub"), 3_600_000, 86_400_000),
+            **changes,
+        )
+        self.incarnation = f"inc{next(self._incarnations)}"
+        self._calls = itertools.count(1)
+
+    def exchange(
+        self, settlements: Sequence[Settlement] = (), count: int = 0, **more: Any
+    ) -> Exchange:
+        """Settle, and claim up to `count`."""
+        token = f"{self.incarnation}.{next(self._calls)}"
+        request = ClaimRequest(count, token, **more) if count else None
+        return self.broker.exchange(self.consumer, settlements, request)
+
+    def claim(self, count: int = 1, **more: Any) -> list[str]:
+        """Claim and say which."""
+        return [claim.job_id for claim in self.exchange(count=count, **more).claims]

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+import redis
+
+from bananas_topology.clock import format_timestamp, wall_now
+from bananas_topology.jobs.broker import Broker, Bury
+from bananas_topology.jobs.dead import BATCH, DeadFilter, DeadJobs
+from bananas_topology.jobs.job import Failure, rewrite
+from bananas_topology.jobs.keys import Keys
+from tests.jobs.invariants import assert_each_in_one_place
+from tests.jobs.support import Hands, encoded
+
+
+@pytest.fixture
+def dead(client: redis.Redis, keys: Keys) -> DeadJobs:
+    return DeadJobs(client, keys)
+
+
+def _bury(
+    client: redis.Redis, keys: Keys, ids: list[str], job_type: str = "add", error: str = "no luck"
+) -> None:
+    """Let jobs die one after the other."""
+    broker = Broker(client, keys)
+    hands = Hands(broker)
+    broker.enqueue([encoded(job_id, job_type, {"n": [], "big": 2**60}) for job_id in ids])
+    failure = msgspec.json.encode(Failure("ValueError", error, "tail"))
+    now = format_timestamp(wall_now())
+    burials = []
+    for claim in hands.exchange(count=len(ids)).claims:
+        assert claim.body is not None
+        body = rewrite(claim.body, status="failed", attempts=4, error=error, updated_at=now)
+        burials.append(Bury(claim, body, failure, error, now, 5))
+    assert hands.exchange(burials).lost == ()
+
+
+def test_the_dead_are_listed_from_the_latest_with_what_is_known_of_them(
+    client: redis.Redis, keys: Keys, dead: DeadJobs
+) -> None:
+    _bury(client, keys, ["a", "b"])
+
+    latest, first = dead.list()
+
+    assert (latest.job_id, first.job_id) == ("b", "a")
+    assert (first.job_type, first.priority, first.attempts) == ("add", "normal", 4)
+    assert (first.error, first.traceback) == ("ValueError: no luck", "tail")
+    assert first.died_at is not None
+    assert (wall_now() - first.died_at).total_seconds() < 60
+    assert first.is_readable
+
+
+def test_a_retried_job_starts_afresh(client: redis.Redis, keys: Keys, dead: DeadJobs) -> None:
+    _bury(client, keys, ["a"])
+    client.rpush(keys.crashes("a"), "one")
+
+    assert dead.retry().jobs == 1
+
+    stored = client.get(keys.job("a"))
+    assert isinstance(stored, bytes)
+    assert b'"payload":{"n":[],"big":1152921504606846976}' in stored
+    fields = msgspec.json.decode(stored)
+    assert (fields["status"], fields["attempts"], fields["priority"]) == ("pending", 0, "normal")
+    assert "error" not in fields
+    assert "scheduled_for" not in fields
+    assert not client.exists(keys.result("a"), keys.failure("a"), keys.crashes("a"))
+    assert assert_each_in_one_place(client, keys, ["a"]) == {"a": "queue:normal"}
+    assert Hands(Broker(client, keys)).claim() == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        (DeadFilter(), {"a", "b", "c"}),
+        (DeadFilter(job_type="sub"), {"c"}),
+        (DeadFilter(error="REFUSED"), {"b"}),
+        (DeadFilter(error="valueerror", job_type="add"), {"a", "b"}),
+        (DeadFilter(job_ids=frozenset({"a", "nobody"})), {"a"}),
+        (DeadFilter(older_than_ms=60_000), set()),
+        (DeadFilter(older_than_ms=0), {"a", "b", "c"}),
+    ],
+    ids=repr,
+)
+def test_a_filter_means_the_same_to_list_and_retry_and_purge(
+    client: redis.Redis, keys: Keys, dead: DeadJobs, chosen: DeadFilter, expected: set[str]
+) -> None:
+    _bury(client, keys, ["a"])
+    _bury(client, keys, ["b"], error="connection refused")
+    _bury(client, keys, ["c"], "sub")
+
+    assert {job.job_id for job in dead.list(chosen)} == expected
+    assert dead.retry(chosen).jobs == len(expected)
+    where = assert_each_in_one_place(client, keys, ["a", "b", "c"])
+    assert {job_id for job_id, place in where.items() if place != "dead"} == expected
+    assert dead.purge(chosen) == 0
+    assert dead.purge() == 3 - len(expected)
+    assert client.llen(keys.dead) == 0
+
+
+def test_many_dead_are_gone_through_in_batches_and_keep_their_order(
+    client: redis.Redis, keys: Keys, dead: DeadJobs
+) -> None:
+    ids = [f"{i:03}" for i in range(3 * BATCH + 7)]
+    _bury(client, keys, ids[::2], "add")
+    _bury(client, keys, ids[1::2], "sub")
+    client.lpush(keys.dead, "extra")
+
+    assert dead.purge(DeadFilter(error="nothing is kept")) == 1
+    assert [job.job_id for job in dead.list(DeadFilter(job_type="add"))] == ids[::2][::-1]
+    assert dead.retry(DeadFilter(job_type="add")).jobs == len(ids[::2])
+    assert [job.job_id for job in dead.list()] == ids[1::2][::-1]
+    assert Hands(Broker(client, keys)).claim(400) == ids[::2]
+
+
+def test_what_is_no_job_stays_dead_with_its_bytes(
+    client: redis.Redis, keys: Keys, dead: DeadJobs
+) -> None:
+    client.set(keys.job("broken"), b'{"id": \xff')
+    client.lpush(keys.dead, "broken", "gone", b"\xfe\x00odd")
+
+    revival = dead.retry()
+
+    assert revival.jobs == 0
+    assert set(revival.unreadable) == {"broken", "gone", "\udcfe\x00odd"}
+    assert client.get(keys.job("broken")) == b'{"id": \xff'
+    assert not any(job.is_readable for job in dead.list())
+    assert dead.purge(DeadFilter(job_ids=frozenset({"\udcfe\x00odd"}))) == 1
+    assert dead.count() == 2
+
+
+def test_a_job_twice_among_the_dead_runs_again_once(
+    client: redis.Redis, keys: Keys, dead: DeadJobs
+) -> None:
+    _bury(client, keys, ["a"])
+    client.lpush(keys.dead, "a")
+
+    assert dead.retry().jobs == 1
+
+    assert dead.count() == 0
+    assert client.llen(keys.queue("normal")) == 1
