@@ -20,6 +20,9 @@ _PLACEHOLDER = "name: my-app\n"
 #: What the Dockerfile has in place of our own version: an image has what the app was made with.
 _VERSION_PLACEHOLDER = "@version@"
 
+#: What an app may well have already, and then keeps.
+_FOR_CONTAINERS = ("Dockerfile", ".dockerignore")
+
 _MAX_NAME = 63
 
 
@@ -32,14 +35,14 @@ class InitMode(StrEnum):
     JOB_SPECIALIZED = "job-specialized"
 
 
-_Directory = Annotated[Path, typer.Argument(metavar="[DIR]", help="The folder; made if need be.")]
+_Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The folder; made if need be.")]
 _Mode = Annotated[InitMode, typer.Option(help="What kind of worker pools to begin with.")]
 
 
 def init(directory: _Directory = Path("."), mode: _Mode = InitMode.THIN) -> None:
     """Write a topology.yaml and a jobs.py that run as they are; nothing is overwritten.
 
-    A Dockerfile for them comes along, for the day they move into containers.
+    A Dockerfile for them comes along, where there is none yet.
 
     Examples:
 
@@ -48,6 +51,8 @@ def init(directory: _Directory = Path("."), mode: _Mode = InitMode.THIN) -> None
         bananas init shop --mode specialized
     """
     files = _files(app_name(directory.absolute().name), mode)
+    if any((directory / name).exists() for name in _FOR_CONTAINERS):
+        files = {name: text for name, text in files.items() if name not in _FOR_CONTAINERS}
     in_the_way = [name for name in files if (directory / name).exists()]
     if in_the_way:
         raise ControlFailed(
