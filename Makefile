@@ -5,9 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test format check clean
+.PHONY: demo test format check bench clean
 
+# On the server that comes along, whatever REDIS_URL says in this shell.
+demo: export REDIS_URL :=
 demo: $(INSTALLED)
+	$(BIN)/python topologies/stdlib-index/enqueue_walk.py
 	$(BIN)/bananas up --drain topologies/stdlib-index/topology.yaml
 	@$(BIN)/python topologies/stdlib-index/show_report.py
 
@@ -23,6 +26,21 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Ours against the peers: benchmarks/README.md. A part of it, which leaves the results that are in the
+# repository alone: make bench ONLY=bananas,huey SCENARIOS=drain,enqueue RUNS=1 KILL_SECONDS=120
+BENCH := .venv-bench
+OUT ?= $(if $(ONLY)$(SCENARIOS),$(BENCH)/results,benchmarks)
+
+bench: $(BENCH)/.installed
+	$(BENCH)/bin/python -m benchmarks --out $(OUT) $(if $(ONLY),--only $(ONLY)) \
+	  $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(if $(RUNS),--runs $(RUNS)) \
+	  $(if $(KILL_SECONDS),--kill-seconds $(KILL_SECONDS))
+
+$(BENCH)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
 # Installed anew only when the project's dependencies change, so that both commands work without
 # a network after the first time.
 $(INSTALLED): pyproject.toml
@@ -33,4 +51,4 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

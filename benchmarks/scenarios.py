@@ -1,0 +1,103 @@
+"""What every peer is measured by. Each function: one run of one peer, to its figures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from benchmarks.bench import ALONE, Bench, Failed
+from benchmarks.catalogue import Peer
+from benchmarks.figures import percentile, rate
+
+#: Seconds that each part may take; a peer that is slower is measured by what it did until then.
+DRAIN_S = 10.0
+FILL_S = 30.0
+ENQUEUE_S = 3.0
+WAKE_S = 12.0
+
+#: Jobs enqueued in the enqueueing scenarios at the most, by which memory is bounded.
+ENQUEUE_JOBS = 400_000
+WAKE_JOBS = 300
+KILL_JOBS = 1_000
+
+Figures = dict[str, float]
+Run = Callable[[Bench, Peer], Figures]
+
+
+def drain(bench: Bench, peer: Peer, replicas: int) -> Figures:
+    """Fill a queue, then start workers: jobs a second."""
+    jobs = peer.jobs * replicas
+    bench.reset(jobs)
+    jobs = bench.fill(peer, "noop", jobs, FILL_S)
+    with bench.workers(peer, ALONE * replicas):
+        samples = bench.watch(jobs, DRAIN_S)
+    return {"jobs_per_s": rate(samples, jobs, replicas)}
+
+
+def enqueue(bench: Bench, peer: Peer, mode: str) -> Figures:
+    """Enqueue from one process and one thread, nobody working: jobs a second."""
+    bench.reset(ENQUEUE_JOBS)
+    return {"jobs_per_s": bench.produce(peer, mode, "noop", ENQUEUE_JOBS, ENQUEUE_S)["rate"]}
+
+
+def wake(bench: Bench, peer: Peer) -> Figures:
+    """From before the call that enqueues until the handler begins, in an idle worker."""
+    bench.reset(WAKE_JOBS)
+    with bench.workers(peer):
+        # The first job waits for the worker to start; it does not count.
+        latencies = bench.produce(peer, "wake", "stamp", WAKE_JOBS, WAKE_S)["latencies_ms"]
+    if not latencies:
+        raise Failed(f"{peer.title}: no job began")
+    return {"p50_ms": percentile(latencies, 50), "p99_ms": percentile(latencies, 99)}
+
+
+def kill(bench: Bench, peer: Peer, limit_s: float) -> Figures:
+    """Kill -9 the one worker in the midst of 1,000 jobs of 20 ms, and start it again at once."""
+    bench.reset(KILL_JOBS)
+    bench.fill(peer, "rest", KILL_JOBS, FILL_S)
+    with bench.workers(peer) as (worker,):
+        bench.watch(KILL_JOBS // 3, FILL_S, look_s=0.002)
+        worker.kill()
+        worker.start_again()
+        restarted = last = time.monotonic()
+        done = bench.marks.done()
+        while done < KILL_JOBS and time.monotonic() < restarted + limit_s:
+            time.sleep(0.01)
+            if bench.marks.done() > done:
+                done, last = bench.marks.done(), time.monotonic()
+        return {
+            "not_run": float(KILL_JOBS - done),
+            "run_twice": float(bench.marks.repeated()),
+            "last_after_s": last - restarted,
+        }
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`once`: a figure that three runs would not make better, or that takes long."""
+
+    name: str
+    title: str
+    run: Run
+    is_for: Callable[[Peer], bool]
+    once: bool = False
+
+
+def _drains_only(peer: Peer) -> bool:
+    return peer.name not in ("bananas-50", "huey-pinned")
+
+
+def for_all(kill_s: float) -> tuple[Scenario, ...]:
+    """The scenarios that every peer goes through."""
+    return (
+        Scenario("drain", "one process", partial(drain, replicas=1), lambda peer: True),
+        Scenario("drain2", "two processes", partial(drain, replicas=2),
+                 lambda peer: peer.name != "huey-pinned"),
+        Scenario("enqueue", "enqueue one by one", partial(enqueue, mode="each"), _drains_only),
+        Scenario("bulk", "bulk enqueue", partial(enqueue, mode="bulk"),
+                 lambda peer: _drains_only(peer) and peer.has_bulk),
+        Scenario("wake", "idle wake-up", wake, _drains_only),
+        Scenario("kill", "kill -9", partial(kill, limit_s=kill_s), _drains_only, once=True),
+    )  # fmt: skip

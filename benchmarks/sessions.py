@@ -1,0 +1,61 @@
+"""Workers as process sessions: started apart, stopped with all that they started themselves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from bananas_topology.processes import dying_with_parent
+
+
+def start(
+    command: Sequence[str], environment: Mapping[str, str], log: Path
+) -> subprocess.Popen[bytes]:
+    """Start a worker in a session of its own; what it says goes to `log`."""
+    with open(log, "ab") as output:
+        return subprocess.Popen(
+            command,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=dying_with_parent(signal.SIGKILL),
+        )
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill -9 the session: the process and whatever it has started."""
+    while members := list(_members(process.pid)):
+        for pid in members:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        # A zombie of ours stays a member until it is waited for.
+        process.wait()
+    process.wait()
+
+
+@contextmanager
+def killed_at_end(processes: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """Whatever happens, none of the processes stays behind."""
+    try:
+        yield
+    finally:
+        for process in processes:
+            kill(process)
+
+
+def _members(session: int) -> Iterator[int]:
+    """Processes of the session that still run."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with suppress(OSError):
+            # The name, in brackets, may hold spaces; after it: state, parent, group, session.
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session and fields[0] not in "ZX":
+                yield int(entry.name)
