@@ -1,0 +1,83 @@
+"""The README's tables are made from the code. `python tests/test_readme.py` writes them anew."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.core import TyperGroup
+
+from bananas_topology.cli.main import app
+from bananas_topology.contract import VARIABLES
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def variables() -> Iterator[str]:
+    """Every variable of the contract."""
+    yield "| Variable | Default | Expected | What it says |"
+    yield "|---|---|---|---|"
+    for variable in VARIABLES:
+        default = f"`{variable.default_text}`" if variable.default_text else ""
+        yield f"| `{variable.name}` | {default} | {variable.expected} | {variable.description} |"
+
+
+def commands() -> Iterator[str]:
+    """Every command with the first sentence of its help."""
+    yield "| Command | Does |"
+    yield "|---|---|"
+    yield from _rows(typer.main.get_command(app), "bananas")
+
+
+def _rows(command: Any, name: str) -> Iterator[str]:
+    if isinstance(command, TyperGroup):
+        for each in command.commands.values():
+            yield from _rows(each, f"{name} {each.name}")
+        return
+    usage = " ".join([name, *_arguments(command)])
+    about = " ".join(inspect.cleandoc(command.help or "").partition("\n\n")[0].split())
+    yield f"| `{usage}` | {about} |"
+
+
+def _arguments(command: Any) -> Iterator[str]:
+    for each in command.params:
+        if each.param_type_name == "argument":
+            label = (each.metavar or each.name.upper()).strip("[].")
+            dots = "…" if each.nargs == -1 else ""
+            yield f"{label}{dots}" if each.required else f"[{label}{dots}]"
+
+
+TABLES: dict[str, Callable[[], Iterator[str]]] = {"commands": commands, "variables": variables}
+
+
+def _with_tables(text: str) -> str:
+    for name, rows in TABLES.items():
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        assert text.count(begin) == text.count(end) == 1, f"README.md has no one place for {name}"
+        head, _, rest = text.partition(begin)
+        tail = rest.partition(end)[2]
+        text = "\n".join([head + begin, *rows(), end + tail])
+    return text
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_of_the_readme_says_what_the_code_says(name: str) -> None:
+    text = README.read_text("utf-8")
+
+    assert "\n".join(TABLES[name]()) in text, "`python tests/test_readme.py` writes it anew"
+
+
+def test_what_the_readme_points_to_is_there() -> None:
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", README.read_text("utf-8"))
+
+    missing = [target for target in targets if not (README.parent / target).exists()]
+    assert not missing
+
+
+if __name__ == "__main__":
+    README.write_text(_with_tables(README.read_text("utf-8")), "utf-8")
