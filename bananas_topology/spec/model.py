@@ -217,11 +217,16 @@ class ManagedRedis:
 
 @dataclass(frozen=True, slots=True)
 class Redis:
-    """The server. `url` None: the embedded one on this host, a managed one in rendered output."""
+    """The server. Not external: the embedded one on this host, a managed one in rendered output.
+
+    An external one's `url` is None where it was left to a variable that is not set here; rendered
+    output does not need it, for it refers to a secret.
+    """
 
     url: str | None
     key_prefix: str
     managed: ManagedRedis
+    is_external: bool
 
 
 @dataclass(frozen=True, slots=True)
