@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+#: What doubles with each attempt, in milliseconds: the first delay is twice this.
+BASE_DELAY_MS = 1_000
+
 #: The longest delay between two attempts of a job, in milliseconds.
 MAX_DELAY_MS = 3_600_000
 
@@ -9,7 +12,9 @@ MAX_DELAY_MS = 3_600_000
 JITTER = 0.1
 
 
-def exponential_ms(attempt: int, *, base_ms: int = 1000, cap_ms: int = MAX_DELAY_MS) -> int:
+def exponential_ms(
+    attempt: int, *, base_ms: int = BASE_DELAY_MS, cap_ms: int = MAX_DELAY_MS
+) -> int:
     """The delay after failed attempt number `attempt` (1, 2, ...): base times 2 to the attempt.
 
     >>> [exponential_ms(n) for n in (1, 2, 3)]

@@ -12,6 +12,9 @@ from datetime import UTC, datetime
 #: Seconds from an arbitrary start, never going backwards: for differences and deadlines.
 monotonic = time.monotonic
 
+#: Seconds since 1970: the wall clock at its cheapest, for what is done for each job.
+wall_seconds = time.time
+
 #: Wait without being woken: for short pauses between tries only. Loops wait in a `select`.
 sleep = time.sleep
 

@@ -17,8 +17,8 @@ from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.worker import logs
-from bananas_topology.worker.execution import Task, resolve_tasks
 from bananas_topology.worker.process import Worker, leave
+from bananas_topology.worker.tasks import Task, resolve_tasks
 
 EXIT_REDIS = 1
 EXIT_CONFIG = 2

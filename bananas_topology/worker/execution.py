@@ -1,4 +1,4 @@
-"""One claim through its handler: from bytes to an Outcome. Knows neither Redis nor threads.
+"""One run through its handler: from a claim to an Outcome. Knows neither Redis nor threads.
 
 What becomes of the outcome (ack, retry, bury) is decided in settlement.py.
 """
@@ -6,14 +6,17 @@ What becomes of the outcome (ack, retry, bury) is decided in settlement.py.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bananas_topology.contract import JobLimits, WorkerConfig
-from bananas_topology.errors import InvalidJob, InvalidPayload, JobTimeout
-from bananas_topology.handlers import Bury, Handler, JobContext, Retry
-from bananas_topology.jobs.job import Failure, Job, PayloadDecoder, encode_result
+import msgspec
+
+from bananas_topology.errors import ContractViolation, InvalidJob, InvalidPayload, JobTimeout
+from bananas_topology.handlers import Bury, Retry
+from bananas_topology.jobs.job import Failure, decode, encode_result
+from bananas_topology.worker.run import Run
+from bananas_topology.worker.tasks import Task
 
 #: Characters of a traceback that are kept: its end, where the fault is.
 TRACEBACK_TAIL = 4_000
@@ -21,9 +24,11 @@ TRACEBACK_TAIL = 4_000
 #: Characters of an error message that are kept.
 MESSAGE_LIMIT = 2_000
 
+#: The largest result that is stored, in bytes: beyond it, it belongs into a store for files.
+RESULT_LIMIT = 64 * 2**20
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+
+class Completed(msgspec.Struct, frozen=True):
     """The handler returned; `result` is JSON."""
 
     result: bytes
@@ -45,85 +50,102 @@ class Hopeless:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """What was claimed is no job, or none of ours: its bytes are kept as they are."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Abandoned:
     """The job did not run, or its run was given up: it goes back untouched."""
 
 
-Outcome = Completed | Failed | Hopeless | Abandoned
+Outcome = Completed | Failed | Hopeless | SetAside | Abandoned
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A handler with all that running its jobs takes, resolved once at boot.
-
-    `max_retries` is for jobs that do not say it themselves.
-    """
-
-    handler: Handler
-    decode_payload: PayloadDecoder
-    timeout_ms: int
-    max_retries: int
-
-
-def resolve_tasks(handlers: Mapping[str, Handler], config: WorkerConfig) -> dict[str, Task]:
-    """Join handlers with settings: the topology's word on a job type wins over `@job`'s.
-
-    With job types given, only those are taken.
-    """
-    taken = config.job_types or tuple(handlers)
-    tasks: dict[str, Task] = {}
-    for job_type in taken:
-        handler = handlers.get(job_type)
-        if handler is None:
-            continue
-        limits = config.jobs.get(job_type, JobLimits())
-        tasks[job_type] = Task(
-            handler=handler,
-            decode_payload=PayloadDecoder(handler.payload_type),
-            timeout_ms=_first(limits.timeout_ms, handler.options.timeout_ms, config.job_timeout_ms),
-            max_retries=_first(limits.max_retries, handler.options.max_retries, config.max_retries),
-        )
-    return tasks
-
-
-def execute(job: Job, task: Task, make_context: Callable[[], JobContext]) -> Outcome:
-    """Run one job to its outcome, which holds whatever it raised."""
-    handler = task.handler
+def prepare(run: Run, tasks: Mapping[str, Task]) -> Task | SetAside:
+    """Read the job and find its task; an outcome if there is nothing to run."""
+    body = run.claim.body
+    if body is None:
+        return SetAside("nothing is stored under this id")
     try:
-        arguments: list[Any] = []
-        if handler.payload_type is not None:
-            arguments.append(task.decode_payload(job.payload))
-        if handler.takes_context:
-            arguments.append(make_context())
-        returned = handler.function(*arguments)
-    except InvalidPayload as error:
-        return Hopeless(Failure("InvalidPayload", str(error)))
-    except Retry as retry:
-        return Failed(_failure(retry), retry.delay_ms)
-    except Bury as bury:
-        return Hopeless(_failure(bury))
-    except JobTimeout as timeout:
-        return Failed(_failure(timeout))
+        job = decode(body)
+    except InvalidJob as error:
+        return SetAside(str(error))
+    run.job = job
+    task = run.task = tasks.get(job.name)
+    if task is None:
+        return SetAside(f'the stored job says two names, one of them "{job.name}"')
+    return task
+
+
+def execute(run: Run) -> Outcome:
+    """Run one prepared job to its outcome, which holds whatever it raised."""
+    try:
+        returned = call(run)
     except BaseException as error:
         # Whatever a handler raises is its job's affair, SystemExit and KeyboardInterrupt included:
         # it must not take the thread along, nor the jobs beside it.
-        return Failed(_failure(error))
+        return failed(error)
+    return completed(returned)
+
+
+def call(run: Run) -> Any:
+    """Call the handler; returns what it returns, and raises whatever it raises."""
+    job, task = run.job, run.task
+    if job is None or task is None:
+        raise ContractViolation("a run that was not prepared cannot be executed")
+    handler = task.handler
+    if handler.payload_type is None:
+        return handler.function(run.context()) if handler.takes_context else handler.function()
+    payload = task.decode_payload(job.payload)
+    if handler.takes_context:
+        return handler.function(payload, run.context())
+    return handler.function(payload)
+
+
+def completed(returned: Any) -> Completed | Hopeless:
+    """The outcome of a handler that returned."""
     try:
-        return Completed(encode_result(returned))
+        result = encode_result(returned)
     except InvalidJob as error:
-        return Hopeless(Failure("InvalidResult", str(error)))
+        return Hopeless(Failure("InvalidResult", clean(str(error))))
+    if len(result) > RESULT_LIMIT:
+        told = f"the result has {len(result)} bytes; expected at most {RESULT_LIMIT}"
+        return Hopeless(Failure("InvalidResult", told))
+    return Completed(result)
 
 
-def timed_out(timeout_ms: int) -> Failed:
+def failed(error: BaseException) -> Failed | Hopeless:
+    """The outcome of a handler that raised."""
+    if isinstance(error, InvalidPayload):
+        return Hopeless(Failure("InvalidPayload", clean(str(error))))
+    if isinstance(error, Bury):
+        return Hopeless(_failure(error))
+    delay_ms = error.delay_ms if isinstance(error, Retry) else None
+    return Failed(_failure(error), delay_ms)
+
+
+def timed_out(run: Run) -> Failed:
     """The outcome of a job whose time is up, whatever its thread still does."""
-    return Failed(Failure("JobTimeout", f"the job ran longer than its timeout of {timeout_ms} ms"))
+    timeout_ms = run.task.timeout_ms if run.task is not None else 0
+    told = f"the job ran longer than its timeout of {timeout_ms} ms"
+    return Failed(Failure(JobTimeout.__name__, told))
+
+
+def clean(text: str) -> str:
+    """Text that can be stored: what is no character (a lone surrogate) is written as its number."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _failure(error: BaseException) -> Failure:
-    lines = traceback.format_exception(error)
-    message = str(error) or type(error).__name__
-    return Failure(type(error).__name__, message[:MESSAGE_LIMIT], "".join(lines)[-TRACEBACK_TAIL:])
-
-
-def _first(*values: int | None) -> int:
-    return next(value for value in values if value is not None)
+    kind = type(error).__name__
+    try:
+        message = str(error)
+        lines = traceback.format_exception(error)
+    except Exception as other:
+        # An exception is code of the handler's author, who may have got its __str__ wrong.
+        message, lines = f"(its message cannot be shown: {type(other).__name__})", []
+    told = clean(message[:MESSAGE_LIMIT] or kind)
+    return Failure(kind, told, clean("".join(lines)[-TRACEBACK_TAIL:]))

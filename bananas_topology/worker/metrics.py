@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 
 from bananas_topology.clock import monotonic
-from bananas_topology.jobs.broker import Ack, Bury, Retry, Settlement
+from bananas_topology.jobs.broker import Ack, Bury, Retry
 from bananas_topology.units import format_duration
+from bananas_topology.worker.run import Run
 
 #: Seconds between two lines of metrics.
 REPORT_S = 60.0
@@ -22,15 +23,15 @@ class Tally:
         self._started_at = monotonic()
         self._completed = 0
         self._failed = 0
-        self._busy_ms = 0
+        self._busy_ms = 0.0
 
-    def count(self, settlement: Settlement, duration_ms: int) -> None:
+    def count(self, run: Run) -> None:
         """Note one run that has ended."""
-        if isinstance(settlement, Ack):
+        if isinstance(run.settlement, Ack):
             self._completed += 1
-        elif isinstance(settlement, Retry | Bury):
+        elif isinstance(run.settlement, Retry | Bury):
             self._failed += 1
-        self._busy_ms += duration_ms
+        self._busy_ms += run.duration_s * 1000
 
     def report(self) -> None:
         """Say it, under the names that dashboards know."""

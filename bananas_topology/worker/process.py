@@ -14,39 +14,32 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import math
 import os
 import random
 import select
 import signal
 import sys
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import assert_never
+from collections.abc import Sequence
 
-from bananas_topology.clock import monotonic, wall_now
+from bananas_topology.clock import monotonic
 from bananas_topology.contract import WorkerConfig
-from bananas_topology.errors import InvalidJob, RedisUnavailable
-from bananas_topology.jobs.broker import (
-    Ack,
-    Broker,
-    Bury,
-    ClaimRequest,
-    Consumer,
-    Release,
-    Retry,
-    Settlement,
-)
-from bananas_topology.jobs.job import Claim, decode
+from bananas_topology.errors import RedisUnavailable
+from bananas_topology.jobs.broker import Broker, ClaimRequest, Consumer, Settlement
+from bananas_topology.jobs.job import Claim
 from bananas_topology.jobs.wake import WakeListener
 from bananas_topology.signals import SignalInbox
-from bananas_topology.worker.execution import Task
+from bananas_topology.worker.duties import Duty, next_due, run_due
 from bananas_topology.worker.link import Link
 from bananas_topology.worker.metrics import REPORT_S, Tally
+from bananas_topology.worker.pace import Pace
 from bananas_topology.worker.presence import Presence
+from bananas_topology.worker.run import Run
 from bananas_topology.worker.scheduler import Scheduler
-from bananas_topology.worker.settlement import set_aside, settle
-from bananas_topology.worker.threads import Finished, Run, Slots
+from bananas_topology.worker.settlement import Settler, log_settlement
+from bananas_topology.worker.tasks import Task
+from bananas_topology.worker.threads import Slots
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1)
 
@@ -54,30 +47,29 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1)
 #: tell is returned by the lease.
 FAREWELL_S = 2.0
 
+#: Seconds after which a job claimed ahead counts as late: other workers shall have it.
+LATE_S = 0.05
+
+#: Seconds between two round trips while the slots have enough to do.
+TALK_S = 0.001
+
 #: Seconds that the loop sleeps at the most.
 LONGEST_SLEEP_S = 1.0
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Duty:
-    """Something to do again and again; `due` on the monotonic clock."""
-
-    interval_s: float
-    action: Callable[[], object]
-    due: float = 0.0
-
-
 class Worker:
     """One worker process. `run` may be called once, in the main thread."""
 
     def __init__(self, config: WorkerConfig, tasks: dict[str, Task], broker: Broker) -> None:
-        self._tasks = tasks
         self._broker = broker
         self._grace_s = config.grace_ms / 1000
         self._consumer = Consumer.of(config, tuple(tasks))
-        self._slots = Slots(config.concurrency, config.worker_id)
+        self._slots = Slots(config.concurrency, tasks, Settler(random.random))
+        self._pace = Pace(config.concurrency)
+        self._ranks = {priority.encode(): n for n, priority in enumerate(config.priorities)}
+        self._shortest_s = min((task.timeout_s for task in tasks.values()), default=math.inf)
         self._incarnation = uuid.uuid4().hex[:12]
         self._listener = WakeListener(
             broker.client, broker.keys, self._consumer, by_type=bool(config.job_types)
@@ -86,7 +78,8 @@ class Worker:
         self._tally = Tally(config.concurrency)
         self._link = Link()
         self._duties = self._make_duties(config)
-        self._unsettled: list[tuple[Settlement, int]] = []
+        self._unsettled: list[Run] = []
+        self._talked_at = 0.0
         self._claim_number = 0
         self._must_look = True
         self._must_recover = True
@@ -137,17 +130,17 @@ class Worker:
         if received == signal.SIGUSR1:
             faulthandler.dump_traceback(all_threads=True)
         elif self._stop_at is None and received != signal.SIGQUIT:
-            log.info("worker stopping", extra={"running": self._slots.busy})
+            log.info("worker stopping", extra={"running": len(self._slots.held)})
             self.stop(monotonic() + self._grace_s)
         elif self._forced_by is None:
-            log.warning("worker stopping at once", extra={"released": self._slots.busy})
+            log.warning("worker stopping at once", extra={"released": len(self._slots.held)})
             self._forced_by = received
             self.stop(monotonic())
 
     def _is_finished(self) -> bool:
         if self._stop_at is None:
             return False
-        if self._slots.busy == 0 and not self._unsettled:
+        if not self._slots.held and not self._unsettled:
             return not self._is_booted or self._has_left() or self._farewell_is_over()
         return self._farewell_is_over()
 
@@ -162,30 +155,41 @@ class Worker:
         return True
 
     def _collect(self) -> None:
-        self._keep(self._slots.collect())
-        self._keep(self._slots.time_out())
+        if finished := self._slots.collect():
+            last = finished[-1]
+            self._pace.note(
+                len(finished),
+                sum([run.duration_s for run in finished]),
+                last.started_at - last.submitted_at,
+            )
+            self._keep(finished)
+        self._keep(self._slots.time_out(self._shortest_s))
+        self._withdraw_late()
         if self._stop_at is not None and monotonic() >= self._stop_at:
             self._keep(self._slots.abandon())
 
-    def _keep(self, finished: list[Finished]) -> None:
-        """Decide what becomes of the runs, for the next round trip."""
-        now = wall_now()
-        for each in finished:
-            settlement = settle(each, now, random.random())
-            _log_settlement(each, settlement)
-            self._unsettled.append((settlement, each.duration_ms))
+    def _withdraw_late(self) -> None:
+        """Give back what was claimed ahead, and waits longer than it was meant to."""
+        since = self._slots.waiting_since()
+        if since is not None and monotonic() - since > LATE_S:
+            self._pace.slow(monotonic() - since)
+            self._keep(self._slots.withdraw())
+
+    def _keep(self, runs: list[Run]) -> None:
+        """Have the runs settled by the next round trip."""
+        self._unsettled += runs
+        for run in runs:
+            if run.settlement is not None:
+                log_settlement(run, run.settlement)
 
     def _talk(self) -> None:
         """Everything that is to be said to Redis now; an outage leaves it for the next try."""
-        if not self._link.may_try():
+        if not self._link.may_try() or self._next_talk() > monotonic():
             return
         try:
             if self._must_recover:
                 self._recover()
-            for duty in self._duties:
-                if duty.due <= monotonic():
-                    duty.action()
-                    duty.due = monotonic() + duty.interval_s
+            run_due(self._duties)
             self._exchange()
             if self._is_idle():
                 self._listener.listen()
@@ -195,16 +199,17 @@ class Worker:
             self._listener.close()
             self._link.failed(error)
         else:
+            self._talked_at = monotonic()
             self._link.succeeded()
 
     def _is_idle(self) -> bool:
-        return self._stop_at is None and not self._must_look and self._slots.free > 0
+        return self._stop_at is None and not self._must_look and self._room() > 0
 
     def _recover(self) -> None:
         """Take the lease, and have returned what is under our id that we do not work on."""
         self._beat()
-        known = {run.claim.job_id for run in self._slots.held()}
-        known |= {settlement.claim.job_id for settlement, _ in self._unsettled}
+        known = {run.claim.job_id for run in self._slots.held}
+        known |= {run.claim.job_id for run in self._unsettled}
         ids = [job_id.encode(errors="surrogateescape") for job_id in known]
         if count := self._broker.recover(self._consumer.worker_id, ids):
             log.warning("claims taken back", extra={"jobs": count})
@@ -217,7 +222,7 @@ class Worker:
         held = self._broker.beat(
             self._consumer,
             self._incarnation,
-            self._presence.fields(self._slots.busy),
+            self._presence.fields(len(self._slots.held)),
             boot=not self._is_booted,
         )
         if not held and self._stop_at is None:
@@ -228,43 +233,54 @@ class Worker:
         for worker_id, count in self._broker.reap().items():
             log.warning("worker reaped", extra={"reaped": worker_id, "jobs": count})
 
+    def _room(self) -> int:
+        """How many jobs more to take now."""
+        if self._stop_at is not None or self._slots.waiting > self._enough():
+            return 0
+        return max(0, self._slots.free + self._pace.ahead)
+
+    def _enough(self) -> int:
+        """How many waiting jobs keep the slots at work until more are fetched."""
+        return self._pace.ahead // 2
+
     def _exchange(self) -> None:
         """Settle what is done and claim what there are slots for."""
-        count = self._slots.free if self._stop_at is None else 0
-        wanted = count > 0 and (self._must_look or bool(self._unsettled))
+        room = self._room()
+        wanted = room > 0 and (self._must_look or bool(self._unsettled))
         if not wanted and not self._unsettled:
             return
-        sent = list(self._unsettled)
-        request = self._next_request(count) if wanted else None
-        reply = self._broker.exchange(self._consumer, [each for each, _ in sent], request)
-        self._unsettled.clear()
-        for settlement, duration_ms in sent:
-            self._tally.count(settlement, duration_ms)
+        sent = [run.settlement for run in self._unsettled if run.settlement is not None]
+        request = self._next_request(room) if wanted else None
+        reply = self._broker.exchange(self._consumer, sent, request)
+        for run in self._unsettled:
+            self._tally.count(run)
+        self._unsettled = []
         for lost in reply.lost:
             log.warning("claim lost", extra={"job_id": lost.claim.job_id, "was": _name(lost)})
         if request is not None:
             self._must_look = reply.more or len(reply.claims) >= request.count
-            for claim in reply.claims:
-                self._start(claim)
+            self._start(reply.claims)
 
     def _next_request(self, count: int) -> ClaimRequest:
         self._claim_number += 1
         return ClaimRequest(count, f"{self._incarnation}.{self._claim_number}")
 
-    def _start(self, claim: Claim) -> None:
-        """Give a claim to a slot, or set it aside if it is no job."""
-        try:
-            if claim.body is None:
-                raise InvalidJob("nothing is stored under this id")
-            job = decode(claim.body)
-            task = self._tasks.get(job.name)
-            if task is None:
-                raise InvalidJob(f'the stored job says two names, one of them "{job.name}"')
-        except InvalidJob as error:
-            log.error("job set aside", extra={"job_id": claim.job_id, "reason": str(error)})
-            self._unsettled.append((set_aside(claim, str(error), wall_now()), 0))
+    def _start(self, claims: Sequence[Claim]) -> None:
+        """Give claims to slots, the more urgent first."""
+        if not claims:
+            return
+        now = monotonic()
+        runs = [Run(claim, now) for claim in claims]
+        last = self._slots.last_waiting()
+        if last is not None and self._rank(runs[0]) < self._rank(last):
+            self._slots.reorder(runs, self._rank)
         else:
-            self._slots.submit(Run(claim, job, task))
+            self._slots.submit(runs)
+
+    def _rank(self, run: Run) -> int:
+        """How urgent a run is: the lower, the sooner; by the queue that its claim came from."""
+        source = run.claim.fence.split(b"|", 2)[1]
+        return self._ranks.get(source.partition(b":")[0], len(self._ranks))
 
     def _sleep(self, inbox: SignalInbox) -> None:
         timeout = self._seconds_to_sleep()
@@ -276,7 +292,9 @@ class Worker:
         listening = self._listener.fileno()
         if listening >= 0:
             poll.register(listening, select.POLLIN)
-        ready = self._slots.sleep_in(lambda seconds: poll.poll(seconds * 1000), timeout)
+        ready = self._slots.sleep_in(
+            lambda seconds: poll.poll(seconds * 1000), timeout, self._enough()
+        )
         readable = {fd for fd, _ in ready}
         if self._slots.fileno() in readable:
             self._slots.acknowledge()
@@ -292,17 +310,22 @@ class Worker:
 
     def _seconds_to_sleep(self) -> float:
         now = monotonic()
-        if self._unsettled or (self._must_look and self._slots.free > 0 and self._stop_at is None):
-            talk_at = self._link.next_try
-        else:
-            talk_at = min(duty.due for duty in self._duties)
-        moments = [max(talk_at, self._link.next_try), now + LONGEST_SLEEP_S]
-        deadline = self._slots.next_deadline()
-        if deadline is not None:
-            moments.append(deadline)
-        if self._stop_at is not None and self._slots.busy:
+        moments = [max(self._next_talk(), self._link.next_try), now + LONGEST_SLEEP_S]
+        moments.append(self._slots.next_deadline())
+        since = self._slots.waiting_since()
+        if since is not None:
+            moments.append(since + LATE_S)
+        if self._stop_at is not None and self._slots.held:
             moments.append(self._stop_at)
         return min(moments) - now
+
+    def _next_talk(self) -> float:
+        """When there is something to say to Redis: at once, if slots might run dry."""
+        if self._slots.waiting > self._enough():
+            return self._talked_at + TALK_S
+        if self._unsettled or (self._must_look and self._room() > 0):
+            return self._link.next_try
+        return next_due(self._duties)
 
 
 def leave(code: int) -> None:
@@ -310,29 +333,6 @@ def leave(code: int) -> None:
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)
-
-
-def _log_settlement(finished: Finished, settlement: Settlement) -> None:
-    run = finished.run
-    fields = {
-        "job_id": run.claim.job_id,
-        "job_type": run.job.name,
-        "attempt": run.job.attempts + 1,
-        "duration_ms": finished.duration_ms,
-    }
-    match settlement:
-        case Ack():
-            log.debug("job completed", extra=fields)
-        case Retry(delay_ms=delay_ms):
-            error = settlement.failure.decode()
-            log.warning("job failed, runs again", extra=fields | {"delay_ms": delay_ms})
-            log.debug("failure", extra={"job_id": run.claim.job_id, "failure": error})
-        case Bury(error=error):
-            log.error("job buried", extra=fields | {"error": error})
-        case Release():
-            log.info("job released", extra=fields)
-        case _:
-            assert_never(settlement)
 
 
 def _name(settlement: Settlement) -> str:

@@ -1,89 +1,142 @@
-"""What becomes of an outcome: ack, retry, bury or release, as the broker sends it. Pure."""
+"""What becomes of an outcome: ack, retry, bury or release, as the broker sends it."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import assert_never
 
 import msgspec
 
 from bananas_topology.backoff import exponential_ms, with_jitter_ms
-from bananas_topology.clock import format_timestamp
-from bananas_topology.errors import InvalidJob
+from bananas_topology.clock import format_timestamp, wall_seconds
+from bananas_topology.errors import ContractViolation
 from bananas_topology.jobs.broker import Ack, Bury, Release, Retry, Settlement
-from bananas_topology.jobs.job import Claim, Failure, rewrite
-from bananas_topology.worker.execution import Abandoned, Completed, Failed, Hopeless
-from bananas_topology.worker.threads import Finished
+from bananas_topology.jobs.job import Failure, rewrite
+from bananas_topology.worker.execution import (
+    Abandoned,
+    Completed,
+    Failed,
+    Hopeless,
+    Outcome,
+    SetAside,
+)
+from bananas_topology.worker.run import Run
+
+#: Seconds for which one reading of the clock is good: making a timestamp costs more than the rest.
+_FRESH_S = 0.001
+
+log = logging.getLogger(__name__)
 
 
-def settle(finished: Finished, now: datetime, jitter: float) -> Settlement:
-    """Decide how a finished run ends. `jitter` is a random number in [0, 1) for the backoff."""
-    run = finished.run
-    match finished.outcome:
-        case Abandoned():
-            return Release(run.claim)
-        case Completed(result):
-            return _ack(finished, result, now)
-        case Hopeless(failure):
-            return _bury(finished, failure, now)
-        case Failed(failure, delay_ms):
-            attempt = run.job.attempts + 1
-            own = run.job.max_retries
-            if attempt > (run.task.max_retries if own is None else own):
-                return _bury(finished, failure, now)
-            if delay_ms is None:
-                delay_ms = with_jitter_ms(exponential_ms(attempt), jitter)
-            return _retry(finished, failure, delay_ms, now)
+class Settler:
+    """Decides how runs are settled. Thread-safe.
+
+    `jitter` gives random numbers in [0, 1) for the backoff.
+    """
+
+    def __init__(self, jitter: Callable[[], float]) -> None:
+        self._jitter = jitter
+        self._read = (0.0, "")
+
+    def settle(self, run: Run, outcome: Outcome) -> Settlement:
+        """Decide how a run with this outcome ends."""
+        match outcome:
+            case Completed(result):
+                return self._ack(run, result)
+            case Abandoned():
+                return Release(run.claim)
+            case SetAside(reason):
+                return self._set_aside(run, reason)
+            case Hopeless(failure):
+                return self._bury(run, failure)
+            case Failed(failure, delay_ms):
+                if run.attempt > run.max_retries:
+                    return self._bury(run, failure)
+                return self._retry(run, failure, delay_ms)
+
+    def _ack(self, run: Run, result: bytes) -> Ack:
+        stamp = self._stamp()
+        body = rewrite(_body(run), status="completed", attempts=run.attempt, updated_at=stamp)
+        return Ack(run.claim, body, result, stamp, run.duration_ms)
+
+    def _retry(self, run: Run, failure: Failure, delay_ms: int | None) -> Retry:
+        if delay_ms is None:
+            delay_ms = self._delay_ms(run)
+        now = datetime.now(UTC)
+        body = rewrite(
+            _body(run),
+            now + timedelta(milliseconds=delay_ms),
+            status="pending",
+            attempts=run.attempt,
+            error=failure.message,
+            updated_at=format_timestamp(now),
+        )
+        return Retry(run.claim, body, _encode(failure), delay_ms)
+
+    def _bury(self, run: Run, failure: Failure) -> Bury:
+        stamp = self._stamp()
+        body = rewrite(
+            _body(run),
+            status="failed",
+            attempts=run.attempt,
+            error=failure.message,
+            updated_at=stamp,
+        )
+        return Bury(run.claim, body, _encode(failure), failure.message, stamp, run.duration_ms)
+
+    def _set_aside(self, run: Run, reason: str) -> Bury:
+        """Bury what is no job, its stored bytes untouched."""
+        failure = _encode(Failure("InvalidJob", reason))
+        return Bury(run.claim, b"", failure, reason, self._stamp(), 0)
+
+    def _delay_ms(self, run: Run) -> int:
+        if run.task is None:
+            raise ContractViolation("a run without a task has no delay")
+        base_ms, cap_ms = run.task.backoff_base_ms, run.task.backoff_cap_ms
+        delay_ms = exponential_ms(run.attempt, base_ms=base_ms, cap_ms=cap_ms)
+        return with_jitter_ms(delay_ms, self._jitter())
+
+    def _stamp(self) -> str:
+        now = wall_seconds()
+        read_at, stamp = self._read
+        if not 0 <= now - read_at < _FRESH_S:
+            stamp = format_timestamp(datetime.fromtimestamp(now, UTC))
+            self._read = (now, stamp)
+        return stamp
 
 
-def set_aside(claim: Claim, reason: str, now: datetime) -> Bury:
-    """Bury what is no job, its stored bytes untouched."""
-    failure = encode_failure(Failure("InvalidJob", reason))
-    return Bury(claim, b"", failure, reason, format_timestamp(now), 0)
+def log_settlement(run: Run, settlement: Settlement) -> None:
+    """Say how a run ended; a completed one at level debug alone."""
+    if isinstance(settlement, Ack) and not log.isEnabledFor(logging.DEBUG):
+        return
+    fields = {
+        "job_id": run.claim.job_id,
+        "job_type": run.job_type,
+        "attempt": run.attempt,
+        "duration_ms": run.duration_ms,
+    }
+    match settlement:
+        case Ack():
+            log.debug("job completed", extra=fields)
+        case Retry(delay_ms=delay_ms):
+            error = settlement.failure.decode()
+            log.warning("job failed, runs again", extra=fields | {"delay_ms": delay_ms})
+            log.debug("failure", extra={"job_id": run.claim.job_id, "failure": error})
+        case Bury(error=error):
+            log.error("job buried", extra=fields | {"error": error})
+        case Release():
+            log.info("job released", extra=fields)
+        case _:
+            assert_never(settlement)
 
 
-def encode_failure(failure: Failure) -> bytes:
-    """Write the failure that is kept with a job."""
+def _body(run: Run) -> bytes:
+    if run.claim.body is None:
+        raise ContractViolation("a claim without a body has no run")
+    return run.claim.body
+
+
+def _encode(failure: Failure) -> bytes:
     return msgspec.json.encode(failure)
-
-
-def _ack(finished: Finished, result: bytes, now: datetime) -> Ack:
-    completed_at = format_timestamp(now)
-    body = rewrite(
-        _body(finished),
-        status="completed",
-        attempts=finished.run.job.attempts + 1,
-        updated_at=completed_at,
-    )
-    return Ack(finished.run.claim, body, result, completed_at, finished.duration_ms)
-
-
-def _retry(finished: Finished, failure: Failure, delay_ms: int, now: datetime) -> Retry:
-    body = rewrite(
-        _body(finished),
-        scheduled_for=now + timedelta(milliseconds=delay_ms),
-        status="pending",
-        attempts=finished.run.job.attempts + 1,
-        error=failure.message,
-        updated_at=format_timestamp(now),
-    )
-    return Retry(finished.run.claim, body, encode_failure(failure), delay_ms)
-
-
-def _bury(finished: Finished, failure: Failure, now: datetime) -> Bury:
-    completed_at = format_timestamp(now)
-    body = rewrite(
-        _body(finished),
-        status="failed",
-        attempts=finished.run.job.attempts + 1,
-        error=failure.message,
-        updated_at=completed_at,
-    )
-    claim, stored = finished.run.claim, encode_failure(failure)
-    return Bury(claim, body, stored, failure.message, completed_at, finished.duration_ms)
-
-
-def _body(finished: Finished) -> bytes:
-    body = finished.run.claim.body
-    if body is None:
-        raise InvalidJob("a claim without a body has no run")
-    return body

@@ -2,121 +2,136 @@
 
 Who settles a run is decided by one atomic step, taking it out of `_running`: its thread when the
 handler has returned, or the loop when its time is up. Whoever comes second changes nothing.
+
+A thread that takes a run and sees more of them waiting wakes one further thread, and that one the
+next. So short jobs are run by one thread in long stretches, without the lock of the interpreter
+going from hand to hand, while a job that blocks lets the next thread in at once.
 """
 
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from queue import SimpleQueue
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from bananas_topology.clock import monotonic, sleep
 from bananas_topology.errors import JobTimeout
-from bananas_topology.handlers import JobContext
-from bananas_topology.jobs.job import Claim, Job
-from bananas_topology.worker.execution import Abandoned, Outcome, Task, execute, timed_out
+from bananas_topology.worker.execution import (
+    Abandoned,
+    Outcome,
+    SetAside,
+    execute,
+    prepare,
+    timed_out,
+)
+from bananas_topology.worker.run import Run
+from bananas_topology.worker.settlement import Settler
+from bananas_topology.worker.tasks import Task
 
 Waited = TypeVar("Waited")
 
+#: Seconds that the loop sleeps at the most while threads have enough to do.
+_PATIENCE_S = 0.001
 
-@dataclass(slots=True, eq=False)
-class Run:
-    """One claimed job on its way through a slot. Times on the monotonic clock, in seconds."""
-
-    claim: Claim
-    job: Job
-    task: Task
-    started_at: float = 0.0
-    deadline: float = 0.0
-    thread_id: int = 0
-    cancelled: bool = False
-    interrupted: bool = False
-
-    def context(self, worker_id: str) -> JobContext:
-        """What the handler may ask about this run."""
-        own = self.job.max_retries
-        return JobContext(
-            job_id=self.claim.job_id,
-            job_type=self.job.name,
-            attempt=self.job.attempts + 1,
-            max_retries=self.task.max_retries if own is None else own,
-            worker_id=worker_id,
-            deadline=self.deadline,
-            _is_cancelled=lambda: self.cancelled,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A run with its outcome, for settlement. `duration_ms` is what its handler took."""
-
-    run: Run
-    outcome: Outcome
-    duration_ms: int
+log = logging.getLogger(__name__)
 
 
 class Slots:
     """Up to `concurrency` threads, started as they are needed. All methods are the loop's.
 
-    `fileno` becomes readable when a run has finished while the loop sleeps.
+    `fileno` becomes readable when a run has finished that the sleeping loop should know of.
     """
 
-    def __init__(self, concurrency: int, worker_id: str) -> None:
+    def __init__(self, concurrency: int, tasks: Mapping[str, Task], settler: Settler) -> None:
         self._concurrency = concurrency
-        self._worker_id = worker_id
-        self._inbox: SimpleQueue[Run] = SimpleQueue()
-        self._finished: deque[Finished] = deque()
-        self._waiting: dict[int, Run] = {}
-        self._running: dict[int, Run] = {}
-        self._stuck: dict[int, Run] = {}
+        self._tasks = tasks
+        self._settler = settler
+        self._held: set[Run] = set()
+        self._ready: deque[Run] = deque()
+        self._running: set[Run] = set()
+        self._stuck: set[Run] = set()
+        self._finished: deque[Run] = deque()
+        self._parked: list[threading.Lock] = []
+        self._is_waking = False
         self._threads = 0
+        self._growth = threading.Lock()
+        self._scan_at = 0.0
         self._read_fd, self._write_fd = os.pipe()
         os.set_blocking(self._read_fd, False)
         os.set_blocking(self._write_fd, False)
         self._asleep = False
+        self._enough = 0
+
+    @property
+    def held(self) -> set[Run]:
+        """The runs that the loop has no outcome of yet."""
+        return self._held
+
+    @property
+    def running(self) -> int:
+        """Jobs whose handlers run, those that were given up not among them."""
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait for a thread."""
+        return len(self._ready)
 
     @property
     def free(self) -> int:
-        """How many jobs more can be taken."""
-        return self._concurrency - self.busy - self.stuck
-
-    @property
-    def busy(self) -> int:
-        """Jobs that run or wait for a thread."""
-        return len(self._waiting) + len(self._running)
+        """Slots that nothing is held for; negative while jobs are held ahead."""
+        return self._concurrency - len(self._held) - len(self._stuck)
 
     @property
     def stuck(self) -> int:
         """Threads that still run a job whose time was up, and hold their slot."""
         return len(self._stuck)
 
-    def submit(self, run: Run) -> None:
-        """Give a run to the next free thread."""
-        self._waiting[id(run)] = run
-        if self._threads < min(self._concurrency, self.busy + self.stuck):
-            self._threads += 1
-            name = f"slot-{self._threads - 1}"
-            threading.Thread(target=self._work, name=name, daemon=True).start()
-        self._inbox.put(run)
+    def submit(self, runs: list[Run]) -> None:
+        """Give runs to the next free threads, behind those that wait already."""
+        self._held.update(runs)
+        self._ready.extend(runs)
+        if self._ready:
+            self._wake_another()
 
-    def collect(self) -> list[Finished]:
+    def reorder(self, runs: list[Run], rank: Callable[[Run], int]) -> None:
+        """Give runs to the next free threads, the more urgent (lower rank) before those waiting."""
+        waiting = self._take_waiting()[::-1]
+        self.submit(sorted([*waiting, *runs], key=rank))
+
+    def last_waiting(self) -> Run | None:
+        """The run that will be taken last."""
+        try:
+            return self._ready[-1]
+        except IndexError:
+            return None
+
+    def collect(self) -> list[Run]:
         """Take the runs that have finished since the last call."""
-        finished: list[Finished] = []
+        finished: list[Run] = []
         while self._finished:
             finished.append(self._finished.popleft())
+        self._held.difference_update(finished)
         return finished
 
-    def sleep_in(self, wait: Callable[[float], Waited], timeout: float) -> Waited:
-        """Let the loop wait, for no time at all if a run has finished meanwhile."""
+    def sleep_in(self, wait: Callable[[float], Waited], timeout: float, enough: int) -> Waited:
+        """Let the loop wait, for no time at all if a run has finished meanwhile.
+
+        While more than `enough` runs wait for threads, finished ones do not wake it, but it
+        waits for a moment only.
+        """
+        self._enough = enough
         self._asleep = True
         try:
-            return wait(0.0 if self._finished else timeout)
+            if len(self._ready) > enough:
+                timeout = min(timeout, _PATIENCE_S)
+            elif self._finished:
+                timeout = 0.0
+            return wait(timeout)
         finally:
             self._asleep = False
 
@@ -132,66 +147,158 @@ class Slots:
         except BlockingIOError:
             return
 
-    def next_deadline(self) -> float | None:
-        """When the first of the running jobs times out, None while nothing runs."""
-        return min((run.deadline for run in list(self._running.values())), default=None)
+    def next_deadline(self) -> float:
+        """When `time_out` should be called next, at the latest; infinite while nothing is held."""
+        return self._scan_at if self._held else float("inf")
 
-    def time_out(self) -> list[Finished]:
+    def time_out(self, shortest_s: float) -> list[Run]:
         """Settle what runs past its deadline and raise JobTimeout in its thread.
 
-        A thread that does not end by it keeps its slot until it does.
+        A thread that does not end by it keeps its slot until it does. No job's timeout is below
+        `shortest_s`: until it has passed, only those that run now can be late.
         """
         now = monotonic()
-        late = [run for run in list(self._running.values()) if run.deadline <= now]
-        outcomes = ((run, timed_out(run.task.timeout_ms)) for run in late)
-        return [done for run, outcome in outcomes if (done := self._take_away(run, outcome))]
+        if now < self._scan_at:
+            return []
+        running = list(self._running)
+        late = [run for run in running if run.deadline <= now]
+        self._scan_at = min([now + shortest_s, *(r.deadline for r in running if r.deadline > now)])
+        return [run for run in late if self._take_away(run, timed_out(run))]
 
-    def withdraw(self) -> list[Finished]:
-        """Take back what waits for a thread."""
-        waiting = [self._waiting.pop(key, None) for key in list(self._waiting)]
-        return [Finished(run, Abandoned(), 0) for run in waiting if run is not None]
+    def waiting_since(self) -> float | None:
+        """When the run that has waited longest for a thread was submitted."""
+        try:
+            return self._ready[0].submitted_at
+        except IndexError:
+            return None
 
-    def abandon(self) -> list[Finished]:
+    def withdraw(self) -> list[Run]:
+        """Take back what waits for a thread, the last first."""
+        waiting = self._take_waiting()
+        for run in waiting:
+            run.settlement = self._settler.settle(run, Abandoned())
+        return waiting
+
+    def abandon(self) -> list[Run]:
         """Give up what runs: its handlers see `context.cancelled`, and JobTimeout."""
-        running = list(self._running.values())
-        return [done for run in running if (done := self._take_away(run, Abandoned()))]
+        return [run for run in list(self._running) if self._take_away(run, Abandoned())]
 
-    def held(self) -> list[Run]:
-        """The runs that have no outcome yet."""
-        return [*self._waiting.values(), *self._running.values()]
+    def _take_waiting(self) -> list[Run]:
+        waiting: list[Run] = []
+        while self._ready:
+            try:
+                waiting.append(self._ready.pop())
+            except IndexError:  # a thread was quicker
+                break
+        self._held.difference_update(waiting)
+        return waiting
 
-    def _take_away(self, run: Run, outcome: Outcome) -> Finished | None:
-        if self._running.pop(id(run), None) is None:
-            return None  # its thread was quicker
-        self._stuck[id(run)] = run
+    def _take_away(self, run: Run, outcome: Outcome) -> bool:
+        # Stuck before it is no longer running: its thread may end, and look, at any moment.
+        self._stuck.add(run)
+        try:
+            self._running.remove(run)
+        except KeyError:  # its thread was quicker
+            self._stuck.discard(run)
+            return False
         run.cancelled = True
         _raise_in_thread(run.thread_id, JobTimeout)
         run.interrupted = True
-        return Finished(run, outcome, _elapsed_ms(run))
+        run.duration_s = monotonic() - run.started_at
+        run.settlement = self._settler.settle(run, outcome)
+        self._held.discard(run)
+        return True
+
+    def _wake_another(self) -> None:
+        """Have one more thread look for runs, if none is on its way already."""
+        if self._is_waking:
+            return
+        try:
+            sleeper = self._parked.pop()
+        except IndexError:
+            if self._threads < self._concurrency:
+                self._start_thread()
+            return
+        self._is_waking = True
+        sleeper.release()
+
+    def _start_thread(self) -> None:
+        if not self._growth.acquire(blocking=False):
+            return  # another thread does it
+        try:
+            if self._threads < self._concurrency:
+                name = f"slot-{self._threads}"
+                threading.Thread(target=self._work, name=name, daemon=True).start()
+                self._threads += 1
+        except RuntimeError:
+            if self._threads == 0:
+                raise
+            log.warning("no more threads to be had", extra={"threads": self._threads})
+        finally:
+            self._growth.release()
 
     def _work(self) -> None:
+        mine = threading.Lock()
+        mine.acquire()
+        thread_id = threading.get_ident()
         while True:
-            run = self._inbox.get()
-            run.thread_id = threading.get_ident()
-            run.started_at = monotonic()
-            run.deadline = run.started_at + run.task.timeout_ms / 1000
-            # First into the one, then out of the other: a run is at no time in neither.
-            self._running[id(run)] = run
-            if self._waiting.pop(id(run), None) is not None:
-                self._finish(run, execute(run.job, run.task, partial(run.context, self._worker_id)))
+            self._is_waking = False
+            try:
+                run = self._ready.popleft()
+            except IndexError:
+                self._park(mine)
+                continue
+            if self._ready:
+                self._wake_another()
+            run.thread_id = thread_id
+            try:
+                self._run(run)
+            except JobTimeout:
+                pass  # it came up when the handler had ended already
+            except BaseException as error:
+                # Out of memory, or a defect of ours: the job is set aside, and the thread lives.
+                log.exception("job broke its slot", extra={"job_id": run.claim.job_id})
+                self._running.discard(run)
+                self._finish(run, SetAside(f"running it failed: {error!r}"))
+            self._stuck.discard(run)
+
+    def _park(self, mine: threading.Lock) -> None:
+        """Wait to be woken, unless something came to be run just before."""
+        self._parked.append(mine)
+        if self._ready:
+            try:
+                self._parked.remove(mine)
+            except ValueError:
+                pass  # woken already
             else:
-                self._finish(run, Abandoned())  # withdrawn; released twice is released once
-            if self._asleep:
-                self._wake()
+                return
+        mine.acquire()
+
+    def _run(self, run: Run) -> None:
+        task = prepare(run, self._tasks)
+        if isinstance(task, SetAside):
+            self._finish(run, task)
+            return
+        started_at = run.started_at = monotonic()
+        run.deadline = started_at + task.timeout_s
+        self._running.add(run)
+        outcome = execute(run)
+        ended_at = monotonic()
+        try:
+            self._running.remove(run)
+        except KeyError:
+            _await_timeout(run)
+        else:
+            run.duration_s = ended_at - started_at
+            self._finish(run, outcome)
 
     def _finish(self, run: Run, outcome: Outcome) -> None:
-        if self._running.pop(id(run), None) is not None:
-            self._finished.append(Finished(run, outcome, _elapsed_ms(run)))
-        else:
-            _absorb_timeout(run)
-            del self._stuck[id(run)]
+        run.settlement = self._settler.settle(run, outcome)
+        self._finished.append(run)
+        if self._asleep and len(self._ready) <= self._enough:
+            self._wake_loop()
 
-    def _wake(self) -> None:
+    def _wake_loop(self) -> None:
         self._asleep = False  # one byte is enough
         try:
             os.write(self._write_fd, b"w")
@@ -199,21 +306,18 @@ class Slots:
             return
 
 
-def _elapsed_ms(run: Run) -> int:
-    return round((monotonic() - run.started_at) * 1000)
-
-
 def _raise_in_thread(thread_id: int, error: type[BaseException]) -> None:
     """Have `error` raised in a thread at its next bytecode; C code is not interrupted."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), ctypes.py_object(error))
 
 
-def _absorb_timeout(run: Run) -> None:
-    """Let a JobTimeout come up here that the handler did not meet: not in the thread's next job."""
-    try:
-        while not run.interrupted:
-            sleep(0)
-        for _ in range(1_000):  # it is raised within a few bytecodes
-            pass
-    except JobTimeout:
-        return
+def _await_timeout(run: Run) -> None:
+    """Let a JobTimeout come up here that the handler did not meet: not in the thread's next job.
+
+    Raises:
+        JobTimeout: it came up.
+    """
+    while not run.interrupted:
+        sleep(0)
+    for _ in range(1_000):  # it is raised within a few bytecodes
+        pass
