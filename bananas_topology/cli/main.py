@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 
 from bananas_topology import __version__
-from bananas_topology.cli import present
+from bananas_topology.cli import dead, present
 from bananas_topology.cli.enqueue import enqueue
 from bananas_topology.cli.exit_codes import FAILED, INTERRUPTED
 from bananas_topology.cli.init import init
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 for command in (init, validate, up, enqueue, queues, job, schema):
     app.command()(command)
+app.add_typer(dead.app, name="dead")
 
 
 def _print_version(wanted: bool) -> None:
@@ -51,6 +53,10 @@ def bananas(version: _Version = False) -> None:
 
 def main() -> None:
     """Run the command line and exit; whatever a user can mend is one clear line."""
+    for stream in (sys.stdout, sys.stderr):
+        # What others have stored may hold what a terminal or pipe has no character for.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(_run())
 
 

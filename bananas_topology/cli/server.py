@@ -19,6 +19,7 @@ from bananas_topology.errors import ControlFailed
 
 if TYPE_CHECKING:
     from bananas_topology.client import Client
+    from bananas_topology.jobs.dead import DeadJobs
     from bananas_topology.jobs.inspect import Inspector
     from bananas_topology.spec.model import Topology
     from bananas_topology.supervisor.record import RunRecord
@@ -78,6 +79,17 @@ def inspecting(server: Server) -> Iterator[Inspector]:
 
     with connect(server.url) as client:
         yield Inspector(client, Keys(server.key_prefix))
+
+
+@contextmanager
+def dead_jobs(server: Server) -> Iterator[DeadJobs]:
+    """The dead of a server."""
+    from bananas_topology.jobs.connection import connect
+    from bananas_topology.jobs.dead import DeadJobs
+    from bananas_topology.jobs.keys import Keys
+
+    with connect(server.url) as client:
+        yield DeadJobs(client, Keys(server.key_prefix))
 
 
 def client_of(server: Server) -> Client:

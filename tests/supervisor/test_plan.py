@@ -8,17 +8,8 @@ import pytest
 from bananas_topology.contract import from_env
 from bananas_topology.errors import ControlFailed
 from bananas_topology.launch import launch_for
-from bananas_topology.spec.model import (
-    LogFile,
-    Logging,
-    ManagedRedis,
-    Mode,
-    Pool,
-    Redis,
-    Resources,
-    Results,
-    Topology,
-)
+from bananas_topology.spec.load import check_bytes
+from bananas_topology.spec.model import Topology
 from bananas_topology.supervisor.plan import (
     LOCAL_VARIABLES,
     ChildPlan,
@@ -30,42 +21,20 @@ from bananas_topology.supervisor.plan import (
 HOST = Host(environ={"PATH": "/bin", "WORKER_POOL": "from the shell"}, redis_url="redis://h:1")
 
 
-def _pool(name: str, replicas: int = 1, log_format: str | None = None) -> Pool:
-    return Pool(
-        name=name,
-        mode=Mode.SPECIALIZED,
-        priorities=("high",),
-        job_types=(),
-        concurrency=10,
-        replicas=replicas,
-        enable_scheduler=False,
-        scheduler_interval_ms=1000,
-        job_timeout_ms=30_000,
-        max_retries=3,
-        grace_ms=20_000,
-        lease_ms=15_000,
-        env={"APP_MODE": "live"},
-        resources=Resources(),
-        autoscale=None,
-        placement=None,
-        logging=Logging("info", log_format, True, True, LogFile(False, "w.log", 100, 5, 30, True)),
-        results=Results(True, 3_600_000, 86_400_000),
-    )
+def _pool(name: str, replicas: int = 1, log_format: str | None = None) -> str:
+    logging = f", logging: {{format: {log_format}}}" if log_format else ""
+    return f"""
+  {name}:
+    {{mode: specialized, priorities: [high], replicas: {replicas}, job_timeout: 20s, grace: 20s,
+     env: {{APP_MODE: live}}{logging}}}
+"""
 
 
-def _topology(*pools: Pool) -> Topology:
-    return Topology(
-        path=Path("shop/topology.yaml"),
-        name="shop",
-        image="worker",
-        build=None,
-        handlers=("jobs",),
-        redis=Redis(None, "bananas", ManagedRedis(1, 1)),
-        jobs={},
-        pools=pools,
-        schedules=(),
-        api=None,
-    )
+def _topology(*pools: str) -> Topology:
+    text = "version: 1\nname: shop\nhandlers: [jobs]\npools:" + "".join(pools)
+    report = check_bytes(text.encode(), Path("shop/topology.yaml"), {})
+    assert report.topology is not None, report.diagnostics
+    return report.topology
 
 
 def _plans(topology: Topology, host: Host = HOST) -> tuple[ChildPlan, ...]:

@@ -1,0 +1,91 @@
+"""How the tests run `bananas`, and workers for it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from bananas_topology.jobs.inspect import Inspector
+
+JOBS = """\
+from bananas_topology import Bury, job
+
+
+@job("double")
+def double(payload: int) -> int:
+    return 2 * payload
+
+
+@job("fail")
+def fail(payload: object) -> None:
+    raise Bury("no use")
+"""
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Runs `bananas` as a user does: in a directory, with an environment."""
+
+    directory: Path
+    environ: dict[str, str]
+
+    def __call__(
+        self, *arguments: str, stdin: str = "", **more: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it with pipes."""
+        return subprocess.run(
+            [sys.executable, "-m", "bananas_topology", *arguments],
+            cwd=self.directory,
+            env=self.environ | more,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def on_terminal(self, *arguments: str, **more: str) -> tuple[int, str]:
+        """Run it on a terminal of 80 columns: its exit code, and all that was shown."""
+        terminal, end = os.openpty()
+        argv = [sys.executable, "-m", "bananas_topology", *arguments]
+        environ = self.environ | {"TERM": "xterm-256color", "COLUMNS": "80"} | more
+        with subprocess.Popen(
+            argv, cwd=self.directory, env=environ, stdin=end, stdout=end, stderr=end
+        ) as process:
+            os.close(end)
+            shown = b""
+            # Linux says EIO when the last process has closed the other end.
+            with suppress(OSError):
+                while chunk := os.read(terminal, 65536):
+                    shown += chunk
+            process.wait(20)
+        os.close(terminal)
+        return process.returncode, shown.decode()
+
+
+@contextmanager
+def running_worker(shell: Shell, inspector: Inspector) -> Iterator[subprocess.Popen[bytes]]:
+    (shell.directory / "jobs.py").write_text(JOBS)
+    environ = shell.environ | {"WORKER_HANDLERS": "jobs", "WORKER_ID": "w-0", "WORKER_POOL": "w"}
+    argv = [sys.executable, "-m", "bananas_topology.worker"]
+    with subprocess.Popen(
+        argv, cwd=shell.directory, env=environ, stdout=subprocess.DEVNULL
+    ) as process:
+        try:
+            wait_for(lambda: inspector.workers() or process.poll() is not None)
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for(condition: Callable[[], object], within_s: float = 20) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
