@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import textwrap
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -9,6 +11,11 @@ import redis
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.embedded import EmbeddedServer
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.spec.load import check_bytes
+from bananas_topology.spec.model import Topology
+
+#: Makes a topology of YAML text; ``version`` and ``name`` are put in front where they are missing.
+MakeTopology = Callable[[str], Topology]
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +40,20 @@ def prefix() -> str:
 @pytest.fixture
 def keys(prefix: str) -> Keys:
     return Keys(prefix)
+
+
+@pytest.fixture(scope="session")
+def make_topology() -> MakeTopology:
+    """A topology as its author would write it, in a file that is called shop/topology.yaml."""
+
+    def make(text: str) -> Topology:
+        text = textwrap.dedent(text)
+        heads = [
+            line for line in ("version: 1", "name: shop") if f"\n{line[:5]}" not in f"\n{text}"
+        ]
+        data = "\n".join([*heads, text]).encode()
+        report = check_bytes(data, Path("shop/topology.yaml"), {})
+        assert report.topology is not None, "\n".join(str(each) for each in report.diagnostics)
+        return report.topology
+
+    return make
