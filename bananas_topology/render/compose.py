@@ -6,6 +6,7 @@ common moved into `x-` blocks (`compose_anchors.py`), so that a person can read 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -20,12 +21,15 @@ from bananas_topology.render.compose_services import (
     worker_service,
 )
 from bananas_topology.render.names import dns_label
+from bananas_topology.render.patches import Patchable, apply_patches
 from bananas_topology.render.target import File, Rendering, header
 from bananas_topology.render.yaml_writer import to_yaml
 from bananas_topology.spec.model import Topology
 
 #: The name that `docker compose` looks for first.
 FILE_NAME = "compose.yaml"
+
+_REQUIRED = re.compile(r"(?<!\$)\$\{(\w+):\?")
 
 
 class ComposeTarget:
@@ -34,19 +38,25 @@ class ComposeTarget:
     name = "compose"
 
     def render(self, topology: Topology) -> Rendering:
-        """Make the one file."""
+        """Make the one file.
+
+        Raises:
+            RenderFailed: one of `compose.patches` does not apply.
+        """
         workers = {dns_label(pool.name): pool for pool in topology.pools}
-        redis = None if topology.redis.url is not None else _free_name("redis", workers)
+        redis = None if topology.redis.is_external else _free_name("redis", workers)
         services = {name: worker_service(topology, pool, redis) for name, pool in workers.items()}
+        rest: dict[str, Any] = {}
         if topology.api is not None:
             services[_free_name("api", workers)] = api_service(topology, topology.api, redis)
-        document: dict[str, Any] = {"name": topology.name, "services": services}
         if redis is not None:
             services[redis] = redis_service(topology)
-            document["networks"] = {"default": {}, REDIS_NETWORK: {"internal": True}}
-            document["volumes"] = {REDIS_VOLUME: {}}
-        made = _literal(document)
-        text = header(topology, self.name) + "\n" + _written(made, made, workers)
+            rest["networks"] = {"default": {}, REDIS_NETWORK: {"internal": True}}
+            rest["volumes"] = {REDIS_VOLUME: {}}
+        made = _literal(services)
+        blocks, written = with_anchors(made, _patched(made, topology), workers)
+        body = to_yaml({"name": topology.name, **blocks, "services": written, **rest})
+        text = header(topology, self.name) + _needs(body) + _aired(body)
         return Rendering((File(FILE_NAME, text),), notices(topology))
 
 
@@ -71,10 +81,32 @@ def _literal(value: Any) -> Any:
     return value
 
 
-def _written(made: Mapping[str, Any], patched: Mapping[str, Any], workers: Collection[str]) -> str:
-    """The document's text: its name, what is shared, the services, and what they refer to."""
-    blocks, services = with_anchors(made["services"], patched["services"], workers)
-    return to_yaml(
-        {"name": patched["name"], **blocks, "services": services}
-        | {key: value for key, value in patched.items() if key not in ("name", "services")}
-    )
+def _patched(services: Mapping[str, Any], topology: Topology) -> dict[str, Any]:
+    """The services with the topology's own changes, whose text goes to Compose as it is."""
+    objects = [Patchable("service", name, value) for name, value in services.items()]
+    patched = apply_patches(objects, topology.compose.patches, "compose.patches")
+    return {each.name: dict(each.value) for each in patched}
+
+
+def _needs(body: str) -> str:
+    """A comment that says which variables Compose has to be given."""
+    names = dict.fromkeys(_REQUIRED.findall(body))
+    if not names:
+        return ""
+    return f"# From the environment or a file .env beside this one: {', '.join(names)}\n"
+
+
+def _aired(body: str) -> str:
+    """The same YAML with an empty line before each section and each service."""
+    lines: list[str] = []
+    section = ""
+    for line in body.splitlines():
+        is_section = re.match(r"[^ ]", line) is not None
+        is_service = section == "services:" and re.match(r"  [^ ]", line) is not None
+        is_first = bool(lines) and lines[-1] == "services:"
+        if is_section or (is_service and not is_first):
+            lines.append("")
+        if is_section:
+            section = line
+        lines.append(line)
+    return "\n".join(lines) + "\n"

@@ -13,7 +13,7 @@ from bananas_topology.units import format_memory
 def notices(topology: Topology) -> tuple[str, ...]:
     """All of them, in file order; each begins with the field that it is about."""
     found = [each for pool in topology.pools for each in _of_pool(pool)]
-    if topology.redis.url is None:
+    if not topology.redis.is_external:
         size = format_memory(topology.redis.managed.storage_bytes)
         found.append(
             f"redis.managed.storage {size} is not enforced: a Compose volume grows until its disk "

@@ -14,6 +14,7 @@ from typing import Any
 from bananas_topology.contract import VARIABLES
 from bananas_topology.launch import Launch, launch_for, launch_for_api
 from bananas_topology.render.compose_ports import published_ports
+from bananas_topology.render.redis_server import DATA_DIRECTORY, PING, PORT, start_script
 from bananas_topology.spec.model import Api, Logging, Placement, Pool, Resources, Topology
 from bananas_topology.units import format_duration
 
@@ -26,9 +27,9 @@ REDIS_USER = "999:999"
 METRICS_PORT = 6061
 LIVENESS_FILE = "/tmp/alive"
 
-#: Where Redis keeps its data in the official images.
-REDIS_DIRECTORY = "/data"
-REDIS_PORT = 6379
+#: What a container may write to ``/tmp``, the only place it may write to; it counts as memory.
+TMP_SIZE = "1g"
+
 REDIS_VOLUME = "redis-data"
 #: The network that has only Redis and its clients, and no way out.
 REDIS_NETWORK = "redis"
@@ -44,11 +45,14 @@ HARDENED: Mapping[str, Any] = {
     "init": True,
     "restart": "unless-stopped",
     "read_only": True,
-    "tmpfs": ["/tmp"],
+    "tmpfs": [f"/tmp:size={TMP_SIZE}"],
     "cap_drop": ["ALL"],
     "security_opt": ["no-new-privileges:true"],
     "logging": _DOCKER_LOGS,
 }
+
+
+_TABLE_ORDER = {variable.name: place for place, variable in enumerate(VARIABLES)}
 
 
 class Reference(str):
@@ -94,30 +98,21 @@ def api_service(topology: Topology, api: Api, redis: str | None) -> dict[str, An
 def redis_service(topology: Topology) -> dict[str, Any]:
     """The service of a Redis of our own: durable, bounded, never evicting, reached by us alone."""
     managed = topology.redis.managed
-    # A quarter stays for what is beside the data: buffers, and the copy made by a rewrite.
-    start = (
-        f"exec redis-server --dir {REDIS_DIRECTORY} --port {REDIS_PORT} \\\n"
-        '--appendonly yes --appendfsync everysec --save "" \\\n'
-        f"--maxmemory {managed.memory_bytes // 4 * 3} --maxmemory-policy noeviction - <<CONFIG\n"
-        "requirepass $REDISCLI_AUTH\n"
-        "CONFIG\n"
-    )
     return {
         **HARDENED,
         "image": managed.image,
         "user": REDIS_USER,
-        # The password comes in by standard input: a process list shows every argument.
         "entrypoint": ["sh", "-ec"],
-        "command": [_REFUSE_ODD_PASSWORD + start],
+        "command": [start_script(managed.memory_bytes)],
         "environment": {"REDISCLI_AUTH": _password()},
         "networks": [REDIS_NETWORK],
-        "volumes": [f"{REDIS_VOLUME}:{REDIS_DIRECTORY}"],
+        "volumes": [f"{REDIS_VOLUME}:{DATA_DIRECTORY}"],
         "deploy": {
             "replicas": 1,
             "resources": {"limits": {"memory": compose_memory(managed.memory_bytes)}},
         },
         "healthcheck": {
-            "test": ["CMD-SHELL", "redis-cli ping | grep -q PONG"],
+            "test": ["CMD-SHELL", PING],
             "interval": "5s",
             "timeout": "3s",
             "retries": 3,
@@ -126,15 +121,6 @@ def redis_service(topology: Topology) -> dict[str, Any]:
         },
         "stop_grace_period": format_duration(_REDIS_STOP_MS),
     }
-
-
-#: The password becomes part of REDIS_URL as it is.
-_REFUSE_ODD_PASSWORD = (
-    'case "$REDISCLI_AUTH" in *[!A-Za-z0-9_-]*)\n'
-    'echo "REDIS_PASSWORD may hold letters, digits, - and _ only: openssl rand -hex 24" >&2\n'
-    "exit 2;;\n"
-    "esac\n"
-)
 
 
 def log_directory(logging: Logging) -> str | None:
@@ -190,19 +176,21 @@ def _program(topology: Topology, image: str, launch: Launch, redis: str | None) 
 def _environment(
     launch: Launch, secrets: Sequence[str], redis: str | None, added: Mapping[str, str]
 ) -> dict[str, str]:
-    """All variables of a process: its own first, then the contract's in table order."""
-    password = _password()
-    url = Reference(f"redis://:{password}@{redis}:{REDIS_PORT}/0") if redis else _external_url()
+    """All variables of a process: the contract's in table order, then its own."""
+    given = f"redis://:{_password()}@{redis}:{PORT}/0"
     variables = {
         **launch.env,
         **{name: required(name) for name in secrets},
         **added,
-        "REDIS_URL": url,
+        "REDIS_URL": Reference(given) if redis else _external_url(),
     }
-    place = {variable.name: index for index, variable in enumerate(VARIABLES)}
-    return {
-        name: variables[name] for name in sorted(variables, key=lambda name: place.get(name, -1))
-    }
+    # Replicas must not have one id: each is called by its container's host name.
+    variables.pop("WORKER_ID", None)
+    return {name: variables[name] for name in sorted(variables, key=_place)}
+
+
+def _place(name: str) -> int:
+    return _TABLE_ORDER.get(name, len(_TABLE_ORDER))
 
 
 def _external_url() -> Reference:
