@@ -55,6 +55,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 DOORS: dict[str, tuple[str, ...]] = {
     "yaml": ("spec/document.py", "render", "importer"),
     "jsonschema": ("spec/schema.py",),
+    "jsonpatch": ("render/patches.py",),
     "redis": ("jobs", "client.py", "cli/up.py"),
     "msgspec": ("jobs", "worker", "api", "cli/job_lines.py"),
     "typer": ("cli",),

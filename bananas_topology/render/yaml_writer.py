@@ -1,8 +1,8 @@
 """Values to YAML that people read and no parser misreads.
 
 Keys stay in insertion order. A string is left unquoted only if YAML 1.1, YAML 1.2 and everything
-in between agree that it is one; all others are in double quotes, or a ``|`` block if they have
-several lines. `Shared` and `MERGE` write anchors, aliases and merge keys.
+in between agree that it is one; all others are in quotes, or a ``|`` block if they have several
+lines. `Shared` and `MERGE` write anchors, aliases and merge keys.
 """
 
 from __future__ import annotations
@@ -12,8 +12,14 @@ from typing import Any
 
 import yaml
 
-#: What may stand unquoted: begins with a letter or a slash, no ``: ``, no `` #``, no end in ``:``.
-_PLAIN = re.compile(r"[A-Za-z/](?:[A-Za-z0-9_./@%+=,-]|:(?=[^\s:])| (?=[A-Za-z0-9/(]))*")
+#: What may stand unquoted: begins with a letter, a slash or as an option does; no ``: ``, no
+#: `` #``, no end in ``:``.
+_PLAIN = re.compile(r"(?:--?)?[A-Za-z](?:[A-Za-z0-9_./@%+=,-]|:(?=[^\s:])| (?=[A-Za-z0-9/(]))*")
+_PATH = re.compile(r"/[A-Za-z0-9_./-]*")
+#: Numbers with a unit, which no YAML takes for a number: 250m, 4Gi, 25%, 1h30m.
+_AMOUNT = re.compile(r"[0-9]+(?:[KMGT]i|%|(?:ms|[hms])(?:[0-9]+(?:ms|[ms]))*)")
+#: Text that is better read in single quotes: it has double ones.
+_QUOTING = re.compile(r"(?=.*\")[ !\"#-&(-~]+")
 #: Words that some version of YAML takes for a truth value or for nothing, in any case.
 _MISREAD = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"})
 #: Text that keeps its lines in a ``|`` block whoever reads it: printable, no tabs, no line that
@@ -78,7 +84,8 @@ def is_plain(text: str) -> bool:
     >>> [is_plain(text) for text in ("shop.jobs", "a: b", "no", "1e3", "0x1f", "22:30", "a:b")]
     [True, False, False, False, False, False, True]
     """
-    return _PLAIN.fullmatch(text) is not None and text.lower() not in _MISREAD
+    is_safe = any(pattern.fullmatch(text) for pattern in (_PLAIN, _PATH, _AMOUNT))
+    return is_safe and text.lower().lstrip("-") not in _MISREAD
 
 
 class _Writer(yaml.SafeDumper):
@@ -107,7 +114,9 @@ class _Writer(yaml.SafeDumper):
 
 def _represent_text(writer: _Writer, text: str) -> yaml.Node:
     style = None if is_plain(text) else '"'
-    if _BLOCK.fullmatch(text):
+    if _QUOTING.fullmatch(text):
+        style = "'"
+    elif _BLOCK.fullmatch(text):
         style = "|"
     return writer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 

@@ -1,0 +1,121 @@
+"""Environment variables: what all pools share in a ConfigMap, the rest in each pod.
+
+Their values come from `launch` alone. Secret ones are references, never values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bananas_topology.contract import VARIABLES
+from bananas_topology.launch import launch_for, launch_for_api
+from bananas_topology.render.kubernetes.objects import Object, metadata, object_name
+from bananas_topology.spec.model import Api, Pool, Topology
+
+#: Where workers serve metrics and probes.
+METRICS_PORT = 6061
+
+#: What makes a pool that pool stays with it, even where another pool's is the same.
+_PER_POOL = (
+    "WORKER_MODE",
+    "WORKER_CONCURRENCY",
+    "WORKER_PRIORITIES",
+    "WORKER_JOB_TYPES",
+    "WORKER_POOL",
+    "ENABLE_SCHEDULER",
+)
+#: What no topology may set in clear or at all: a worker gets it from the Secret or its pod.
+_GIVEN = ("REDIS_URL", "WORKER_ID")
+
+_TABLE_ORDER = {variable.name: place for place, variable in enumerate(VARIABLES)}
+
+#: A variable's value in a pod: ``$(NAME)`` and ``$$`` mean something to Kubernetes.
+_EXPANDED = re.compile(r"\$(?=[$(])")
+
+
+def config_name(topology: Topology) -> str:
+    """The ConfigMap of what all pools share."""
+    return object_name(topology, "worker-env")
+
+
+def config_map(topology: Topology) -> Object:
+    """The variables that all pools share."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata(topology, config_name(topology)),
+        "data": shared_variables(topology),
+    }
+
+
+def shared_variables(topology: Topology) -> dict[str, str]:
+    """The plain variables that are the same in every pool, in table order."""
+    first, *others = [_plain(topology, pool) for pool in topology.pools]
+    return {
+        name: first[name]
+        for name in _in_table_order(first)
+        if name not in _PER_POOL and all(other.get(name) == first[name] for other in others)
+    }
+
+
+def worker_environment(topology: Topology, pool: Pool) -> Object:
+    """``envFrom`` and ``env`` of one pool's container."""
+    shared = shared_variables(topology)
+    own = {name: text for name, text in _plain(topology, pool).items() if name not in shared}
+    entries: dict[str, Any] = {name: _value(text) for name, text in own.items()}
+    entries["WORKER_ID"] = {"valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+    entries |= _references(topology, ("REDIS_URL", *pool.secrets))
+    return {
+        "envFrom": [{"configMapRef": {"name": config_name(topology)}}],
+        "env": _entries(entries),
+    }
+
+
+def api_environment(topology: Topology, api: Api) -> Object:
+    """``env`` of the api's container."""
+    plain = _allowed(launch_for_api(topology, api).env, api.secrets)
+    entries: dict[str, Any] = {name: _value(text) for name, text in plain.items()}
+    entries |= _references(topology, ("REDIS_URL", "API_TOKEN", *api.secrets))
+    return {"env": _entries(entries)}
+
+
+def secret_reference(topology: Topology, key: str) -> Object:
+    """Where a value is, in the place of the value."""
+    return {"valueFrom": {"secretKeyRef": {"name": topology.kubernetes.secret, "key": key}}}
+
+
+def checksum(data: Mapping[str, Any]) -> str:
+    """What a pod template carries, so that a changed ConfigMap rolls the pods."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _plain(topology: Topology, pool: Pool) -> dict[str, str]:
+    """A pool's variables that are no secret, with the one that only containers have."""
+    launched = {**launch_for(topology, pool).env, "METRICS_PORT": str(METRICS_PORT)}
+    return _allowed(launched, pool.secrets)
+
+
+def _allowed(env: Mapping[str, str], secrets: Iterable[str]) -> dict[str, str]:
+    kept_back = {*_GIVEN, *secrets}
+    return {name: text for name, text in env.items() if name not in kept_back}
+
+
+def _references(topology: Topology, names: Iterable[str]) -> dict[str, Object]:
+    return {name: secret_reference(topology, name) for name in names}
+
+
+def _value(text: str) -> Object:
+    return {"value": _EXPANDED.sub("$$", text)}
+
+
+def _entries(entries: Mapping[str, Object]) -> list[Object]:
+    return [{"name": name, **entries[name]} for name in _in_table_order(entries)]
+
+
+def _in_table_order(names: Iterable[str]) -> list[str]:
+    """The contract's variables first, as its table has them, then others as they come."""
+    return sorted(names, key=lambda name: _TABLE_ORDER.get(name, len(_TABLE_ORDER)))
