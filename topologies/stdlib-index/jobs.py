@@ -12,23 +12,28 @@ import os
 import sys
 import sysconfig
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from bananas_topology import Bury, Client, JobContext, Retry, job
 from bananas_topology.client import NewJob
-from bananas_topology.errors import JobNotFound
+from bananas_topology.errors import JobFailed, JobNotFound, WaitTimeout
 
 REPORT = Path(__file__).with_name("report.json")
 
 #: Folders of the library that are no part of it.
 FOREIGN = {"site-packages", "dist-packages", "__pycache__"}
 
-#: Between two looks of the report whether the last files are done.
-LOOK_AGAIN = "500ms"
+#: How long the report waits for a file in a worker's thread, before it lets others have that.
+PATIENCE = "2s"
+
+# Python 3.11 counts how deep its parser is for all threads together, and then finds itself wrong.
+_PARSER = threading.Lock()
 
 # Test data of the library holds much that a compiler warns about.
 warnings.filterwarnings("ignore", category=SyntaxWarning)
@@ -81,8 +86,9 @@ def index_file(payload: File) -> FileIndex:
     """Parse one file, and count."""
     source = Path(payload.root, payload.path).read_bytes()
     try:
-        nodes = list(ast.walk(ast.parse(source)))
-        parses = True
+        with _PARSER:
+            tree = ast.parse(source)
+        nodes, parses = list(ast.walk(tree)), True
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         nodes, parses = [], False
     return FileIndex(
@@ -102,11 +108,12 @@ def write_report(payload: Run) -> dict[str, int]:
 
     Until then it comes back again and again, each time as a retry.
     """
-    ids = {_file_id(payload.walk_id, path): path for path in payload.paths}
+    ids = {path: _file_id(payload.walk_id, path) for path in payload.paths}
     with Client.from_env() as client:
-        found = client.results(ids)
-        failed = [ids[job_id] for job_id in ids if job_id not in found and _is_dead(client, job_id)]
-    results = [found[job_id] for job_id in ids if job_id in found]
+        done = client.results(ids.values())
+        found = {path: done.get(ids[path]) or _awaited(client, ids[path]) for path in ids}
+    results = [result for result in found.values() if result]
+    failed = [path for path, result in found.items() if not result]
     totals = {
         "files": len(results),
         "unparsed": sum(not result["parses"] for result in results),
@@ -145,22 +152,24 @@ def _file_id(walk_id: str, path: str) -> str:
     return f"{walk_id}/{path}"
 
 
-def _is_dead(client: Client, job_id: str) -> bool:
-    """Whether a job without a result will never have one.
+def _awaited(client: Client, job_id: str) -> dict[str, Any] | None:
+    """What a file's job came to; None if it is dead.
 
     Raises:
-        Retry: it may still have one.
-        Bury: it has had one, but that is gone.
+        Retry: it is still to come.
+        Bury: it has come, but is not kept.
     """
     try:
-        view = client.get(job_id)
+        result: dict[str, Any] | None = client.wait(job_id, timeout=PATIENCE)
+    except JobFailed:
+        return None
+    except WaitTimeout as error:
+        raise Retry(str(error), delay=PATIENCE) from error
     except JobNotFound as error:
         raise Bury(f"nothing is known of {job_id} any more: walk again") from error
-    if view.status == "completed" and view.result is None:
+    if result is None:
         raise Bury(f"the result of {job_id} was not kept: walk again")
-    if view.status != "failed":
-        raise Retry(f"{job_id} is {view.status}", delay=LOOK_AGAIN)
-    return True
+    return result
 
 
 def _write_whole(path: Path, content: bytes) -> None:
