@@ -1,0 +1,369 @@
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bananas_topology.contract import VARIABLES
+from bananas_topology.errors import RenderFailed
+from bananas_topology.launch import launch_for, launch_for_api
+from bananas_topology.render.compose import ComposeTarget
+from bananas_topology.spec.load import load
+from bananas_topology.spec.model import Topology
+from bananas_topology.units import parse_duration_ms, parse_memory_bytes
+from tests.conftest import MakeTopology
+from tests.render.goldens import FOLDER, TOPOLOGIES, assert_golden, topology_id
+
+each_topology = pytest.mark.parametrize("path", TOPOLOGIES, ids=topology_id)
+
+ALL = """\
+handlers: [shop.jobs]
+pools:
+  worker: {mode: default, replicas: 3}
+scheduler: {}
+"""
+
+
+def text_of(topology: Topology) -> str:
+    (file,) = ComposeTarget().render(topology).files
+    return file.text
+
+
+def services_of(topology: Topology) -> dict[str, dict[str, Any]]:
+    services: dict[str, dict[str, Any]] = yaml.safe_load(text_of(topology))["services"]
+    return services
+
+
+def notices_of(topology: Topology) -> str:
+    return "\n".join(ComposeTarget().render(topology).notices)
+
+
+@each_topology
+def test_a_topology_renders_to_its_golden(path: Path) -> None:
+    assert_golden(ComposeTarget().render(load(path, {})), path, "compose")
+
+
+def test_goldens_are_valid_by_the_compose_specification() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    goldens = [str(path) for path in FOLDER.joinpath("compose").rglob("*.yaml")]
+
+    done = subprocess.run([*command, *goldens], capture_output=True, text=True, check=False)
+
+    assert len(goldens) == len(TOPOLOGIES)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def has_compose() -> bool:
+    docker = shutil.which("docker")
+    return (
+        docker is not None
+        and not subprocess.run(
+            [docker, "compose", "version"], capture_output=True, check=False
+        ).returncode
+    )
+
+
+@pytest.mark.skipif(not has_compose(), reason="docker compose is not installed")
+def test_docker_compose_accepts_the_goldens() -> None:
+    needed = {"REDIS_PASSWORD": "abc", "REDIS_URL": "redis://x", "API_TOKEN": "0123456789abcdef"}
+    for path in FOLDER.joinpath("compose").rglob("*.yaml"):
+        done = subprocess.run(
+            ["docker", "compose", "-f", str(path), "config", "-q"],
+            env={**os.environ, **needed},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), path
+
+
+@each_topology
+def test_a_worker_is_told_what_its_launch_says(path: Path) -> None:
+    topology = load(path, {})
+    services = services_of(topology)
+
+    for pool in topology.pools:
+        launch = launch_for(topology, pool)
+        service = services[pool.name]
+        told = {name: text.replace("$$", "$") for name, text in service["environment"].items()}
+        assert told.pop("REDIS_URL").startswith("redis://:${REDIS_PASSWORD:?")
+        assert told.pop("METRICS_PORT") == "6061"
+        assert told.pop("LIVENESS_FILE") == "/tmp/alive"
+        assert told == dict(launch.env)
+        assert service["entrypoint"] == ["python", "-m", launch.module]
+        assert parse_duration_ms(service["stop_grace_period"]) == launch.grace_ms
+        assert service["deploy"]["replicas"] == pool.replicas
+
+
+@each_topology
+def test_variables_stand_in_table_order(path: Path) -> None:
+    places = {variable.name: place for place, variable in enumerate(VARIABLES)}
+    text = text_of(load(path, {}))
+
+    for block in re.findall(r"environment:.*\n((?:(?:  )+[A-Z<][A-Z_<]+: .*\n)+)", text):
+        names = [line.split(":")[0].strip() for line in block.splitlines() if "<<" not in line]
+        known = [places[name] for name in names if name in places]
+        assert known == sorted(known)
+        assert all(name in places for name in names[: len(known)])
+
+
+@each_topology
+def test_none_of_the_mistakes_of_hand_written_files_is_made(path: Path) -> None:
+    text = text_of(load(path, {}))
+    document = yaml.safe_load(text)
+
+    assert next(iter(document)) == "name"
+    assert not {"version", "secrets"} & document.keys()
+    for name, service in document["services"].items():
+        assert service["restart"] == "unless-stopped", name
+        assert service["init"] is True
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert not service["user"].startswith(("0", "root"))
+        assert service["healthcheck"]["test"]
+        assert service["logging"]["options"] == {"max-size": "10m", "max-file": "5"}
+        assert "container_name" not in service
+        for port in service.get("ports", []):
+            first, last = re.fullmatch(r"(\d+)(?:-(\d+))?:\d+", port).groups()  # type: ignore[union-attr]
+            assert int(last or first) - int(first) + 1 >= service["deploy"]["replicas"]
+        if name != "redis":
+            assert service["depends_on"] == {"redis": {"condition": "service_healthy"}}
+    redis = document["services"]["redis"]
+    (start,) = redis["command"]
+    limit = parse_memory_bytes(redis["deploy"]["resources"]["limits"]["memory"])
+    assert "--appendonly yes" in start
+    assert "--maxmemory-policy noeviction" in start
+    assert f"--maxmemory {limit // 4 * 3} " in start
+    assert "ports" not in redis
+    assert redis["networks"] == ["redis"]
+    assert document["networks"]["redis"] == {"internal": True}
+
+
+def test_an_external_servers_url_is_asked_for_and_never_shown(make_topology: MakeTopology) -> None:
+    topology = make_topology(ALL + "redis: {url: 'redis://app:s3cret@db.example.com:6379/0'}\n")
+
+    services = services_of(topology)
+
+    assert services["worker"]["environment"]["REDIS_URL"].startswith("${REDIS_URL:?")
+    assert list(services) == ["worker", "scheduler"]
+    assert "depends_on" not in services["worker"]
+    assert "s3cret" not in text_of(topology)
+    assert "db.example.com" not in text_of(topology)
+
+
+def test_a_secret_is_a_required_variable_even_if_the_topology_has_its_value(
+    make_topology: MakeTopology,
+) -> None:
+    topology = make_topology(
+        """
+        handlers: [shop.jobs]
+        pools:
+          worker: {mode: default, secrets: [SMTP_PASSWORD], env: {SMTP_PASSWORD: hunter2}}
+        scheduler: {}
+        """
+    )
+
+    assert services_of(topology)["worker"]["environment"]["SMTP_PASSWORD"].startswith(
+        "${SMTP_PASSWORD:?"
+    )
+    assert "hunter2" not in text_of(topology)
+    assert "SMTP_PASSWORD" not in services_of(topology)["scheduler"]["environment"]
+    assert "# From the environment or a file .env beside this one: " in text_of(topology)
+
+
+def test_text_reaches_the_worker_as_it_was_written(make_topology: MakeTopology) -> None:
+    topology = make_topology(
+        """
+        handlers: [shop.jobs]
+        pools:
+          worker:
+            mode: default
+            env: {PRICE: "5$$ or $${X}", FLAG: on, VERSION: 1.10, TIME: "22:30", NOTE: "a\\n\\nb"}
+        scheduler: {}
+        """
+    )
+
+    environment = services_of(topology)["worker"]["environment"]
+
+    assert environment["PRICE"] == "5$$ or $${X}"
+    assert environment["FLAG"] == "on"
+    assert environment["VERSION"] == "1.10"
+    assert environment["TIME"] == "22:30"
+    assert environment["NOTE"] == "a\n\nb"
+
+
+def test_no_topology_gives_all_replicas_one_id(make_topology: MakeTopology) -> None:
+    topology = make_topology(
+        "handlers: [shop.jobs]\npools: {worker: {mode: thin, replicas: 2, env: {WORKER_ID: one}}}\n"
+    )
+
+    assert "WORKER_ID" not in services_of(topology)["worker"]["environment"]
+
+
+def test_the_api_is_told_what_its_launch_says(make_topology: MakeTopology) -> None:
+    topology = make_topology(ALL + "api: {port: 9000, replicas: 2, env: {GREETING: hi}}\n")
+    assert topology.api is not None
+
+    api = services_of(topology)["api"]
+
+    told = api["environment"]
+    assert told.pop("REDIS_URL").startswith("redis://:${REDIS_PASSWORD:?")
+    assert told.pop("API_TOKEN").startswith("${API_TOKEN:?")
+    assert told == dict(launch_for_api(topology, topology.api).env)
+    assert api["entrypoint"] == ["python", "-m", "bananas_topology.api"]
+    assert "ports" not in api
+
+
+@pytest.mark.parametrize(
+    ("publish", "ports", "notice"),
+    [
+        ("8080-8089", "8080-8089:8080", ""),
+        ("8080", "8080-8082:8080", "published as 8080-8082"),
+        ("65535", None, "not published"),
+    ],
+)
+def test_replicas_never_share_a_host_port(
+    make_topology: MakeTopology, publish: str, ports: str | None, notice: str
+) -> None:
+    topology = make_topology(ALL + f'api: {{replicas: 3, publish: "{publish}"}}\n')
+
+    assert services_of(topology)["api"].get("ports") == ([ports] if ports else None)
+    assert notice in notices_of(topology)
+
+
+def test_a_pool_keeps_its_name_even_if_it_is_one_of_ours(make_topology: MakeTopology) -> None:
+    topology = make_topology(
+        """
+        handlers: [shop.jobs]
+        pools:
+          redis: {mode: specialized, priorities: [high]}
+          api: {mode: specialized, priorities: [normal, low]}
+        scheduler: {}
+        api: {}
+        """
+    )
+
+    services = services_of(topology)
+
+    assert list(services) == ["redis", "api", "scheduler", "bananas-api", "bananas-redis"]
+    assert services["redis"]["environment"]["WORKER_POOL"] == "redis"
+    assert list(services["redis"]["depends_on"]) == ["bananas-redis"]
+    assert services["redis"]["environment"]["REDIS_URL"].endswith("@bananas-redis:6379/0")
+
+
+def test_only_the_topologys_own_image_is_built(make_topology: MakeTopology) -> None:
+    topology = make_topology(
+        """
+        image: shop:1
+        build: .
+        handlers: [shop.jobs]
+        pools:
+          worker: {mode: specialized, priorities: [high]}
+          other: {mode: specialized, priorities: [normal, low], image: "other:2"}
+        scheduler: {}
+        """
+    )
+
+    services = services_of(topology)
+
+    assert services["worker"]["build"] == "."
+    assert "build" not in services["other"]
+    assert "build" not in services["redis"]
+
+
+def test_log_files_are_each_containers_own(make_topology: MakeTopology) -> None:
+    topology = make_topology(
+        """
+        handlers: [shop.jobs]
+        logging: {file: {enabled: true}}
+        pools: {worker: {mode: thin, replicas: 3}}
+        """
+    )
+
+    volumes = services_of(topology)["worker"]["volumes"]
+
+    assert volumes == [{"type": "volume", "target": "/var/log/bananas"}]
+    assert "pools.worker.logging.file writes to /var/log/bananas" in notices_of(topology)
+
+
+def test_what_compose_cannot_say_is_a_notice(make_topology: MakeTopology) -> None:
+    topology = make_topology(
+        """
+        handlers: [shop.jobs]
+        pools:
+          worker:
+            mode: default
+            replicas: 2
+            autoscale: {min: 2, max: 5, cpu: 60}
+            placement:
+              prefer: {zone: a}
+              require: {disk: ssd}
+              tolerations: [{key: gpu, operator: Exists}]
+            disruption: {max_unavailable: 1}
+            egress: [{cidr: 10.0.0.0/8}]
+        scheduler: {}
+        api: {service_type: LoadBalancer, ingress: {host: api.example.com}}
+        """
+    )
+
+    notices = notices_of(topology)
+
+    for field in (
+        "pools.worker.autoscale is left out",
+        "pools.worker.placement.prefer is left out",
+        "pools.worker.placement.require is a constraint that Swarm alone obeys",
+        "pools.worker.placement.tolerations is left out",
+        "pools.worker.disruption is left out",
+        "pools.worker.egress is left out",
+        "redis.managed.storage 10Gi is not enforced",
+        "api.service_type LoadBalancer is for Kubernetes",
+        "api.ingress is left out",
+    ):
+        assert field in notices
+    worker = services_of(topology)["worker"]
+    assert worker["deploy"]["placement"] == {"constraints": ["node.labels.disk == ssd"]}
+
+
+PATCHES = """\
+handlers: [shop.jobs]
+pools:
+  high: {mode: specialized, priorities: [high]}
+  rest: {mode: specialized, priorities: [normal, low]}
+scheduler: {}
+compose:
+  patches:
+"""
+
+
+def test_a_patch_reaches_what_services_share(make_topology: MakeTopology) -> None:
+    topology = make_topology(
+        PATCHES
+        + """\
+    - {service: high, merge: {read_only: null, image: "shop:$${TAG:-1}", environment: {A: "$${B}"}}}
+    - {service: rest, json: [{op: replace, path: /healthcheck/retries, value: 9}]}
+"""
+    )
+
+    services = services_of(topology)
+
+    assert "read_only" not in services["high"]
+    assert services["high"]["image"] == "shop:${TAG:-1}"
+    assert services["high"]["environment"]["A"] == "${B}"
+    assert services["rest"]["read_only"] is True
+    assert services["rest"]["healthcheck"]["retries"] == 9
+    assert services["scheduler"]["healthcheck"]["retries"] == 3
+
+
+def test_a_patch_that_does_not_apply_is_refused(make_topology: MakeTopology) -> None:
+    topology = make_topology(PATCHES + "    - {service: hihg, merge: {read_only: false}}\n")
+
+    with pytest.raises(RenderFailed, match=r"compose\.patches\[0\].*hihg"):
+        ComposeTarget().render(topology)
