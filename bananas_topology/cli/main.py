@@ -16,6 +16,7 @@ from bananas_topology.cli.exit_codes import FAILED, INTERRUPTED
 from bananas_topology.cli.init import init
 from bananas_topology.cli.job import job
 from bananas_topology.cli.queues import queues
+from bananas_topology.cli.render import render
 from bananas_topology.cli.schema import schema
 from bananas_topology.cli.up import up
 from bananas_topology.cli.validate import validate
@@ -26,7 +27,7 @@ from bananas_topology.errors import BananasTopologyError
 app = typer.Typer(
     name="bananas", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
 )
-for command in (init, validate, up, enqueue, queues, job, schema):
+for command in (init, validate, up, render, enqueue, queues, job, schema):
     app.command()(command)
 app.add_typer(dead.app, name="dead")
 

@@ -28,6 +28,7 @@ def notices(topology: Topology) -> tuple[str, ...]:
     if topology.api is not None:
         found += _of_api(topology, topology.api)
     found += _of_adapter(topology)
+    found += _of_images(topology)
     if topology.build is not None:
         found.append("build is left out: a cluster pulls images, it does not build them")
     return tuple(found)
@@ -76,8 +77,6 @@ def _of_api(topology: Topology, api: Api) -> Iterator[str]:
 
 
 def _of_both(where: str, part: Pool | Api) -> Iterator[str]:
-    if pull_policy(part.image) == "Always":
-        yield f"{where}.image {part.image} may be another one tomorrow: name a version"
     if part.resources == Resources():
         yield f"{where}.resources is not set: such pods are the first that a full node evicts"
     if part.autoscale is not None:
@@ -92,6 +91,13 @@ def _of_both(where: str, part: Pool | Api) -> Iterator[str]:
     if part.placement is not None and part.placement.require:
         wanted = ", ".join(f"{key}={value}" for key, value in part.placement.require.items())
         yield f"{where}.placement.require: pods stay pending until a node is labelled {wanted}"
+
+
+def _of_images(topology: Topology) -> Iterator[str]:
+    parts = [*topology.pools, *([topology.api] if topology.api else [])]
+    for image in dict.fromkeys(part.image for part in parts):
+        if pull_policy(image) == "Always":
+            yield f"image {image} may be another one tomorrow: name a version"
 
 
 def _of_egress(topology: Topology) -> Iterator[str]:
