@@ -11,15 +11,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import redis
 
 from bananas_topology.contract import WorkerConfig
 from bananas_topology.jobs import scripts
 from bananas_topology.jobs.calls import Call, Caller, Value
 from bananas_topology.jobs.connection import translated
+from bananas_topology.jobs.crashes import KEEP_CRASHES_S, Crash
 from bananas_topology.jobs.job import KEEP_COMPLETED_S, KEEP_DEAD_S, Claim, EncodedJob
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.scripts import Script
 
 #: Foreign jobs that one claim moves aside at the most: some milliseconds of the server's time.
 PARK_LIMIT = 1_000
@@ -27,12 +28,20 @@ PARK_LIMIT = 1_000
 #: Due jobs that one promotion moves at the most, likewise.
 PROMOTE_LIMIT = 1_000
 
-#: Claims that one recovery returns at the most; a worker cannot hold many more.
-RECOVER_LIMIT = 10_000
+#: Claims that one call of a recovery returns at the most, likewise.
+RECOVER_LIMIT = 1_000
+
+#: Settlements that go into one call at the most, likewise.
+SETTLE_LIMIT = 500
+
+#: Bytes of bodies after which a claim takes no further job.
+CLAIM_BYTES = 4 * 2**20
+
+#: Workers that a sign of life learns of at the most whose lease has run out.
+EXPIRED_LIMIT = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Ack(msgspec.Struct, frozen=True):
     """The job is done: its final body and its result as JSON."""
 
     claim: Claim
@@ -42,8 +51,7 @@ class Ack:
     duration_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(msgspec.Struct, frozen=True):
     """The job runs again later: its body for then, and why."""
 
     claim: Claim
@@ -52,8 +60,7 @@ class Retry:
     delay_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Bury:
+class Bury(msgspec.Struct, frozen=True):
     """The job never runs again. `body` empty: what is stored is no job, and stays as it is."""
 
     claim: Claim
@@ -64,8 +71,7 @@ class Bury:
     duration_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(msgspec.Struct, frozen=True):
     """The job goes back untouched."""
 
     claim: Claim
@@ -76,22 +82,50 @@ Settlement = Ack | Retry | Bury | Release
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """Up to `count` jobs of the `job_types`, under fences that begin with `token`."""
+    """Up to `count` jobs of the `job_types`, and not many more than `max_bytes` of bodies.
+
+    `token` is of one call alone: the worker's incarnation, a dot, a number that grows from call to
+    call. `promote`: due jobs are moved into their queues first, in the same call.
+    """
 
     count: int
     token: str
+    max_bytes: int = CLAIM_BYTES
+    promote: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """What one round trip brought. `lost`: settlements whose claim was no longer ours.
 
-    `more`: the claim ended at its limit of jobs to move aside; another one would find more.
+    `more`: the claim ended at a bound other than `count`; another one would find more.
+    `promoted`: due jobs moved; `PROMOTE_LIMIT` of them: there may be more.
     """
 
     claims: tuple[Claim, ...] = ()
     lost: tuple[Settlement, ...] = ()
     more: bool = False
+    promoted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a sign of life brought. `held` False: the worker's id is another process's now.
+
+    `expired`: workers to `reap`; `next_expiry_ms`: until the next lease of any worker runs out.
+    """
+
+    held: bool
+    expired: tuple[str, ...]
+    next_expiry_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Claims that were returned; `crashed`: those that were with a worker which went down."""
+
+    returned: int
+    crashed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +149,7 @@ class Consumer:
     job_types: tuple[str, ...]
     result_ttl_success_ms: int
     result_ttl_failure_ms: int
+    max_crashes: int = 3
 
     @classmethod
     def of(cls, config: WorkerConfig, job_types: tuple[str, ...]) -> Consumer:
@@ -127,6 +162,7 @@ class Consumer:
             job_types=job_types,
             result_ttl_success_ms=config.result_ttl_success_ms if on else 0,
             result_ttl_failure_ms=config.result_ttl_failure_ms if on else 0,
+            max_crashes=config.max_crashes,
         )
 
 
@@ -143,57 +179,70 @@ class Broker:
         self.keys = keys
         self._caller = Caller(client)
 
+    def close(self) -> None:
+        """Close the connections; the next call opens another."""
+        self._caller.close()
+
     def enqueue(self, jobs: Sequence[EncodedJob]) -> list[bool]:
         """Put jobs into queues or the schedule; False for each whose id was taken."""
         arguments: list[Value] = [self.keys.prefix]
         for job in jobs:
             arguments += (job.job_id, job.body, job.priority, job.job_type, job.due)
         call = Call(scripts.ENQUEUE, (self.keys.stats,), arguments)
-        return [bool(reply) for reply in self._caller.run_one(call)]
+        return [reply == 1 for reply in self._caller.run_one(call)]
 
     def exchange(
         self, consumer: Consumer, settlements: Iterable[Settlement], request: ClaimRequest | None
     ) -> Exchange:
         """Settle what is done and claim what there is to do, in one round trip."""
-        groups = _by_kind(settlements)
-        calls = [self._settle(kind, group, consumer) for kind, group in groups.items()]
+        groups = _groups(settlements)
+        calls = [self._settle(group, consumer) for group in groups]
         if request is not None:
             calls.append(self._claim(consumer, request))
         replies = self._caller.run(calls) if calls else []
         lost = tuple(
             settlement
-            for group, reply in zip(groups.values(), replies, strict=False)
+            for group, reply in zip(groups, replies, strict=False)
+            if 0 in reply
             for settlement, done in zip(group, reply, strict=True)
             if not done
         )
         if request is None:
             return Exchange(lost=lost)
-        more, *flat = replies[-1]
+        more, promoted, history, *flat = replies[-1]
+        crashes = tuple(map(Crash.parse, history))
         claims = tuple(
-            Claim(flat[i].decode(errors="surrogateescape"), flat[i + 1], flat[i + 2])
-            for i in range(0, len(flat), 3)
+            Claim(job_id.decode(errors="surrogateescape"), body, fence, crashes)
+            for job_id, body, fence in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
         )
-        return Exchange(claims, lost, bool(more))
+        return Exchange(claims, lost, more == 1, promoted)
 
-    def recover(self, worker_id: str, known: Iterable[bytes]) -> int:
-        """Return the claims under our own id that we do not work on; how many there were."""
-        arguments: list[Value] = [self.keys.prefix, worker_id, "own", RECOVER_LIMIT, *known]
-        call = Call(scripts.RECOVER, (self.keys.claims(worker_id),), arguments)
-        return int(self._caller.run_one(call))
+    def recover(self, consumer: Consumer, incarnation: str, known: Iterable[bytes]) -> Recovery:
+        """Return the claims under the worker's own id that it does not work on.
 
-    def reap(self) -> dict[str, int]:
-        """Return the claims of workers whose lease has run out; how many of each."""
-        with translated(self.client):
-            seconds, micros = self.client.time()
-            now_ms = seconds * 1000 + micros // 1000
-            expired = self.client.zrangebyscore(self.keys.workers, "-inf", now_ms, 0, 100)
-        ids = [worker_id.decode() for worker_id in expired]  # type: ignore[union-attr]
-        arguments = [(self.keys.prefix, each, "expired", RECOVER_LIMIT) for each in ids]
-        calls = [
-            Call(scripts.RECOVER, (self.keys.claims(each),), argument)
-            for each, argument in zip(ids, arguments, strict=True)
-        ]
-        return dict(zip(ids, map(int, self._caller.run(calls)), strict=True)) if calls else {}
+        Those of its earlier incarnations went down with it; those of this one are lost replies.
+        """
+        return self._recover(consumer.worker_id, incarnation, consumer.max_crashes, list(known))
+
+    def reap(self, consumer: Consumer, expired: Iterable[str]) -> dict[str, Recovery]:
+        """Return the claims of other workers whose lease has run out, and forget these."""
+        return {
+            worker_id: self._recover(worker_id, "", consumer.max_crashes, [])
+            for worker_id in expired
+        }
+
+    def _recover(
+        self, worker_id: str, incarnation: str, max_crashes: int, known: list[bytes]
+    ) -> Recovery:
+        arguments: list[Value] = [self.keys.prefix, worker_id, incarnation, RECOVER_LIMIT]
+        arguments += (max_crashes, KEEP_CRASHES_S, *known)
+        returned = crashed = 0
+        while True:
+            call = Call(scripts.RECOVER, (self.keys.claims(worker_id),), arguments)
+            batch, of_these = self._caller.run_one(call)
+            returned, crashed = returned + batch, crashed + of_these
+            if batch < RECOVER_LIMIT:
+                return Recovery(returned, crashed)
 
     def promote(self) -> int:
         """Move due scheduled jobs into their queues; `PROMOTE_LIMIT` moved: there may be more."""
@@ -224,14 +273,19 @@ class Broker:
 
     def beat(
         self, consumer: Consumer, incarnation: str, presence: Mapping[str, Value], *, boot: bool
-    ) -> bool:
-        """Renew the worker's lease and say who it is; False: its id is another process's now."""
+    ) -> Beat:
+        """Renew the worker's lease, say who it is, and learn whose lease has run out.
+
+        `boot` takes the id over from whatever process had it.
+        """
         keys = (self.keys.workers, self.keys.worker(consumer.worker_id))
         how = "boot" if boot else "beat"
         arguments: list[Value] = [consumer.worker_id, consumer.lease_ms, incarnation, how]
+        arguments.append(EXPIRED_LIMIT)
         for name, value in presence.items():
             arguments += (name, value)
-        return bool(self._caller.run_one(Call(scripts.BEAT, keys, arguments)))
+        held, next_expiry_ms, *expired = self._caller.run_one(Call(scripts.BEAT, keys, arguments))
+        return Beat(held == 1, tuple(worker_id.decode() for worker_id in expired), next_expiry_ms)
 
     def leave(self, worker_id: str, incarnation: str) -> bool:
         """Forget a worker that holds nothing; False when it does, or is another process's."""
@@ -245,47 +299,49 @@ class Broker:
             consumer.lease_ms,
             request.token,
             request.count,
+            request.max_bytes,
             PARK_LIMIT,
+            PROMOTE_LIMIT if request.promote else 0,
             len(consumer.priorities),
             *consumer.priorities,
             *consumer.job_types,
         ]
         return Call(scripts.CLAIM, (self.keys.claims(consumer.worker_id),), arguments)
 
-    def _settle(
-        self, kind: type[Settlement], group: Sequence[Settlement], consumer: Consumer
-    ) -> Call:
-        heads: dict[type[Settlement], tuple[Script, tuple[Value, ...]]] = {
+    def _settle(self, group: Sequence[Settlement], consumer: Consumer) -> Call:
+        """Settle up to `SETTLE_LIMIT` claims in one and the same way."""
+        script, head = {
             Ack: (scripts.ACK, (KEEP_COMPLETED_S, consumer.result_ttl_success_ms)),
             Retry: (scripts.RETRY, (KEEP_DEAD_S,)),
             Bury: (scripts.BURY, (KEEP_DEAD_S, consumer.result_ttl_failure_ms)),
             Release: (scripts.RELEASE, ()),
-        }
-        script, head = heads[kind]
+        }[type(group[0])]
         arguments: list[Value] = [self.keys.prefix, *head]
         for settlement in group:
-            arguments += _arguments(settlement)
+            claim = settlement.claim
+            arguments += (claim.job_id.encode(errors="surrogateescape"), claim.fence)
+            arguments += _rest(settlement)
         return Call(script, (self.keys.claims(consumer.worker_id),), arguments)
 
 
-def _by_kind(settlements: Iterable[Settlement]) -> dict[type[Settlement], list[Settlement]]:
-    groups: dict[type[Settlement], list[Settlement]] = {}
+def _groups(settlements: Iterable[Settlement]) -> list[list[Settlement]]:
+    """Part settlements by kind, and into calls of bounded size."""
+    kinds: dict[type[Settlement], list[Settlement]] = {}
     for settlement in settlements:
-        groups.setdefault(type(settlement), []).append(settlement)
-    return groups
+        kinds.setdefault(type(settlement), []).append(settlement)
+    return [
+        group[start : start + SETTLE_LIMIT]
+        for group in kinds.values()
+        for start in range(0, len(group), SETTLE_LIMIT)
+    ]
 
 
-def _arguments(settlement: Settlement) -> tuple[Value, ...]:
-    """One settlement as its script takes it (see the scripts' headers)."""
-    claim = settlement.claim
-    job_id = claim.job_id.encode(errors="surrogateescape")
-    match settlement:
-        case Ack(body=body, result=result, completed_at=completed_at, duration_ms=duration_ms):
-            return (job_id, claim.fence, body, result, completed_at, duration_ms)
-        case Retry(body=body, failure=failure, delay_ms=delay_ms):
-            return (job_id, claim.fence, body, failure, delay_ms)
-        case Bury():
-            final = (settlement.error, settlement.completed_at, settlement.duration_ms)
-            return (job_id, claim.fence, settlement.body, settlement.failure, *final)
-        case Release():
-            return (job_id, claim.fence)
+def _rest(each: Settlement) -> tuple[Value, ...]:
+    """What a settlement's script takes behind id and fence (see the scripts' headers)."""
+    if isinstance(each, Ack):
+        return (each.body, each.result, each.completed_at, each.duration_ms)
+    if isinstance(each, Retry):
+        return (each.body, each.failure, each.delay_ms)
+    if isinstance(each, Bury):
+        return (each.body, each.failure, each.error, each.completed_at, each.duration_ms)
+    return ()

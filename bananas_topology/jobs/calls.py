@@ -40,8 +40,10 @@ class Call:
 
     def packed(self) -> bytes:
         """The command as it goes over the wire."""
-        head = ("EVALSHA", self.script.digest, len(self.keys), *self.keys)
-        return _pack((*head, *self.arguments))
+        words: list[Value] = ["EVALSHA", self.script.digest, len(self.keys)]
+        words += self.keys
+        words += self.arguments
+        return _pack(tuple(words))
 
 
 class _Channel:
@@ -94,7 +96,7 @@ class Caller:
             RedisUnavailable: the server did not answer, or not usefully; what was sent may have
                 been done.
             RedisUnsuitable: it refuses us.
-            redis.ResponseError: a script failed: a defect of Bananas.
+            ContractViolation: a script failed: a defect of Bananas.
         """
         replies: list[Any] = []
         batch: list[bytes] = []

@@ -14,7 +14,13 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from bananas_topology.errors import RedisRefused, RedisUnavailable, RedisUnsuitable
+from bananas_topology.errors import (
+    BananasTopologyError,
+    ContractViolation,
+    RedisRefused,
+    RedisUnavailable,
+    RedisUnsuitable,
+)
 
 #: Seconds that connecting and each reply may take; past it the server counts as unreachable.
 TIMEOUT_S = 5.0
@@ -126,10 +132,7 @@ def address(client: redis.Redis) -> str:
 
 @contextmanager
 def translated(client: redis.Redis) -> Iterator[None]:
-    """Turn whatever redis raises inside into RedisUnavailable or RedisUnsuitable.
-
-    A programming error (a script that fails) stays what it is.
-    """
+    """Turn whatever redis raises inside into the house's own, by who must act."""
     try:
         yield
     except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
@@ -145,8 +148,8 @@ def unreachable(client: redis.Redis, error: BaseException) -> RedisUnavailable:
     return RedisUnavailable(f"cannot reach Redis at {address(client)}: {_reason(error)}")
 
 
-def refusal(client: redis.Redis, error: redis.ResponseError | str) -> Exception:
-    """What to raise for a server's error reply: ours where we know it, else redis's own.
+def refusal(client: redis.Redis, error: redis.ResponseError | str) -> BananasTopologyError:
+    """What to raise for a server's error reply.
 
     Where it says that another server is to be asked, the client's connections are closed: the
     next ones find the right one.
@@ -161,7 +164,9 @@ def refusal(client: redis.Redis, error: redis.ResponseError | str) -> Exception:
         client.connection_pool.disconnect(inuse_connections=False)
     if code in _PASSING or code in _MISDIRECTED:
         return RedisUnavailable(f"Redis at {address(client)} is not ready: {text}")
-    return error if isinstance(error, redis.ResponseError) else redis.ResponseError(text)
+    if "user_script" in text:
+        return ContractViolation(f"a script failed on Redis at {address(client)}: {text}")
+    return RedisUnsuitable(f"Redis at {address(client)} does not do what is asked of it: {text}")
 
 
 def _refused(client: redis.Redis, text: str) -> RedisRefused:

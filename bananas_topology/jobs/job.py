@@ -16,6 +16,7 @@ import msgspec
 from bananas_topology.clock import format_timestamp
 from bananas_topology.contract import JOB_TYPE_PATTERN, MAX_RETRIES, PRIORITIES
 from bananas_topology.errors import InvalidJob, InvalidPayload
+from bananas_topology.jobs.crashes import Crash
 
 #: Seconds that the body of a completed job is kept.
 KEEP_COMPLETED_S = 86_400
@@ -26,8 +27,8 @@ KEEP_DEAD_S = 604_800
 #: An id becomes part of key names; longer ones are nobody's intention.
 MAX_ID_LENGTH = 512
 
-# What a job's JSON cannot be cut short by: recursion in deeply nested payloads.
-_DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+#: What reading JSON may raise; the last in deeply nested payloads.
+DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -40,27 +41,29 @@ class Job(msgspec.Struct, frozen=True):
     max_retries: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A job that is ours until the lease ends. `fence` proves it; `body` None: there was none."""
+class Claim(msgspec.Struct, frozen=True):
+    """A job that is ours until the lease ends. `fence` proves it; `body` None: there was none.
+
+    `crashes` is given where the job runs alone because of them (see crashes.py).
+    """
 
     job_id: str
     body: bytes | None
     fence: bytes
+    crashes: tuple[Crash, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a job failed: the exception's type and message, and the end of its traceback.
 
-    `at` is when, for jobs whose own JSON cannot say it; `crashes` what poison did, a line each.
+    `at` is when, for jobs whose own JSON cannot say it.
     """
 
     type: str
     message: str
     traceback: str = ""
     at: str = ""
-    crashes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,7 @@ def decode(body: bytes) -> Job:
     """
     try:
         return _JOB.decode(body)
-    except _DECODE_ERRORS as error:
+    except DECODE_ERRORS as error:
         raise InvalidJob(f"the stored job cannot be read: {error}") from error
 
 
@@ -133,6 +136,10 @@ def rewrite(body: bytes, scheduled_for: datetime | None = None, **changes: Any) 
     `scheduled_for` goes first; id, name and priority follow it. It and `error` are dropped where
     they are not given anew: they are of the run before.
     """
+    if scheduled_for is None and changes.keys() == _SPLICED:
+        spliced = _splice(body, changes)
+        if spliced is not None:
+            return spliced
     fields: dict[str, Any] = _FIELDS.decode(body)
     for name in ("scheduled_for", "error"):
         fields.pop(name, None)
@@ -143,6 +150,21 @@ def rewrite(body: bytes, scheduled_for: datetime | None = None, **changes: Any) 
         if name in fields:
             head[name] = fields[name]
     return msgspec.json.encode(head | fields | changes)
+
+
+def _splice(body: bytes, changes: dict[str, Any]) -> bytes | None:
+    """Rewrite a short body of our own form a third as fast: what changes is at its beginning.
+
+    None where it is not of that form, or has further fields that would have to change.
+    """
+    if len(body) > _SPLICE_BYTES:
+        return None
+    form = _OWN_FORM.match(body)
+    if form is None or _CHANGING.search(body, form.end()):
+        return None
+    status, at, attempts = changes["status"], changes["updated_at"], changes["attempts"]
+    middle = f'"status":"{status}",{form[2].decode()}"updated_at":"{at}","attempts":{attempts}'
+    return b"%b%b%b" % (form[1], middle.encode(), body[form.end() :])
 
 
 def encode_result(value: Any) -> bytes:
@@ -172,7 +194,7 @@ class PayloadDecoder:
         """
         try:
             return self._decoder.decode(payload)
-        except _DECODE_ERRORS as error:
+        except DECODE_ERRORS as error:
             raise InvalidPayload(f"the payload does not fit the handler: {error}") from error
 
 
@@ -189,3 +211,13 @@ def _check(job_id: str, job_type: str, priority: str, max_retries: int | None) -
 
 _JOB = msgspec.json.Decoder(Job)
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+# The fields that `_splice` changes, a body of the form that `encode_new` writes up to them, and the
+# names that must not come after them.
+_SPLICED = {"status", "updated_at", "attempts"}
+_OWN_FORM = re.compile(
+    rb'(\{"id":"[^"\\]*","name":"[^"\\]*","priority":"[a-z]+",)"status":"[a-z]+",'
+    rb'("created_at":"[^"\\]*",)"updated_at":"[^"\\]*","attempts":\d+(?=[,}])'
+)
+_CHANGING = re.compile(rb'"(?:status|created_at|updated_at|attempts|error|scheduled_for)"|\\u')
+_SPLICE_BYTES = 4_096

@@ -26,13 +26,13 @@ def _load(name: str, *shared: str) -> Script:
 
 
 ENQUEUE = _load("enqueue")
-CLAIM = _load("claim")
+CLAIM = _load("claim", "reading", "promoting")
 ACK = _load("ack")
 RETRY = _load("retry")
 BURY = _load("bury")
-RELEASE = _load("release")
-RECOVER = _load("recover")
-PROMOTE = _load("promote")
+RELEASE = _load("release", "returning")
+RECOVER = _load("recover", "reading", "returning")
+PROMOTE = _load("promote", "promoting")
 FIRE = _load("fire")
 BEAT = _load("beat")
 LEAVE = _load("leave")

@@ -52,20 +52,21 @@ class WakeListener:
         sock = getattr(self._connection, "_sock", None)
         return -1 if sock is None else int(sock.fileno())
 
-    def answer(self) -> None:
+    def answer(self) -> bool:
         """Take the answer that made the socket readable; afterwards it no longer waits.
 
-        Whether it rang or ended by itself is one to the caller, who looks for jobs either way.
+        True: somebody rang. False: it ended by itself, and only what foreign producers brought may
+        have come.
 
         Raises:
             RedisUnavailable: the connection broke.
         """
         connection, self._connection = self._connection, None
         if connection is None:
-            return
+            return False
         with translated(self._client):
             try:
-                connection.read_response()
+                return connection.read_response() is not None
             finally:
                 self._client.connection_pool.release(connection)
 

@@ -27,6 +27,7 @@ from bananas_topology.clock import monotonic
 from bananas_topology.contract import WorkerConfig
 from bananas_topology.errors import RedisUnavailable
 from bananas_topology.jobs.broker import Broker, ClaimRequest, Consumer, Settlement
+from bananas_topology.jobs.crashes import is_poison
 from bananas_topology.jobs.job import Claim
 from bananas_topology.jobs.wake import WakeListener
 from bananas_topology.signals import SignalInbox
@@ -37,7 +38,7 @@ from bananas_topology.worker.pace import Pace
 from bananas_topology.worker.presence import Presence
 from bananas_topology.worker.run import Run
 from bananas_topology.worker.scheduler import Scheduler
-from bananas_topology.worker.settlement import Settler, log_settlement
+from bananas_topology.worker.settlement import Settler, log_settlement, poisoned
 from bananas_topology.worker.tasks import Task
 from bananas_topology.worker.threads import Slots
 
@@ -91,7 +92,6 @@ class Worker:
         lease_s = config.lease_ms / 1000
         duties = [
             Duty(lease_s / 3, self._beat),
-            Duty(lease_s / 3, self._reap),
             Duty(REPORT_S, self._tally.report, due=monotonic() + REPORT_S),
         ]
         if config.enable_scheduler:
@@ -211,27 +211,27 @@ class Worker:
         known = {run.claim.job_id for run in self._slots.held}
         known |= {run.claim.job_id for run in self._unsettled}
         ids = [job_id.encode(errors="surrogateescape") for job_id in known]
-        if count := self._broker.recover(self._consumer.worker_id, ids):
-            log.warning("claims taken back", extra={"jobs": count})
+        recovery = self._broker.recover(self._consumer, self._incarnation, ids)
+        if recovery.returned:
+            extra = {"jobs": recovery.returned, "crashed": recovery.crashed}
+            log.warning("claims taken back", extra=extra)
         self._must_recover = False
         if not self._is_booted:
             self._is_booted = True
             log.info("worker ready", extra=self._presence.summary)
 
     def _beat(self) -> None:
-        held = self._broker.beat(
+        beat = self._broker.beat(
             self._consumer,
             self._incarnation,
             self._presence.fields(len(self._slots.held)),
             boot=not self._is_booted,
         )
-        if not held and self._stop_at is None:
+        for worker_id, recovery in self._broker.reap(self._consumer, beat.expired).items():
+            log.warning("worker reaped", extra={"reaped": worker_id, "jobs": recovery.returned})
+        if not beat.held and self._stop_at is None:
             log.error("worker id taken by another process: stopping; give each worker its own")
             self.stop(monotonic() + self._grace_s)
-
-    def _reap(self) -> None:
-        for worker_id, count in self._broker.reap().items():
-            log.warning("worker reaped", extra={"reaped": worker_id, "jobs": count})
 
     def _room(self) -> int:
         """How many jobs more to take now."""
@@ -268,6 +268,9 @@ class Worker:
     def _start(self, claims: Sequence[Claim]) -> None:
         """Give claims to slots, the more urgent first."""
         if not claims:
+            return
+        if is_poison(claims[0].crashes, self._consumer.max_crashes):
+            self._keep([poisoned(Run(claims[0], monotonic()))])
             return
         now = monotonic()
         runs = [Run(claim, now) for claim in claims]

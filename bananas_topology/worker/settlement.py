@@ -13,7 +13,8 @@ from bananas_topology.backoff import exponential_ms, with_jitter_ms
 from bananas_topology.clock import format_timestamp, wall_seconds
 from bananas_topology.errors import ContractViolation
 from bananas_topology.jobs.broker import Ack, Bury, Release, Retry, Settlement
-from bananas_topology.jobs.job import Failure, rewrite
+from bananas_topology.jobs.crashes import story
+from bananas_topology.jobs.job import DECODE_ERRORS, Failure, rewrite
 from bananas_topology.worker.execution import (
     Abandoned,
     Completed,
@@ -105,6 +106,19 @@ class Settler:
             stamp = format_timestamp(datetime.fromtimestamp(now, UTC))
             self._read = (now, stamp)
         return stamp
+
+
+def poisoned(run: Run) -> Run:
+    """Have a job buried unrun, with the history of the workers that it took down."""
+    claim, stamp = run.claim, format_timestamp(datetime.now(UTC))
+    reason = story(claim.crashes)
+    failure = _encode(Failure("Poison", reason, at=stamp))
+    try:
+        body = rewrite(claim.body or b"", status="failed", error=reason, updated_at=stamp)
+    except DECODE_ERRORS:
+        body = b""
+    run.settlement = Bury(claim, body, failure, reason, stamp, 0)
+    return run
 
 
 def log_settlement(run: Run, settlement: Settlement) -> None:

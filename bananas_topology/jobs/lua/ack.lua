@@ -9,29 +9,38 @@ ARGV[3]  milliseconds to keep its result; 0 stores none
 then six a job: id, fence, body, result as JSON, completed_at, duration_ms
 RETURNS  one integer a job: 1 acked, 0 the claim was lost
 --]]
-local claims, prefix, keep_s, result_ms = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
-local replies, acked = {}, 0
-
+local claims, prefix, keep_s, result_ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local job_key, result_key, channel =
+  prefix .. ':job:', prefix .. ':result:', prefix .. ':result:notify:'
+local ids, acked, replies = {}, {}, {}
 for i = 4, #ARGV, 6 do
-  local id, fence = ARGV[i], ARGV[i + 1]
-  if redis.call('HGET', claims, id) == fence then
-    redis.call('HDEL', claims, id)
-    redis.call('SET', prefix .. ':job:' .. id, ARGV[i + 2], 'EX', keep_s)
-    if result_ms > 0 then
-      local result = prefix .. ':result:' .. id
-      redis.call('HSET', result, 'status', 'completed', 'result', ARGV[i + 3],
+  ids[#ids + 1] = ARGV[i]
+end
+
+local fences = redis.call('HMGET', claims, unpack(ids))
+for n, id in ipairs(ids) do
+  local i = 6 * n - 2
+  if fences[n] == ARGV[i + 1] then
+    redis.call('SET', job_key .. id, ARGV[i + 2], 'EX', keep_s)
+    if result_ms ~= '0' then
+      local result = result_key .. id
+      local added = redis.call('HSET', result, 'status', 'completed', 'result', ARGV[i + 3],
         'completed_at', ARGV[i + 4], 'duration_ms', ARGV[i + 5])
+      if added < 4 then
+        redis.call('HDEL', result, 'error') -- of a failed run that somebody had repeated
+      end
       redis.call('PEXPIRE', result, result_ms)
-      redis.call('PUBLISH', prefix .. ':result:notify:' .. id, 'ready')
+      redis.call('PUBLISH', channel .. id, 'ready')
     end
-    acked = acked + 1
-    replies[#replies + 1] = 1
+    acked[#acked + 1] = id
+    replies[n] = 1
   else
-    replies[#replies + 1] = 0
+    replies[n] = 0
   end
 end
 
-if acked > 0 then
-  redis.call('HINCRBY', prefix .. ':stats', 'completed', acked)
+if #acked > 0 then
+  redis.call('HDEL', claims, unpack(acked))
+  redis.call('HINCRBY', prefix .. ':stats', 'completed', #acked)
 end
 return replies

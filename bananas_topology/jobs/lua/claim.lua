@@ -6,126 +6,208 @@ A job of a type the worker does not handle moves to that type's own list, once, 
 handles it finds it first; no claim ever meets it again. So a claim costs O(jobs taken + jobs
 parked), and each job is parked at most once.
 
+A suspect (see recover.lua) is taken by a worker that holds nothing else, and nothing is taken
+beside it. Where all workers are busy, one of them, the quarantine, takes nothing until it is empty.
+
 KEYS[1]  claims:<worker>
 ARGV[1]  prefix
 ARGV[2]  worker id
 ARGV[3]  lease in milliseconds
-ARGV[4]  token: unique to this call, the first part of each fence
+ARGV[4]  token: unique to this call; the incarnation, a dot, a number that grows from call to call
 ARGV[5]  count: jobs to take at the most
-ARGV[6]  scan limit: jobs to park at the most (the bound of this script's run time)
-ARGV[7]  number of priorities, then the priorities in order, then the job types
-RETURNS  {1 when the scan limit was met and another call would find more, else 0,
+ARGV[6]  bytes of bodies after which to stop; one job is taken whatever its size
+ARGV[7]  jobs to park at the most (the bound of this script's run time)
+ARGV[8]  due jobs to promote first, at the most; 0 promotes none
+ARGV[9]  number of priorities, then the priorities in order, then the job types
+RETURNS  {1 when a bound was met and another call would find more, else 0,
+          number of jobs promoted,
+          the crashes of the job where it is a suspect, else an empty list,
           then three a job: id, body (nil when there is none), fence}
+A fence is "<token>.<place in the call>|<source>|<claimed at, in ms>", with a "!" before the first
+bar where the job runs alone; the source is where it came from, "<priority>" or "<priority>:<type>".
 --]]
 local claims, prefix, worker = KEYS[1], ARGV[1], ARGV[2]
-local lease_ms, token, left, scan_left = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
-local last_priority = 7 + tonumber(ARGV[7])
+local lease_ms, token, left = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+local bytes_left, park_left, due = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local last_priority = 9 + tonumber(ARGV[9])
 local _, now_ms = now()
 redis.call('ZADD', prefix .. ':workers', now_ms + lease_ms, worker)
 
+local job_key, queue_key = prefix .. ':job:', prefix .. ':queue:'
+local replies, rung, parked_types, taken = { 0, 0, {} }, {}, {}, 0
 local handled = {}
 for i = last_priority + 1, #ARGV do
   handled[ARGV[i]] = true
 end
 
--- Read without parsing where the producer writes id and name first (all known ones do): a payload
--- of megabytes must not be parsed here. nil when the body is no job at all.
-local function type_of(body)
-  local job_type = string.match(body, '^{"id": ?"[^"\\]*", ?"name": ?"([^"\\]*)"')
-  if job_type then
-    return job_type
-  end
-  local ok, job = pcall(cjson.decode, body)
-  if ok and type(job) == 'table' and type(job.name) == 'string' then
-    return job.name
-  end
-end
-
-local replies, rung = { 0 }, {}
-
-local function take(id, body, source)
-  local fence = token .. '|' .. source .. '|' .. string.format('%.0f', now_ms)
+-- `tail` is what a fence ends with: the same for all jobs of one source.
+local function take(id, body, tail)
+  taken = taken + 1
+  local fence = token .. taken .. tail
+  bytes_left = bytes_left - (body and #body or 0)
   -- An id that is in a queue twice is one job: it does not run beside itself.
   if redis.call('HSETNX', claims, id, fence) == 1 then
-    replies[#replies + 1] = id
-    replies[#replies + 1] = body
-    replies[#replies + 1] = fence
+    local n = #replies
+    replies[n + 1], replies[n + 2], replies[n + 3] = id, body, fence
     left = left - 1
   end
 end
 
-local function bodies_of(ids)
-  local names = {}
-  for i, id in ipairs(ids) do
-    names[i] = prefix .. ':job:' .. id
+-- What does not fit any more goes back to where it was, from ids[first] on.
+local function put_back(list, ids, first)
+  for i = #ids, first, -1 do
+    redis.call('RPUSH', list, ids[i])
   end
-  return redis.call('MGET', unpack(names))
+  replies[1] = 1
 end
 
+local function take_some_parked(source, limit)
+  local list, tail = queue_key .. source, '|' .. source .. '|' .. now_ms
+  local ids = redis.call('RPOP', list, limit) or {}
+  for i, id in ipairs(ids) do
+    if bytes_left <= 0 then
+      return put_back(list, ids, i)
+    end
+    take(id, redis.call('GET', job_key .. id), tail)
+  end
+end
+
+-- Each type gets its share before any gets more, so that none waits for another to run dry.
 local function take_parked(priority)
-  local parked = prefix .. ':parked:' .. priority
+  local parked, types = prefix .. ':parked:' .. priority, {}
   for _, job_type in ipairs(redis.call('SMEMBERS', parked)) do
-    if handled[job_type] and left > 0 then
-      local source = priority .. ':' .. job_type
-      local list = prefix .. ':queue:' .. source
-      local ids = redis.call('RPOP', list, left)
-      if ids then
-        local bodies = bodies_of(ids)
-        for i, id in ipairs(ids) do
-          take(id, bodies[i], source)
-        end
+    if handled[job_type] then
+      types[#types + 1] = job_type
+    end
+  end
+  local first = now_ms % math.max(#types, 1)
+  for pass = 1, 2 do
+    for i = 1, #types do
+      if left > 0 and bytes_left > 0 then
+        local job_type = types[(first + i) % #types + 1]
+        local share = pass == 1 and math.ceil(left / (#types - i + 1)) or left
+        take_some_parked(priority .. ':' .. job_type, share)
       end
-      if redis.call('EXISTS', list) == 0 then
-        redis.call('SREM', parked, job_type)
-      else
-        rung[source] = true
-      end
+    end
+  end
+  for _, job_type in ipairs(types) do
+    if redis.call('EXISTS', queue_key .. priority .. ':' .. job_type) == 0 then
+      redis.call('SREM', parked, job_type)
+    else
+      rung[priority .. ':' .. job_type] = true
     end
   end
 end
 
 local function park(id, priority, job_type)
   local source = priority .. ':' .. job_type
-  redis.call('LPUSH', prefix .. ':queue:' .. source, id)
-  redis.call('SADD', prefix .. ':parked:' .. priority, job_type)
-  -- Rung for both kinds of listeners; who cannot handle it either will not meet it again.
-  rung[source] = true
-  rung[priority] = true
-  scan_left = scan_left - 1
+  redis.call('LPUSH', queue_key .. source, id)
+  park_left = park_left - 1
+  if not parked_types[source] then
+    parked_types[source] = true
+    redis.call('SADD', prefix .. ':parked:' .. priority, job_type)
+    -- Rung for both kinds of listeners; who cannot handle it either will not meet it again.
+    rung[source] = true
+    rung[priority] = true
+  end
 end
 
+
 local function take_queued(priority)
-  local queue = prefix .. ':queue:' .. priority
-  local sources = { [priority] = true }
-  while left > 0 and scan_left > 0 do
-    local ids = redis.call('RPOP', queue, math.min(left, scan_left))
+  local queue, tail = queue_key .. priority, '|' .. priority .. '|' .. now_ms
+  local met = {}
+  while left > 0 and park_left > 0 and bytes_left > 0 do
+    local ids = redis.call('RPOP', queue, math.min(left, park_left))
     if not ids then
       return
     end
-    local bodies = bodies_of(ids)
     for i, id in ipairs(ids) do
-      local job_type = bodies[i] and type_of(bodies[i])
+      if bytes_left <= 0 then
+        put_back(queue, ids, i)
+        break
+      end
+      local body = redis.call('GET', job_key .. id)
+      local job_type = body and type_of(body)
       if job_type and not handled[job_type] then
+        bytes_left = bytes_left - #body
         park(id, priority, job_type)
       else
-        take(id, bodies[i], priority)
-        sources[priority .. ':' .. (job_type or '')] = true
+        take(id, body, tail)
+        met[job_type or ''] = true
       end
     end
   end
   if redis.call('EXISTS', queue) == 1 then
     -- The likeliest types of what is left are those just met.
-    for source in pairs(sources) do
-      rung[source] = true
+    rung[priority] = true
+    for job_type in pairs(met) do
+      rung[priority .. ':' .. job_type] = true
     end
-    replies[1] = scan_left <= 0 and 1 or 0
+    if park_left <= 0 or bytes_left <= 0 then
+      replies[1] = 1
+    end
   end
 end
 
-for i = 8, last_priority do
-  if left > 0 and replies[1] == 0 then
-    take_parked(ARGV[i])
-    take_queued(ARGV[i])
+-- The lists of suspects that this worker may run, the most urgent first.
+local function suspects()
+  local waiting, sources = redis.call('SMEMBERS', prefix .. ':suspects'), {}
+  for i = 10, last_priority do
+    for _, source in ipairs(waiting) do
+      local priority, job_type = string.match(source, '^(%a+):(.*)$')
+      if priority == ARGV[i] and handled[job_type] then
+        sources[#sources + 1] = source
+      end
+    end
+  end
+  return sources
+end
+
+local function take_suspect(source)
+  local list = prefix .. ':queue:suspect:' .. source
+  local id = redis.call('RPOP', list)
+  if redis.call('EXISTS', list) == 0 then
+    redis.call('SREM', prefix .. ':suspects', source)
+  end
+  if id then
+    take(id, redis.call('GET', job_key .. id), '!|' .. source .. '|' .. now_ms)
+    replies[3] = redis.call('LRANGE', prefix .. ':crashes:' .. id, 0, -1)
+  end
+  return #replies > 3
+end
+
+-- Whether the worker is to take nothing but what this has taken, if anything.
+local function sees_to_suspects()
+  local held = redis.call('HLEN', claims)
+  if held == 1 and string.find(redis.call('HVALS', claims)[1], '^[^|]*!|') then
+    return true
+  end
+  local sources = redis.call('EXISTS', prefix .. ':suspects') == 1 and suspects() or {}
+  if held > 0 and #sources > 0 then
+    local quarantine = prefix .. ':quarantine'
+    return redis.call('SET', quarantine, worker, 'NX', 'PX', lease_ms * 4)
+      or redis.call('GET', quarantine) == worker
+  end
+  for _, source in ipairs(sources) do
+    if take_suspect(source) then
+      return true
+    end
+  end
+  return false
+end
+
+token = token .. '.'
+if due > 0 then
+  replies[2] = promote(prefix, due, rung)
+end
+if not sees_to_suspects() then
+  for i = 10, last_priority do
+    if left > 0 and replies[1] == 0 then
+      take_parked(ARGV[i])
+    end
+    if left > 0 and replies[1] == 0 then
+      take_queued(ARGV[i])
+    end
   end
 end
 

@@ -9,22 +9,20 @@ then five a job: id, body, priority, job type,
 RETURNS  one integer a job: 1 enqueued, 0 its id was taken
 --]]
 local prefix = ARGV[1]
-local now_s = now()
 local replies, rung = {}, {}
 
 for i = 2, #ARGV, 5 do
-  local id, body, priority, job_type, due = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
-  local added = redis.call('SET', prefix .. ':job:' .. id, body, 'NX')
+  local id, priority, due = ARGV[i], ARGV[i + 2], ARGV[i + 4]
+  local added = redis.call('SET', prefix .. ':job:' .. id, ARGV[i + 1], 'NX')
   if added and due == '' then
     redis.call('LPUSH', prefix .. ':queue:' .. priority, id)
     rung[priority] = true
-    rung[priority .. ':' .. job_type] = true
+    rung[priority .. ':' .. ARGV[i + 3]] = true
   elseif added then
-    local at = due
     if string.sub(due, 1, 1) == '+' then
-      at = string.format('%.6f', now_s + tonumber(string.sub(due, 2)) / 1000)
+      due = string.format('%.6f', now() + tonumber(string.sub(due, 2)) / 1000)
     end
-    redis.call('ZADD', prefix .. ':queue:scheduled', at, id)
+    redis.call('ZADD', prefix .. ':queue:scheduled', due, id)
   end
   replies[#replies + 1] = added and 1 or 0
 end

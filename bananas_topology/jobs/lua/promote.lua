@@ -1,47 +1,12 @@
 --[[
-Move scheduled jobs that are due into their queues, in due order, on Redis's clock.
+Move scheduled jobs that are due into their queues.
 
 KEYS[1]  queue:scheduled
 ARGV[1]  prefix
 ARGV[2]  jobs to move at the most
 RETURNS  number of jobs moved; as many as ARGV[2]: there may be more
 --]]
-local scheduled, prefix, limit = KEYS[1], ARGV[1], ARGV[2]
-local now_s = string.format('%.6f', (now()))
-local rung = {}
-
--- Priority, type, and the body without its scheduled_for. Bodies of ours are read and cut without
--- parsing: they begin with these fields. Others are parsed, and stored as they are: encoding them
--- again here would turn [] into {} and lose digits.
-local function read(body)
-  local rest, job_type, priority = string.match(
-    body, '^{"scheduled_for":"[^"\\]*",()"id":"[^"\\]*","name":"([^"\\]*)","priority":"(%a+)"')
-  if rest then
-    return priority, job_type, '{' .. string.sub(body, rest)
-  end
-  local ok, job = pcall(cjson.decode, body)
-  if ok and type(job) == 'table' then
-    return job.priority, job.name, nil
-  end
-end
-
-local ids = redis.call('ZRANGEBYSCORE', scheduled, '-inf', now_s, 'LIMIT', 0, limit)
-for _, id in ipairs(ids) do
-  local key = prefix .. ':job:' .. id
-  local body = redis.call('GET', key)
-  local priority, job_type, without = read(body or '')
-  if without then
-    redis.call('SET', key, without)
-  end
-  -- What is no job goes on to a worker, which sets it aside.
-  if priority ~= 'high' and priority ~= 'low' then
-    priority = 'normal'
-  end
-  redis.call('LPUSH', prefix .. ':queue:' .. priority, id)
-  redis.call('ZREM', scheduled, id)
-  rung[priority] = true
-  rung[priority .. ':' .. (type(job_type) == 'string' and job_type or '')] = true
-end
-
+local prefix, rung = ARGV[1], {}
+local moved = promote(prefix, ARGV[2], rung)
 ring(prefix, rung)
-return #ids
+return moved

@@ -14,11 +14,11 @@ for i = 4, #ARGV do
   chosen[ARGV[i]] = true
 end
 
-local found, places = lying(dead, ARGV[2], ARGV[3], chosen)
+local found, places, ids = lying(dead, ARGV[2], ARGV[3], chosen)
 for id in pairs(found) do
   redis.call('DEL', prefix .. ':job:' .. id, prefix .. ':failure:' .. id, prefix .. ':result:' .. id,
     prefix .. ':crashes:' .. id)
   purged = purged + 1
 end
-unearth(dead, places)
+unearth(dead, places, ids)
 return purged

@@ -15,7 +15,7 @@ for i = 4, #ARGV, 4 do
   chosen[ARGV[i]] = true
 end
 
-local found, places = lying(dead, ARGV[2], ARGV[3], chosen)
+local found, places, ids = lying(dead, ARGV[2], ARGV[3], chosen)
 for i = 4, #ARGV, 4 do
   local id, priority, job_type = ARGV[i], ARGV[i + 2], ARGV[i + 3]
   if found[id] then
@@ -29,6 +29,6 @@ for i = 4, #ARGV, 4 do
     revived = revived + 1
   end
 end
-unearth(dead, places)
+unearth(dead, places, ids)
 ring(prefix, rung)
 return revived
