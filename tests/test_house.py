@@ -60,7 +60,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "msgspec": ("jobs", "worker", "api", "cli/job_lines.py"),
     "typer": ("cli",),
     "rich": ("cli/present.py",),
-    "cronsim": ("worker/scheduler.py", "spec/rules.py"),
+    "cronsim": ("worker/scheduler.py", "spec/rules"),
     "prometheus_client": ("worker", "api"),
     "fastapi": ("api",),
     "starlette": ("api",),

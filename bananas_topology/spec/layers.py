@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from bananas_topology.spec.nodes import Mapping, Node, Scalar, child
+from bananas_topology.spec.nodes import Mapping, Scalar, child
 
 #: Fields that are put together key by key; any other is taken as a whole.
 _MERGED = ("env", "logging", "file", "results", "resources", "requests", "limits")
@@ -45,8 +45,8 @@ def apply_layers(root: Mapping) -> Mapping:
     if pools is not None:
         filled = layered(pools, None)
         for name, pool in pools.items.items():
-            if isinstance(pool, Mapping) or _is_empty(pool):
-                filled.items[name] = _pool(pool if isinstance(pool, Mapping) else None, defaults)
+            if isinstance(pool, Mapping):
+                filled.items[name] = _pool(pool, defaults)
         result.items["pools"] = filled
     for name, below in (
         ("scheduler", _only(defaults, _FOR_SCHEDULER)),
@@ -58,7 +58,7 @@ def apply_layers(root: Mapping) -> Mapping:
     return result
 
 
-def _pool(pool: Mapping | None, defaults: Mapping) -> Mapping:
+def _pool(pool: Mapping, defaults: Mapping) -> Mapping:
     mode = child(pool, "mode") or child(defaults, "mode")
     name = mode.text if isinstance(mode, Scalar) else "default"
     if name == "scheduler-only":
@@ -83,7 +83,3 @@ def _only(source: Mapping, names: Collection[str]) -> Mapping:
 def _map(root: Mapping, name: str) -> Mapping | None:
     node = root.items.get(name)
     return node if isinstance(node, Mapping) else None
-
-
-def _is_empty(node: Node) -> bool:
-    return isinstance(node, Scalar) and node.value is None

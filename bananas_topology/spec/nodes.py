@@ -139,6 +139,10 @@ def find(root: Node | None, path: Path) -> Node | None:
 def value_place(root: Node | None, path: Path) -> tuple[int, int]:
     """Where the value at a path is, or the nearest thing around it; a collection by its key."""
     node, place = root, (0, 0)
+    if isinstance(root, Mapping) and root.keys:
+        # What a whole topology lacks is said at its first key.
+        first = next(iter(root.keys.values()))
+        place = (first.start, first.end)
     for step in path:
         parent, node = node, child(node, step)
         if node is None:

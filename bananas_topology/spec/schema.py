@@ -199,6 +199,8 @@ _KINDS = {
 def _type_hint(fault: _Fault) -> str | None:
     wanted = definition(fault.part).get("type")
     met = fault.met
+    if wanted == "object" and met is None:
+        return "write {} for one that says nothing"
     if wanted == "array" and isinstance(met, str) and met:
         return f"write [{met}]" if len(met) <= _MAX_GUESSED else None
     if wanted == "string" and isinstance(met, bool | int | float):

@@ -1,0 +1,199 @@
+"""Rules on single pools, and on pools side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from bananas_topology.spec.build import SCHEDULER, longest_timeout_ms
+from bananas_topology.spec.model import Mode, Pool
+from bananas_topology.spec.rules.scene import Finding, Scene
+from bananas_topology.units import format_duration
+
+
+def specialized_needs_priorities(scene: Scene) -> Iterator[Finding]:
+    """What a specialized pool is specialized in has to be said."""
+    for pool in scene.topology.pools:
+        path = scene.path_of(pool)
+        if pool.mode is Mode.SPECIALIZED and not scene.has((*path, "priorities")):
+            yield Finding(
+                path,
+                f'pool "{pool.name}" is specialized, but has no priorities',
+                "say which, as in priorities: [high]; or leave out the mode",
+                at_key=True,
+                about=((*path, "priorities"), (*path, "mode")),
+            )
+
+
+def job_specialized_needs_job_types(scene: Scene) -> Iterator[Finding]:
+    """What a job-specialized pool is specialized in has to be said."""
+    for pool in scene.topology.pools:
+        path = scene.path_of(pool)
+        if pool.mode is Mode.JOB_SPECIALIZED and not pool.job_types:
+            yield Finding(
+                path,
+                f'pool "{pool.name}" is job-specialized, but has no job types: '
+                "job-specialized mode requires at least one job type to be specified",
+                "say which, as in job_types: [send_email]; or leave out the mode",
+                at_key=True,
+                about=((*path, "job_types"), (*path, "mode")),
+            )
+
+
+def job_types_need_job_specialized(scene: Scene) -> Iterator[Finding]:
+    """In other modes job types would be ignored, and nothing is parsed and ignored."""
+    for pool in scene.workers():
+        path = (*scene.path_of(pool), "job_types")
+        if pool.mode is not Mode.JOB_SPECIALIZED and scene.has(path):
+            yield Finding(
+                path,
+                f'pool "{pool.name}" has job types, which mode "{pool.mode}" takes all of',
+                "set mode: job-specialized, or leave the job types out",
+                at_key=True,
+                about=((*path[:-1], "mode"),),
+            )
+
+
+def a_scheduler_runs_no_jobs(scene: Scene) -> Iterator[Finding]:
+    """A pool in mode scheduler-only has no threads and takes nothing."""
+    for pool in scene.topology.pools:
+        path = scene.path_of(pool)
+        if pool.mode is not Mode.SCHEDULER_ONLY or path == (SCHEDULER,):
+            continue
+        for name in ("concurrency", "priorities", "job_types", "autoscale", "grace", "scheduler"):
+            node = scene.node((*path, name))
+            is_harmless = getattr(node, "value", None) in (
+                (0,) if name == "concurrency" else (True,)
+            )
+            if node is None or is_harmless:
+                continue
+            yield Finding(
+                (*path, name),
+                f'pool "{pool.name}" is scheduler-only and runs no jobs, but has "{name}"',
+                "leave it out",
+                at_key=True,
+                about=((*path, "mode"),),
+            )
+
+
+def a_worker_has_threads(scene: Scene) -> Iterator[Finding]:
+    """Only schedulers have no threads."""
+    for pool in scene.workers():
+        path = (*scene.path_of(pool), "concurrency")
+        if getattr(scene.node(path), "value", None) == 0:
+            yield Finding(
+                path,
+                f'"concurrency" of pool "{pool.name}" is 0; expected a whole number from 1 to 1000',
+                "only mode scheduler-only has no threads",
+                about=((*path[:-1], "mode"),),
+            )
+
+
+def a_backoff_ends_above_its_beginning(scene: Scene) -> Iterator[Finding]:
+    """The longest wait is not shorter than the first."""
+    for name, job in scene.topology.jobs.items():
+        base_ms, cap_ms = job.backoff_base_ms, job.backoff_cap_ms
+        if base_ms is not None and cap_ms is not None and cap_ms < base_ms:
+            yield Finding(
+                ("jobs", name, "backoff", "cap"),
+                f'the backoff of job "{name}" ends at {format_duration(cap_ms)}, '
+                f"below its beginning at {format_duration(base_ms)}",
+                "exchange base and cap",
+            )
+
+
+def a_pool_has_a_name_of_its_own(scene: Scene) -> Iterator[Finding]:
+    """Rendered services and objects are called like pools: redis, api and scheduler are taken."""
+    taken = {"redis": "the server is called so in rendered output, so a pool cannot be"}
+    if scene.has(("api",)):
+        taken["api"] = 'the "api:" section is called so, so a pool cannot be'
+    if scene.has((SCHEDULER,)):
+        taken[SCHEDULER] = 'the "scheduler:" section is a pool of this name already'
+    for name, reason in taken.items():
+        if scene.has(("pools", name)):
+            message = f'no pool can be called "{name}": {reason}'
+            yield Finding(("pools", name), message, "choose another name", at_key=True)
+
+
+def a_stop_waits_for_the_longest_job(scene: Scene) -> Iterator[Finding]:
+    """A grace shorter than a job's timeout hands back jobs that would have ended in time."""
+    for pool in scene.workers():
+        path = (*scene.path_of(pool), "grace")
+        longest_ms = longest_timeout_ms(pool, scene.topology.jobs)
+        if scene.has(path) and pool.grace_ms < longest_ms:
+            yield Finding(
+                path,
+                f'"grace" of pool "{pool.name}" is {format_duration(pool.grace_ms)}, shorter than '
+                f"the {format_duration(longest_ms)} that a job in it may run: a stop cuts such "
+                "jobs short, and they start again",
+                f"set {format_duration(longest_ms)}, or leave it out",
+                about=((*path[:-1], "job_timeout"), ("jobs",)),
+            )
+
+
+def pools_differ_in_something(scene: Scene) -> Iterator[Finding]:
+    """Two pools of one kind are one pool with more replicas."""
+    if not scene.is_sure_of(*_ALL):
+        return
+    seen: list[tuple[Pool, Pool]] = []
+    for pool in scene.topology.pools:
+        blank = replace(pool, name="", replicas=0)
+        twin = next((first for first, its_blank in seen if its_blank == blank), None)
+        if twin is not None:
+            yield Finding(
+                scene.path_of(pool),
+                f'pools "{twin.name}" and "{pool.name}" differ in nothing but their names',
+                f"one pool with replicas: {twin.replicas + pool.replicas} is the same",
+                at_key=True,
+            )
+        seen.append((pool, blank))
+
+
+_ALL = (
+    "mode", "priorities", "job_types", "concurrency", "scheduler", "job_timeout", "max_retries",
+    "env", "secrets", "resources", "autoscale", "placement", "image", "logging", "egress",
+)  # fmt: skip
+
+
+def thin_stands_alone(scene: Scene) -> Iterator[Finding]:
+    """A thin pool is a whole deployment; beside others it takes what they are there for."""
+    workers = list(scene.workers())
+    if not scene.is_sure_of("mode", "priorities", "job_types"):
+        return
+    for thin in (pool for pool in workers if pool.mode is Mode.THIN):
+        others = [
+            pool.name
+            for pool in workers
+            if pool is not thin and set(pool.priorities) & set(thin.priorities)
+        ]
+        if others:
+            names = ", ".join(f'"{name}"' for name in others)
+            yield Finding(
+                scene.path_of(thin),
+                f'pool "{thin.name}" is thin, and takes the same jobs as {names}',
+                "thin is for a deployment of one pool; use mode: default",
+                at_key=True,
+            )
+
+
+def replicas_share_no_log_file(scene: Scene) -> Iterator[Finding]:
+    """Processes that rotate one file lose each other's lines."""
+    paths: dict[str, str] = {}
+    for pool in scene.topology.pools:
+        file = pool.logging.file
+        if not file.enabled:
+            continue
+        path = (*scene.path_of(pool), "logging", "file", "enabled")
+        is_many = pool.replicas > 1 or (
+            pool.autoscale is not None and pool.autoscale.max_replicas > 1
+        )
+        other = paths.setdefault(file.path, pool.name)
+        if is_many or other != pool.name:
+            with_whom = "its own replicas" if is_many else f'pool "{other}"'
+            yield Finding(
+                path,
+                f'pool "{pool.name}" writes {file.path} together with {with_whom}: on one host or '
+                "volume they rotate it under each other, and lines are lost",
+                "log to the console, and leave the files to what collects it",
+                about=((*path[:1], path[1], "replicas"),),
+            )

@@ -1,0 +1,199 @@
+"""Rules on single settings: variables, secrets, addresses, labels, patches."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from bananas_topology.api_contract import SHARED_VARIABLES
+from bananas_topology.contract import VARIABLES
+from bananas_topology.spec.model import Patch
+from bananas_topology.spec.nodes import Path, Scalar
+from bananas_topology.spec.rules.scene import Finding, Scene
+
+#: Which field says what a variable of the contract says.
+_FIELD_OF = {
+    "WORKER_MODE": "mode",
+    "WORKER_CONCURRENCY": "concurrency",
+    "WORKER_PRIORITIES": "priorities",
+    "WORKER_JOB_TYPES": "job_types",
+    "WORKER_HANDLERS": "the topology's handlers",
+    "ENABLE_SCHEDULER": "scheduler",
+    "SCHEDULER_INTERVAL": "scheduler_interval",
+    "JOB_TIMEOUT": "job_timeout",
+    "MAX_RETRIES": "max_retries",
+    "WORKER_MAX_CRASHES": "max_crashes",
+    "WORKER_LEASE": "lease",
+    "WORKER_GRACE": "grace",
+    "WORKER_JOBS": "the topology's jobs",
+    "WORKER_SCHEDULES": "the topology's schedules",
+    "REDIS_URL": "the topology's redis.url",
+    "REDIS_KEY_PREFIX": "the topology's redis.key_prefix",
+    "RESULT_BACKEND_ENABLED": "results.enabled",
+    "RESULT_BACKEND_TTL_SUCCESS": "results.ttl_success",
+    "RESULT_BACKEND_TTL_FAILURE": "results.ttl_failure",
+    "LOG_LEVEL": "logging.level",
+    "LOG_FORMAT": "logging.format",
+    "LOG_COLOR": "logging.color",
+    "LOG_CONSOLE_ENABLED": "logging.console",
+    "LOG_FILE_ENABLED": "logging.file.enabled",
+    "LOG_FILE_PATH": "logging.file.path",
+    "LOG_FILE_MAX_SIZE_MB": "logging.file.max_size_mb",
+    "LOG_FILE_MAX_BACKUPS": "logging.file.max_backups",
+    "LOG_FILE_MAX_AGE_DAYS": "logging.file.max_age_days",
+    "LOG_FILE_COMPRESS": "logging.file.compress",
+    "API_PORT": "port",
+}
+_OF_WORKERS = frozenset(variable.name for variable in VARIABLES)
+_OF_THE_API = frozenset((*SHARED_VARIABLES, "API_PORT"))
+_SECRET_NAME = re.compile(
+    r"(^|_)(PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_KEY|CREDENTIALS?)($|_)", re.IGNORECASE
+)
+_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
+_LABEL_KEY = re.compile(
+    r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+)
+_LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
+
+
+def _owners(scene: Scene) -> Iterator[tuple[Path, str, Mapping[str, str], tuple[str, ...]]]:
+    """Whoever has variables: path, how to speak of it, env and secrets."""
+    for pool in scene.topology.pools:
+        yield scene.path_of(pool), f'pool "{pool.name}"', pool.env, pool.secrets
+    if api := scene.topology.api:
+        yield ("api",), "the api", api.env, api.secrets
+
+
+def env_sets_no_contract_variable(scene: Scene) -> Iterator[Finding]:
+    """What a worker is told, the fields say; a second voice would win or lose silently."""
+    for path, subject, env, secrets in _owners(scene):
+        taken = _OF_THE_API if path == ("api",) else _OF_WORKERS
+        places: list[tuple[str, Path]] = [(name, (*path, "env", name)) for name in env]
+        places += [(name, (*path, "secrets", at)) for at, name in enumerate(secrets)]
+        for name, place in places:
+            if name not in taken:
+                continue
+            field = _FIELD_OF.get(name)
+            hint = f"{field} says it" if field else "leave it out; it is set by whatever starts it"
+            message = f"{subject} sets {name}, which Bananas itself sets"
+            yield Finding(place, message, hint, at_key=True)
+
+
+def a_secret_has_no_value_in_the_file(scene: Scene) -> Iterator[Finding]:
+    """A variable is secret, or has a value that everybody can read; not both."""
+    for path, subject, env, secrets in _owners(scene):
+        for name in env:
+            if name in secrets:
+                message = f'{subject} has {name} both in "env" and among its secrets'
+                hint = "take it out of env; its value comes from the environment or the Secret"
+                yield Finding((*path, "env", name), message, hint, at_key=True)
+
+
+def no_secret_in_clear(scene: Scene) -> Iterator[Finding]:
+    """What is in `env` is in every rendered file."""
+    for path, subject, env, secrets in _owners(scene):
+        for name, value in env.items():
+            if value and _SECRET_NAME.search(name) and name not in secrets:
+                message = f"{name} of {subject} looks like a secret, and would be in rendered files"
+                yield Finding((*path, "env", name), message, f"secrets: [{name}]", at_key=True)
+
+
+def redis_url_is_a_url(scene: Scene) -> Iterator[Finding]:
+    """Its scheme says how to connect; its value is never shown."""
+    url = scene.topology.redis.url
+    if url is None:
+        return
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in _SCHEMES or not rest or re.search(r"\s", url):
+        yield Finding(
+            ("redis", "url"),
+            '"redis.url" does not hold the URL of a server',
+            "expected redis://host:6379, rediss://, unix:// or redis+sentinel://",
+        )
+
+
+def no_password_in_clear(scene: Scene) -> Iterator[Finding]:
+    """A topology file is read by many, and kept for ever by version control."""
+    node = scene.node(("redis", "url"))
+    if not isinstance(node, Scalar) or node.is_interpolated:
+        return
+    if re.match(r"[a-z+]+://[^/?#]*:[^/?#]+@", node.text):
+        message = '"redis.url" has its password in the file'
+        hint = "write url: ${REDIS_URL}, and set that where it runs"
+        yield Finding(("redis", "url"), message, hint)
+
+
+def a_hash_tag_is_whole(scene: Scene) -> Iterator[Finding]:
+    """Redis Cluster goes by what stands between the first braces; half a pair means nothing."""
+    prefix = scene.topology.redis.key_prefix
+    if re.search(r"[{}]", prefix) and not re.fullmatch(r"[^{}]*\{[^{}]+\}[^{}]*", prefix):
+        yield Finding(
+            ("redis", "key_prefix"),
+            f'the hash tag in the key prefix "{prefix}" is not whole',
+            "write it as {bananas}",
+        )
+
+
+def an_address_range_is_one(scene: Scene) -> Iterator[Finding]:
+    """The network part of a range says all of it."""
+    for pool in scene.topology.pools:
+        for at, egress in enumerate(pool.egress):
+            # Few topologies have one, and the module takes a while.
+            from ipaddress import ip_network
+
+            try:
+                ip_network(egress.cidr)
+            except ValueError as error:
+                path = (*scene.path_of(pool), "egress", at, "cidr")
+                message = f'"{egress.cidr}" is no address range: {error}'
+                yield Finding(path, message, "expected one such as 10.0.0.0/8")
+
+
+def labels_are_such_as_kubernetes_takes(scene: Scene) -> Iterator[Finding]:
+    """The cluster refuses an object with a label that is not well-formed."""
+    maps: list[tuple[Path, Mapping[str, str]]] = []
+    for pool in scene.topology.pools:
+        if pool.placement:
+            path = (*scene.path_of(pool), "placement")
+            maps += [((*path, "prefer"), pool.placement.prefer)]
+            maps += [((*path, "require"), pool.placement.require)]
+    if scene.topology.api and scene.topology.api.placement:
+        placement = scene.topology.api.placement
+        maps += [(("api", "placement", "prefer"), placement.prefer)]
+        maps += [(("api", "placement", "require"), placement.require)]
+    maps.append((("kubernetes", "labels"), scene.topology.kubernetes.labels))
+    expected = "expected up to 63 letters, digits, dashes, dots, underscores; ends alphanumeric"
+    for path, labels in maps:
+        for key, value in labels.items():
+            if not _LABEL_KEY.fullmatch(key):
+                message = f'"{key[:80]}" is no key of a label'
+                yield Finding((*path, key), message, expected, at_key=True)
+            elif not _LABEL_VALUE.fullmatch(value):
+                yield Finding((*path, key), f'"{value[:80]}" is no value of a label', expected)
+    for key in scene.topology.kubernetes.annotations:
+        if not _LABEL_KEY.fullmatch(key):
+            path = ("kubernetes", "annotations", key)
+            yield Finding(path, f'"{key[:80]}" is no key of an annotation', expected, at_key=True)
+
+
+def a_patch_operation_is_complete(scene: Scene) -> Iterator[Finding]:
+    """Some operations take a value, others a place to take it from."""
+    for target, patches in (
+        ("kubernetes", scene.topology.kubernetes.patches),
+        ("compose", scene.topology.compose.patches),
+    ):
+        for at, patch in enumerate(patches):
+            yield from _incomplete((target, "patches", at, "json"), patch)
+
+
+def _incomplete(path: Path, patch: Patch) -> Iterator[Finding]:
+    for at, operation in enumerate(patch.operations):
+        name = str(operation["op"])
+        needed = {"add": "value", "replace": "value", "test": "value"} | {
+            "move": "from",
+            "copy": "from",
+        }
+        field = needed.get(name)
+        if field and field not in operation:
+            message = f'the operation "{name}" of this patch needs "{field}"'
+            yield Finding((*path, at, "op"), message)

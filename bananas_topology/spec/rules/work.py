@@ -1,0 +1,134 @@
+"""Rules on who takes which jobs: nothing that is enqueued may lie for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bananas_topology.contract import PRIORITIES
+from bananas_topology.spec.model import Pool
+from bananas_topology.spec.rules.scene import Finding, Scene
+
+_FLOW = ("mode", "priorities", "job_types", "replicas", "autoscale")
+_SCHEDULING = ("mode", "scheduler", "replicas")
+
+
+def _is_staffed(pool: Pool) -> bool:
+    return pool.replicas > 0 or pool.autoscale is not None
+
+
+def _takers(scene: Scene, job_type: str | None, priority: str | None) -> list[Pool]:
+    """The pools that take such a job; None means any."""
+    return [
+        pool
+        for pool in scene.workers()
+        if _is_staffed(pool)
+        and (job_type is None or not pool.job_types or job_type in pool.job_types)
+        and (priority is None or priority in pool.priorities)
+    ]
+
+
+def a_declared_job_type_is_taken_by_some_pool(scene: Scene) -> Iterator[Finding]:
+    """Each job type of `jobs:` has a pool that takes it."""
+    for name in scene.topology.jobs if scene.is_sure_of(*_FLOW) else ():
+        if not _takers(scene, name, None):
+            yield Finding(
+                ("jobs", name),
+                f'job "{name}" is taken by no pool',
+                'add it to the "job_types" of one',
+                at_key=True,
+            )
+
+
+def a_scheduled_job_is_taken_by_some_pool(scene: Scene) -> Iterator[Finding]:
+    """Each schedule's job type has a pool that takes it."""
+    for schedule in scene.topology.schedules if scene.is_sure_of(*_FLOW) else ():
+        if not _takers(scene, schedule.job, None):
+            yield Finding(
+                ("schedules", schedule.name, "job"),
+                f'job "{schedule.job}" of schedule "{schedule.name}" is taken by no pool',
+                'add it to the "job_types" of one',
+            )
+
+
+def a_used_priority_is_taken_by_some_pool(scene: Scene) -> Iterator[Finding]:
+    """Each priority that a job or a schedule names has a pool that takes that job with it."""
+    if not scene.is_sure_of(*_FLOW):
+        return
+    used = [
+        (("jobs", job.name), f'job "{job.name}"', job.name, job.priority)
+        for job in scene.topology.jobs.values()
+        if job.priority is not None
+    ]
+    used += [
+        (("schedules", each.name), f'schedule "{each.name}"', each.job, each.priority)
+        for each in scene.topology.schedules
+    ]
+    for path, subject, job_type, priority in used:
+        if _takers(scene, job_type, None) and not _takers(scene, job_type, priority):
+            at_key = not scene.has((*path, "priority"))
+            yield Finding(
+                path if at_key else (*path, "priority"),
+                f'{subject} has priority "{priority}", with which no pool takes it',
+                f'add "{priority}" to the "priorities" of a pool',
+                at_key,
+                about=(("jobs", job_type, "priority"),),
+            )
+
+
+def every_priority_is_taken_by_some_pool(scene: Scene) -> Iterator[Finding]:
+    """A job with a priority that no pool takes would lie for ever."""
+    if not scene.is_sure_of(*_FLOW) or not list(scene.workers()):
+        return
+    for priority in PRIORITIES:
+        if not _takers(scene, None, priority):
+            yield Finding(
+                ("pools",),
+                f'priority "{priority}" is taken by no pool: jobs enqueued with it would wait '
+                "for ever",
+                f'add "{priority}" to the "priorities" of a pool',
+                at_key=True,
+            )
+
+
+def _has_scheduler(scene: Scene) -> bool:
+    return any(pool.enable_scheduler and _is_staffed(pool) for pool in scene.topology.pools)
+
+
+_ADD_SCHEDULER = 'add "scheduler: {}" at the top, or "scheduler: true" to a pool'
+
+
+def schedules_need_a_scheduler(scene: Scene) -> Iterator[Finding]:
+    """Schedules are fired by a scheduler."""
+    if scene.topology.schedules and scene.is_sure_of(*_SCHEDULING) and not _has_scheduler(scene):
+        message = "there are schedules, but no scheduler anywhere to fire them"
+        yield Finding(("schedules",), message, _ADD_SCHEDULER, at_key=True)
+
+
+def retries_need_a_scheduler(scene: Scene) -> Iterator[Finding]:
+    """A job that is to run again waits among the scheduled, and a scheduler brings it back."""
+    if not scene.is_sure_of(*_SCHEDULING, "max_retries") or _has_scheduler(scene):
+        return
+    for pool in scene.workers():
+        if pool.max_retries > 0:
+            path = scene.path_of(pool)
+            given = (*path, "max_retries")
+            yield Finding(
+                given if scene.has(given) else path,
+                f'pool "{pool.name}" has retries, but no scheduler anywhere brings them back',
+                f"{_ADD_SCHEDULER}, or set max_retries: 0",
+                at_key=True,
+            )
+            return
+
+
+def workers_need_handlers(scene: Scene) -> Iterator[Finding]:
+    """Someone has to run the jobs."""
+    if scene.topology.handlers or not list(scene.workers()):
+        return
+    yield Finding(
+        ("pools",),
+        "the pools run jobs, but there are no handlers",
+        "name the modules with your @job functions at the top, as in handlers: [shop.jobs]",
+        at_key=True,
+        about=(("handlers",),),
+    )
