@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from bananas_topology.cli import present
-from bananas_topology.cli.enqueue import warn_of_unhandled
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.job_lines import BadLine, JobLine, read_line
 from bananas_topology.cli.server import Server, client_of
+from bananas_topology.cli.single import warn_of_unhandled
 from bananas_topology.client import Client
 from bananas_topology.errors import BananasTopologyError
 

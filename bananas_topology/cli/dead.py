@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 
 _Ids = Annotated[
-    list[str] | None, typer.Argument(metavar="ID", help="These jobs.", show_default=False)
+    list[str] | None, typer.Argument(metavar="[ID]...", help="These jobs.", show_default=False)
 ]
 _Type = Annotated[
     str | None, typer.Option("--type", metavar="JOB_TYPE", help="Only jobs of this type.")
@@ -172,7 +172,7 @@ def _selected(
     if not all_ and not is_narrowed:
         raise typer.BadParameter(
             "say which: by ID, --type, --error or --older-than, or --all of them",
-            param_hint="ID",
+            param_hint="[ID]...",
         )
     return _filter(ids, job_type, error, older_than)
 

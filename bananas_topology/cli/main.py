@@ -13,6 +13,7 @@ from bananas_topology import __version__
 from bananas_topology.cli import dead, present
 from bananas_topology.cli.enqueue import enqueue
 from bananas_topology.cli.exit_codes import FAILED, INTERRUPTED
+from bananas_topology.cli.import_topology import import_topology
 from bananas_topology.cli.init import init
 from bananas_topology.cli.job import job
 from bananas_topology.cli.queues import queues
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 for command in (init, validate, up, render, enqueue, queues, job, schema):
     app.command()(command)
+app.command("import")(import_topology)
 app.add_typer(dead.app, name="dead")
 
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
 from bananas_topology.clock import parse_timestamp, wall_now
 
@@ -227,7 +227,8 @@ def _print_rich_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 def _console(stream: IO[str]) -> Console:
     from rich.console import Console
 
-    return Console(file=stream, highlight=False, markup=False, no_color=not is_colored(stream))
+    system: Literal["auto"] | None = "auto" if is_colored(stream) else None
+    return Console(file=stream, highlight=False, markup=False, color_system=system)
 
 
 def _finding(diagnostic: Diagnostic) -> Text:

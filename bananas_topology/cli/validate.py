@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _Files = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="FILE",
+        metavar="[FILE]...",
         help="Topology files.  [default: topology.yaml]",
         show_default=False,
     ),

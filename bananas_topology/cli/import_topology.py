@@ -1,0 +1,123 @@
+"""`bananas import`: deployments that exist, as one topology."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bananas_topology.cli import present
+from bananas_topology.errors import ImportRefused
+
+if TYPE_CHECKING:
+    from bananas_topology.importer.importer import Imported
+
+#: Bytes of a file that is read at the most: no deployment is that large.
+MAX_FILE_BYTES = 8 * 2**20
+
+
+class Report(StrEnum):
+    """How much is said of what became of the fields."""
+
+    SUMMARY = "summary"
+    FULL = "full"
+    JSON = "json"
+
+
+_Files = Annotated[
+    list[Path], typer.Argument(help="Compose files or Kubernetes manifests.", metavar="FILE...")
+]
+_Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="Where to write it; left out: standard output."
+    ),
+]
+_Report = Annotated[
+    Report,
+    typer.Option(
+        "--report",
+        help="What became of the fields: mistakes and what is dropped, all of them, or all as "
+        "JSON on standard output, with the topology in it.",
+    ),
+]
+_Force = Annotated[bool, typer.Option("--force", help="Write over a file that exists.")]
+
+
+def import_topology(
+    files: _Files, output: _Output = None, report: _Report = Report.SUMMARY, force: _Force = False
+) -> None:
+    """Turn existing Bananas Compose or Kubernetes files into a topology.
+
+    Every value is kept; what a topology says by itself is left out of it. What became of each
+    field, and which were mistakes that would have lost jobs, is told on standard error.
+
+    Examples:
+
+        bananas import docker-compose.yml -o topology.yaml
+
+        bananas import k8s.yml hpa.yml --report full > topology.yaml
+
+        bananas import docker-compose.yml --report json | jq '.fields[] | select(.fate=="mistake")'
+    """
+    from bananas_topology.importer.importer import import_files
+
+    if output is not None and output.exists() and not force:
+        raise ImportRefused(f"{output} exists; choose another name, or say --force")
+    texts = [(str(file), _read(file)) for file in files]
+    imported = import_files(texts, files[0].absolute().parent.name)
+    if output is not None:
+        output.write_text(imported.text, "utf-8")
+    elif report is not Report.JSON:
+        print(imported.text, end="")
+    _tell(imported, report)
+    if output is not None:
+        present.notice(f"written: {output}; check it with `bananas validate {output}`")
+
+
+def _read(file: Path) -> str:
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise ImportRefused(f"cannot read {file}: {error.strerror}") from error
+    if len(content) > MAX_FILE_BYTES:
+        raise ImportRefused(f"{file} has more than {MAX_FILE_BYTES} bytes; expected manifests")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ImportRefused(f"{file} is no UTF-8 text: {error}") from error
+
+
+def _tell(imported: Imported, report: Report) -> None:
+    if report is Report.JSON:
+        document = {
+            "topology": imported.text,
+            "fields": [asdict(each) for each in imported.fates],
+            "notices": imported.notices,
+        }
+        print(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    for each in imported.fates:
+        if report is Report.FULL or each.fate in ("dropped", "mistake"):
+            present.notice(str(each))
+    for notice in imported.notices:
+        present.notice(f"notice: {notice}")
+    present.notice(_summary([str(each.fate) for each in imported.fates]))
+
+
+def _summary(fates: Sequence[str]) -> str:
+    """How many fields met which fate.
+
+    >>> _summary(["kept", "mistake", "kept"])
+    '3 fields: 2 kept, 1 mistake'
+    """
+    counts = Counter(fates)
+    order = ("kept", "translated", "dropped", "mistake")
+    parts = [f"{counts[fate]} {fate}" for fate in order if counts[fate]]
+    return f"{len(fates)} fields: {', '.join(parts)}"

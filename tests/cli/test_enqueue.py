@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bananas_topology import Client
+from bananas_topology.jobs.inspect import Inspector
+from tests.cli.shell import Shell, wait_for
+
+
+def test_the_id_is_the_result_and_the_rest_is_talk(shell: Shell, producer: Client) -> None:
+    result = shell("enqueue", "double", "--payload", "[1.10, {}]", "--max-retries", "7")
+
+    assert result.returncode == 0
+    body = producer.get(result.stdout.strip()).body
+    assert body is not None
+    assert (body["name"], body["payload"], body["priority"]) == ("double", [1.1, {}], "normal")
+    assert body["max_retries"] == 7
+    assert "no worker is running" in result.stderr
+
+
+def test_an_id_of_ones_own_is_enqueued_once(shell: Shell, inspector: Inspector) -> None:
+    for _ in range(2):
+        assert shell("enqueue", "double", "--id", "mine").stdout == "mine\n"
+
+    assert inspector.backlog().ready == 1
+
+
+@pytest.mark.parametrize("option", [("--in", "5m"), ("--at", "2090-01-31T18:00Z")])
+def test_a_job_for_later_is_scheduled(
+    shell: Shell, inspector: Inspector, option: tuple[str, str]
+) -> None:
+    result = shell("enqueue", "double", *option)
+
+    view = inspector.job(result.stdout.strip())
+    assert (view.status, inspector.backlog().scheduled) == ("scheduled", 1)
+
+
+def test_a_payload_comes_from_a_file_or_from_standard_input(
+    shell: Shell, inspector: Inspector
+) -> None:
+    (shell.directory / "payload.json").write_text('{"a": 1}')
+
+    first = shell("enqueue", "double", "--payload", "@payload.json")
+    second = shell("enqueue", "double", "--payload", "-", stdin='{"a": 2}')
+
+    bodies = [inspector.job(result.stdout.strip()).body or {} for result in (first, second)]
+    assert [body["payload"] for body in bodies] == [{"a": 1}, {"a": 2}]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("double", "--payload", "text"),
+        ("double", "--payload", "NaN"),
+        ("double", "--in", "5m", "--at", "2090-01-01T00:00Z"),
+        ("double", "--at", "tomorrow"),
+        ("double", "--batch", "-"),
+        (),
+    ],
+)
+def test_a_command_line_that_cannot_be_is_a_usage_fault(
+    shell: Shell, inspector: Inspector, arguments: tuple[str, ...]
+) -> None:
+    result = shell("enqueue", *arguments)
+
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert inspector.backlog().ready == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("double", "--priority", "urgent"), "expected one of high, normal, low"),
+        (("two words",), "expected 1 to 200 letters"),
+        (("double", "--in", "soon"), "expected a duration"),
+        (("double", "--payload", "@nothing.json"), "nothing.json: No such file or directory"),
+    ],
+)
+def test_a_job_that_cannot_be_is_one_clear_line(
+    shell: Shell, arguments: tuple[str, ...], expected: str
+) -> None:
+    result = shell("enqueue", *arguments)
+
+    assert (result.returncode, result.stdout) == (1, "")
+    [line] = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert expected in line
+
+
+@pytest.mark.usefixtures("worker")
+def test_waiting_prints_the_result_or_says_why_there_is_none(shell: Shell) -> None:
+    done = shell("enqueue", "double", "--payload", "21", "--wait")
+    dead = shell("enqueue", "fail", "--wait")
+
+    assert (done.returncode, done.stdout) == (0, "42\n")
+    assert (dead.returncode, dead.stdout) == (1, "")
+    assert "no use" in dead.stderr.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_job_type_that_nobody_handles_is_said_and_guessed_at(shell: Shell) -> None:
+    result = shell("enqueue", "duoble")
+
+    assert result.returncode == 0
+    assert 'no running worker handles "duoble" (did you mean "double"?)' in result.stderr
+
+
+def test_ctrl_c_leaves_a_job_that_was_waited_for(shell: Shell, inspector: Inspector) -> None:
+    argv = [sys.executable, "-m", "bananas_topology", "enqueue", "double", "--wait"]
+    with subprocess.Popen(
+        argv, cwd=shell.directory, env=shell.environ, stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_for(lambda: inspector.backlog().ready)
+        process.send_signal(signal.SIGINT)
+        _, talk = process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    assert "Traceback" not in talk
+    assert inspector.backlog().ready == 1
+
+
+def test_the_topology_says_a_job_types_priority_unless_the_command_line_does(
+    shell: Shell, inspector: Inspector
+) -> None:
+    (shell.directory / "topology.yaml").write_text(
+        "version: 1\nname: shop\nhandlers: [jobs]\nredis: {key_prefix: "
+        f"{shell.environ['REDIS_KEY_PREFIX']}}}\n"
+        "jobs: {double: {priority: high}}\npools: {worker: {mode: thin}}\n"
+    )
+
+    shell("enqueue", "double")
+    shell("enqueue", "double", "--priority", "low")
+    shell("enqueue", "--batch", "-", stdin='{"name": "double"}\n{"name": "other"}\n')
+
+    ready = {depth.priority: depth.ready for depth in inspector.depths()}
+    assert ready == {"high": 2, "normal": 1, "low": 1}
+
+
+def _write_lines(path: Path, *lines: object) -> None:
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+def test_a_batch_takes_all_the_fields_of_a_line(shell: Shell, inspector: Inspector) -> None:
+    _write_lines(
+        shell.directory / "jobs.jsonl",
+        {"name": "a", "payload": {"n": 1}, "priority": "high", "id": "one", "max_retries": 9},
+        {"name": "a", "id": "two", "delay": "1h"},
+        {"name": "a", "id": "three", "at": "2090-01-31T17:00Z"},
+    )
+
+    result = shell("enqueue", "--batch", "jobs.jsonl")
+
+    assert (result.returncode, result.stdout) == (0, "one\ntwo\nthree\n")
+    assert "enqueued 3 jobs" in result.stderr
+    body = inspector.job("one").body or {}
+    assert (body["payload"], body["priority"], body["max_retries"]) == ({"n": 1}, "high", 9)
+    assert [inspector.job(each).status for each in ("two", "three")] == ["scheduled"] * 2
+
+
+BAD_LINES = (
+    '{"name": "good"}\n\n{"name": "good", "nme": 1}\n{"payload": 1}\n[]\nno json\n'
+    '{"name": "x", "max_retries": "many"}\n{"name": "x", "at": "2090-01-31T17:00"}\n'
+    '{"name": "x", "priority": "urgent"}\n{"name": "x", "payload": NaN}\n{"name": "good"}\n'
+)
+
+
+def test_a_file_with_bad_lines_enqueues_nothing_and_names_them_all(
+    shell: Shell, inspector: Inspector
+) -> None:
+    (shell.directory / "jobs.jsonl").write_text(BAD_LINES)
+
+    result = shell("enqueue", "--batch", "jobs.jsonl")
+
+    assert (result.returncode, result.stdout) == (1, "")
+    *bad, last = result.stderr.splitlines()
+    assert [line.split(":")[1] for line in bad] == [str(number) for number in range(3, 11)]
+    assert "unknown field nme" in bad[0]
+    assert last == "error: 8 bad lines among 10: nothing was enqueued"
+    assert inspector.backlog().ready == 0
+
+
+def test_from_standard_input_the_good_lines_are_enqueued(
+    shell: Shell, inspector: Inspector
+) -> None:
+    result = shell("enqueue", "--batch", "-", stdin=BAD_LINES)
+
+    assert result.returncode == 1
+    assert len(result.stdout.splitlines()) == inspector.backlog().ready == 2
+    assert "standard input:3: error: " in result.stderr
+    assert "enqueued 2 jobs, not 8 bad lines" in result.stderr
+
+
+def test_standard_input_is_enqueued_as_it_comes(shell: Shell, inspector: Inspector) -> None:
+    argv = [sys.executable, "-m", "bananas_topology", "enqueue", "--batch", "-"]
+    with subprocess.Popen(
+        argv,
+        cwd=shell.directory,
+        env=shell.environ,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write('{"name": "a"}\n{"name": "b"}\n{"name": ')
+        process.stdin.flush()
+        wait_for(lambda: inspector.backlog().ready == 2)
+
+        process.send_signal(signal.SIGINT)
+        _, talk = process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    assert "stopped: enqueued 2 jobs, up to line 2 of standard input" in talk
+
+
+def test_a_large_batch_shows_its_progress_on_a_terminal_and_keeps_the_payloads_bytes(
+    shell: Shell, inspector: Inspector
+) -> None:
+    path = shell.directory / "jobs.jsonl"
+    path.write_text("".join(f'{{"name": "a", "payload": {n}.10}}\n' for n in range(20_000)))
+
+    code, shown = shell.on_terminal("enqueue", "--batch", "jobs.jsonl")
+
+    assert code == 0
+    assert "20000/20000" in shown
+    assert "enqueued 20,000 jobs" in shown
+    assert inspector.backlog().ready == 20_000

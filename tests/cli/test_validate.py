@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from bananas_topology.spec.load import check
+from tests.cli.shell import Shell
+
+VALID = "version: 1\nname: shop\nhandlers: [jobs]\npools:\n  worker: {mode: thin}\n"
+BROKEN = VALID.replace("{mode: thin}", "{mode: thin, concurency: 5}")
+#: Two pools that take the same jobs are worth a warning.
+WARNED = VALID + "  other: {mode: thin}\n"
+
+
+def _write(shell: Shell, text: str, name: str = "topology.yaml") -> Path:
+    path = shell.directory / name
+    path.write_text(text)
+    return path
+
+
+def test_a_valid_topology_is_summed_up(shell: Shell) -> None:
+    _write(shell, VALID)
+
+    result = shell("validate")
+
+    assert (result.returncode, result.stdout) == (0, "")
+    assert result.stderr == "topology.yaml: valid: 1 pool, 1 process, 5 threads\n"
+
+
+def test_in_a_pipe_each_fault_is_one_line(shell: Shell) -> None:
+    _write(shell, BROKEN.replace("name: shop", "name: Shop!"))
+
+    result = shell("validate")
+
+    assert result.returncode == 1
+    lines = result.stdout.splitlines()
+    assert [re.sub(r" BT\d+:.*", "", line) for line in lines] == [
+        "topology.yaml:2:7: error",
+        "topology.yaml:5:24: error",
+    ]
+    assert 'did you mean "concurrency"?' in lines[1]
+    assert result.stderr == "2 errors, 0 warnings\n"
+
+
+def test_on_a_terminal_the_place_is_shown_with_a_caret(shell: Shell) -> None:
+    _write(shell, BROKEN)
+
+    code, shown = shell.on_terminal("validate")
+    _, plain = shell.on_terminal("validate", NO_COLOR="1")
+
+    assert code == 1
+    assert re.search(r"\x1b\[1;31merror BT\d+\x1b\[0m", shown)
+    lines = plain.replace("\r", "").splitlines()
+    source = next(line for line in lines if line.startswith("  5 | "))
+    caret = lines[lines.index(source) + 1]
+    assert source[caret.index("^") : caret.rindex("^") + 1] == "concurency"
+
+
+def test_for_programs_there_is_json_with_the_same_fields(shell: Shell) -> None:
+    path = _write(shell, BROKEN)
+
+    result = shell("validate", "--format", "json")
+
+    assert result.returncode == 1
+    report = json.loads(result.stdout)
+    assert (report["valid"], report["errors"], report["warnings"]) == (False, 1, 0)
+    [found] = report["diagnostics"]
+    [expected] = check(path, {}).diagnostics
+    assert found["code"] == expected.code
+    assert found["message"] == expected.message
+    assert (found["file"], found["line"], found["column"]) == ("topology.yaml", 5, 24)
+
+
+@pytest.mark.parametrize(("arguments", "code"), [((), 0), (("--strict",), 1)])
+def test_warnings_pass_unless_strict(shell: Shell, arguments: tuple[str, ...], code: int) -> None:
+    _write(shell, WARNED)
+
+    result = shell("validate", *arguments)
+
+    assert result.returncode == code
+    assert ": warning BT" in result.stdout
+
+
+def test_several_files_are_all_checked(shell: Shell) -> None:
+    _write(shell, VALID, "good.yaml")
+    _write(shell, BROKEN, "bad.yaml")
+
+    result = shell("validate", "bad.yaml", "good.yaml", "none.yaml")
+
+    assert result.returncode == 1
+    assert {line.split(":")[0] for line in result.stdout.splitlines()} == {"bad.yaml", "none.yaml"}
+    assert "good.yaml: valid" in result.stderr
+
+
+def test_the_schema_is_printed_as_json(shell: Shell) -> None:
+    result = shell("schema")
+
+    assert json.loads(result.stdout)["$schema"].startswith("https://json-schema.org/")
