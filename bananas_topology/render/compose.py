@@ -7,20 +7,20 @@ common moved into `x-` blocks (`compose_anchors.py`), so that a person can read 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from bananas_topology.render.compose_anchors import with_anchors
 from bananas_topology.render.compose_notices import notices
 from bananas_topology.render.compose_services import (
-    REDIS_NETWORK,
+    API,
+    REDIS,
     REDIS_VOLUME,
     Reference,
     api_service,
     redis_service,
     worker_service,
 )
-from bananas_topology.render.names import dns_label
 from bananas_topology.render.patches import Patchable, apply_patches
 from bananas_topology.render.target import File, Rendering, header
 from bananas_topology.render.yaml_writer import to_yaml
@@ -43,28 +43,20 @@ class ComposeTarget:
         Raises:
             RenderFailed: one of `compose.patches` does not apply.
         """
-        workers = {dns_label(pool.name): pool for pool in topology.pools}
-        redis = None if topology.redis.is_external else _free_name("redis", workers)
-        services = {name: worker_service(topology, pool, redis) for name, pool in workers.items()}
+        workers = [pool.name for pool in topology.pools]
+        services = {pool.name: worker_service(topology, pool) for pool in topology.pools}
         rest: dict[str, Any] = {}
         if topology.api is not None:
-            services[_free_name("api", workers)] = api_service(topology, topology.api, redis)
-        if redis is not None:
-            services[redis] = redis_service(topology)
-            rest["networks"] = {"default": {}, REDIS_NETWORK: {"internal": True}}
+            services[API] = api_service(topology, topology.api)
+        if not topology.redis.is_external:
+            services[REDIS] = redis_service(topology)
+            rest["networks"] = {"default": {}, REDIS: {"internal": True}}
             rest["volumes"] = {REDIS_VOLUME: {}}
         made = _literal(services)
         blocks, written = with_anchors(made, _patched(made, topology), workers)
         body = to_yaml({"name": topology.name, **blocks, "services": written, **rest})
         text = header(topology, self.name) + _needs(body) + _aired(body)
         return Rendering((File(FILE_NAME, text),), notices(topology))
-
-
-def _free_name(wanted: str, taken: Collection[str]) -> str:
-    """The name of a service of ours: pools keep their names whatever they are called."""
-    while wanted in taken:
-        wanted = f"bananas-{wanted}"
-    return wanted
 
 
 def _literal(value: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bananas_topology.render.compose_ports import published_ports
 from bananas_topology.render.compose_services import log_directory, swarm_constraints
 from bananas_topology.spec.model import Api, Placement, Pool, Topology
 from bananas_topology.units import format_memory
@@ -75,8 +74,6 @@ def _of_log_files(where: str, pool: Pool) -> str:
 
 def _of_api(api: Api) -> Iterator[str]:
     yield from _of_both("api", api)
-    if notice := published_ports(api).notice:
-        yield notice
     if api.service_type != "ClusterIP":
         yield f"api.service_type {api.service_type} is for Kubernetes; api.publish is Compose's"
     if api.ingress is not None:

@@ -13,7 +13,6 @@ from typing import Any
 
 from bananas_topology.contract import VARIABLES
 from bananas_topology.launch import Launch, launch_for, launch_for_api
-from bananas_topology.render.compose_ports import published_ports
 from bananas_topology.render.redis_server import DATA_DIRECTORY, PING, PORT, start_script
 from bananas_topology.spec.model import Api, Logging, Placement, Pool, Resources, Topology
 from bananas_topology.units import format_duration
@@ -31,8 +30,10 @@ LIVENESS_FILE = "/tmp/alive"
 TMP_SIZE = "1g"
 
 REDIS_VOLUME = "redis-data"
-#: The network that has only Redis and its clients, and no way out.
-REDIS_NETWORK = "redis"
+#: Our services beside the pools, of which none may be called so. The server's network has its
+#: name, too: only the server and its clients are on it, and it leads nowhere.
+REDIS = "redis"
+API = "api"
 
 #: How long Redis may take to stop: what it holds is on disk but for the last second.
 _REDIS_STOP_MS = 60_000
@@ -64,12 +65,12 @@ def required(name: str, hint: str = "set it in the environment or in .env") -> R
     return Reference(f"${{{name}:?{hint}}}")
 
 
-def worker_service(topology: Topology, pool: Pool, redis: str | None) -> dict[str, Any]:
-    """The service of a pool; `redis` is the name of our own Redis service, if there is one."""
+def worker_service(topology: Topology, pool: Pool) -> dict[str, Any]:
+    """The service of a pool."""
     launch = launch_for(topology, pool)
     added = {"METRICS_PORT": str(METRICS_PORT), "LIVENESS_FILE": LIVENESS_FILE}
-    service = _program(topology, pool.image, launch, redis)
-    service["environment"] = _environment(launch, pool.secrets, redis, added)
+    service = _program(topology, pool.image, launch)
+    service["environment"] = _environment(topology, launch, pool.secrets, added)
     service["deploy"] = _deploy(pool.replicas, pool.resources, pool.placement)
     service["healthcheck"] = _healthcheck(["CMD", "python", "-m", "bananas_topology.liveness"])
     if directory := log_directory(pool.logging):
@@ -78,20 +79,21 @@ def worker_service(topology: Topology, pool: Pool, redis: str | None) -> dict[st
     return service
 
 
-def api_service(topology: Topology, api: Api, redis: str | None) -> dict[str, Any]:
+def api_service(topology: Topology, api: Api) -> dict[str, Any]:
     """The service of the api."""
     launch = launch_for_api(topology, api)
     hint = "set it in .env, for instance to what openssl rand -hex 32 prints"
-    service = _program(topology, api.image, launch, redis)
+    service = _program(topology, api.image, launch)
     service["environment"] = _environment(
-        launch, api.secrets, redis, {"API_TOKEN": required("API_TOKEN", hint)}
+        topology, launch, api.secrets, {"API_TOKEN": required("API_TOKEN", hint)}
     )
     service["deploy"] = _deploy(api.replicas, api.resources, api.placement)
     url = f"http://127.0.0.1:{api.port}/health"
     probe = f"import urllib.request as request; request.urlopen('{url}', timeout=4)"
     service["healthcheck"] = _healthcheck(["CMD", "python", "-c", probe])
-    if ports := published_ports(api).ports:
-        service["ports"] = [ports]
+    if api.publish is not None:
+        # As many as there are replicas, or more: no topology with fewer is valid.
+        service["ports"] = [f"{api.publish}:{api.port}"]
     return service
 
 
@@ -105,7 +107,7 @@ def redis_service(topology: Topology) -> dict[str, Any]:
         "entrypoint": ["sh", "-ec"],
         "command": [start_script(managed.memory_bytes)],
         "environment": {"REDISCLI_AUTH": _password()},
-        "networks": [REDIS_NETWORK],
+        "networks": [REDIS],
         "volumes": [f"{REDIS_VOLUME}:{DATA_DIRECTORY}"],
         "deploy": {
             "replicas": 1,
@@ -159,7 +161,7 @@ def swarm_constraints(placement: Placement | None) -> list[str]:
     return [f"node.labels.{label} == {value}" for label, value in required_labels.items()]
 
 
-def _program(topology: Topology, image: str, launch: Launch, redis: str | None) -> dict[str, Any]:
+def _program(topology: Topology, image: str, launch: Launch) -> dict[str, Any]:
     """What a worker and the api have alike."""
     service: dict[str, Any] = {**HARDENED, "image": image}
     if topology.build is not None and image == topology.image:
@@ -167,25 +169,22 @@ def _program(topology: Topology, image: str, launch: Launch, redis: str | None) 
     service["user"] = APP_USER
     service["entrypoint"] = ["python", "-m", launch.module]
     service["stop_grace_period"] = format_duration(launch.grace_ms)
-    if redis is not None:
-        service["depends_on"] = {redis: {"condition": "service_healthy"}}
-        service["networks"] = ["default", REDIS_NETWORK]
+    if not topology.redis.is_external:
+        service["depends_on"] = {REDIS: {"condition": "service_healthy"}}
+        service["networks"] = ["default", REDIS]
     return service
 
 
 def _environment(
-    launch: Launch, secrets: Sequence[str], redis: str | None, added: Mapping[str, str]
+    topology: Topology, launch: Launch, secrets: Sequence[str], added: Mapping[str, str]
 ) -> dict[str, str]:
     """All variables of a process: the contract's in table order, then its own."""
-    given = f"redis://:{_password()}@{redis}:{PORT}/0"
     variables = {
         **launch.env,
         **{name: required(name) for name in secrets},
         **added,
-        "REDIS_URL": Reference(given) if redis else _external_url(),
+        "REDIS_URL": _redis_url(topology),
     }
-    # Replicas must not have one id: each is called by its container's host name.
-    variables.pop("WORKER_ID", None)
     return {name: variables[name] for name in sorted(variables, key=_place)}
 
 
@@ -193,8 +192,10 @@ def _place(name: str) -> int:
     return _TABLE_ORDER.get(name, len(_TABLE_ORDER))
 
 
-def _external_url() -> Reference:
-    return required("REDIS_URL", "set it in .env, such as redis://redis.example.com:6379/0")
+def _redis_url(topology: Topology) -> Reference:
+    if topology.redis.is_external:
+        return required("REDIS_URL", "set it in .env, such as redis://redis.example.com:6379/0")
+    return Reference(f"redis://:{_password()}@{REDIS}:{PORT}/0")
 
 
 def _password() -> Reference:

@@ -11,7 +11,7 @@ from pathlib import Path
 from bananas_topology.render.target import Rendering
 
 ROOT = Path(__file__).parents[2]
-FOLDER = Path(__file__).with_name("goldens")
+FOLDER = Path(__file__).with_name("golden")
 
 #: Every topology that the repository has.
 TOPOLOGIES = sorted((ROOT / "topologies").rglob("*.yaml"))
