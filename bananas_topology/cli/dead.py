@@ -108,11 +108,9 @@ def retry(
     if revival.unreadable:
         names = ", ".join(revival.unreadable[:_IDS_SHOWN])
         more = ", …" if len(revival.unreadable) > _IDS_SHOWN else ""
-        present.notice(
-            f"{_jobs(len(revival.unreadable))} left as they are, for what is stored under their "
-            f"ids is no job: {names}{more}"
-        )
-    raise typer.Exit(_judged(revival.jobs + len(revival.unreadable), ids))
+        why = "not dead, or " if ids else ""
+        present.notice(f"left as they are, being {why}no jobs that can be read: {names}{more}")
+    raise typer.Exit(_judged(revival.jobs, ids))
 
 
 @app.command()
@@ -188,11 +186,11 @@ def _row(job: DeadJob) -> tuple[str, ...]:
 
 
 def _judged(met: int, ids: list[str] | None) -> int:
-    """The exit code: who names jobs wants to know when one of them is not there."""
+    """The exit code: who names jobs wants to know when nothing was done to one of them."""
     missing = len(set(ids or ())) - met
     if missing <= 0:
         return OK
-    present.notice(f"error: {_jobs(missing)} not among the dead that are meant")
+    present.notice(f"error: {missing:,} of the jobs that were named not found among the dead")
     return FAILED
 
 

@@ -122,7 +122,7 @@ def test_dead_jobs_are_listed_retried_and_purged(
     assert {job["job_id"] for job in as_json} == {"job-0", "job-1", "job-2"}
     assert "Traceback" in shown.stdout
     assert (retried.returncode, retried.stdout) == (1, "1 job to run again\n")
-    assert "1 job not among the dead" in retried.stderr
+    assert "1 of the jobs that were named not found among the dead" in retried.stderr
     assert (purged.returncode, purged.stdout) == (0, "3 jobs forgotten\n")
     assert inspector.backlog().dead == 0
 
