@@ -241,7 +241,7 @@ class Worker:
 
     def _enough(self) -> int:
         """How many waiting jobs keep the slots at work until more are fetched."""
-        return self._pace.ahead // 2
+        return self._pace.ahead * 3 // 4
 
     def _exchange(self) -> None:
         """Settle what is done and claim what there are slots for."""

@@ -5,7 +5,8 @@ handler has returned, or the loop when its time is up. Whoever comes second chan
 
 A thread that takes a run and sees more of them waiting wakes one further thread, and that one the
 next. So short jobs are run by one thread in long stretches, without the lock of the interpreter
-going from hand to hand, while a job that blocks lets the next thread in at once.
+going from hand to hand, while a job that blocks lets the next thread in at once. A thread that was
+let in although the one before sprints on stands by: two that run at once would only take turns.
 """
 
 from __future__ import annotations
@@ -37,6 +38,13 @@ Waited = TypeVar("Waited")
 #: Seconds that the loop sleeps at the most while threads have enough to do.
 _PATIENCE_S = 0.001
 
+#: What makes a sprint: so many runs one after the other, within so many seconds.
+_SPRINT_RUNS = 16
+_SPRINT_S = 0.0016
+
+#: Seconds for which a sprint is believed to go on.
+_SPRINT_LASTS_S = 0.002
+
 log = logging.getLogger(__name__)
 
 
@@ -57,6 +65,9 @@ class Slots:
         self._finished: deque[Run] = deque()
         self._parked: list[threading.Lock] = []
         self._is_waking = False
+        self._is_standing_by = False
+        self._sprinter = 0
+        self._sprinted_at = 0.0
         self._threads = 0
         self._growth = threading.Lock()
         self._scan_at = 0.0
@@ -211,7 +222,7 @@ class Slots:
 
     def _wake_another(self) -> None:
         """Have one more thread look for runs, if none is on its way already."""
-        if self._is_waking:
+        if self._is_waking or self._is_standing_by:
             return
         try:
             sleeper = self._parked.pop()
@@ -241,31 +252,46 @@ class Slots:
         mine = threading.Lock()
         mine.acquire()
         thread_id = threading.get_ident()
+        stretch, stretch_at = 0, 0.0
         while True:
-            self._is_waking = False
+            if self._sprinter != thread_id and self._is_sprint_on():
+                if self._is_standing_by:
+                    self._park(mine)
+                    continue
+                self._stand_by(mine)
             try:
                 run = self._ready.popleft()
             except IndexError:
+                if self._sprinter == thread_id:
+                    self._sprinter = 0
                 self._park(mine)
                 continue
             if self._ready:
                 self._wake_another()
             run.thread_id = thread_id
-            try:
-                self._run(run)
-            except JobTimeout:
-                pass  # it came up when the handler had ended already
-            except BaseException as error:
-                # Out of memory, or a defect of ours: the job is set aside, and the thread lives.
-                log.exception("job broke its slot", extra={"job_id": run.claim.job_id})
-                self._running.discard(run)
-                self._finish(run, SetAside(f"running it failed: {error!r}"))
-            self._stuck.discard(run)
+            self._serve(run)
+            now = monotonic()
+            stretch += 1
+            if now - stretch_at > _SPRINT_S:
+                stretch, stretch_at = 0, now
+            elif stretch >= _SPRINT_RUNS:
+                self._sprinter, self._sprinted_at = thread_id, now
+                stretch, stretch_at = 0, now
+
+    def _is_sprint_on(self) -> bool:
+        return self._sprinter != 0 and monotonic() - self._sprinted_at < _SPRINT_LASTS_S
+
+    def _stand_by(self, mine: threading.Lock) -> None:
+        """Let another thread's sprint go on; return when it does not, or all is taken."""
+        self._is_standing_by = True
+        while self._ready and self._is_sprint_on():
+            mine.acquire(timeout=_PATIENCE_S)
+        self._is_standing_by = False
 
     def _park(self, mine: threading.Lock) -> None:
         """Wait to be woken, unless something came to be run just before."""
         self._parked.append(mine)
-        if self._ready:
+        if self._ready and not self._is_standing_by:
             try:
                 self._parked.remove(mine)
             except ValueError:
@@ -273,6 +299,19 @@ class Slots:
             else:
                 return
         mine.acquire()
+        self._is_waking = False
+
+    def _serve(self, run: Run) -> None:
+        try:
+            self._run(run)
+        except JobTimeout:
+            pass  # it came up when the handler had ended already
+        except BaseException as error:
+            # Out of memory, or a defect of ours: the job is set aside, and the thread lives.
+            log.exception("job broke its slot", extra={"job_id": run.claim.job_id})
+            self._running.discard(run)
+            self._finish(run, SetAside(f"running it failed: {error!r}"))
+        self._stuck.discard(run)
 
     def _run(self, run: Run) -> None:
         task = prepare(run, self._tasks)
