@@ -1,0 +1,61 @@
+"""Amounts of CPU and memory as Compose and Kubernetes write them, into a topology's words."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+from bananas_topology.units import (
+    format_cpu,
+    format_duration,
+    format_memory,
+    parse_cpu_millis,
+    parse_memory_bytes,
+)
+
+#: Kubernetes' decimal suffixes, which Compose and a topology read as binary ones.
+_DECIMAL = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def cpu(text: str) -> int | str:
+    """Cores as a whole number where they are, else millicores.
+
+    >>> cpu("2.0"), cpu("0.5"), cpu("250m")
+    (2, '500m', '250m')
+    """
+    written = format_cpu(parse_cpu_millis(text))
+    return int(written) if written.isdigit() else written
+
+
+def memory(text: str) -> str:
+    """Memory as Compose means it, in binary units.
+
+    >>> memory("2G"), memory("512m")
+    ('2Gi', '512Mi')
+    """
+    return _written(parse_memory_bytes(text))
+
+
+def kubernetes_memory(text: str) -> str:
+    """Memory as Kubernetes means it, where ``512M`` is decimal.
+
+    >>> kubernetes_memory("512Mi"), kubernetes_memory("512M")
+    ('512Mi', '500000Ki')
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kMGT])", text)
+    if match is None:
+        return _written(parse_memory_bytes(text))
+    return _written(int(Decimal(match[1]) * _DECIMAL[match[2]]))
+
+
+def seconds(text: str) -> str:
+    """A number of seconds as a duration.
+
+    >>> seconds("300"), seconds("45")
+    ('5m', '45s')
+    """
+    return format_duration(int(text) * 1000)
+
+
+def _written(memory_bytes: int) -> str:
+    return format_memory(memory_bytes)

@@ -1,0 +1,308 @@
+"""Deployments in the style of those that exist, into topologies; rewrite what is expected with
+``UPDATE_GOLDENS=1 pytest tests/importer``, and read it in review."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bananas_topology.errors import ImportRefused
+from bananas_topology.importer.fates import Fate, FieldFate
+from bananas_topology.importer.importer import Imported, import_files
+from bananas_topology.render.target import find_target
+from bananas_topology.spec.load import check_bytes
+from bananas_topology.spec.model import Topology
+
+HERE = Path(__file__).parent
+FIXTURES = HERE / "fixtures"
+ROOT = HERE.parents[1]
+
+#: What is imported together, and the target that renders the same kind of files.
+DEPLOYMENTS = {
+    "compose-thin": (("docker-compose-thin.yml",), "compose"),
+    "compose-default": (("docker-compose-default.yml",), "compose"),
+    "compose-specialized": (("docker-compose-specialized.yml",), "compose"),
+    "compose-job-specialized": (("docker-compose-job-specialized.yml",), "compose"),
+    "kubernetes": (("k8s-deployment.yml", "k8s-hpa.yml"), "k8s"),
+}
+
+
+def _import(names: Sequence[str]) -> Imported:
+    return import_files([(name, (FIXTURES / name).read_text("utf-8")) for name in names], "shop")
+
+
+def _import_text(text: str) -> Imported:
+    return import_files([("file.yml", text)], "shop")
+
+
+def _topology(text: str) -> Topology:
+    report = check_bytes(text.encode(), Path("topology.yaml"), {})
+    assert report.topology is not None, [str(each) for each in report.diagnostics]
+    return report.topology
+
+
+def _without_comments(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+
+
+def _fate(imported: Imported, place: str) -> FieldFate:
+    [found] = [each for each in imported.fates if each.place == place]
+    return found
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS)
+def test_a_deployment_becomes_the_topology_that_a_person_would_have_written(
+    deployment: str,
+) -> None:
+    names, _ = DEPLOYMENTS[deployment]
+    path = HERE / "expected" / f"{deployment}.yaml"
+
+    text = _import(names).text
+
+    if os.environ.get("UPDATE_GOLDENS"):
+        path.write_text(text, "utf-8")
+    assert text == path.read_text("utf-8")
+    _topology(text)
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS)
+def test_what_is_imported_rendered_and_imported_again_is_the_same(deployment: str) -> None:
+    names, target = DEPLOYMENTS[deployment]
+    first = _import(names).text
+
+    rendered = find_target(target).render(_topology(first)).stream()
+    second = _import_text(rendered)
+
+    assert _without_comments(second.text) == _without_comments(first)
+    assert [each for each in second.fates if each.fate is Fate.MISTAKE] == []
+
+
+@pytest.mark.parametrize("target", ["compose", "k8s"])
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "topologies").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_what_our_topologies_render_to_imports_to_a_fixed_point(path: Path, target: str) -> None:
+    rendered = find_target(target).render(_topology(path.read_text("utf-8"))).stream()
+    first = _import_text(rendered)
+
+    again = find_target(target).render(_topology(first.text)).stream()
+
+    assert _without_comments(_import_text(again).text) == _without_comments(first.text)
+    assert [str(each) for each in first.fates if each.fate is Fate.MISTAKE] == []
+
+
+@pytest.mark.parametrize(
+    ("deployment", "threads"),
+    [
+        ("compose-thin", 5),
+        ("compose-default", 60),
+        ("compose-specialized", 220),
+        ("compose-job-specialized", 215),
+    ],
+)
+def test_the_totals_are_those_that_the_files_claim(deployment: str, threads: int) -> None:
+    assert _topology(_import(DEPLOYMENTS[deployment][0]).text).total_threads == threads
+
+
+def _leaves(name: str) -> list[tuple[int, str]]:
+    """The lines of a fixture that hold a leaf's value, and that value."""
+    lines = (FIXTURES / name).read_text("utf-8").splitlines()
+    found: list[tuple[int, str]] = []
+    for number, line in enumerate(lines):
+        bare = line.split("#")[0].rstrip()
+        value = bare.rpartition(": ")[2] if ": " in bare else bare.strip().removeprefix("- ")
+        value = value.rpartition("=")[2].strip("'\" ")
+        if bare and value and not value.endswith(":") and not value.startswith(("[", "---")):
+            found.append((number, value))
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in FIXTURES.glob("*.yml")))
+def test_every_leaf_stands_in_the_report_with_its_value(name: str) -> None:
+    names = next(names for names, _ in DEPLOYMENTS.values() if name in names)
+
+    reported = [(each.line, each.value) for each in _import(names).fates if each.file == name]
+
+    for number, value in _leaves(name):
+        assert any(line == number + 1 and value in shown for line, shown in reported), value
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in FIXTURES.glob("*.yml")))
+def test_a_change_of_any_leaf_shows_in_the_report(name: str) -> None:
+    """Every seventh leaf: that all of them are in the report is shown above, and quicker."""
+    names = next(names for names, _ in DEPLOYMENTS.values() if name in names)
+    texts = {each: (FIXTURES / each).read_text("utf-8") for each in names}
+    before = [(each.place, each.value, each.fate) for each in _import(names).fates]
+
+    for number, value in _leaves(name)[::7]:
+        lines = texts[name].splitlines()
+        changed = "7" if value != "7" and value.isdigit() else f"{value}x"
+        at = lines[number].split("#")[0].rindex(value)
+        lines[number] = lines[number][:at] + changed + lines[number][at + len(value) :]
+        files = [(each, "\n".join(lines) if each == name else texts[each]) for each in names]
+
+        after = [(each.place, each.value, each.fate) for each in import_files(files, "shop").fates]
+
+        assert after != before, lines[number]
+
+
+def test_eviction_of_queued_jobs_is_called_a_mistake() -> None:
+    imported = _import(["docker-compose-default.yml"])
+
+    found = _fate(imported, "services.redis.command")
+    assert found.fate is Fate.MISTAKE
+    assert "D3-1" in found.note
+    assert "allkeys-lru" in found.note
+
+
+def test_one_host_port_for_several_replicas_is_called_a_mistake() -> None:
+    found = _fate(_import(["docker-compose-default.yml"]), "services.api.ports[0]")
+
+    assert (found.fate, found.note[:4]) == (Fate.MISTAKE, "D3-5")
+
+
+def test_a_budget_that_blocks_a_drain_is_called_a_mistake() -> None:
+    imported = _import(DEPLOYMENTS["kubernetes"][0])
+
+    found = _fate(imported, "poddisruptionbudget/scheduler-pdb spec.minAvailable")
+    assert (found.fate, found.note[:5]) == (Fate.MISTAKE, "D3-12")
+    other = _fate(imported, "poddisruptionbudget/worker-high-pdb spec.minAvailable")
+    assert other.fate is Fate.KEPT
+
+
+def test_replicas_that_would_undo_an_autoscaler_are_called_a_mistake() -> None:
+    deployment = (
+        (FIXTURES / "k8s-deployment.yml").read_text("utf-8").replace("replicas: 3", "replicas: 5")
+    )
+    autoscaler = (FIXTURES / "k8s-hpa.yml").read_text("utf-8")
+
+    imported = import_files([("a.yml", deployment), ("b.yml", autoscaler)], "shop")
+
+    found = _fate(imported, "deployment/worker-high spec.replicas")
+    assert (found.fate, found.note[:5]) == (Fate.MISTAKE, "D3-15")
+
+
+def test_a_map_environment_is_read_as_a_list_is() -> None:
+    as_list = "services: {w: {image: a, environment: [WORKER_MODE=thin, 'JOB_TIMEOUT=90s']}}"
+    as_map = "services: {w: {environment: {JOB_TIMEOUT: 90s, WORKER_MODE: thin}, image: a}}"
+
+    texts = [_import_text(text).text for text in (as_list, as_map)]
+
+    assert texts[0] == texts[1]
+    assert yaml.safe_load(texts[0])["pools"] == {"w": {"mode": "thin", "job_timeout": "1m30s"}}
+
+
+def test_a_password_in_clear_is_a_mistake_and_nowhere_shown() -> None:
+    imported = _import_text(
+        "services: {w: {environment: [WORKER_MODE=thin, 'REDIS_URL=redis://:s3cret@db:6379']}}"
+    )
+
+    found = _fate(imported, "services.w.environment[1]")
+    assert (found.fate, found.note[:5]) == (Fate.MISTAKE, "D3-11")
+    assert "s3cret" not in str(found) + imported.text
+    assert yaml.safe_load(imported.text)["redis"] == {"url": "${REDIS_URL}"}
+
+
+def test_other_variables_stay_the_pools_own() -> None:
+    text = "services: {w: {environment: {WORKER_MODE: thin, SMTP_HOST: mail, LEVEL: 5}}}"
+
+    pools = yaml.safe_load(_import_text(text).text)["pools"]
+
+    assert pools["w"]["env"] == {"SMTP_HOST": "mail", "LEVEL": "5"}
+
+
+def test_a_value_that_the_contract_refuses_is_a_mistake_and_left_out() -> None:
+    text = "services: {w: {environment: {WORKER_MODE: thin, WORKER_CONCURRENCY: lots}}}"
+
+    imported = _import_text(text)
+
+    found = _fate(imported, "services.w.environment.WORKER_CONCURRENCY")
+    assert found.fate is Fate.MISTAKE
+    assert "expected a whole number" in found.note
+    assert yaml.safe_load(imported.text)["pools"] == {"w": {"mode": "thin"}}
+
+
+def test_secrets_are_named_and_never_written() -> None:
+    text = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: w}
+spec:
+  template:
+    spec:
+      containers:
+      - image: a
+        env:
+        - {name: WORKER_MODE, value: thin}
+        - {name: REDIS_URL, valueFrom: {secretKeyRef: {name: s, key: url}}}
+        - {name: SMTP_PASSWORD, valueFrom: {secretKeyRef: {name: s, key: smtp}}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: s}
+stringData: {smtp: s3cret}
+"""
+    imported = _import_text(text)
+
+    assert yaml.safe_load(imported.text)["pools"]["w"]["secrets"] == ["SMTP_PASSWORD"]
+    assert "s3cret" not in imported.text
+
+
+def test_services_that_are_not_ours_are_left_out_and_said() -> None:
+    text = "services: {w: {environment: {WORKER_MODE: thin}}, db: {image: 'postgres:16'}}"
+
+    imported = _import_text(text)
+
+    assert _fate(imported, "services.db.image").fate is Fate.DROPPED
+    assert any('"db"' in notice for notice in imported.notices)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("services: {db: {image: 'postgres:16'}}", "not a deployment of Bananas"),
+        ("services: {}", "not a deployment of Bananas"),
+        ("a: 1", "neither a Compose file nor"),
+        ("- 1", "neither a Compose file nor"),
+        ("", "not a deployment of Bananas"),
+        ("a: [", "not YAML"),
+        ("a: !!python/object:os.system x", "neither a Compose file nor"),
+        ("\x00", "not YAML"),
+        ("[" * 5000, "nested too deeply|levels|not YAML"),
+        (
+            "a0: &a0 [x]\n"
+            + "".join(f"a{n + 1}: &a{n + 1} [{','.join([f'*a{n}'] * 9)}]\n" for n in range(9)),
+            "more than",
+        ),
+    ],
+)
+def test_what_is_no_deployment_of_ours_is_refused_with_what_was_looked_for(
+    text: str, words: str
+) -> None:
+    with pytest.raises(ImportRefused, match=words):
+        _import_text(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "services: {w: {environment: {WORKER_MODE: thin}, deploy: {replicas: many}}}",
+        "services: {w: {environment: {WORKER_MODE: thin}, deploy: [1]}}",
+        "services: {w: {environment: [WORKER_MODE, 3, {a: b}]}}",
+        "services: {w: {environment: {WORKER_MODE: thin}, deploy: {resources: {limits: {cpus: x}}}"
+        "}}",
+        "services: {w: {environment: {WORKER_MODE: thin, WORKER_JOBS: '[1]'}, ports: [{a: 1}]}}",
+        "services: {w: 5, x: {environment: {WORKER_MODE: thin}}, api: {image: bananas-api, "
+        "ports: [x]}}",
+    ],
+)
+def test_what_cannot_be_read_is_said_field_by_field_and_never_a_traceback(text: str) -> None:
+    imported = _import_text(text)
+
+    assert imported.fates
+    json.dumps([str(each) for each in imported.fates])
