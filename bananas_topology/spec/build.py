@@ -129,8 +129,7 @@ def _pool(section: Section, root: Section, image: str, jobs: Map[str, JobSetting
         mode=mode,
         priorities=priorities if is_worker else (),
         job_types=job_types,
-        # A worker without threads is refused by a rule; until then it has what its mode gives it.
-        concurrency=(section.whole("concurrency") or preset.concurrency) if is_worker else 0,
+        concurrency=section.whole("concurrency", preset.concurrency) if is_worker else 0,
         replicas=section.whole("replicas", autoscale.min_replicas if autoscale else 1),
         enable_scheduler=section.flag("scheduler") if section.has("scheduler") else has_scheduler,
         scheduler_interval_ms=_interval_ms(section, "scheduler_interval"),

@@ -270,9 +270,13 @@ class _Composer:
         self._document.report(
             "BT011", (start, end), "a key must be a single value, not a list or map"
         )
-        return Scalar(start, end, "", False, None)
+        key = Scalar(start, end, "", False, None)
+        key.is_broken = True
+        return key
 
     def _put(self, parent: Mapping, key: Scalar, node: Node) -> None:
+        if key.is_broken:
+            return
         first = parent.keys.get(key.text)
         if first is None:
             parent.set(key, node)

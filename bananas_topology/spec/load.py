@@ -51,8 +51,7 @@ def check_bytes(data: bytes, path: Path, environ: Mapping[str, str]) -> Report:
     if document.root is None:
         return _report(document, None)
     broken = yaml_document.broken_paths(document.root)
-    prune(document.root, broken)
-    damaged = broken | check_shape(document)
+    damaged = broken | check_shape(document, broken)
     prune(document.root, damaged)
     if not isinstance(document.root, MapNode):
         return _report(document, None)

@@ -20,6 +20,7 @@ import jsonschema
 
 from bananas_topology.spec.document import Document
 from bananas_topology.spec.nodes import Mapping, Node, Path, find, key_place, plain, value_place
+from bananas_topology.spec.syntax import resolve
 from bananas_topology.spec.words import ELSEWHERE, SYNONYMS, field_of, shown, subject_of
 
 #: Beyond this many faults of shape, nobody reads on.
@@ -65,17 +66,25 @@ class _Fault:
     is_name: bool
 
 
-def check_shape(document: Document) -> set[Path]:
-    """Report every fault of shape; gives the paths of what cannot be used because of one."""
+def check_shape(document: Document, broken: set[Path]) -> set[Path]:
+    """Report every fault of shape; gives the paths of what cannot be used because of one.
+
+    Of the values at `broken` paths nothing is said.
+    """
     damaged: set[Path] = set()
-    met: set[tuple[str, Path]] = set()
-    faults = _faults(plain(document.root) if document.root else None)
-    for fault in islice(faults, MAX_FAULTS):
+    found = _faults(plain(document.root) if document.root else None)
+    faults = list(islice(found, MAX_FAULTS))
+    misfits = {fault.path for fault in faults if fault.keyword == "type"}
+    met: set[Path] = set()
+    for fault in faults:
+        # What is of the wrong kind is not also called out of range.
+        if fault.path in broken or (fault.path in misfits and fault.keyword != "type"):
+            continue
         # The library reports each missing field, we all of them at once.
-        if fault.keyword != "required" or (fault.keyword, fault.path) not in met:
+        if fault.keyword != "required" or fault.path not in met:
             damaged |= _report(document, fault)
-        met.add((fault.keyword, fault.path))
-    if next(faults, None) is not None:
+        met |= {fault.path} if fault.keyword == "required" else set()
+    if next(found, None) is not None:
         message = f"there are more than {MAX_FAULTS} faults; the rest is not shown"
         document.report("BT100", (0, 0), message, "mend these first")
     return damaged
@@ -199,6 +208,10 @@ _KINDS = {
 def _type_hint(fault: _Fault) -> str | None:
     wanted = definition(fault.part).get("type")
     met = fault.met
+    if wanted in ("integer", "boolean") and isinstance(met, str) and type(resolve(met)) is not str:
+        return "write it without quotes"
+    if wanted == "object" and isinstance(met, list) and met and "=" in str(met[0]):
+        return "write NAME: value, one a line"
     if wanted == "object" and met is None:
         return "write {} for one that says nothing"
     if wanted == "array" and isinstance(met, str) and met:

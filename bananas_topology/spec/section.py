@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from bananas_topology.spec.document import Document
-from bananas_topology.spec.nodes import Mapping, Node, Path, Scalar, Sequence, child, plain
+from bananas_topology.spec.nodes import Mapping, Node, Path, Scalar, Sequence, child, find, plain
 from bananas_topology.spec.schema import definition
 from bananas_topology.spec.words import field_of, shown
 from bananas_topology.units import (
@@ -144,6 +144,9 @@ class Section:
     def report(self, name: str, code: str, expected: str) -> None:
         """Report that a field's value is not what it should be."""
         path = (*self.path, name)
+        above = ("defaults", *path[2:])
+        if path[0] == "pools" and find(self.document.root, above) is child(self.node, name):
+            path = above
         met = shown(plain(node), path) if (node := child(self.node, name)) else "missing"
         place = (node.start, node.end) if node else (0, 0)
         # What `defaults:` say is met again in every pool.

@@ -11,6 +11,8 @@ from bananas_topology.spec.nodes import Path
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "worker_concurrency": ("concurrency",),
     "workers": ("concurrency", "pools"),
+    "worker": ("pools",),
+    "worker_pools": ("pools",),
     "threads": ("concurrency",),
     "instances": ("replicas",),
     "scale": ("replicas",),
@@ -53,6 +55,10 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "docker_compose": ("compose",),
     "project": ("name",),
     "prefix": ("key_prefix",),
+    "medium": ("normal",),
+    "urgent": ("high",),
+    "critical": ("high",),
+    "warning": ("warn",),
 }
 
 #: Fields of a pool that are often written at the top.
@@ -103,14 +109,14 @@ def shown(value: Any, path: Path = ()) -> str:
     >>> shown("many", ("x",)), shown(None, ("x",)), shown("redis://:pw@h", ("redis", "url"))
     ('"many"', 'empty', 'what it holds')
     """
-    if path[:2] == ("redis", "url") or "env" in path[:3]:
-        return "what it holds"
     if value is None:
         return "empty"
     if isinstance(value, dict):
         return "a map"
     if isinstance(value, list):
         return "a list"
+    if path[:2] == ("redis", "url") or "env" in path[:3] or "://" in str(value):
+        return "what it holds"
     text = json.dumps(value, ensure_ascii=False) if path else str(value).replace("\n", " ")
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
 

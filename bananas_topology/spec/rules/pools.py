@@ -62,10 +62,7 @@ def a_scheduler_runs_no_jobs(scene: Scene) -> Iterator[Finding]:
             continue
         for name in ("concurrency", "priorities", "job_types", "autoscale", "grace", "scheduler"):
             node = scene.node((*path, name))
-            is_harmless = getattr(node, "value", None) in (
-                (0,) if name == "concurrency" else (True,)
-            )
-            if node is None or is_harmless:
+            if node is None or (name == "scheduler" and pool.enable_scheduler):
                 continue
             yield Finding(
                 (*path, name),
@@ -73,19 +70,6 @@ def a_scheduler_runs_no_jobs(scene: Scene) -> Iterator[Finding]:
                 "leave it out",
                 at_key=True,
                 about=((*path, "mode"),),
-            )
-
-
-def a_worker_has_threads(scene: Scene) -> Iterator[Finding]:
-    """Only schedulers have no threads."""
-    for pool in scene.workers():
-        path = (*scene.path_of(pool), "concurrency")
-        if getattr(scene.node(path), "value", None) == 0:
-            yield Finding(
-                path,
-                f'"concurrency" of pool "{pool.name}" is 0; expected a whole number from 1 to 1000',
-                "only mode scheduler-only has no threads",
-                about=((*path[:-1], "mode"),),
             )
 
 

@@ -54,8 +54,8 @@ class Scene:
 
     def path_of(self, pool: Pool) -> Path:
         """Where a pool is described."""
-        path: Path = ("pools", pool.name)
-        return path if self.has(path) else ("scheduler",)
+        is_last = pool is self.topology.pools[-1]
+        return ("scheduler",) if is_last and self.has(("scheduler",)) else ("pools", pool.name)
 
     def workers(self) -> Iterator[Pool]:
         """The pools that run jobs."""

@@ -95,7 +95,8 @@ def no_secret_in_clear(scene: Scene) -> Iterator[Finding]:
         for name, value in env.items():
             if value and _SECRET_NAME.search(name) and name not in secrets:
                 message = f"{name} of {subject} looks like a secret, and would be in rendered files"
-                yield Finding((*path, "env", name), message, f"secrets: [{name}]", at_key=True)
+                hint = f"name it under secrets instead, as in secrets: [{name}]"
+                yield Finding((*path, "env", name), message, hint, at_key=True)
 
 
 def redis_url_is_a_url(scene: Scene) -> Iterator[Finding]:

@@ -154,7 +154,7 @@ def replicas_are_within_the_autoscalers_bounds(scene: Scene) -> Iterator[Finding
         if not scale.min_replicas <= each.replicas <= scale.max_replicas:
             yield Finding(
                 path,
-                f"{each.subject} has {each.replicas} replicas, but its autoscaler keeps "
+                f"{each.subject} has replicas: {each.replicas}, but its autoscaler keeps "
                 f"{scale.min_replicas} to {scale.max_replicas}",
                 "in Kubernetes the autoscaler wins; leave replicas out, or within its bounds",
                 about=((*each.path, "autoscale"),),
