@@ -48,6 +48,9 @@ class Worker:
     def kill(self) -> None:
         sessions.kill(self.process)
 
+    def cpu_seconds(self) -> float:
+        return sessions.cpu_seconds(self.process)
+
     def start_again(self) -> None:
         self.process = sessions.start(self.command, self.environment, self.log)
 
@@ -85,6 +88,9 @@ class Bench:
             for number, variables in enumerate(replicas):
                 started.append(self._start(peer, number, variables))
             yield started
+        except Failed as error:
+            said = b"".join(worker.log.read_bytes()[-4096:] for worker in started)
+            raise Failed(f"{peer.title}: {error}; its worker said: {_gist(said)}") from error
         finally:
             for worker in started:
                 worker.kill()
@@ -103,8 +109,7 @@ class Bench:
             process.wait()
             raise Failed(f"{peer.title}: the producer did not end") from error
         if process.returncode != 0:
-            last = errors.decode(errors="replace").strip().splitlines()[-1:]
-            raise Failed(f"{peer.title}: the producer failed: {''.join(last)}")
+            raise Failed(f"{peer.title}: the producer failed: {_gist(errors)}")
         return json.loads(output.splitlines()[-1])
 
     def producer(
@@ -146,6 +151,11 @@ class Bench:
             raise Failed("no job has run")
         return samples
 
+    def server_seconds(self) -> float:
+        """What the server has spent of its core."""
+        info = self.server.info("cpu")
+        return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
+
     def _start(self, peer: Peer, replica: int, variables: Mapping[str, str]) -> Worker:
         environment = self._environment(peer) | {
             "BENCH_CONCURRENCY": str(peer.concurrency),
@@ -183,6 +193,13 @@ class Bench:
     @property
     def _marks_path(self) -> Path:
         return self.directory / "jobs.marks"
+
+
+def _gist(said: bytes) -> str:
+    """The line of a program's last words that says most."""
+    lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
+    telling = [line for line in lines if "Error" in line]
+    return (telling or lines or ["nothing was said"])[-1]
 
 
 def free_port() -> int:

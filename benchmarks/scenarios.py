@@ -27,13 +27,19 @@ Run = Callable[[Bench, Peer], Figures]
 
 
 def drain(bench: Bench, peer: Peer, replicas: int) -> Figures:
-    """Fill a queue, then start workers: jobs a second."""
+    """Fill a queue, then start workers: jobs a second; microseconds of cores that a job takes."""
     jobs = peer.jobs * replicas
     bench.reset(jobs)
     jobs = bench.fill(peer, "noop", jobs, FILL_S)
-    with bench.workers(peer, ALONE * replicas):
-        samples = bench.watch(jobs, DRAIN_S)
-    return {"jobs_per_s": rate(samples, jobs, replicas)}
+    with bench.workers(peer, ALONE * replicas) as workers:
+        samples = bench.watch(1, DRAIN_S)
+        before = sum(worker.cpu_seconds() for worker in workers), bench.server_seconds()
+        samples += bench.watch(jobs, DRAIN_S)
+        after = sum(worker.cpu_seconds() for worker in workers), bench.server_seconds()
+    did = max(1, samples[-1].done - samples[0].done)
+    worker_us, server_us = ((b - a) * 1e6 / did for a, b in zip(before, after, strict=True))
+    figures = {"jobs_per_s": rate(samples, jobs, replicas)}
+    return figures | {"worker_us": worker_us, "server_us": server_us}
 
 
 def enqueue(bench: Bench, peer: Peer, mode: str) -> Figures:
@@ -48,8 +54,8 @@ def wake(bench: Bench, peer: Peer) -> Figures:
     with bench.workers(peer):
         # The first job waits for the worker to start; it does not count.
         latencies = bench.produce(peer, "wake", "stamp", WAKE_JOBS, WAKE_S)["latencies_ms"]
-    if not latencies:
-        raise Failed(f"{peer.title}: no job began")
+        if not latencies:
+            raise Failed("no job began")
     return {"p50_ms": percentile(latencies, 50), "p99_ms": percentile(latencies, 99)}
 
 

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from bananas_topology.processes import dying_with_parent
@@ -39,23 +39,24 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-@contextmanager
-def killed_at_end(processes: list[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Whatever happens, none of the processes stays behind."""
-    try:
-        yield
-    finally:
-        for process in processes:
-            kill(process)
+def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
+    """What the session's processes have spent of the cores, with children that are gone."""
+    ticks = sum(sum(map(int, fields[11:15])) for _, fields in _session(process.pid))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _members(session: int) -> Iterator[int]:
     """Processes of the session that still run."""
+    return (pid for pid, fields in _session(session) if fields[0] not in "ZX")
+
+
+def _session(session: int) -> Iterator[tuple[int, list[str]]]:
+    """The session's processes, each with its line in /proc from its state on."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         with suppress(OSError):
             # The name, in brackets, may hold spaces; after it: state, parent, group, session.
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            if int(fields[3]) == session and fields[0] not in "ZX":
-                yield int(entry.name)
+            if int(fields[3]) == session:
+                yield int(entry.name), fields
