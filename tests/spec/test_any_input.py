@@ -1,0 +1,137 @@
+"""Whatever a file holds: no exception, no hang, and every finding points into the file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from bananas_topology.spec.codes import CODES
+from bananas_topology.spec.diagnostics import Severity
+from bananas_topology.spec.load import check_bytes
+
+SEEDS = [
+    path.read_text("utf-8")
+    for path in sorted((Path(__file__).parents[2] / "topologies").glob("*.yaml"))
+] + [path.read_text("utf-8") for path in sorted((Path(__file__).parent / "faults").glob("*.yaml"))]
+
+#: Bits of YAML in which readers stumble.
+AWKWARD = [
+    "on", "no", "1e3", "0o17", ".inf", ".nan", "~", "!!int x", "!!binary aGk=", "!x y", "&a", "*a",
+    "<<: *a", "<<: [1]", "? [a]", "? ", ": ", "- ", "\t", "\t- x", "\ufeff", "\x00", "\x85",
+    "\u2028", "|\n", ">-\n ", "'", '"', '"\\x"', "{", "}", "[", "]", ",", "#", "---", "...",
+    "%YAML 1.1\n---\n", "${A}", "${A:-b", "$", "$$", "${A:?", "@", "`", "&a [*a, *a]",
+    "{a: 1, a: 2}", "2026-01-01", "1_000", "99999999999999999999999", "=", "\r", "\r\n", "\U0001f34c",
+]  # fmt: skip
+
+LIMITS = settings(
+    max_examples=150,
+    deadline=5_000,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+def _check(data: bytes) -> None:
+    report = check_bytes(data, Path("any.yaml"), {"A": "1", "B": "x: [y"})
+
+    lines = re.split(r"\r\n|\r|\n", report.source)
+    for each in report.diagnostics:
+        span = each.span
+        assert each.code in CODES
+        assert (span.line, span.column) <= (span.end_line, span.end_column)
+        for line, column in ((span.line, span.column), (span.end_line, span.end_column)):
+            assert 1 <= line <= len(lines)
+            # Just past the line's end, and past its line break where that is what is wrong.
+            assert 1 <= column <= len(lines[line - 1]) + 3
+        assert "\n" not in str(each)
+    has_errors = any(each.severity is Severity.ERROR for each in report.diagnostics)
+    assert has_errors is (report.topology is None)
+
+
+@given(st.binary(max_size=300))
+@example(b"\xff\xfea\x00")
+@example(b"\xed\xa0\x80")
+@LIMITS
+def test_any_bytes(data: bytes) -> None:
+    _check(data)
+
+
+@given(st.text(max_size=300))
+@LIMITS
+def test_any_text(text: str) -> None:
+    _check(text.encode("utf-8", "surrogatepass"))
+
+
+@given(st.lists(st.sampled_from([*AWKWARD, "a", "a:", " ", "\n", "\n  ", "pools:"]), max_size=40))
+@LIMITS
+def test_any_mixture_of_what_readers_stumble_over(parts: list[str]) -> None:
+    _check("".join(parts).encode())
+
+
+@given(
+    st.sampled_from(SEEDS),
+    st.lists(
+        st.tuples(
+            st.floats(0, 1),
+            st.integers(0, 12),
+            st.one_of(st.sampled_from(AWKWARD), st.text(max_size=5)),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+)
+@LIMITS
+def test_any_topology_with_something_cut_out_and_put_in(
+    text: str, edits: list[tuple[float, int, str]]
+) -> None:
+    for share, length, insertion in edits:
+        at = int(share * len(text))
+        text = text[:at] + insertion + text[at + length :]
+
+    _check(text.encode("utf-8", "surrogatepass"))
+
+
+@given(st.sampled_from(SEEDS), st.data())
+@LIMITS
+def test_any_topology_with_a_value_in_a_wrong_place(text: str, data: st.DataObject) -> None:
+    """Shapes stay whole, so that the rules are reached with odd values."""
+    places = [match.span(1) for match in re.finditer(r": +([^\s#{\[][^#\n,}\]]*)", text)]
+    values = [text[start:end] for start, end in places] + [
+        "on", "-1", "0", "1e3", "5000", "0s", "9999h", "{}", "[]", "[1, [2]]", "{a: {b: c}}",
+        "null", "${A}", "${NOPE}", ".nan", '"* * * * *"', "2026-01-01", "!!str 5", "0.0001", "''",
+    ]  # fmt: skip
+    for _ in range(data.draw(st.integers(1, 3))):
+        if not places:
+            return
+        start, end = places.pop(data.draw(st.integers(0, len(places) - 1)))
+        text = text[:start] + data.draw(st.sampled_from(values)) + text[end:]
+        places = [place for place in places if place[1] < start]
+
+    _check(text.encode())
+
+
+@pytest.mark.parametrize("count", [10, 1_000, 20_000])
+def test_any_number_of_aliases(count: int) -> None:
+    text = "x-a: &a [" + "1, " * 50 + "]\npools:\n"
+    text += "".join(f"  p{at}: *a\n" for at in range(count))
+
+    _check(text.encode())
+
+
+@pytest.mark.parametrize("depth", [1, 20, 49, 51, 2_000])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ("{a: ", "}"), ("? ", "")])
+def test_any_depth(depth: int, opening: str, closing: str) -> None:
+    _check(("x-a: " + opening * depth + "1" + closing * depth).encode())
+
+
+@pytest.mark.parametrize("piece", ["${A:-", "$", "a,", "1", " ", "&a", "'", "9", "_", ".", "-"])
+def test_any_piece_repeated(piece: str) -> None:
+    repeated = piece * (50_000 // len(piece))
+
+    _check(f"version: 1\nname: '{repeated}'\n".encode())
+    _check(f"version: 1\nname: {repeated}\npools: {{a: {{job_timeout: {repeated}}}}}\n".encode())
+    _check(f'schedules: {{a: {{cron: "{repeated}", job: x, timezone: "{repeated}"}}}}\n'.encode())
+    _check(f"{repeated}: 1\npools: {{'{repeated}': {{'{repeated}': 1}}}}\n".encode())

@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bananas_topology.contract import WorkerConfig, from_env
+from bananas_topology.launch import launch_for
+from bananas_topology.spec.load import check_bytes
+from bananas_topology.spec.model import Mode, Pool, Topology
+
+MakeTopology = Callable[[str], Topology]
+
+
+@pytest.fixture
+def pool_of(make_topology: MakeTopology) -> Callable[..., Pool]:
+    """The pool `a` of a topology with these fields, and more of the topology before it."""
+
+    def make(fields: str, rest: str = "") -> Pool:
+        text = f"handlers: [jobs]\n{rest}\npools:\n  a: {{{fields}}}\n  z: {{env: {{A: z}}}}\n"
+        return make_topology(text).pools[0]
+
+    return make
+
+
+PoolOf = Callable[..., Pool]
+
+
+@pytest.mark.parametrize(
+    ("fields", "concurrency", "scheduler"),
+    [
+        ("", 10, True),
+        ("mode: default", 10, True),
+        ("mode: specialized, priorities: [high]", 10, False),
+        ("mode: job-specialized, job_types: [x]", 10, False),
+        ("mode: scheduler-only", 0, True),
+        ("concurrency: 7, scheduler: false", 7, False),
+        ("mode: specialized, priorities: [low], scheduler: true", 10, True),
+    ],
+)
+def test_a_mode_is_a_preset(
+    pool_of: PoolOf, fields: str, concurrency: int, scheduler: bool
+) -> None:
+    pool = pool_of(fields)
+
+    assert (pool.concurrency, pool.enable_scheduler) == (concurrency, scheduler)
+
+
+def test_thin_is_small_and_whole(make_topology: MakeTopology) -> None:
+    topology = make_topology("handlers: [jobs]\npools: {a: {mode: thin}}")
+
+    [pool] = topology.pools
+    assert (pool.concurrency, pool.replicas, pool.enable_scheduler) == (5, 1, True)
+    assert (pool.priorities, pool.job_types) == (("high", "normal", "low"), ())
+    assert topology.total_threads == 5
+
+
+def test_a_scheduler_section_takes_over_from_default_pools(make_topology: MakeTopology) -> None:
+    topology = make_topology(
+        "handlers: [jobs]\nscheduler: {interval: 2s, replicas: 2}\npools: {a: {}}"
+    )
+
+    worker, scheduler = topology.pools
+    assert not worker.enable_scheduler
+    assert (scheduler.name, scheduler.mode) == ("scheduler", Mode.SCHEDULER_ONLY)
+    assert (scheduler.replicas, scheduler.scheduler_interval_ms) == (2, 2000)
+    assert (scheduler.concurrency, scheduler.priorities) == (0, ())
+
+
+def test_what_a_file_leaves_out_is_what_the_contract_says(pool_of: PoolOf) -> None:
+    pool, contract = pool_of(""), WorkerConfig()
+
+    assert pool.scheduler_interval_ms == contract.scheduler_interval_ms
+    assert pool.job_timeout_ms == contract.job_timeout_ms
+    assert (pool.max_retries, pool.max_crashes) == (contract.max_retries, contract.max_crashes)
+    assert pool.lease_ms == contract.lease_ms
+    assert pool.results.enabled is contract.results_enabled
+    assert pool.results.ttl_success_ms == contract.result_ttl_success_ms
+    assert pool.results.ttl_failure_ms == contract.result_ttl_failure_ms
+    assert pool.logging.level == contract.log_level
+    assert pool.logging.format is None
+    assert (pool.logging.console, pool.logging.color) == (contract.log_console, contract.log_color)
+    file = pool.logging.file
+    assert (file.enabled, file.path) == (contract.log_file_enabled, contract.log_file_path)
+    assert file.max_size_mb == contract.log_file_max_size_mb
+    assert file.max_backups == contract.log_file_max_backups
+    assert file.max_age_days == contract.log_file_max_age_days
+    assert file.compress is contract.log_file_compress
+
+
+def test_a_worker_accepts_what_every_pool_tells_it(make_topology: MakeTopology) -> None:
+    topology = make_topology(
+        """
+        handlers: [shop.jobs, shop.more]
+        redis: {key_prefix: "{shop}"}
+        jobs: {a: {timeout: 30s, max_retries: 5, backoff: {base: 1s, cap: 1m}}}
+        pools:
+          thin: {mode: thin, priorities: [low]}
+          default: {logging: {format: text, file: {path: /tmp/x.log}}}
+          high: {mode: specialized, priorities: [normal, high]}
+          types: {mode: job-specialized, job_types: [a, b], results: {enabled: false}}
+          cron: {mode: scheduler-only}
+        scheduler: {interval: 60s}
+        schedules: {n: {cron: "0 2 * * *", job: a, payload: {x: [1]}, catch_up: true}}
+        """
+    )
+
+    for pool in topology.pools:
+        config = from_env({**launch_for(topology, pool).env, "WORKER_ID": "w"})
+        assert (config.mode, config.pool) == (pool.mode.value, pool.name)
+        assert config.priorities == pool.priorities
+        assert bool(config.schedules) is pool.enable_scheduler
+    assert topology.pools[2].priorities == ("high", "normal")
+
+
+def test_defaults_hold_for_every_pool_that_says_nothing_else(make_topology: MakeTopology) -> None:
+    topology = make_topology(
+        """
+        handlers: [jobs]
+        logging: {level: debug, file: {max_size_mb: 5, max_backups: 6}}
+        results: {ttl_success: 2h}
+        defaults:
+          job_timeout: 1m
+          priorities: [high, normal, low]
+          replicas: 2
+          env: {A: default, B: default}
+          secrets: [TOKEN]
+          logging: {file: {max_size_mb: 7}}
+          resources: {requests: {cpu: 1}, limits: {memory: 1Gi}}
+        pools:
+          a: {}
+          b:
+            job_timeout: 2m
+            replicas: 1
+            env: {B: own}
+            secrets: []
+            logging: {color: false, file: {max_backups: 8}}
+            resources: {requests: {cpu: 2, memory: 512Mi}}
+        scheduler: {env: {C: own}}
+        api: {logging: {format: text}}
+        """
+    )
+
+    a, b, scheduler = topology.pools
+    assert (a.job_timeout_ms, a.replicas, dict(a.env)) == (
+        60_000,
+        2,
+        {"A": "default", "B": "default"},
+    )
+    assert (b.job_timeout_ms, b.replicas, dict(b.env)) == (120_000, 1, {"A": "default", "B": "own"})
+    assert (a.secrets, b.secrets) == (("TOKEN",), ())
+    assert (a.logging.file.max_size_mb, a.logging.file.max_backups) == (7, 6)
+    assert (b.logging.file.max_size_mb, b.logging.file.max_backups) == (7, 8)
+    assert (b.logging.level, b.logging.color, a.logging.color) == ("debug", False, True)
+    assert (b.resources.requests.cpu_millis, b.resources.limits.memory_bytes) == (2000, 2**30)
+    assert a.results.ttl_success_ms == 7_200_000
+    assert dict(scheduler.env) == {"A": "default", "B": "default", "C": "own"}
+    assert (scheduler.replicas, scheduler.resources.requests.cpu_millis) == (1, None)
+    assert topology.api is not None
+    assert (topology.api.logging.level, topology.api.logging.format) == ("debug", "text")
+    assert dict(topology.api.env) == {}
+
+
+def test_a_scheduler_pool_takes_no_defaults_of_workers(make_topology: MakeTopology) -> None:
+    topology = make_topology(
+        """
+        handlers: [jobs]
+        defaults: {concurrency: 20, priorities: [high, normal, low], replicas: 3, job_types: [a]}
+        pools: {a: {}, b: {mode: scheduler-only}, c: {mode: job-specialized}}
+        """
+    )
+
+    assert [(pool.concurrency, pool.replicas) for pool in topology.pools] == [
+        (20, 3),
+        (0, 1),
+        (20, 3),
+    ]
+    assert [pool.job_types for pool in topology.pools] == [(), (), ("a",)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "grace_ms"),
+    [
+        ("job_timeout: 10s", 600_000),
+        ("job_timeout: 20m", 1_200_000),
+        ("mode: job-specialized, job_types: [quick]", 30_000),
+        ("mode: job-specialized, job_types: [quick, other]", 300_000),
+        ("mode: specialized, priorities: [high, low], job_timeout: 1s", 30_000),
+        ("grace: 0s, job_timeout: 1s, priorities: [low]", 0),
+        ("mode: scheduler-only", 30_000),
+    ],
+)
+def test_a_stop_waits_for_the_longest_job_that_a_pool_may_run(
+    make_topology: MakeTopology, fields: str, grace_ms: int
+) -> None:
+    text = f"""
+        handlers: [jobs]
+        jobs: {{slow: {{timeout: 10m, priority: normal}}, quick: {{timeout: 1s}}}}
+        pools: {{a: {{{fields}}}, z: {{}}}}
+    """
+
+    assert make_topology(text).pools[0].grace_ms == grace_ms
+
+
+def test_replicas_begin_where_the_autoscaler_does(pool_of: PoolOf) -> None:
+    pool = pool_of("autoscale: {min: 3, max: 20, queue_depth: 100, scale_up: {pods: 4}}")
+
+    assert pool.replicas == 3
+    assert pool.autoscale is not None
+    up, down = pool.autoscale.scale_up, pool.autoscale.scale_down
+    assert (up.window_ms, up.period_ms, up.percent, up.pods, up.select) == (
+        0,
+        30_000,
+        None,
+        4,
+        "max",
+    )
+    assert (down.window_ms, down.period_ms, down.percent, down.pods) == (300_000, 60_000, None, 1)
+
+
+def test_texts_are_taken_as_they_are_written(pool_of: PoolOf) -> None:
+    pool = pool_of(
+        "env: {A: 1.10, B: on, C: 0o17, D: '', E: true}, placement: {require: {gpu: true, v: 1.0}}"
+    )
+
+    assert dict(pool.env) == {"A": "1.10", "B": "on", "C": "0o17", "D": "", "E": "true"}
+    assert pool.placement is not None
+    assert dict(pool.placement.require) == {"gpu": "true", "v": "1.0"}
+
+
+@pytest.mark.parametrize(
+    ("cpu", "memory", "millis", "size"),
+    [("0.5", "512Mi", 500, 2**29), ("2", "4G", 2000, 2**32), ("'250m'", "1024", 250, 1024)],
+)
+def test_amounts_have_several_spellings(
+    pool_of: PoolOf, cpu: str, memory: str, millis: int, size: int
+) -> None:
+    limits = pool_of(f"resources: {{limits: {{cpu: {cpu}, memory: {memory}}}}}").resources.limits
+
+    assert (limits.cpu_millis, limits.memory_bytes) == (millis, size)
+
+
+def test_a_whole_number_may_be_written_as_a_float(pool_of: PoolOf) -> None:
+    concurrency = pool_of("concurrency: 1e2").concurrency
+
+    assert (concurrency, type(concurrency)) == (100, int)
+
+
+@pytest.mark.parametrize(
+    ("redis", "environ", "url", "is_external"),
+    [
+        ("", {"REDIS_URL": "redis://h"}, None, False),
+        ("redis: {key_prefix: x}", {}, None, False),
+        ("redis: {url: '${REDIS_URL}'}", {}, None, True),
+        ("redis: {url: $REDIS_URL}", {}, None, True),
+        ("redis: {url: '${REDIS_URL}'}", {"REDIS_URL": "redis://h"}, "redis://h", True),
+        ("redis: {url: '${REDIS_URL:-}'}", {}, None, False),
+        ("redis: {url: 'unix:///run/redis.sock'}", {}, "unix:///run/redis.sock", True),
+    ],
+)
+def test_redis_is_ours_unless_a_url_is_named(
+    redis: str, environ: dict[str, str], url: str | None, is_external: bool
+) -> None:
+    text = f"version: 1\nname: shop\nhandlers: [jobs]\n{redis}\npools: {{a: {{}}}}\n"
+
+    topology = check_bytes(text.encode(), Path("a.yaml"), environ).topology
+
+    assert topology is not None
+    assert (topology.redis.url, topology.redis.is_external) == (url, is_external)
+
+
+def test_a_topology_says_everything_that_its_file_does(make_topology: MakeTopology) -> None:
+    topology = make_topology(
+        """
+        image: img:1
+        build: .
+        handlers: [jobs]
+        redis: {managed: {storage: 5Gi, memory: 2Gi, image: valkey:9}}
+        jobs: {report: {priority: low}}
+        pools:
+          a:
+            image: other:2
+            egress: [{cidr: 10.0.0.0/8, ports: [443]}]
+            disruption: {max_unavailable: 1}
+            placement: {tolerations: [{key: gpu, operator: Exists, effect: NoSchedule}]}
+        schedules: {n: {cron: "0 2 * * *", timezone: Europe/Rome, job: report}}
+        api: {replicas: 2, publish: 8080-8081, ingress: {host: jobs.example.com, class: nginx}}
+        kubernetes:
+          namespace: ns
+          autoscaler: keda
+          labels: {team: a}
+          patches: [{kind: Deployment, name: shop-a, merge: {spec: {x: 1}}}]
+        compose: {patches: [{service: a, json: [{op: remove, path: /init}]}]}
+        """
+    )
+
+    pool = topology.pools[0]
+    assert (topology.image, topology.build, pool.image) == ("img:1", ".", "other:2")
+    assert topology.redis.managed.memory_bytes == 2 * 2**30
+    assert (pool.egress[0].cidr, pool.egress[0].ports) == ("10.0.0.0/8", (443,))
+    assert pool.disruption is not None
+    assert pool.disruption.max_unavailable == 1
+    assert pool.placement is not None
+    assert pool.placement.tolerations[0].operator == "Exists"
+    [schedule] = topology.schedules
+    assert (schedule.priority, schedule.payload, schedule.timezone) == ("low", None, "Europe/Rome")
+    assert topology.api is not None
+    assert topology.api.image == "img:1"
+    assert topology.api.ingress is not None
+    assert topology.api.ingress.class_name == "nginx"
+    assert (topology.kubernetes.namespace, topology.kubernetes.secret) == ("ns", "shop-secrets")
+    assert topology.kubernetes.patches[0].merge == {"spec": {"x": 1}}
+    [patch] = topology.compose.patches
+    assert (patch.kind, patch.name) == ("service", "a")
+    assert patch.operations == ({"op": "remove", "path": "/init"},)
+
+
+def test_the_digest_is_of_the_files_bytes() -> None:
+    data = b"\xef\xbb\xbfversion: 1\nname: shop\nhandlers: [jobs]\npools: {a: {}}\n"
+
+    topology = check_bytes(data, Path("a.yaml"), {}).topology
+
+    assert topology is not None
+    assert topology.digest == hashlib.sha256(data).hexdigest()
