@@ -89,8 +89,6 @@ def _as_fields(view: JobView) -> Iterator[tuple[str, str]]:
     yield "payload", _shortened(json.dumps(body.get("payload"), ensure_ascii=False))
     if view.status == "completed":
         yield "result", json.dumps(view.result, ensure_ascii=False, indent=2)
-    if view.error:
-        yield "error", view.error
     yield from _failure(view)
 
 
@@ -104,8 +102,11 @@ def _attempts(view: JobView) -> str:
 def _failure(view: JobView) -> Iterator[tuple[str, str]]:
     """Why its last failed run failed; others may have left anything there."""
     failure = view.failure if isinstance(view.failure, dict) else {}
-    if message := failure.get("message"):
-        yield "failure", f"{failure.get('type', 'error')}: {message}"
+    message = str(failure.get("message", ""))
+    if message:
+        yield "error", f"{failure.get('type', 'error')}: {message}"
+    if view.error and view.error not in message:
+        yield "reason" if message else "error", view.error
     lines = str(failure.get("traceback", "")).splitlines()
     if lines:
         left_out = ["…"] if len(lines) > TRACEBACK_SHOWN else []

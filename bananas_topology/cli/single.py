@@ -48,7 +48,10 @@ def warn_of_unhandled(server: Server, job_types: Collection[str]) -> None:
         names = ", ".join(f'"{each}"' for each in unhandled)
         near = difflib.get_close_matches(unhandled[0], handled, n=1)
         guess = f' (did you mean "{near[0]}"?)' if near else ""
-        present.notice(f"no running worker handles {names}{guess}: it stays queued until one does")
+        present.notice(
+            f"no running worker handles {names}{guess}: it stays queued until one does; workers "
+            "read their handlers when they start"
+        )
 
 
 def _wait_for(client: Client, server: Server, job_id: str, name: str) -> int:

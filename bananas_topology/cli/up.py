@@ -119,6 +119,7 @@ def _checked(file: Path) -> Topology:
     report = check(file, os.environ)
     present.print_diagnostics(report)
     if report.topology is None:
+        present.notice(f"error: {file} has errors: nothing was started")
         raise typer.Exit(FAILED)
     return report.topology
 
@@ -158,11 +159,19 @@ def _run(topology: Topology, pools: Sequence[tuple[Pool, int]], options: _Option
         host = Host(os.environ, url, options.log_format, present.is_colored(sys.stdout))
         plans = plan_children(topology, pools, host)
         _write_record(stack, directory, topology, url)
+        present.notice(f"starting {_extent(topology, pools)}; Ctrl-C stops it")
         output = stack.enter_context(_output(plans))
         drain = _drain(topology, plans, client, output) if options.drain else None
         is_drained = drain.is_over if drain else None
         ending = Supervisor(plans, output, is_drained=is_drained, tend=tend).run()
     return _exit_code(ending, drain, len(plans))
+
+
+def _extent(topology: Topology, pools: Sequence[tuple[Pool, int]]) -> str:
+    """How much is started, in words."""
+    processes = sum(count for _, count in pools)
+    threads = sum(pool.concurrency * count for pool, count in pools)
+    return f"{topology.name}: worker processes: {processes}, threads: {threads}"
 
 
 def _embedded(stack: ExitStack, directory: Path) -> tuple[str, Callable[[], None]]:
