@@ -29,7 +29,7 @@ from bananas_topology.handlers import load_handlers
 
 TOPOLOGIES = Path(seed_jobs.__file__).parents[1]
 
-#: A payload for each of the eleven; what each is told in the examples of the README.
+#: A payload for each of the eleven.
 PAYLOADS: dict[str, Any] = {
     "send_email": {"to": "ada@example.com"},
     "generate_report": {"kind": "sales", "rows": 100},
