@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from bananas_topology.cli.main import app
 from bananas_topology.contract import VARIABLES
 from bananas_topology.spec.codes import markdown_table
+from bananas_topology.spec.load import check_bytes
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -87,6 +88,14 @@ def test_the_tables_of_the_readme_say_what_the_code_says() -> None:
         text = made
 
     assert text == made
+
+
+def test_the_topology_that_the_readme_shows_is_valid() -> None:
+    [shown] = re.findall(r"^```yaml\n(.*?)^```$", README.read_text("utf-8"), re.S | re.M)
+
+    report = check_bytes(shown.encode(), README, {"REDIS_URL": "redis://localhost"})
+
+    assert report.diagnostics == ()
 
 
 def test_what_the_readme_points_to_is_there() -> None:
