@@ -9,8 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-
-from redis.client import Monitor
+from typing import Any
 
 from bananas_topology import Client
 from bananas_topology.client import NewJob
@@ -200,7 +199,8 @@ def _used_memory(bench: Bench) -> int:
 def _commands_in(bench: Bench, seconds: float) -> int:
     """Commands that clients send in so many seconds; what scripts call is not counted."""
     count = 0
-    with Monitor(bench.server.connection_pool) as monitor:
+    server: Any = bench.server
+    with server.monitor() as monitor:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             if monitor.connection.can_read(left):

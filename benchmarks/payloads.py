@@ -18,6 +18,7 @@ class Payload(TypedDict):
 def payload(index: int, size: int = PAYLOAD_BYTES) -> Payload:
     """A payload of `size` bytes as compact JSON.
 
+    >>> import json
     >>> len(json.dumps(payload(7), separators=(",", ":")))
     100
     """
