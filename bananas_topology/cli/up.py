@@ -144,10 +144,16 @@ def _run(topology: Topology, pools: Sequence[tuple[Pool, int]], options: _Option
     from bananas_topology.supervisor.record import held, state_directory
     from bananas_topology.supervisor.supervisor import Supervisor
 
+    url = named_url(options.redis_url, os.environ) or topology.redis.url
+    if not url and topology.redis.is_external:
+        # An empty server of our own instead would hide that the jobs lie elsewhere.
+        raise ControlFailed(
+            f"redis.url in {topology.path} names a variable that is not set: "
+            "set it, or give --redis-url"
+        )
     directory = state_directory(topology.path, topology.name)
     with ExitStack() as stack:
         stack.enter_context(held(directory, topology.name))
-        url = named_url(options.redis_url, os.environ) or topology.redis.url
         tend = None
         if url:
             present.notice(f"redis: {redact(url)}")
