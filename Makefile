@@ -4,8 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# A policy scanner that pins its own versions of everything; tests without it skip the scan.
+TOOLS := .venv-tools
+CHECKOV := checkov==3.3.30
 
-.PHONY: demo test format check bench clean
+.PHONY: demo test format check goldens bench clean
 
 # On the server that comes along, whatever REDIS_URL says in this shell.
 demo: export REDIS_URL :=
@@ -14,7 +17,7 @@ demo: $(INSTALLED)
 	$(BIN)/bananas up --drain topologies/stdlib-index/topology.yaml
 	@$(BIN)/python topologies/stdlib-index/show_report.py
 
-test: check
+test: check $(TOOLS)/.installed
 	$(BIN)/pytest -n auto
 
 check: $(INSTALLED)
@@ -25,6 +28,10 @@ check: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# What topologies render to, written anew: to be read in review.
+goldens: $(INSTALLED)
+	UPDATE_GOLDENS=1 $(BIN)/pytest -q tests/render -k golden
 
 # Ours against the peers: benchmarks/README.md. A part of it, which leaves the results that are in the
 # repository alone: make bench ONLY=bananas,huey SCENARIOS=drain,enqueue RUNS=1 KILL_SECONDS=120
@@ -50,5 +57,9 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
+$(TOOLS)/.installed: Makefile
+	-$(PYTHON) -m venv $(TOOLS) && \
+	  $(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check $(CHECKOV) && touch $@
+
 clean:
-	rm -rf $(VENV) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) $(TOOLS) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -1,6 +1,6 @@
 """Golden files: what each topology in topologies/ renders to, read by people in review.
 
-After a change that is meant to change them: ``UPDATE_GOLDENS=1 pytest tests/render``.
+After a change that is meant to change them: ``make goldens``.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bananas_topology.render.kubernetes.objects import Object, Owner, metadata
 from bananas_topology.render.kubernetes.pods import seconds
-from bananas_topology.spec.model import Autoscale, Pool, Resources, ScalingStep, Topology
+from bananas_topology.spec.model import Autoscale, Pool, ScalingStep, Topology
 
 #: What an adapter for external metrics has to serve: ready jobs, by priority.
 QUEUE_DEPTH_METRIC = "bananas_queue_depth"
@@ -37,7 +37,7 @@ def behavior(autoscale: Autoscale) -> Object:
 
 def pool_metrics(pool: Pool, autoscale: Autoscale) -> list[Object]:
     """What a pool is scaled by."""
-    made = resource_metrics(autoscale, pool.resources)
+    made = resource_metrics(autoscale)
     if autoscale.queue_depth is not None:
         target = {"type": "AverageValue", "averageValue": str(autoscale.queue_depth)}
         metric = {"name": QUEUE_DEPTH_METRIC, "selector": _of_priorities(pool)}
@@ -45,9 +45,9 @@ def pool_metrics(pool: Pool, autoscale: Autoscale) -> list[Object]:
     return made
 
 
-def api_metrics(autoscale: Autoscale, resources: Resources) -> list[Object]:
+def api_metrics(autoscale: Autoscale) -> list[Object]:
     """What the api is scaled by."""
-    made = resource_metrics(autoscale, resources)
+    made = resource_metrics(autoscale)
     if autoscale.requests_per_second is not None:
         target = {"type": "AverageValue", "averageValue": str(autoscale.requests_per_second)}
         metric = {"metric": {"name": REQUEST_RATE_METRIC}, "target": target}
@@ -55,10 +55,8 @@ def api_metrics(autoscale: Autoscale, resources: Resources) -> list[Object]:
     return made
 
 
-def resource_metrics(autoscale: Autoscale, resources: Resources) -> list[Object]:
-    """CPU and memory, of what is requested; a target without a request would never be known, and
-    an autoscaler that does not know one of its metrics does not scale down.
-    """
+def resource_metrics(autoscale: Autoscale) -> list[Object]:
+    """CPU and memory, as shares of what is requested."""
     return [
         {
             "type": "Resource",
@@ -68,7 +66,6 @@ def resource_metrics(autoscale: Autoscale, resources: Resources) -> list[Object]
             },
         }
         for name, percent in utilization_targets(autoscale)
-        if has_request(resources, name)
     ]
 
 
@@ -78,14 +75,8 @@ def utilization_targets(autoscale: Autoscale) -> list[tuple[str, int]]:
     return [(name, percent) for name, percent in targets if percent is not None]
 
 
-def has_request(resources: Resources, name: str) -> bool:
-    """Whether a container requests a resource; a limit alone counts as a request."""
-    field = "cpu_millis" if name == "cpu" else "memory_bytes"
-    return any(getattr(amounts, field) for amounts in (resources.requests, resources.limits))
-
-
 def _rules(step: ScalingStep) -> Object:
-    period_s = max(1, seconds(step.period_ms))
+    period_s = seconds(step.period_ms)
     bounds = [("Percent", step.percent), ("Pods", step.pods)]
     policies = [
         {"type": kind, "value": value, "periodSeconds": period_s}

@@ -12,14 +12,13 @@ from urllib.parse import urlsplit
 
 from bananas_topology.render.kubernetes.autoscaling import (
     behavior,
-    has_request,
     utilization_targets,
 )
 from bananas_topology.render.kubernetes.objects import Object, Owner, metadata, object_name
 from bananas_topology.render.kubernetes.redis import is_managed, redis_name
 from bananas_topology.render.names import short_hash
 from bananas_topology.render.redis_server import PORT
-from bananas_topology.spec.model import Autoscale, Pool, Resources, Topology
+from bananas_topology.spec.model import Autoscale, Pool, Topology
 
 #: The namespace that KEDA is installed to, unless someone chose another.
 KEDA_NAMESPACE = "keda"
@@ -92,19 +91,18 @@ def scaled_object(
 
 def pool_triggers(topology: Topology, pool: Pool, autoscale: Autoscale) -> list[Object]:
     """What a pool is scaled by."""
-    made = resource_triggers(autoscale, pool.resources)
+    made = resource_triggers(autoscale)
     if autoscale.queue_depth is not None:
         target = autoscale.queue_depth
         made += [_list_trigger(topology, name, target) for name in _lists(topology, pool)]
     return made
 
 
-def resource_triggers(autoscale: Autoscale, resources: Resources) -> list[Object]:
-    """CPU and memory, of what is requested."""
+def resource_triggers(autoscale: Autoscale) -> list[Object]:
+    """CPU and memory, as shares of what is requested."""
     return [
         {"type": name, "metricType": "Utilization", "metadata": {"value": str(percent)}}
         for name, percent in utilization_targets(autoscale)
-        if has_request(resources, name)
     ]
 
 

@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from bananas_topology.render.kubernetes.autoscaling import (
     QUEUE_DEPTH_METRIC,
     REQUEST_RATE_METRIC,
-    has_request,
-    utilization_targets,
 )
 from bananas_topology.render.kubernetes.disruption import blocks_drains, fewest
 from bananas_topology.render.kubernetes.keda import KEDA_NAMESPACE, uses_lists
 from bananas_topology.render.kubernetes.pods import pull_policy
 from bananas_topology.render.kubernetes.redis import ports_of
-from bananas_topology.render.kubernetes.scaling import api_scaler, pool_scaler
+from bananas_topology.render.kubernetes.scaling import api_scaler
 from bananas_topology.render.kubernetes.secrets import secret_keys
 from bananas_topology.spec.model import Api, Pool, Resources, Topology
 
@@ -23,7 +21,7 @@ def notices(topology: Topology) -> tuple[str, ...]:
     """All of them, in file order; each begins with the field that it is about."""
     found: list[str] = [*_of_secret(topology), *_of_redis(topology)]
     for pool in topology.pools:
-        found += _of_pool(topology, pool)
+        found += _of_pool(pool)
     found += _of_egress(topology)
     if topology.api is not None:
         found += _of_api(topology, topology.api)
@@ -57,11 +55,9 @@ def _of_redis(topology: Topology) -> Iterator[str]:
         yield "redis.url names Sentinels: change the triggers to redis-sentinel by a patch"
 
 
-def _of_pool(topology: Topology, pool: Pool) -> Iterator[str]:
+def _of_pool(pool: Pool) -> Iterator[str]:
     where = f"pools.{pool.name}"
     yield from _of_both(where, pool)
-    if pool.autoscale is not None and pool_scaler(topology, pool) is None:
-        yield f"{where}.autoscale is left out: none of its targets can be measured"
     if pool.logging.file.enabled:
         yield f"{where}.logging.file: each pod has files of its own, which are lost with it"
 
@@ -79,10 +75,6 @@ def _of_api(topology: Topology, api: Api) -> Iterator[str]:
 def _of_both(where: str, part: Pool | Api) -> Iterator[str]:
     if part.resources == Resources():
         yield f"{where}.resources is not set: such pods are the first that a full node evicts"
-    if part.autoscale is not None:
-        for name, _ in utilization_targets(part.autoscale):
-            if not has_request(part.resources, name):
-                yield f"{where}.autoscale.{name} is left out: it is a share of a request not made"
     if blocks_drains(part.disruption, fewest(part.replicas, part.autoscale)):
         yield (
             f"{where}.disruption would never let a node be drained: "
@@ -94,8 +86,10 @@ def _of_both(where: str, part: Pool | Api) -> Iterator[str]:
 
 
 def _of_images(topology: Topology) -> Iterator[str]:
-    parts = [*topology.pools, *([topology.api] if topology.api else [])]
-    for image in dict.fromkeys(part.image for part in parts):
+    images = [pool.image for pool in topology.pools]
+    if topology.api is not None:
+        images.append(topology.api.image)
+    for image in dict.fromkeys(images):
         if pull_policy(image) == "Always":
             yield f"image {image} may be another one tomorrow: name a version"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bananas_topology.render.names import dns_label, label_value, short_hash
+from bananas_topology.render.names import dns_label, label_value
 from bananas_topology.spec.model import Mode, Pool, Topology
 
 #: A Kubernetes object, as it is written.
@@ -15,9 +15,6 @@ Object = dict[str, Any]
 POOL_LABEL = "bananas/pool"
 
 WORKER, SCHEDULER, API, REDIS = "worker", "scheduler", "api", "redis"
-
-#: Names of objects of our own, which a pool of the same name has to step aside for.
-_TAKEN = frozenset({API, REDIS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +39,7 @@ def object_name(topology: Topology, part: str) -> str:
 
 def pool_name(topology: Topology, pool: Pool) -> str:
     """The name of everything that is made for one pool."""
-    is_taken = pool.name in _TAKEN
-    return object_name(topology, f"{pool.name}-{short_hash(pool.name)}" if is_taken else pool.name)
+    return object_name(topology, pool.name)
 
 
 def metadata(topology: Topology, name: str, owner: Owner | None = None) -> Object:

@@ -9,34 +9,28 @@ from bananas_topology.spec.model import Api, Pool, Topology
 
 
 def pool_scaler(topology: Topology, pool: Pool) -> Object | None:
-    """The autoscaler of a pool; None if it has none, or none of its targets can be measured."""
+    """The autoscaler of a pool, if it has one."""
     if pool.autoscale is None:
         return None
     name, owner = pool_name(topology, pool), Owner.of_pool(pool)
     if _uses_keda(topology):
         triggers = keda.pool_triggers(topology, pool, pool.autoscale)
-        if not triggers:
-            return None
         return keda.scaled_object(topology, name, owner, pool.autoscale, triggers)
     metrics = autoscaling.pool_metrics(pool, pool.autoscale)
-    if not metrics:
-        return None
     return autoscaling.autoscaler(topology, name, owner, pool.autoscale, metrics)
 
 
 def api_scaler(topology: Topology, api: Api) -> Object | None:
-    """The autoscaler of the api; None if it has none, or none of its targets can be measured."""
+    """The autoscaler of the api; None if it has none, or KEDA can measure none of its targets."""
     if api.autoscale is None:
         return None
     name, owner = api_name(topology), api_owner(api)
     if _uses_keda(topology):
-        triggers = keda.resource_triggers(api.autoscale, api.resources)
+        triggers = keda.resource_triggers(api.autoscale)
         if not triggers:
             return None
         return keda.scaled_object(topology, name, owner, api.autoscale, triggers)
-    metrics = autoscaling.api_metrics(api.autoscale, api.resources)
-    if not metrics:
-        return None
+    metrics = autoscaling.api_metrics(api.autoscale)
     return autoscaling.autoscaler(topology, name, owner, api.autoscale, metrics)
 
 

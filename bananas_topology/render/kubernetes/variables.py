@@ -31,7 +31,10 @@ _PER_POOL = (
 #: What no topology may set in clear or at all: a worker gets it from the Secret or its pod.
 _GIVEN = ("REDIS_URL", "WORKER_ID")
 
-_TABLE_ORDER = {variable.name: place for place, variable in enumerate(VARIABLES)}
+_TABLE_ORDER = {
+    name: place
+    for place, name in enumerate(("API_PORT", "API_TOKEN", *(each.name for each in VARIABLES)))
+}
 
 #: A variable's value in a pod: ``$(NAME)`` and ``$$`` mean something to Kubernetes.
 _EXPANDED = re.compile(r"\$(?=[$(])")

@@ -1,0 +1,65 @@
+"""What a cluster would make of a Kubernetes rendering."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bananas_topology.render.kubernetes.target import KubernetesTarget
+from bananas_topology.spec.model import Topology
+from tests.render.goldens import TOPOLOGIES
+
+#: Topologies of the tests' own, for what those in the repository leave out.
+EXTRA = sorted(Path(__file__).with_name("topologies").glob("*.yaml"))
+
+ALL_TOPOLOGIES = [*TOPOLOGIES, *EXTRA]
+
+#: Kubernetes versions that the manifests have to be valid for: the oldest, one between, a late one.
+VERSIONS = ("1.29", "1.32", "1.36")
+
+
+def objects_of(topology: Topology) -> list[dict[str, Any]]:
+    """Every object that `kubectl apply -f -` would be given, in order."""
+    return documents_of(KubernetesTarget().render(topology).stream())
+
+
+def documents_of(text: str) -> list[dict[str, Any]]:
+    return [each for each in yaml.safe_load_all(text) if each is not None]
+
+
+def find(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
+    """The one object of a kind and a name."""
+    (found,) = (
+        each for each in objects if each["kind"] == kind and each["metadata"]["name"] == name
+    )
+    return found
+
+
+def pod_of(workload: dict[str, Any]) -> dict[str, Any]:
+    spec: dict[str, Any] = workload["spec"]["template"]["spec"]
+    return spec
+
+
+def container_of(workload: dict[str, Any]) -> dict[str, Any]:
+    (container,) = pod_of(workload)["containers"]
+    return dict(container)
+
+
+def environment_of(objects: list[dict[str, Any]], workload: dict[str, Any]) -> dict[str, Any]:
+    """The variables that a container sees; a reference stays as it is."""
+    container = container_of(workload)
+    seen: dict[str, Any] = {}
+    for source in container.get("envFrom", ()):
+        seen |= find(objects, "ConfigMap", source["configMapRef"]["name"])["data"]
+    for entry in container["env"]:
+        seen[entry["name"]] = expanded(entry["value"]) if "value" in entry else entry["valueFrom"]
+    return seen
+
+
+def expanded(text: str) -> str:
+    """A variable's value after Kubernetes has looked for references in it."""
+    assert not re.search(r"(?<!\$)(?:\$\$)*\$\(", text), f"{text} refers to something"
+    return re.sub(r"\$([$])", r"\1", text)

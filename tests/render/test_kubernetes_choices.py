@@ -1,0 +1,349 @@
+"""What a topology's own choices change in the manifests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bananas_topology.errors import RenderFailed
+from bananas_topology.render.kubernetes.secrets import secret_file
+from bananas_topology.render.kubernetes.target import KubernetesTarget
+from bananas_topology.render.kubernetes.variables import METRICS_PORT
+from tests.conftest import MakeTopology
+from tests.render.cluster import (
+    container_of,
+    documents_of,
+    environment_of,
+    find,
+    objects_of,
+    pod_of,
+)
+
+POOL = """\
+handlers: [shop.jobs]
+pools:
+  worker: {mode: default}
+scheduler: {}
+"""
+
+
+def notices_of(make_topology: MakeTopology, text: str) -> str:
+    return "\n".join(KubernetesTarget().render(make_topology(text)).notices)
+
+
+def test_text_reaches_the_worker_as_it_was_written(make_topology: MakeTopology) -> None:
+    topology = make_topology(
+        """
+        handlers: [shop.jobs]
+        pools:
+          worker:
+            mode: default
+            env:
+              {A: "$$(HOME) $$$$(X) $$$$$$", FLAG: on, VERSION: 1.10, TIME: "22:30", N: "a\\n\\nb"}
+        scheduler: {}
+        """
+    )
+    objects = objects_of(topology)
+
+    seen = environment_of(objects, find(objects, "Deployment", "worker"))
+
+    assert {name: seen[name] for name in ("A", "FLAG", "VERSION", "TIME", "N")} == {
+        "A": "$(HOME) $$(X) $$$",
+        "FLAG": "on",
+        "VERSION": "1.10",
+        "TIME": "22:30",
+        "N": "a\n\nb",
+    }
+
+
+def test_an_external_servers_url_is_a_reference_even_if_the_topology_has_it(
+    make_topology: MakeTopology,
+) -> None:
+    topology = make_topology(
+        """
+        handlers: [shop.jobs]
+        redis: {url: "rediss://app:s3cret@db.example.com:6390/2"}
+        pools:
+          worker: {mode: default, secrets: [SMTP_PASSWORD]}
+        scheduler: {}
+        """
+    )
+
+    files = KubernetesTarget().render(topology).files
+
+    assert not [file for file in files if "s3cret" in file.text or "db.example.com" in file.text]
+    policy = find(objects_of(topology), "NetworkPolicy", "allow-to-redis")
+    assert policy["spec"]["egress"] == [{"ports": [{"protocol": "TCP", "port": 6390}]}]
+
+
+@pytest.mark.parametrize(
+    ("url", "ports"),
+    [
+        ("redis://h", [6379]),
+        ("redis://[2001:db8::1]:7000/0", [7000]),
+        ("redis://u:p%40:1@h:6380", [6380]),
+        ("redis+sentinel://a:26379,b:26380/main", [6379, 26379, 26380]),
+    ],
+)
+def test_pods_may_connect_to_the_ports_of_an_external_server(
+    make_topology: MakeTopology, url: str, ports: list[int]
+) -> None:
+    objects = objects_of(make_topology(POOL + f"redis: {{url: '{url}'}}\n"))
+
+    (rule,) = find(objects, "NetworkPolicy", "allow-to-redis")["spec"]["egress"]
+
+    assert [each["port"] for each in rule["ports"]] == ports
+
+
+def test_a_changed_shared_variable_rolls_the_pods(make_topology: MakeTopology) -> None:
+    def checksum(text: str) -> str:
+        deployment = find(objects_of(make_topology(text)), "Deployment", "worker")
+        return str(deployment["spec"]["template"]["metadata"]["annotations"]["checksum/config"])
+
+    patch = "kubernetes: {patches: [{kind: ConfigMap, merge: {data: {LOG_LEVEL: debug}}}]}\n"
+
+    assert checksum(POOL) == checksum(POOL + "kubernetes: {labels: {team: shop}}\n")
+    assert checksum(POOL) != checksum(POOL + "logging: {level: debug}\n")
+    assert checksum(POOL) != checksum(POOL + patch)
+
+
+def test_an_autoscaler_has_the_topologys_speeds_and_targets(make_topology: MakeTopology) -> None:
+    topology = make_topology(
+        """
+        handlers: [shop.jobs]
+        pools:
+          high:
+            mode: specialized
+            priorities: [high, low]
+            resources: {requests: {cpu: 1}}
+            autoscale:
+              {min: 3, max: 20, cpu: 60, queue_depth: 100,
+               scale_up: {window: 30s, percent: 100, pods: 4, period: 30s},
+               scale_down: {window: 1h, pods: 1, period: 2m, select: min}}
+          rest: {mode: default}
+        scheduler: {}
+        """
+    )
+
+    spec = find(objects_of(topology), "HorizontalPodAutoscaler", "high")["spec"]
+
+    assert (spec["minReplicas"], spec["maxReplicas"]) == (3, 20)
+    assert [each["type"] for each in spec["metrics"]] == ["Resource", "External"]
+    external = spec["metrics"][1]["external"]
+    assert external["metric"]["selector"] == {
+        "matchExpressions": [{"key": "priority", "operator": "In", "values": ["high", "low"]}]
+    }
+    assert external["target"] == {"type": "AverageValue", "averageValue": "100"}
+    assert spec["behavior"]["scaleUp"] == {
+        "stabilizationWindowSeconds": 30,
+        "policies": [
+            {"type": "Percent", "value": 100, "periodSeconds": 30},
+            {"type": "Pods", "value": 4, "periodSeconds": 30},
+        ],
+        "selectPolicy": "Max",
+    }
+    assert spec["behavior"]["scaleDown"]["stabilizationWindowSeconds"] == 3600
+    assert spec["behavior"]["scaleDown"]["selectPolicy"] == "Min"
+
+
+KEDA = """\
+handlers: [shop.jobs]
+jobs: {resize: {timeout: 1m}}
+kubernetes: {autoscaler: keda}
+scheduler: {}
+pools:
+  mail:
+    mode: job-specialized
+    job_types: [send_email]
+    priorities: [high]
+    autoscale: {min: 0, max: 9, queue_depth: 10}
+  rest:
+    mode: default
+    priorities: [high]
+    autoscale: {min: 1, max: 9, queue_depth: 50}
+"""
+
+
+def test_keda_adds_up_every_list_that_a_pool_takes_jobs_from(make_topology: MakeTopology) -> None:
+    objects = objects_of(make_topology(KEDA))
+
+    def lists(pool: str) -> list[str]:
+        spec = find(objects, "ScaledObject", pool)["spec"]
+        formula = spec["advanced"]["scalingModifiers"]["formula"].split(" + ")
+        assert formula == [trigger["name"] for trigger in spec["triggers"]]
+        return [trigger["metadata"]["listName"] for trigger in spec["triggers"]]
+
+    # What is set aside by type is the general pool's as well.
+    own = ["bananas:queue:high", "bananas:queue:high:send_email"]
+    assert lists("mail") == own
+    assert sorted(lists("rest")) == sorted([*own, "bananas:queue:high:resize"])
+
+
+def test_keda_gets_into_a_redis_of_ours(make_topology: MakeTopology) -> None:
+    objects = objects_of(make_topology(KEDA))
+
+    (trigger, *_) = find(objects, "ScaledObject", "rest")["spec"]["triggers"]
+    authentication = find(objects, "TriggerAuthentication", trigger["authenticationRef"]["name"])
+    policy = find(objects, "NetworkPolicy", "allow-into-redis")
+
+    assert trigger["metadata"]["address"] == "redis.shop.svc:6379"
+    assert authentication["spec"]["secretTargetRef"] == [
+        {"parameter": "password", "name": "shop-secrets", "key": "REDIS_PASSWORD"}
+    ]
+    assert {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "keda"}}
+    } in policy["spec"]["ingress"][0]["from"]
+
+
+def test_a_bound_that_would_block_every_drain_is_made_one_that_does_not(
+    make_topology: MakeTopology,
+) -> None:
+    text = POOL.replace("scheduler: {}", "scheduler: {replicas: 1, disruption: {min_available: 1}}")
+
+    budget = find(objects_of(make_topology(text)), "PodDisruptionBudget", "scheduler")
+
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert "pools.scheduler.disruption would never let a node" in notices_of(make_topology, text)
+
+
+def test_a_log_directory_is_each_pods_own(make_topology: MakeTopology) -> None:
+    text = POOL + "logging: {file: {enabled: true, path: /srv/log/w.log, max_size_mb: 10}}\n"
+
+    workload = find(objects_of(make_topology(text)), "Deployment", "worker")
+
+    assert {"name": "logs", "mountPath": "/srv/log"} in container_of(workload)["volumeMounts"]
+    volumes = {each["name"]: each for each in pod_of(workload)["volumes"]}
+    assert volumes["logs"]["emptyDir"] == {"sizeLimit": "70Mi"}
+
+
+def test_what_a_topology_does_not_ask_for_is_not_there(make_topology: MakeTopology) -> None:
+    kinds = {each["kind"] for each in objects_of(make_topology(POOL))}
+
+    assert not kinds & {
+        "Ingress",
+        "HorizontalPodAutoscaler",
+        "ScaledObject",
+        "PodMonitor",
+        "Secret",
+    }
+
+
+def test_without_monitoring_nobody_may_scrape(make_topology: MakeTopology) -> None:
+    objects = objects_of(make_topology(POOL + "kubernetes: {monitoring: none}\n"))
+
+    worker = find(objects, "Deployment", "worker")
+    names = [each["metadata"]["name"] for each in objects if each["kind"] == "NetworkPolicy"]
+
+    assert "allow-scrape" not in names
+    assert worker["spec"]["template"]["metadata"]["annotations"].keys() == {"checksum/config"}
+    # Probes need the port all the same: the node itself is always let in.
+    assert container_of(worker)["ports"] == [{"name": "metrics", "containerPort": METRICS_PORT}]
+
+
+def _patch(text: str) -> str:
+    return f"{POOL}kubernetes: {{patches: [{text}]}}\n"
+
+
+def test_patches_are_applied_last(make_topology: MakeTopology) -> None:
+    text = _patch(
+        "{kind: Deployment, name: worker,"
+        " merge: {spec: {revisionHistoryLimit: 2, strategy: null}}},"
+        "{kind: Deployment, json: [{op: add, path: /spec/minReadySeconds, value: 5}]}"
+    )
+
+    objects = objects_of(make_topology(text))
+
+    worker, scheduler = (find(objects, "Deployment", name) for name in ("worker", "scheduler"))
+    assert worker["spec"]["revisionHistoryLimit"] == 2
+    assert "strategy" not in worker["spec"]
+    assert "strategy" in scheduler["spec"]
+    assert worker["spec"]["minReadySeconds"] == scheduler["spec"]["minReadySeconds"] == 5
+
+
+@pytest.mark.parametrize(
+    ("patch", "expected"),
+    [
+        ("{kind: Deployment, name: wroker, merge: {}}", r"patches\[0\].*name wroker.*matches noth"),
+        (
+            "{kind: Deployment, name: worker, json: [{op: remove, path: /spec/nothing}]}",
+            r"patches\[0\] does not apply to Deployment worker: .*nothing",
+        ),
+        (
+            "{kind: Deployment, json: [{op: test, path: /kind, value: Pod}]}",
+            r"patches\[0\] does not apply to Deployment worker",
+        ),
+        ("{kind: Namespace, json: [{op: remove, path: ''}]}", r"Namespace shop"),
+        ("{kind: Service, merge: {metadata: {name: null}}}", r"Service redis without its metadata"),
+        ("{kind: Deployment, merge: {metadata: {name: x}}}", "two objects Deployment x"),
+        ("{kind: Deployment, merge: {spec: {template: null}}}", "without a whole pod template"),
+    ],
+)
+def test_a_patch_that_does_not_apply_is_named(
+    make_topology: MakeTopology, patch: str, expected: str
+) -> None:
+    with pytest.raises(RenderFailed, match=expected):
+        KubernetesTarget().render(make_topology(_patch(patch)))
+
+
+def test_a_secret_is_written_from_the_environment(make_topology: MakeTopology) -> None:
+    topology = make_topology(POOL.replace("mode: default", "mode: default, secrets: [SMTP]"))
+
+    (secret,) = documents_of(
+        secret_file(topology, {"REDIS_PASSWORD": "p/w", "SMTP": "yes", "OTHER": "x"}).text
+    )
+
+    assert secret["metadata"]["name"] == "shop-secrets"
+    assert secret["stringData"] == {
+        "REDIS_URL": "redis://:p%2Fw@redis:6379/0",
+        "REDIS_PASSWORD": "p/w",
+        "SMTP": "yes",
+    }
+
+
+def test_a_secret_for_keda_has_the_url_in_pieces(make_topology: MakeTopology) -> None:
+    topology = make_topology(KEDA + "redis: {url: '${REDIS_URL}'}\n")
+
+    (secret,) = documents_of(
+        secret_file(topology, {"REDIS_URL": "rediss://app:p%40w@db.example.com:6380/1"}).text
+    )
+
+    assert secret["stringData"] == {
+        "REDIS_URL": "rediss://app:p%40w@db.example.com:6380/1",
+        "REDIS_ADDRESS": "db.example.com:6380",
+        "REDIS_USERNAME": "app",
+        "REDIS_PASSWORD": "p@w",
+    }
+
+
+def test_a_secret_that_lacks_values_names_all_of_them(make_topology: MakeTopology) -> None:
+    topology = make_topology(POOL.replace("mode: default", "mode: default, secrets: [SMTP, IMAP]"))
+
+    with pytest.raises(RenderFailed, match="REDIS_PASSWORD, SMTP, IMAP not set"):
+        secret_file(topology, {})
+
+
+def test_what_a_cluster_has_to_bring_is_a_notice(make_topology: MakeTopology) -> None:
+    said: Any = notices_of(
+        make_topology,
+        """
+        handlers: [shop.jobs]
+        build: .
+        pools:
+          worker:
+            mode: default
+            autoscale: {min: 1, max: 2, queue_depth: 5}
+            placement: {require: {disk: ssd}}
+        scheduler: {}
+        """,
+    )
+
+    for expected in (
+        "kubernetes.secret shop-secrets has to be in namespace shop",
+        "external metric bananas_queue_depth",
+        "pools.worker.placement.require: pods stay pending until a node is labelled disk=ssd",
+        "list in egress what else they need",
+        "build is left out",
+        "image bananas-worker:latest may be another one tomorrow",
+    ):
+        assert expected in said
