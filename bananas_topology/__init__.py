@@ -9,19 +9,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bananas_topology.handlers import Bury, JobContext, Retry, job
-
 if TYPE_CHECKING:
     from bananas_topology.client import Client
+    from bananas_topology.handlers import Bury, JobContext, Retry, job
 
 __all__ = ["Bury", "Client", "JobContext", "Retry", "job"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    # Client brings redis along, a tenth of a second that `bananas validate` must not pay.
+    # Imported when asked for: Client brings redis along, a tenth of a second that validation must
+    # not pay, and a health check needs none of it.
     if name == "Client":
         from bananas_topology.client import Client
 
         return Client
+    if name in __all__:
+        from bananas_topology import handlers
+
+        return getattr(handlers, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -89,6 +89,7 @@ class Handler:
     function: Callable[..., Any]
     payload_type: Any
     takes_context: bool
+    is_async: bool = False
 
 
 def job(
@@ -180,6 +181,8 @@ def _handlers_of(module_name: str) -> list[Handler]:
 
 def _handler(function: Callable[..., Any]) -> Handler:
     options: JobOptions = getattr(function, _MARK)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise HandlerError(f"{_place(function)} yields: expected a function that returns")
     parameters = list(inspect.signature(function).parameters.values())
     try:
         hints = typing.get_type_hints(function)
@@ -194,7 +197,8 @@ def _handler(function: Callable[..., Any]) -> Handler:
             "expected a payload and, if wanted, a JobContext"
         )
     payload_type = hints.get(others[0].name, Any) if others else None
-    return Handler(options, function, payload_type, bool(context))
+    is_async = inspect.iscoroutinefunction(function)
+    return Handler(options, function, payload_type, bool(context), is_async)
 
 
 def _place(function: Callable[..., Any]) -> str:

@@ -10,10 +10,13 @@ from bananas_topology.clock import monotonic
 
 @dataclass(slots=True)
 class Duty:
-    """Something to do again and again; `due` on the monotonic clock."""
+    """Something to do again and again; `due` on the monotonic clock.
+
+    `action` may say in how many seconds it wants to be done again, if not in `interval_s`.
+    """
 
     interval_s: float
-    action: Callable[[], object]
+    action: Callable[[], float | None]
     due: float = 0.0
 
 
@@ -21,8 +24,8 @@ def run_due(duties: list[Duty]) -> None:
     """Do what is due. A duty that raises stays due."""
     for duty in duties:
         if duty.due <= monotonic():
-            duty.action()
-            duty.due = monotonic() + duty.interval_s
+            again_s = duty.action()
+            duty.due = monotonic() + (duty.interval_s if again_s is None else again_s)
 
 
 def next_due(duties: list[Duty]) -> float:

@@ -23,6 +23,7 @@ class Link:
 
     def __init__(self) -> None:
         self._down_since: float | None = None
+        self._was_up = False
         self._pause_s = FIRST_PAUSE_S
         self._said_at = 0.0
         self.next_try = 0.0
@@ -32,18 +33,17 @@ class Link:
         """Whether the last try failed."""
         return self._down_since is not None
 
-    def may_try(self) -> bool:
-        """Whether it is time to talk to Redis (always, while it answers)."""
-        return monotonic() >= self.next_try
-
     def failed(self, error: BananasTopologyError) -> None:
         """Note that a try failed."""
         now = monotonic()
         if self._down_since is None:
             self._down_since, self._said_at = now, now
-            log.warning(
-                "redis lost: %s; running jobs go on, and are settled when it is back", error
-            )
+            if self._was_up:
+                log.warning(
+                    "redis lost: %s; running jobs go on, and are settled when it is back", error
+                )
+            else:
+                log.warning("waiting for redis: %s", error)
         elif now - self._said_at >= REMIND_S:
             self._said_at = now
             down_s = round(now - self._down_since)
@@ -53,6 +53,7 @@ class Link:
 
     def succeeded(self) -> None:
         """Note that a try succeeded."""
+        self._was_up = True
         if self._down_since is None:
             return
         log.info("redis back", extra={"down_s": round(monotonic() - self._down_since, 1)})

@@ -1,58 +1,47 @@
-"""The worker process: one loop that alone talks to Redis, and slots that run jobs.
+"""The worker process: one loop, and slots that run jobs.
 
 Each turn of the loop:
 
 1. takes in signals and the runs that have finished or timed out,
-2. does the duties that are due (sign of life, reaping, the scheduler's),
-3. settles what is done and claims what there are slots for, in one round trip,
-4. sleeps until a signal, a finished run, a ring from the server, or the next duty.
+2. talks to Redis, if there is anything to say (see fetcher.py),
+3. sleeps until a signal, a finished run, a ring from the server, or the next duty.
 
 Whatever Redis does, jobs run on and their outcomes are kept until it takes them.
 """
 
 from __future__ import annotations
 
-import faulthandler
 import logging
-import math
 import os
 import random
 import select
 import signal
 import sys
-import uuid
-from collections.abc import Sequence
 
 from bananas_topology.clock import monotonic
 from bananas_topology.contract import WorkerConfig
-from bananas_topology.errors import RedisUnavailable
-from bananas_topology.jobs.broker import Broker, ClaimRequest, Consumer, Settlement
-from bananas_topology.jobs.crashes import is_poison
-from bananas_topology.jobs.job import Claim
-from bananas_topology.jobs.wake import WakeListener
+from bananas_topology.jobs.broker import Broker
 from bananas_topology.signals import SignalInbox
 from bananas_topology.worker.duties import Duty, next_due, run_due
-from bananas_topology.worker.link import Link
-from bananas_topology.worker.metrics import REPORT_S, Tally
-from bananas_topology.worker.pace import Pace
-from bananas_topology.worker.presence import Presence
-from bananas_topology.worker.run import Run
-from bananas_topology.worker.scheduler import Scheduler
-from bananas_topology.worker.settlement import Settler, log_settlement, poisoned
+from bananas_topology.worker.fetcher import Fetcher
+from bananas_topology.worker.metrics import REPORT_S
+from bananas_topology.worker.settlement import Settler
+from bananas_topology.worker.stacks import log_stacks
+from bananas_topology.worker.stopping import Stopping
 from bananas_topology.worker.tasks import Task
 from bananas_topology.worker.threads import Slots
+from bananas_topology.worker.vitals import Vitals
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1)
 
-#: Seconds that a stop tries to tell Redis what it holds, once its grace is over. What it cannot
-#: tell is returned by the lease.
-FAREWELL_S = 2.0
+#: Exit code of a worker that has too few slots left, and is to be started anew.
+EXIT_WORN_OUT = 75
+
+#: Seconds that slots may be lost to handlers which do not end, until the worker is worn out.
+WORN_OUT_S = 5.0
 
 #: Seconds after which a job claimed ahead counts as late: other workers shall have it.
 LATE_S = 0.05
-
-#: Seconds between two round trips while the slots have enough to do.
-TALK_S = 0.001
 
 #: Seconds that the loop sleeps at the most.
 LONGEST_SLEEP_S = 1.0
@@ -64,226 +53,97 @@ class Worker:
     """One worker process. `run` may be called once, in the main thread."""
 
     def __init__(self, config: WorkerConfig, tasks: dict[str, Task], broker: Broker) -> None:
-        self._broker = broker
-        self._grace_s = config.grace_ms / 1000
-        self._consumer = Consumer.of(config, tuple(tasks))
+        self._concurrency = config.concurrency
         self._slots = Slots(config.concurrency, tasks, Settler(random.random))
-        self._pace = Pace(config.concurrency)
-        self._ranks = {priority.encode(): n for n, priority in enumerate(config.priorities)}
-        self._shortest_s = min((task.timeout_s for task in tasks.values()), default=math.inf)
-        self._incarnation = uuid.uuid4().hex[:12]
-        self._listener = WakeListener(
-            broker.client, broker.keys, self._consumer, by_type=bool(config.job_types)
-        )
-        self._presence = Presence(config, tuple(tasks), self._incarnation)
-        self._tally = Tally(config.concurrency)
-        self._link = Link()
-        self._duties = self._make_duties(config)
-        self._unsettled: list[Run] = []
-        self._talked_at = 0.0
-        self._claim_number = 0
-        self._must_look = True
-        self._must_recover = True
-        self._is_booted = False
-        self._stop_at: float | None = None
-        self._forced_by: signal.Signals | None = None
-
-    def _make_duties(self, config: WorkerConfig) -> list[Duty]:
-        lease_s = config.lease_ms / 1000
-        duties = [
-            Duty(lease_s / 3, self._beat),
-            Duty(REPORT_S, self._tally.report, due=monotonic() + REPORT_S),
+        self._fetcher = Fetcher(config, tuple(tasks), broker, self._slots)
+        self._stopping = Stopping(config.grace_ms / 1000)
+        self.vitals = Vitals(config.liveness_file)
+        self._few_since: float | None = None
+        now = monotonic()
+        self._duties = [
+            Duty(REPORT_S, self._fetcher.tally.report, due=now + REPORT_S),
+            Duty(1.0, self._count_slots, due=now + 1.0),
         ]
-        if config.enable_scheduler:
-            scheduler = Scheduler(self._broker, config.schedules)
-            duties.append(Duty(config.scheduler_interval_ms / 1000, scheduler.run))
-        return duties
 
     def run(self) -> int:
         """Work until a signal says stop; returns the exit code.
 
         Raises:
-            RedisUnsuitable: the server refuses us.
+            RedisUnsuitable: the server refuses us, and has done so from the start.
         """
         with SignalInbox(SIGNALS) as inbox:
             while not self._is_finished():
                 for received in inbox.drain():
                     self._handle(received)
                 self._collect()
-                self._talk()
+                self._fetcher.talk()
+                run_due(self._duties)
+                if self._fetcher.is_deposed and not self._stopping.is_on:
+                    log.error("worker id taken by another process: give each worker its own")
+                    self._stop(exit_code=0)
+                self.vitals.turned(is_ready=self._is_ready())
                 self._sleep(inbox)
-        self._listener.close()
+        self._fetcher.quiet()
         log.info("worker stopped")
-        return 0 if self._forced_by is None else 128 + self._forced_by
+        return self._stopping.exit_code
 
     def quiet(self) -> None:
         """Take nothing more, and give back what has not begun."""
-        self._listener.close()
-        self._keep(self._slots.withdraw())
+        self._fetcher.quiet()
+        self._fetcher.settle(self._slots.withdraw())
 
-    def stop(self, deadline: float) -> None:
-        """Be quiet, let run what runs until the deadline, and end."""
-        self._stop_at = deadline
+    def _stop(self, exit_code: int) -> None:
+        """Be quiet, let run what runs until the grace is over, and end."""
+        self._stopping.begin(exit_code)
+        log.info("worker stopping", extra={"running": self._slots.running})
         self.quiet()
 
     def _handle(self, received: signal.Signals) -> None:
         if received == signal.SIGUSR1:
-            faulthandler.dump_traceback(all_threads=True)
-        elif self._stop_at is None and received != signal.SIGQUIT:
-            log.info("worker stopping", extra={"running": len(self._slots.held)})
-            self.stop(monotonic() + self._grace_s)
-        elif self._forced_by is None:
-            log.warning("worker stopping at once", extra={"released": len(self._slots.held)})
-            self._forced_by = received
-            self.stop(monotonic())
+            log_stacks()
+        elif self._stopping.is_forced or self._stopping.is_echo(received):
+            return
+        elif self._stopping.is_on or received == signal.SIGQUIT:
+            log.warning("worker stopping at once", extra={"running": self._slots.running})
+            self._stopping.force(received)
+            self.quiet()
+        else:
+            self._stop(exit_code=0)
+
+    def _is_ready(self) -> bool:
+        fetcher = self._fetcher
+        return fetcher.is_booted and not fetcher.link.is_down and not self._stopping.is_on
 
     def _is_finished(self) -> bool:
-        if self._stop_at is None:
+        if not self._stopping.is_on:
             return False
-        if not self._slots.held and not self._unsettled:
-            return not self._is_booted or self._has_left() or self._farewell_is_over()
-        return self._farewell_is_over()
-
-    def _farewell_is_over(self) -> bool:
-        return self._stop_at is not None and monotonic() > self._stop_at + FAREWELL_S
-
-    def _has_left(self) -> bool:
-        try:
-            self._broker.leave(self._consumer.worker_id, self._incarnation)
-        except RedisUnavailable:
-            return False
-        return True
+        if self._stopping.is_forced and self._fetcher.link.is_down:
+            return True  # the lease returns what we hold
+        if self._slots.held or self._fetcher.has_unsettled:
+            return self._stopping.is_over
+        return self._stopping.is_over or self._fetcher.has_left()
 
     def _collect(self) -> None:
         if finished := self._slots.collect():
-            last = finished[-1]
-            self._pace.note(
-                len(finished),
-                sum([run.duration_s for run in finished]),
-                last.started_at - last.submitted_at,
-            )
-            self._keep(finished)
-        self._keep(self._slots.time_out(self._shortest_s))
-        self._withdraw_late()
-        if self._stop_at is not None and monotonic() >= self._stop_at:
-            self._keep(self._slots.abandon())
-
-    def _withdraw_late(self) -> None:
-        """Give back what was claimed ahead, and waits longer than it was meant to."""
+            self._fetcher.finished(finished)
+        self._fetcher.settle(self._slots.time_out())
         since = self._slots.waiting_since()
-        if since is not None and monotonic() - since > LATE_S:
-            self._pace.slow(monotonic() - since)
-            self._keep(self._slots.withdraw())
+        if since is not None and (waited_s := monotonic() - since) > LATE_S:
+            self._fetcher.late(self._slots.withdraw(), waited_s)
+        if self._stopping.is_due:
+            self._fetcher.settle(self._slots.abandon())
 
-    def _keep(self, runs: list[Run]) -> None:
-        """Have the runs settled by the next round trip."""
-        self._unsettled += runs
-        for run in runs:
-            if run.settlement is not None:
-                log_settlement(run, run.settlement)
-
-    def _talk(self) -> None:
-        """Everything that is to be said to Redis now; an outage leaves it for the next try."""
-        if not self._link.may_try() or self._next_talk() > monotonic():
-            return
-        try:
-            if self._must_recover:
-                self._recover()
-            run_due(self._duties)
-            self._exchange()
-            if self._is_idle():
-                self._listener.listen()
-        except RedisUnavailable as error:
-            # What was sent may have been done, its reply lost: claims that we do not know of.
-            self._must_recover = self._must_look = True
-            self._listener.close()
-            self._link.failed(error)
-        else:
-            self._talked_at = monotonic()
-            self._link.succeeded()
-
-    def _is_idle(self) -> bool:
-        return self._stop_at is None and not self._must_look and self._room() > 0
-
-    def _recover(self) -> None:
-        """Take the lease, and have returned what is under our id that we do not work on."""
-        self._beat()
-        known = {run.claim.job_id for run in self._slots.held}
-        known |= {run.claim.job_id for run in self._unsettled}
-        ids = [job_id.encode(errors="surrogateescape") for job_id in known]
-        recovery = self._broker.recover(self._consumer, self._incarnation, ids)
-        if recovery.returned:
-            extra = {"jobs": recovery.returned, "crashed": recovery.crashed}
-            log.warning("claims taken back", extra=extra)
-        self._must_recover = False
-        if not self._is_booted:
-            self._is_booted = True
-            log.info("worker ready", extra=self._presence.summary)
-
-    def _beat(self) -> None:
-        beat = self._broker.beat(
-            self._consumer,
-            self._incarnation,
-            self._presence.fields(len(self._slots.held)),
-            boot=not self._is_booted,
-        )
-        for worker_id, recovery in self._broker.reap(self._consumer, beat.expired).items():
-            log.warning("worker reaped", extra={"reaped": worker_id, "jobs": recovery.returned})
-        if not beat.held and self._stop_at is None:
-            log.error("worker id taken by another process: stopping; give each worker its own")
-            self.stop(monotonic() + self._grace_s)
-
-    def _room(self) -> int:
-        """How many jobs more to take now."""
-        if self._stop_at is not None or self._slots.waiting > self._enough():
-            return 0
-        return max(0, self._slots.free + self._pace.ahead)
-
-    def _enough(self) -> int:
-        """How many waiting jobs keep the slots at work until more are fetched."""
-        return self._pace.ahead * 3 // 4
-
-    def _exchange(self) -> None:
-        """Settle what is done and claim what there are slots for."""
-        room = self._room()
-        wanted = room > 0 and (self._must_look or bool(self._unsettled))
-        if not wanted and not self._unsettled:
-            return
-        sent = [run.settlement for run in self._unsettled if run.settlement is not None]
-        request = self._next_request(room) if wanted else None
-        reply = self._broker.exchange(self._consumer, sent, request)
-        for run in self._unsettled:
-            self._tally.count(run)
-        self._unsettled = []
-        for lost in reply.lost:
-            log.warning("claim lost", extra={"job_id": lost.claim.job_id, "was": _name(lost)})
-        if request is not None:
-            self._must_look = reply.more or len(reply.claims) >= request.count
-            self._start(reply.claims)
-
-    def _next_request(self, count: int) -> ClaimRequest:
-        self._claim_number += 1
-        return ClaimRequest(count, f"{self._incarnation}.{self._claim_number}")
-
-    def _start(self, claims: Sequence[Claim]) -> None:
-        """Give claims to slots, the more urgent first."""
-        if not claims:
-            return
-        if is_poison(claims[0].crashes, self._consumer.max_crashes):
-            self._keep([poisoned(Run(claims[0], monotonic()))])
-            return
-        now = monotonic()
-        runs = [Run(claim, now) for claim in claims]
-        last = self._slots.last_waiting()
-        if last is not None and self._rank(runs[0]) < self._rank(last):
-            self._slots.reorder(runs, self._rank)
-        else:
-            self._slots.submit(runs)
-
-    def _rank(self, run: Run) -> int:
-        """How urgent a run is: the lower, the sooner; by the queue that its claim came from."""
-        source = run.claim.fence.split(b"|", 2)[1]
-        return self._ranks.get(source.partition(b":")[0], len(self._ranks))
+    def _count_slots(self) -> None:
+        """End a worker that too many handlers hold slots of without coming to their end."""
+        left = self._concurrency - self._slots.stuck
+        if self._slots.stuck == 0 or left * 2 >= self._concurrency:
+            self._few_since = None
+        elif self._few_since is None:
+            self._few_since = monotonic()
+        elif monotonic() - self._few_since >= WORN_OUT_S and not self._stopping.is_on:
+            extra = {"stuck": self._slots.stuck, "left": left}
+            log.error("too few slots left: timed-out handlers do not end", extra=extra)
+            self._stop(EXIT_WORN_OUT)
 
     def _sleep(self, inbox: SignalInbox) -> None:
         timeout = self._seconds_to_sleep()
@@ -292,43 +152,32 @@ class Worker:
         poll = select.poll()
         poll.register(inbox.fileno(), select.POLLIN)
         poll.register(self._slots.fileno(), select.POLLIN)
-        listening = self._listener.fileno()
+        listening = self._fetcher.fileno()
         if listening >= 0:
             poll.register(listening, select.POLLIN)
         ready = self._slots.sleep_in(
-            lambda seconds: poll.poll(seconds * 1000), timeout, self._enough()
+            lambda seconds: poll.poll(seconds * 1000), timeout, self._fetcher.enough
         )
         readable = {fd for fd, _ in ready}
         if self._slots.fileno() in readable:
             self._slots.acknowledge()
         if listening in readable:
-            self._hear()
-
-    def _hear(self) -> None:
-        self._must_look = True
-        try:
-            self._listener.answer()
-        except RedisUnavailable as error:
-            self._link.failed(error)
+            self._fetcher.hear()
 
     def _seconds_to_sleep(self) -> float:
         now = monotonic()
-        moments = [max(self._next_talk(), self._link.next_try), now + LONGEST_SLEEP_S]
-        moments.append(self._slots.next_deadline())
+        moments = [
+            now + LONGEST_SLEEP_S,
+            max(self._fetcher.next_talk(), self._fetcher.link.next_try),
+            self._slots.next_deadline(),
+            next_due(self._duties),
+        ]
         since = self._slots.waiting_since()
         if since is not None:
             moments.append(since + LATE_S)
-        if self._stop_at is not None and self._slots.held:
-            moments.append(self._stop_at)
+        if self._stopping.is_on and self._slots.held:
+            moments.append(self._stopping.deadline)
         return min(moments) - now
-
-    def _next_talk(self) -> float:
-        """When there is something to say to Redis: at once, if slots might run dry."""
-        if self._slots.waiting > self._enough():
-            return self._talked_at + TALK_S
-        if self._unsettled or (self._must_look and self._room() > 0):
-            return self._link.next_try
-        return next_due(self._duties)
 
 
 def leave(code: int) -> None:
@@ -336,7 +185,3 @@ def leave(code: int) -> None:
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)
-
-
-def _name(settlement: Settlement) -> str:
-    return type(settlement).__name__.lower()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import math
 import os
 import threading
 from collections import deque
@@ -21,6 +22,7 @@ from typing import TypeVar
 
 from bananas_topology.clock import monotonic, sleep
 from bananas_topology.errors import JobTimeout
+from bananas_topology.worker.coroutines import Coroutines
 from bananas_topology.worker.execution import (
     Abandoned,
     Outcome,
@@ -70,6 +72,10 @@ class Slots:
         self._sprinted_at = 0.0
         self._threads = 0
         self._growth = threading.Lock()
+        self._coroutines = Coroutines(self._end)
+        #: Whether some handlers are async: their runs begin at once, so none may wait for a slot.
+        self.has_async = any(task.handler.is_async for task in tasks.values())
+        self._shortest_s = min((task.timeout_s for task in tasks.values()), default=math.inf)
         self._scan_at = 0.0
         self._read_fd, self._write_fd = os.pipe()
         os.set_blocking(self._read_fd, False)
@@ -162,18 +168,19 @@ class Slots:
         """When `time_out` should be called next, at the latest; infinite while nothing is held."""
         return self._scan_at if self._held else float("inf")
 
-    def time_out(self, shortest_s: float) -> list[Run]:
+    def time_out(self) -> list[Run]:
         """Settle what runs past its deadline and raise JobTimeout in its thread.
 
-        A thread that does not end by it keeps its slot until it does. No job's timeout is below
-        `shortest_s`: until it has passed, only those that run now can be late.
+        A thread that does not end by it keeps its slot until it does.
         """
         now = monotonic()
         if now < self._scan_at:
             return []
         running = list(self._running)
         late = [run for run in running if run.deadline <= now]
-        self._scan_at = min([now + shortest_s, *(r.deadline for r in running if r.deadline > now)])
+        # What starts from now on cannot be late before the shortest timeout has passed.
+        deadlines = [run.deadline for run in running if run.deadline > now]
+        self._scan_at = min(now + self._shortest_s, *deadlines, math.inf)
         return [run for run in late if self._take_away(run, timed_out(run))]
 
     def waiting_since(self) -> float | None:
@@ -213,8 +220,11 @@ class Slots:
             self._stuck.discard(run)
             return False
         run.cancelled = True
-        _raise_in_thread(run.thread_id, JobTimeout)
-        run.interrupted = True
+        if run.thread_id:
+            _raise_in_thread(run.thread_id, JobTimeout)
+            run.interrupted = True
+        else:
+            self._coroutines.cancel(run)
         run.duration_s = monotonic() - run.started_at
         run.settlement = self._settler.settle(run, outcome)
         self._held.discard(run)
@@ -268,8 +278,7 @@ class Slots:
                 continue
             if self._ready:
                 self._wake_another()
-            run.thread_id = thread_id
-            self._serve(run)
+            self._serve(run, thread_id)
             now = monotonic()
             stretch += 1
             if now - stretch_at > _SPRINT_S:
@@ -301,34 +310,44 @@ class Slots:
         mine.acquire()
         self._is_waking = False
 
-    def _serve(self, run: Run) -> None:
+    def _serve(self, run: Run, thread_id: int) -> None:
         try:
-            self._run(run)
+            self._run(run, thread_id)
         except JobTimeout:
-            pass  # it came up when the handler had ended already
+            self._stuck.discard(run)  # it came up when the handler had ended already
         except BaseException as error:
             # Out of memory, or a defect of ours: the job is set aside, and the thread lives.
             log.exception("job broke its slot", extra={"job_id": run.claim.job_id})
             self._running.discard(run)
+            self._stuck.discard(run)
             self._finish(run, SetAside(f"running it failed: {error!r}"))
-        self._stuck.discard(run)
 
-    def _run(self, run: Run) -> None:
+    def _run(self, run: Run, thread_id: int) -> None:
         task = prepare(run, self._tasks)
         if isinstance(task, SetAside):
             self._finish(run, task)
             return
-        started_at = run.started_at = monotonic()
-        run.deadline = started_at + task.timeout_s
+        run.started_at = monotonic()
+        run.deadline = run.started_at + task.timeout_s
+        if task.handler.is_async:
+            self._running.add(run)
+            self._coroutines.start(run)
+            return
+        run.thread_id = thread_id
         self._running.add(run)
-        outcome = execute(run)
+        self._end(run, execute(run))
+
+    def _end(self, run: Run, outcome: Outcome) -> None:
+        """Take in how a handler ended, unless the loop has given it up meanwhile."""
         ended_at = monotonic()
         try:
             self._running.remove(run)
         except KeyError:
-            _await_timeout(run)
+            if run.thread_id:
+                _await_timeout(run)
+            self._stuck.discard(run)
         else:
-            run.duration_s = ended_at - started_at
+            run.duration_s = ended_at - run.started_at
             self._finish(run, outcome)
 
     def _finish(self, run: Run, outcome: Outcome) -> None:

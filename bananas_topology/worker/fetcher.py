@@ -1,0 +1,315 @@
+"""All that a worker says to Redis: settling, claiming, its sign of life, the scheduler's duties.
+
+One round trip settles what is done and claims what there are slots for. Whatever Redis does,
+outcomes are kept here until it takes them.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Sequence
+
+from bananas_topology.clock import monotonic
+from bananas_topology.contract import WorkerConfig
+from bananas_topology.errors import (
+    BananasTopologyError,
+    ContractViolation,
+    RedisUnavailable,
+)
+from bananas_topology.jobs.broker import (
+    PROMOTE_LIMIT,
+    Ack,
+    Broker,
+    ClaimRequest,
+    Consumer,
+    Exchange,
+    Settlement,
+)
+from bananas_topology.jobs.connection import check_server
+from bananas_topology.jobs.crashes import is_poison
+from bananas_topology.jobs.job import Claim
+from bananas_topology.jobs.wake import WakeListener
+from bananas_topology.worker.duties import Duty, next_due, run_due
+from bananas_topology.worker.link import Link
+from bananas_topology.worker.metrics import Tally
+from bananas_topology.worker.pace import Pace
+from bananas_topology.worker.presence import Presence
+from bananas_topology.worker.run import Run
+from bananas_topology.worker.scheduler import Scheduler
+from bananas_topology.worker.settlement import log_settlement, poisoned
+from bananas_topology.worker.threads import Slots
+
+#: Seconds between two round trips while the slots have enough to do.
+TALK_S = 0.001
+
+#: Seconds after which an idle worker looks for jobs that nobody rang for.
+LOOK_S = 0.9
+
+#: Bytes of settlements that one round trip carries: the rest goes with the next.
+SETTLE_BYTES = 16 * 2**20
+
+#: Milliseconds behind the end of another worker's lease at which it is looked at.
+_EXPIRY_MARGIN_MS = 20
+
+log = logging.getLogger(__name__)
+
+
+class Fetcher:
+    """Fetches work for the slots and brings the outcomes back. All methods are the loop's."""
+
+    def __init__(
+        self, config: WorkerConfig, job_types: tuple[str, ...], broker: Broker, slots: Slots
+    ) -> None:
+        self._broker = broker
+        self._slots = slots
+        self._consumer = Consumer.of(config, job_types)
+        self._incarnation = uuid.uuid4().hex[:12]
+        self._presence = Presence(config, job_types, self._incarnation)
+        self._listener = WakeListener(
+            broker.client, broker.keys, self._consumer, by_type=bool(config.job_types)
+        )
+        self._ranks = {priority.encode(): n for n, priority in enumerate(config.priorities)}
+        self._pace = Pace(config.concurrency)
+        self._unsettled: list[Run] = []
+        self._duties = self._make_duties(config)
+        self._claim_number = 0
+        self._talked_at = self._looked_at = 0.0
+        self._must_look = self._must_recover = True
+        self._must_promote = False
+        self.tally = Tally(config.concurrency)
+        self.link = Link()
+        self.is_booted = False
+        #: Set once no more shall be taken.
+        self.is_quiet = False
+        #: Set when another process has taken this worker's id.
+        self.is_deposed = False
+
+    def _make_duties(self, config: WorkerConfig) -> list[Duty]:
+        duties = [Duty(config.lease_ms / 3000, self._beat)]
+        if config.enable_scheduler:
+            scheduler = Scheduler(self._broker, config.schedules)
+            interval_s = config.scheduler_interval_ms / 1000
+            duties.append(Duty(interval_s, self._promote))
+            if config.schedules:
+                duties.append(Duty(interval_s, scheduler.run))
+        return duties
+
+    @property
+    def has_unsettled(self) -> bool:
+        """Whether outcomes are left that Redis does not know of."""
+        return bool(self._unsettled)
+
+    @property
+    def enough(self) -> int:
+        """How many waiting jobs keep the slots at work until more are fetched."""
+        return self._pace.ahead * 3 // 4
+
+    def fileno(self) -> int:
+        """What to select on while it waits for a ring; -1 while it does not. Then call `hear`."""
+        return self._listener.fileno()
+
+    def quiet(self) -> None:
+        """Take nothing more."""
+        self.is_quiet = True
+        self._listener.close()
+
+    def finished(self, runs: list[Run]) -> None:
+        """Have runs that have ended settled, and learn from them how far to claim ahead."""
+        last = runs[-1]
+        total_s = sum([run.duration_s for run in runs])
+        self._pace.note(len(runs), total_s, last.started_at - last.submitted_at)
+        self.settle(runs)
+
+    def late(self, runs: list[Run], waited_s: float) -> None:
+        """Give back runs that waited too long for a thread, and claim less far ahead."""
+        self._pace.slow(waited_s)
+        self.settle(runs)
+
+    def settle(self, runs: list[Run]) -> None:
+        """Have runs settled by the next round trip."""
+        self._unsettled += runs
+        for run in runs:
+            if run.settlement is not None:
+                log_settlement(run, run.settlement)
+
+    def next_talk(self) -> float:
+        """When there is something to say to Redis: at once, if slots might run dry."""
+        if self._must_recover:
+            return self.link.next_try
+        if self._slots.waiting > self.enough:
+            return self._talked_at + TALK_S
+        if self._unsettled or (self._must_look and self._room() > 0):
+            return self.link.next_try
+        return max(self.link.next_try, next_due(self._duties))
+
+    def talk(self) -> None:
+        """Say what there is to say now; an outage leaves it for the next try.
+
+        Raises:
+            RedisUnsuitable: the server cannot be used, and this is the first we hear of it.
+        """
+        now = monotonic()
+        if now < self.link.next_try or now < self.next_talk():
+            return
+        try:
+            if self._must_recover:
+                self._recover()
+            run_due(self._duties)
+            self._exchange()
+            if not self._must_look and self._room() > 0:
+                self._listener.listen()
+        except BananasTopologyError as error:
+            if not self.is_booted and not isinstance(error, RedisUnavailable):
+                raise
+            self._lost(error)
+        else:
+            self._talked_at = monotonic()
+            self.link.succeeded()
+
+    def hear(self) -> None:
+        """Take the answer that made `fileno` readable: a ring, or that there was none."""
+        try:
+            rung = self._listener.answer()
+        except BananasTopologyError as error:
+            self._lost(error)
+            return
+        self._must_look |= rung or monotonic() - self._looked_at > LOOK_S
+        if not self._must_look:
+            self.listen_again()
+
+    def listen_again(self) -> None:
+        """Wait for the next ring."""
+        try:
+            self._listener.listen()
+        except BananasTopologyError as error:
+            self._lost(error)
+
+    def has_left(self) -> bool:
+        """Tell Redis that this worker is gone; whether that is done, or not needed."""
+        if not self.is_booted:
+            return True
+        try:
+            self._broker.leave(self._consumer.worker_id, self._incarnation)
+        except BananasTopologyError as error:
+            self.link.failed(error)
+            return False
+        return True
+
+    def _lost(self, error: BananasTopologyError) -> None:
+        # What was sent may have been done, its reply lost: claims that we do not know of.
+        self._must_recover = self._must_look = True
+        self._listener.close()
+        self.link.failed(error)
+
+    def _recover(self) -> None:
+        """Take the lease, and have returned what is under our id that we do not work on."""
+        if not self.is_booted:
+            for warning in check_server(self._broker.client):
+                log.warning(warning)
+        self._beat()
+        known = {run.claim.job_id for run in (*self._slots.held, *self._unsettled)}
+        ids = [job_id.encode(errors="surrogateescape") for job_id in known]
+        recovery = self._broker.recover(self._consumer, self._incarnation, ids)
+        if recovery.returned:
+            extra = {"jobs": recovery.returned, "crashed": recovery.crashed}
+            log.warning("claims taken back", extra=extra)
+        self._must_recover = False
+        if not self.is_booted:
+            self.is_booted = True
+            log.info("worker ready", extra=self._presence.summary)
+
+    def _beat(self) -> float:
+        """Give the sign of life; returns in how many seconds the next is due."""
+        beat = self._broker.beat(
+            self._consumer,
+            self._incarnation,
+            self._presence.fields(len(self._slots.held)),
+            boot=not self.is_booted,
+        )
+        self.is_deposed = not beat.held
+        for worker_id, recovery in self._broker.reap(self._consumer, beat.expired).items():
+            log.warning("worker reaped", extra={"reaped": worker_id, "jobs": recovery.returned})
+        due_ms = self._consumer.lease_ms // 3
+        if beat.next_expiry_ms > 0:
+            due_ms = min(due_ms, beat.next_expiry_ms + _EXPIRY_MARGIN_MS)
+        return due_ms / 1000
+
+    def _promote(self) -> None:
+        """Have due jobs promoted, by the claim that follows if there is one."""
+        if self._room() > 0:
+            self._must_promote = self._must_look = True
+            return
+        while self._broker.promote() == PROMOTE_LIMIT:
+            pass
+
+    def _room(self) -> int:
+        """How many jobs more to take now."""
+        if self.is_quiet or self._slots.waiting > self.enough:
+            return 0
+        return max(0, self._slots.free + self._pace.ahead * (not self._slots.has_async))
+
+    def _exchange(self) -> None:
+        """Settle what is done and claim what there are slots for."""
+        room = self._room()
+        wanted = room > 0 and (self._must_look or bool(self._unsettled))
+        if not wanted and not self._unsettled:
+            return
+        sending = self._next_settlements()
+        request = self._next_request(room) if wanted else None
+        reply = self._broker.exchange(self._consumer, list(sending.values()), request)
+        for run in sending:
+            self.tally.count(run)
+        del self._unsettled[: len(sending)]
+        for lost in reply.lost:
+            was = type(lost).__name__.lower()
+            log.warning("claim lost", extra={"job_id": lost.claim.job_id, "was": was})
+        if request is not None:
+            self._took(request, reply)
+
+    def _next_settlements(self) -> dict[Run, Settlement]:
+        sending: dict[Run, Settlement] = {}
+        size = 0
+        for run in self._unsettled:
+            settlement = run.settlement
+            if settlement is None:
+                raise ContractViolation(f"job {run.claim.job_id} has ended without a settlement")
+            sending[run] = settlement
+            size += len(run.claim.body or b"")
+            if isinstance(settlement, Ack):
+                size += len(settlement.result)
+            if size > SETTLE_BYTES:
+                break
+        return sending
+
+    def _next_request(self, count: int) -> ClaimRequest:
+        self._claim_number += 1
+        token = f"{self._incarnation}.{self._claim_number}"
+        return ClaimRequest(count, token, promote=self._must_promote)
+
+    def _took(self, request: ClaimRequest, reply: Exchange) -> None:
+        self._looked_at = monotonic()
+        self._must_promote = request.promote and reply.promoted == PROMOTE_LIMIT
+        more = reply.more or self._must_promote
+        self._must_look = more or len(reply.claims) >= request.count
+        if not reply.claims:
+            return
+        if is_poison(reply.claims[0].crashes, self._consumer.max_crashes):
+            self.settle([poisoned(Run(reply.claims[0], monotonic()))])
+        else:
+            self._start(reply.claims)
+
+    def _start(self, claims: Sequence[Claim]) -> None:
+        """Give claims to slots, the more urgent first."""
+        now = monotonic()
+        runs = [Run(claim, now) for claim in claims]
+        last = self._slots.last_waiting()
+        if last is not None and self._rank(runs[0]) < self._rank(last):
+            self._slots.reorder(runs, self._rank)
+        else:
+            self._slots.submit(runs)
+
+    def _rank(self, run: Run) -> int:
+        """How urgent a run is: the lower, the sooner; by the queue that its claim came from."""
+        source = run.claim.fence.split(b"|", 2)[1]
+        return self._ranks.get(source.partition(b":")[0], len(self._ranks))

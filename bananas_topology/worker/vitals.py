@@ -1,0 +1,48 @@
+"""The worker's own signs of life, for probes: when its loop turned, and whether it takes work."""
+
+from __future__ import annotations
+
+import logging
+
+from bananas_topology.clock import monotonic
+from bananas_topology.liveness import lives, touch
+
+#: Seconds between two writes of the liveness file.
+_TOUCH_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Vitals:
+    """Written by the loop, read by any thread."""
+
+    def __init__(self, liveness_file: str) -> None:
+        self._path = liveness_file
+        self._touched_at = -_TOUCH_S
+        self._turned_at = monotonic()
+        self._is_failing = False
+        self.is_ready = False
+
+    @property
+    def lives(self) -> bool:
+        """Whether the loop turns."""
+        return lives(monotonic() - self._turned_at)
+
+    def turned(self, *, is_ready: bool) -> None:
+        """Note a turn of the loop, in the file as well."""
+        self._turned_at = now = monotonic()
+        self.is_ready = is_ready
+        if self._path and now - self._touched_at >= _TOUCH_S:
+            self._touched_at = now
+            self._touch()
+
+    def _touch(self) -> None:
+        try:
+            touch(self._path)
+        except OSError as error:
+            if not self._is_failing:
+                # The health check will say so as well; the jobs matter more.
+                log.error("liveness file cannot be written: %s", error)
+            self._is_failing = True
+        else:
+            self._is_failing = False
