@@ -5,6 +5,7 @@ The supervisor only asks "is it over?"; what that means in Redis is known here.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection
 
 from bananas_topology.clock import monotonic
@@ -17,6 +18,11 @@ _QUIET_POLLS = 2
 
 #: Seconds after which a drain no longer waits for workers that have never come up.
 COME_UP_S = 10.0
+
+#: Seconds of standstill after which it is said what is waited for in vain.
+STANDSTILL_S = 5.0
+
+log = logging.getLogger(__name__)
 
 
 class Drain:
@@ -39,6 +45,8 @@ class Drain:
         self._show_every_s = show_every_s
         self._show_at = monotonic() + show_every_s
         self._quiet_polls = 0
+        self._moved_at = monotonic()
+        self._has_warned = False
         self._first = self._last = inspector.backlog()
 
     @property
@@ -54,7 +62,7 @@ class Drain:
     def is_over(self) -> bool:
         """Look again. An outage of Redis is not an end: nothing is known until it is back."""
         try:
-            self._last = self._inspector.backlog()
+            self._look()
             quiet = _is_empty(self._last) and self._has_come_up()
         except (RedisUnavailable, RedisUnsuitable):
             quiet = False
@@ -68,6 +76,24 @@ class Drain:
         """The last word on it."""
         died = f", {self.died:,} died: see `bananas dead list`" if self.died else ""
         return f"drained: {self.done:,} done{died}"
+
+    def _look(self) -> None:
+        before, self._last = self._last, self._inspector.backlog()
+        if before != self._last or self._last.running or not self._last.ready:
+            self._moved_at = monotonic()
+        elif monotonic() - self._moved_at >= STANDSTILL_S and not self._has_warned:
+            self._has_warned = True
+            self._warn_of_standstill()
+
+    def _warn_of_standstill(self) -> None:
+        """Name what is ready and yet taken by nobody: this drain may last for ever."""
+        handled = {each for worker in self._inspector.workers() for each in worker.job_types}
+        parked = {each for depth in self._inspector.depths() for each in depth.parked}
+        types = ",".join(sorted(parked - handled)) or "unknown"
+        log.warning(
+            "jobs are ready that no running worker takes: still waiting",
+            extra={"jobs": self._last.ready, "job_types": types},
+        )
 
     def _has_come_up(self) -> bool:
         if self._awaited and monotonic() < self._await_until:

@@ -55,8 +55,6 @@ def locate(redis_url: str | None, file: Path | None) -> Server:
     path = file or DEFAULT_FILE
     topology = _topology(path) if file or path.exists() else None
     record = find(path.parent, topology.name if topology else None)
-    if record is None and file is None:
-        record = find(Path(), topology.name if topology else None)
     if topology is None and record is None and (file or path.exists()):
         raise ControlFailed(f"{path} has errors: `bananas validate {path}` lists them")
     url = named_url(redis_url, os.environ) or (topology.redis.url if topology else None)

@@ -113,3 +113,20 @@ def test_an_outage_is_not_an_end_and_not_a_crash(tmp_path: Path, keys: Keys) -> 
         server.stop()
 
         assert not any(drain.is_over() for _ in range(5))
+
+
+def test_a_standstill_is_said_once_with_what_nobody_handles(
+    client: redis.Redis,
+    keys: Keys,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(drain_module, "STANDSTILL_S", 0.0)
+    client.lpush(keys.parked_queue("low", "resize"), "id")
+    client.sadd(keys.parked("low"), "resize")
+    drain, _ = _drain(client, keys)
+
+    assert not any(drain.is_over() for _ in range(5))
+
+    [record] = caplog.records
+    assert vars(record)["job_types"] == "resize"

@@ -288,3 +288,28 @@ def test_workers_that_cannot_work_are_given_up(shop: Path) -> None:
     assert result.returncode == 1
     assert "no_such_module" in result.stdout
     assert "every worker was given up" in result.stderr
+
+
+def test_an_up_is_found_from_where_it_was_started(shop: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    argv = [sys.executable, "-m", "bananas_topology", "up", "../topology.yaml"]
+    with subprocess.Popen(
+        argv, cwd=elsewhere, env=_environ(), stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            deadline = time.monotonic() + 20
+            while (record := find(elsewhere)) is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            assert record == find(shop)
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=20)
+        finally:
+            process.kill()
+
+    assert find(elsewhere) is None
+    assert not (elsewhere / ".bananas" / "shop" / "up.json").exists()
+    assert process.returncode == 0

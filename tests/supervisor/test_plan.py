@@ -26,7 +26,7 @@ def _pool(name: str, replicas: int = 1, log_format: str | None = None) -> str:
     return f"""
   {name}:
     {{mode: specialized, priorities: [high], replicas: {replicas}, job_timeout: 20s, grace: 20s,
-     env: {{APP_MODE: live}}{logging}}}
+     scheduler: true, env: {{APP_MODE: live}}{logging}}}
 """
 
 

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bananas_topology.cli.server import Server, locate
+from bananas_topology.errors import ControlFailed
+from bananas_topology.processes import start_mark
+from bananas_topology.supervisor.record import RunRecord, noted, state_directory
+
+TOPOLOGY = "version: 1\nname: shop\nhandlers: [jobs]\npools: {worker: {mode: thin}}\n"
+REDIS = "redis: {url: redis://topology, key_prefix: fruit}\n"
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    monkeypatch.delenv("REDIS_KEY_PREFIX", raising=False)
+
+
+def _write(text: str, path: str = "topology.yaml") -> None:
+    Path(path).parent.mkdir(exist_ok=True)
+    Path(path).write_text(text)
+
+
+@contextmanager
+def _up(name: str = "shop", directory: str = ".") -> Iterator[None]:
+    """What a running `up` writes down, with this process as its own."""
+    record = RunRecord(
+        pid=os.getpid(),
+        process_mark=start_mark(os.getpid()) or "",
+        name=name,
+        topology="topology.yaml",
+        redis_url="redis://record",
+        key_prefix="recorded",
+        started_at="2026-01-01T00:00:00.000000Z",
+    )
+    with noted(state_directory(Path(directory) / "topology.yaml", name), record):
+        yield
+
+
+def _where(server: Server) -> tuple[str, str]:
+    return server.url, server.key_prefix
+
+
+def test_the_command_line_wins_then_the_environment_then_the_topology_then_a_running_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with _up():
+        assert _where(locate(None, None)) == ("redis://record", "recorded")
+        _write(TOPOLOGY + REDIS)
+        assert _where(locate(None, None)) == ("redis://topology", "fruit")
+        monkeypatch.setenv("REDIS_URL", "redis://environment")
+        assert _where(locate(None, None)) == ("redis://environment", "fruit")
+        assert _where(locate("redis://asked", None)) == ("redis://asked", "fruit")
+
+
+def test_a_topology_without_a_url_is_where_its_up_is() -> None:
+    _write(TOPOLOGY)
+
+    with _up("other"), _up():
+        server = locate(None, None)
+
+    assert _where(server) == ("redis://record", "bananas")
+
+
+def test_an_up_of_a_topology_elsewhere_is_found_where_it_was_started() -> None:
+    _write(TOPOLOGY, "topologies/shop.yaml")
+
+    with _up(), _up(directory="topologies"):
+        assert locate(None, None).url == "redis://record"
+        assert locate(None, Path("topologies/shop.yaml")).url == "redis://record"
+
+
+def test_without_a_topology_the_prefix_is_the_environments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert locate("redis://asked", None).key_prefix == "bananas"
+
+    monkeypatch.setenv("REDIS_KEY_PREFIX", "mine")
+
+    assert locate("redis://asked", None).key_prefix == "mine"
+
+
+def test_a_topology_with_errors_is_no_hindrance_while_its_up_runs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _write(TOPOLOGY.replace("thin", "thinn"))
+
+    with _up():
+        server = locate(None, None)
+
+    assert _where(server) == ("redis://record", "recorded")
+    assert "warning: topology.yaml has errors" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", [None, "redis://asked"])
+def test_a_topology_with_errors_is_never_guessed_around(url: str | None) -> None:
+    _write(TOPOLOGY.replace("thin", "thinn"))
+
+    with pytest.raises(ControlFailed, match=r"topology\.yaml has errors"):
+        locate(url, None)
+
+
+def test_a_topology_that_was_named_must_be_there() -> None:
+    with pytest.raises(ControlFailed, match=r"other\.yaml"):
+        locate("redis://asked", Path("other.yaml"))
+
+
+def test_it_is_said_when_the_workers_here_would_not_see_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with _up():
+        locate("redis://app:s3cret@elsewhere", None)
+
+    talk = capsys.readouterr().err
+    assert "the `up` of this directory uses redis://record" in talk
+    assert "s3cret" not in talk
