@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from bananas_topology.jobs.connection import connect
+from bananas_topology.jobs.embedded import EmbeddedServer
+from tests.crash.fleet import Scene
+
+
+@pytest.fixture
+def scene(server_url: str, client: redis.Redis, prefix: str, tmp_path: Path) -> Scene:
+    return Scene(server_url, prefix, tmp_path, client)
+
+
+@pytest.fixture
+def durable_scene(prefix: str, tmp_path: Path) -> Iterator[tuple[Scene, EmbeddedServer]]:
+    """A scene with a server of its own, which keeps an append-only file and may be killed."""
+    (tmp_path / "server").mkdir()
+    with EmbeddedServer(tmp_path / "server") as server, connect(server.start()) as client:
+        yield Scene(server.url, prefix, tmp_path, client), server

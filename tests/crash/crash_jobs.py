@@ -1,0 +1,43 @@
+"""Handlers for the crash tests. Each run leaves a line in the file that RUNS names: what it ran, in
+which process."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from bananas_topology import JobContext, job
+
+
+def _note(context: JobContext, what: str = "") -> None:
+    line = f"{context.job_id} {os.getpid()} {what}\n".encode()
+    descriptor = os.open(os.environ["RUNS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, line)
+    os.close(descriptor)
+
+
+@job("nap")
+def nap(payload: float, context: JobContext) -> int:
+    """Sleep for so many seconds."""
+    _note(context)
+    time.sleep(payload)
+    return os.getpid()
+
+
+@job("hold")
+def hold(payload: str, context: JobContext) -> int:
+    """Wait until a file is there."""
+    _note(context)
+    while not Path(payload).exists():
+        time.sleep(0.01)
+    return os.getpid()
+
+
+@job("segfault", max_retries=0)
+def segfault(payload: Any, context: JobContext) -> None:
+    """Take the whole process down."""
+    _note(context)
+    ctypes.string_at(0)

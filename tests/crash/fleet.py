@@ -1,0 +1,176 @@
+"""Real processes to kill: workers, and whole topologies that `bananas up` keeps running."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from bananas_topology import Client
+from bananas_topology.client import NewJob
+from bananas_topology.jobs.inspect import Inspector
+from bananas_topology.jobs.keys import Keys
+from bananas_topology.supervisor.record import RunRecord, find
+from tests.jobs.invariants import assert_each_in_one_place
+
+HERE = Path(__file__).parent
+
+
+def wait_for(condition: Callable[[], object], within_s: float, what: str = "") -> None:
+    """Wait for a condition; fail when it does not come true in time."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {within_s} s in vain {what}"
+        time.sleep(0.01)
+
+
+@dataclass
+class Scene:
+    """One test's server, prefix, directory and jobs."""
+
+    url: str
+    prefix: str
+    directory: Path
+    redis: redis.Redis
+    job_ids: list[str] = field(default_factory=list)
+
+    @property
+    def keys(self) -> Keys:
+        return Keys(self.prefix)
+
+    @property
+    def inspector(self) -> Inspector:
+        return Inspector(self.redis, self.keys)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What every process of this scene is told."""
+        kept = {name: text for name, text in os.environ.items() if name != "REDIS_URL"}
+        return kept | {
+            "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parents[1]}",
+            "RUNS": str(self.directory / "runs"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def enqueue(self, job_type: str, payload: object, count: int = 1, delay_s: float = 0) -> None:
+        """Enqueue jobs; what was enqueued is remembered, and may never be missing again."""
+        delay = delay_s or None
+        with Client(self.url, key_prefix=self.prefix) as client:
+            jobs = [NewJob(job_type, payload, delay=delay) for _ in range(count)]
+            self.job_ids += client.enqueue_many(jobs)
+
+    def runs(self) -> Counter[str]:
+        """How often each job was begun."""
+        path = self.directory / "runs"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return Counter(line.split()[0] for line in lines)
+
+    def held_by(self, worker_id: str) -> set[str]:
+        """The jobs under a worker's claims."""
+        held: Any = self.redis.hkeys(self.keys.claims(worker_id))
+        return {job_id.decode() for job_id in held}
+
+    def pids(self) -> dict[str, int]:
+        """The process of every worker that is alive, by its id."""
+        return {worker.worker_id: worker.pid for worker in self.inspector.workers()}
+
+    def is_running(self, worker_id: str) -> bool:
+        """Whether a worker holds jobs."""
+        return bool(self.held_by(worker_id))
+
+    def wait_until_done(self, within_s: float) -> None:
+        """Wait until nothing is left to do; then every job is completed, and nowhere else."""
+        wait_for(self.is_done, within_s, f"for the jobs: {self.inspector.backlog()}")
+        self.assert_all_completed()
+
+    def assert_all_completed(self, but: set[str] | None = None) -> None:
+        """Every job is completed but for some that are dead; each is in one place."""
+        where = assert_each_in_one_place(self.redis, self.keys, self.job_ids)
+        dead = {job_id for job_id, place in where.items() if place == "dead"}
+        completed = {job_id for job_id, place in where.items() if place == "completed"}
+        assert dead == (but or set())
+        assert completed == set(self.job_ids) - dead
+
+    def assert_run_twice_only(self, in_flight: set[str]) -> None:
+        """No job ran again but those that a killed process held."""
+        again = {job_id for job_id, count in self.runs().items() if count > 1}
+        assert again <= in_flight, f"{len(again - in_flight)} jobs ran twice without need"
+
+    def is_done(self) -> bool:
+        backlog = self.inspector.backlog()
+        return backlog.ready == backlog.scheduled == backlog.running == 0
+
+    @contextmanager
+    def worker(self, worker_id: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+        """A worker process that nobody restarts, from when it is ready."""
+        environ = self.environ | {
+            "REDIS_URL": self.url,
+            "REDIS_KEY_PREFIX": self.prefix,
+            "WORKER_ID": worker_id,
+            "WORKER_HANDLERS": "crash_jobs",
+            **variables,
+        }
+        log = self.directory / f"{worker_id}.log"
+        with (
+            open(log, "a") as output,
+            subprocess.Popen(
+                [sys.executable, "-m", "bananas_topology.worker"],
+                env=environ,
+                stdout=output,
+                stderr=output,
+                text=True,
+            ) as process,
+        ):
+            try:
+                wait_for(lambda: process.pid in self.pids().values() or process.poll(), 20)
+                assert process.poll() is None, log.read_text()
+                yield process
+            finally:
+                process.kill()
+
+    def log(self, worker_id: str) -> list[dict[str, object]]:
+        """What a worker has logged."""
+        lines = (self.directory / f"{worker_id}.log").read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    @contextmanager
+    def up(self, pools: str, *, embedded: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+        """`bananas up` on a topology with these pools, from when all its workers are ready."""
+        (self.directory / "topology.yaml").write_text(
+            "version: 1\nname: crash\nhandlers: [crash_jobs]\n"
+            f"redis: {{key_prefix: {self.prefix}}}\n{pools}"
+        )
+        arguments = [] if embedded else ["--redis-url", self.url]
+        with (
+            open(self.directory / "up.log", "ab") as output,
+            subprocess.Popen(
+                [sys.executable, "-m", "bananas_topology", "up", *arguments],
+                cwd=self.directory,
+                env=self.environ,
+                stdout=output,
+                stderr=output,
+            ) as process,
+        ):
+            try:
+                wait_for(lambda: find(self.directory) or process.poll() is not None, 30)
+                assert process.poll() is None, (self.directory / "up.log").read_text()
+                yield process
+            finally:
+                process.kill()
+
+    @property
+    def record(self) -> RunRecord:
+        """What the running `up` has written down."""
+        found = find(self.directory)
+        assert found is not None
+        return found
