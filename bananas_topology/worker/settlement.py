@@ -141,7 +141,9 @@ def log_settlement(run: Run, settlement: Settlement) -> None:
         case Bury(error=error):
             log.error("job buried", extra=fields | {"error": error})
         case Release():
-            log.info("job released", extra=fields)
+            # What was claimed ahead goes back all the time; only what had begun is worth a word.
+            level = logging.DEBUG if run.job is None else logging.INFO
+            log.log(level, "job released", extra=fields)
         case _:
             assert_never(settlement)
 
