@@ -6,7 +6,6 @@ A client is thread-safe and holds a pool of connections; make one and keep it.
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,7 +22,7 @@ from bananas_topology.handlers import Duration, duration_ms
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.connection import connect, translated
 from bananas_topology.jobs.inspect import Inspector, JobView
-from bananas_topology.jobs.job import EncodedJob, encode_new
+from bananas_topology.jobs.job import EncodedJob, encode_new, new_id
 from bananas_topology.jobs.keys import Keys
 
 #: Jobs that `enqueue_many` sends in one call to the server.
@@ -63,7 +62,7 @@ class Client:
     """
 
     def __init__(self, url: str = "redis://localhost:6379", *, key_prefix: str = "bananas") -> None:
-        self._redis = connect(url)
+        self._redis = connect(url, key_prefix=key_prefix)
         self._keys = Keys(key_prefix)
         self._broker = Broker(self._redis, self._keys)
         self._inspector = Inspector(self._redis, self._keys)
@@ -87,6 +86,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connections."""
+        self._broker.close()
         self._redis.close()
 
     def enqueue(
@@ -109,8 +109,9 @@ class Client:
         Raises:
             InvalidJob: a value that cannot be, with what was expected.
         """
-        job = NewJob(job_type, payload, priority, id, delay, at, max_retries)
-        return self.enqueue_many([job])[0]
+        job = _encode(job_type, payload, priority, id, delay, at, max_retries)
+        self._safely(partial(self._broker.enqueue, (job,)))
+        return job.job_id
 
     def enqueue_many(self, jobs: Iterable[NewJob]) -> list[str]:
         """Enqueue jobs, `BATCH` in a round trip, and return their ids in the same order.
@@ -119,7 +120,7 @@ class Client:
             InvalidJob: as `enqueue`; the batches before the one with that job are enqueued.
         """
         ids: list[str] = []
-        for batch in _batches(_encode(job) for job in jobs):
+        for batch in _batches(_encoded(job) for job in jobs):
             self._safely(partial(self._broker.enqueue, batch))
             ids += [job.job_id for job in batch]
         return ids
@@ -145,19 +146,24 @@ class Client:
             WaitTimeout: it is not done after `timeout`.
         """
         deadline = None if timeout is None else monotonic() + duration_ms(timeout) / 1000
+        view = self._safely(lambda: self._await_end(job_id, deadline))
+        if view.status == "completed":
+            return view.result
+        if view.status == "failed":
+            raise JobFailed(view.error or f"job {job_id} is dead")
+        raise WaitTimeout(f"job {job_id} is {view.status} after {timeout}")
+
+    def _await_end(self, job_id: str, deadline: float | None) -> JobView:
+        """Look at a job until it has ended or the deadline is over."""
         channels = PubSub(self._redis.connection_pool, ignore_subscribe_messages=True)
         with translated(self._redis), channels as channel:
             # Subscribed before the first look, so that no notification falls between the two.
             channel.subscribe(self._keys.notify(job_id))
             while True:
                 view = self._inspector.job(job_id)
-                if view.status == "completed":
-                    return view.result
-                if view.status == "failed":
-                    raise JobFailed(view.error or f"job {job_id} is dead")
                 left = LOOK_S if deadline is None else min(LOOK_S, deadline - monotonic())
-                if left <= 0:
-                    raise WaitTimeout(f"job {job_id} is {view.status} after {timeout}")
+                if view.status in ("completed", "failed") or left <= 0:
+                    return view
                 _await_message(channel, left)
 
     def _safely(self, action: Callable[[], T]) -> T:
@@ -176,7 +182,7 @@ def check_job(job: NewJob) -> None:
     Raises:
         InvalidJob: it could not, with what was expected.
     """
-    _encode(job)
+    _encoded(job)
 
 
 def _await_message(channel: Any, seconds: float) -> None:
@@ -187,36 +193,51 @@ def _await_message(channel: Any, seconds: float) -> None:
             return
 
 
-def _encode(job: NewJob) -> EncodedJob:
+def _encode(
+    job_type: str,
+    payload: Any,
+    priority: str,
+    id: str | None,
+    delay: Duration | None,
+    at: datetime | None,
+    max_retries: int | None,
+) -> EncodedJob:
     now = wall_now()
-    due, scheduled_for = _due(job, now)
-    job_id = job.id if job.id is not None else str(uuid.uuid4())
+    due, scheduled_for = "", None
+    if delay is not None or at is not None:
+        due, scheduled_for = _due(job_type, delay, at, now)
+    job_id = new_id() if id is None else id
     body = encode_new(
         job_id=job_id,
-        job_type=job.job_type,
-        payload=job.payload,
-        priority=job.priority,
-        max_retries=job.max_retries,
+        job_type=job_type,
+        payload=payload,
+        priority=priority,
+        max_retries=max_retries,
         scheduled_for=scheduled_for,
         now=now,
     )
-    return EncodedJob(job_id, body, job.priority, job.job_type, due)
+    return EncodedJob(job_id, body, priority, job_type, due)
 
 
-def _due(job: NewJob, now: datetime) -> tuple[str, datetime | None]:
+def _encoded(job: NewJob) -> EncodedJob:
+    what = (job.job_type, job.payload, job.priority, job.id)
+    return _encode(*what, job.delay, job.at, job.max_retries)
+
+
+def _due(
+    job_type: str, delay: Duration | None, at: datetime | None, now: datetime
+) -> tuple[str, datetime | None]:
     """When a job is due, as the script takes it, and as its JSON says it."""
-    if job.delay is not None and job.at is not None:
-        raise InvalidJob(f"{job.job_type} has both a delay and a time; expected one of them")
-    if job.at is not None:
-        if job.at.tzinfo is None:
-            raise InvalidJob(f"{job.at.isoformat()} has no time zone; expected one, such as UTC")
-        return f"{job.at.timestamp():.6f}", job.at.astimezone(UTC)
-    if job.delay is None:
-        return "", None
+    if delay is not None and at is not None:
+        raise InvalidJob(f"{job_type} has both a delay and a time; expected one of them")
+    if at is not None:
+        if at.tzinfo is None:
+            raise InvalidJob(f"{at.isoformat()} has no time zone; expected one, such as UTC")
+        return f"{at.timestamp():.6f}", at.astimezone(UTC)
     try:
-        delay_ms = duration_ms(job.delay)
+        delay_ms = duration_ms(delay or 0)
     except ValueError as error:
-        raise InvalidJob(f"the delay is {job.delay!r}: {error}") from error
+        raise InvalidJob(f"the delay is {delay!r}: {error}") from error
     return (f"+{delay_ms}", now + timedelta(milliseconds=delay_ms)) if delay_ms else ("", None)
 
 

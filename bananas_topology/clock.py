@@ -30,7 +30,7 @@ def format_timestamp(moment: datetime) -> str:
     >>> format_timestamp(datetime(2025, 11, 10, 12, 0, tzinfo=UTC))
     '2025-11-10T12:00:00.000000Z'
     """
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def parse_timestamp(text: str) -> datetime:

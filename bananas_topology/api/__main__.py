@@ -63,7 +63,9 @@ def main() -> int:
         _configure_logs(config)
         service = Service(
             Client(config.redis_url, key_prefix=config.key_prefix),
-            Inspector(connect(config.redis_url), Keys(config.key_prefix)),
+            Inspector(
+                connect(config.redis_url, key_prefix=config.key_prefix), Keys(config.key_prefix)
+            ),
         )
         return _serve(config, service)
     except InvalidSettings as error:

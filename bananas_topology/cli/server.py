@@ -75,7 +75,7 @@ def inspecting(server: Server) -> Iterator[Inspector]:
     from bananas_topology.jobs.inspect import Inspector
     from bananas_topology.jobs.keys import Keys
 
-    with connect(server.url) as client:
+    with connect(server.url, key_prefix=server.key_prefix) as client:
         yield Inspector(client, Keys(server.key_prefix))
 
 
@@ -86,7 +86,7 @@ def dead_jobs(server: Server) -> Iterator[DeadJobs]:
     from bananas_topology.jobs.dead import DeadJobs
     from bananas_topology.jobs.keys import Keys
 
-    with connect(server.url) as client:
+    with connect(server.url, key_prefix=server.key_prefix) as client:
         yield DeadJobs(client, Keys(server.key_prefix))
 
 

@@ -8,15 +8,17 @@ all calls of one round trip leave in one write.
 from __future__ import annotations
 
 import os
+import socket
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import hiredis
 import redis
 
 from bananas_topology.errors import RedisUnavailable
-from bananas_topology.jobs.connection import refusal, translated, unreachable
+from bananas_topology.jobs.connection import TIMEOUT_S, refusal, translated, unreachable
 from bananas_topology.jobs.scripts import Script
 
 Value = str | bytes | int
@@ -55,6 +57,12 @@ class _Channel:
         self.connection = connection
         self._socket = connection._sock
         self._reader = hiredis.Reader()
+        if type(self._socket) is socket.socket:
+            # The kernel keeps the time: Python would ask it twice for each reply.
+            limit = struct.pack("ll", *divmod(round(TIMEOUT_S * 1e6), 1_000_000))
+            self._socket.settimeout(None)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
     def exchange(self, data: bytes, count: int) -> list[Any]:
         """Send commands and read as many replies; an error reply is a `hiredis.ReplyError`.
@@ -98,53 +106,60 @@ class Caller:
             RedisUnsuitable: it refuses us.
             ContractViolation: a script failed: a defect of Bananas.
         """
-        replies: list[Any] = []
-        batch: list[bytes] = []
-        size = 0
-        for call in calls:
-            packed = call.packed()
-            if batch and size + len(packed) > SEND_BYTES:
-                replies += self._round_trip(b"".join(batch), len(batch))
-                batch, size = [], 0
-            batch.append(packed)
-            size += len(packed)
-        replies += self._round_trip(batch[0] if len(batch) == 1 else b"".join(batch), len(batch))
-        for i, reply in enumerate(replies):
+        replies = self._send([call.packed() for call in calls])
+        unknown = [i for i, reply in enumerate(replies) if _is_unknown(reply)]
+        if unknown:
+            self._load({calls[i].script for i in unknown})
+            again = self._send([calls[i].packed() for i in unknown])
+            for i, reply in zip(unknown, again, strict=True):
+                replies[i] = reply
+        for reply in replies:
             if isinstance(reply, hiredis.ReplyError):
-                replies[i] = self._call_again(calls[i], reply)
+                self._refuse(reply)
         return replies
 
     def run_one(self, call: Call) -> Any:
         """Send one call and return its reply; raises as `run`."""
         reply = self._round_trip(call.packed(), 1)[0]
-        if isinstance(reply, hiredis.ReplyError):
-            return self._call_again(call, reply)
-        return reply
+        return self.run([call])[0] if isinstance(reply, hiredis.ReplyError) else reply
 
     def close(self) -> None:
         """Close the connections that nobody uses just now."""
         while self._idle:
             self._drop(self._idle.pop())
 
-    def _call_again(self, call: Call, error: hiredis.ReplyError) -> Any:
-        """Load a script that the server does not know, and call it; any other error is raised."""
-        replies: list[Any] = [error]
-        if str(error).startswith("NOSCRIPT"):
-            load = _pack(("SCRIPT", "LOAD", call.script.source))
-            replies = self._round_trip(load + call.packed(), 2)
-        for reply in replies:
+    def _send(self, commands: list[bytes]) -> list[Any]:
+        """Send commands, `SEND_BYTES` of them in one write."""
+        replies: list[Any] = []
+        batch: list[bytes] = []
+        size = 0
+        for command in commands:
+            if batch and size + len(command) > SEND_BYTES:
+                replies += self._round_trip(b"".join(batch), len(batch))
+                batch, size = [], 0
+            batch.append(command)
+            size += len(command)
+        return replies + self._round_trip(b"".join(batch), len(batch))
+
+    def _load(self, unknown: set[Script]) -> None:
+        loads = [_pack(("SCRIPT", "LOAD", script.source)) for script in unknown]
+        for reply in self._send(loads):
             if isinstance(reply, hiredis.ReplyError):
-                failure = refusal(self._client, str(reply))
-                if isinstance(failure, RedisUnavailable):
-                    # After a failover another server may be the right one: connect anew.
-                    self.close()
-                raise failure
-        return replies[-1]
+                self._refuse(reply)
+
+    def _refuse(self, error: hiredis.ReplyError) -> NoReturn:
+        failure = refusal(self._client, str(error))
+        if isinstance(failure, RedisUnavailable):
+            self.close()  # after a failover another server may be the right one: connect anew
+        raise failure
 
     def _round_trip(self, data: bytes, count: int) -> list[Any]:
         channel = self._take()
         try:
             replies = channel.exchange(data, count)
+        except BlockingIOError as error:
+            self._drop(channel)
+            raise unreachable(self._client, TimeoutError(f"no reply in {TIMEOUT_S:g} s")) from error
         except (OSError, hiredis.HiredisError) as error:
             self._drop(channel)
             self.close()  # the others were made to the same server
@@ -168,3 +183,7 @@ class Caller:
     def _drop(self, channel: _Channel) -> None:
         channel.connection.disconnect()
         self._client.connection_pool.release(channel.connection)
+
+
+def _is_unknown(reply: Any) -> bool:
+    return isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT")

@@ -6,13 +6,16 @@ Redis's own exceptions end here: `translated` turns them into the house's.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
+from redis.connection import parse_url
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
 from bananas_topology.errors import (
     BananasTopologyError,
@@ -21,6 +24,7 @@ from bananas_topology.errors import (
     RedisUnavailable,
     RedisUnsuitable,
 )
+from bananas_topology.jobs.routing import NO_HASH_TAG, RoutedConnection, RoutedSSLConnection, Router
 
 #: Seconds that connecting and each reply may take; past it the server counts as unreachable.
 TIMEOUT_S = 5.0
@@ -28,7 +32,42 @@ TIMEOUT_S = 5.0
 #: The oldest server whose commands the scripts may use (RPOP with a count, from Redis 6.2).
 OLDEST_VERSION = (6, 2)
 
-_SCHEMES = ("redis", "rediss", "unix")
+#: Where a sentinel listens, if the URL does not say it.
+SENTINEL_PORT = 26_379
+
+_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
+
+_SENTINEL_FORM = "redis+sentinel://host:26379,host:26379/service/0"
+
+_FORMS = (
+    f"redis://host:6379/0, rediss://host:6379/0 (TLS), unix:///path/to/socket or {_SENTINEL_FORM}"
+)
+
+# What may stand behind the "?" of a URL.
+_QUERY = (
+    "db",
+    "username",
+    "password",
+    "sentinel_username",
+    "sentinel_password",
+    "ssl_cert_reqs",
+    "ssl_ca_certs",
+    "ssl_ca_path",
+    "ssl_certfile",
+    "ssl_keyfile",
+    "ssl_password",
+    "ssl_check_hostname",
+)
+
+# Replies in RESP2; nothing is tried twice.
+_COMMON: dict[str, Any] = {
+    "protocol": 2,
+    "socket_timeout": TIMEOUT_S,
+    "socket_connect_timeout": TIMEOUT_S,
+    "socket_keepalive": True,
+    "retry": Retry(NoBackoff(), 0),
+    "health_check_interval": 0,
+}
 
 # Errors that pass by themselves or by an operator's doing, while the job data is sound.
 _PASSING = {
@@ -43,7 +82,7 @@ _PASSING = {
 }
 
 # Errors of a server that is not, or no longer, the one to ask.
-_MISDIRECTED = {"READONLY", "MOVED", "ASK"}
+_MISDIRECTED = {"READONLY", "MOVED", "ASK", "UNBLOCKED"}
 
 _REFUSING = {"WRONGPASS", "NOAUTH", "NOPERM"}
 
@@ -58,36 +97,95 @@ _CODES = {
     redis.exceptions.AskError: "MOVED",
 }
 
-_NO_HASH_TAG = (
-    "the server is a Redis Cluster, where all keys of one Bananas must share a hash slot; set the "
-    "key prefix (REDIS_KEY_PREFIX, redis.key_prefix) to one with a hash tag, such as {bananas}"
-)
+# redis-py leaves these two untyped.
+_parse_url: Callable[[str], dict[str, Any]] = parse_url
+_Sentinel: Any = Sentinel
 
 
-def connect(url: str) -> redis.Redis:
+def connect(url: str, *, key_prefix: str | None = None) -> redis.Redis:
     """Make a client for the server at `url`; nothing is sent yet.
 
     Commands are never repeated behind our back: whether that is safe is for the caller to know.
+    With the prefix that its keys have, a Redis Cluster may be behind the URL.
 
     Raises:
         RedisUnsuitable: the URL is of no form we know.
     """
     scheme = url.partition("://")[0]
     if scheme not in _SCHEMES or "://" not in url:
-        forms = "redis://host:6379/0, rediss://host:6379/0 or unix:///path/to/socket"
-        raise RedisUnsuitable(f'the Redis URL is "{redact(url)}"; expected {forms}')
+        raise RedisUnsuitable(f'the Redis URL is "{redact(url)}"; expected {_FORMS}')
     try:
-        return redis.Redis.from_url(
-            url,
-            protocol=2,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            socket_keepalive=None if scheme == "unix" else True,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
-        )
-    except ValueError as error:
+        _check_query(url)
+        if scheme.endswith("+sentinel"):
+            return _by_sentinel(url)
+        pool = _pool(url, scheme, key_prefix)
+        # Made in vain, so that what is wrong with an option is said now.
+        pool.connection_class(**pool.connection_kwargs)
+    except (ValueError, TypeError, redis.RedisError) as error:
         raise RedisUnsuitable(f'the Redis URL "{redact(url)}" cannot be read: {error}') from error
+    return redis.Redis.from_pool(pool)
+
+
+def _pool(url: str, scheme: str, key_prefix: str | None) -> redis.ConnectionPool:
+    options = {**_COMMON, **_parse_url(url)}
+    if scheme == "unix":
+        options.pop("socket_keepalive")
+        return redis.ConnectionPool(**options)
+    _check_db(urlsplit(url).path.strip("/"))
+    if key_prefix is not None:
+        seed = (options.get("host", "localhost"), options.get("port", 6379))
+        options["connection_class"] = (
+            RoutedSSLConnection if scheme == "rediss" else RoutedConnection
+        )
+        options["router"] = Router(key_prefix, seed)
+    return redis.ConnectionPool(**options)
+
+
+def _by_sentinel(url: str) -> redis.Redis:
+    """Make a client of ``redis+sentinel://[user:password@]host:port,.../service[/db]``."""
+    scheme, _, rest = url.partition("://")
+    place, _, query = rest.partition("?")
+    credentials, _, place = place.rpartition("@")
+    hosts, service, db, *more = [*place.split("/"), "", ""]
+    if not hosts or not service or any(more):
+        raise ValueError(f"expected {_SENTINEL_FORM}")
+    _check_db(db)
+    # The rest is read as it is in any other URL.
+    plain = f"{'rediss' if scheme.startswith('rediss') else 'redis'}://"
+    plain += f"{credentials}@" * bool(credentials) + f"localhost/{db}" + f"?{query}" * bool(query)
+    options = {**_COMMON, **_parse_url(plain)}
+    options.pop("host")
+    if options.pop("connection_class", None) is not None:
+        options["ssl"] = True
+    own = {name: options.pop(f"sentinel_{name}", None) for name in ("username", "password")}
+    shared = {name: options[name] for name in options if name not in ("username", "password", "db")}
+    sentinel = _Sentinel(
+        [_host_and_port(each) for each in hosts.split(",")],
+        sentinel_kwargs={**shared, **{name: value for name, value in own.items() if value}},
+        **options,
+    )
+    master: redis.Redis = sentinel.master_for(service)
+    return master
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname:
+        raise ValueError(f"expected {_SENTINEL_FORM}")
+    return parts.hostname, parts.port or SENTINEL_PORT
+
+
+def _check_db(text: str) -> None:
+    """Refuse what redis-py would take for the database 0."""
+    if text and not text.isdecimal():
+        raise ValueError(f'its database is "{text}"; expected a number')
+
+
+def _check_query(url: str) -> None:
+    """Refuse options that are not for a URL to set: some would change what replies look like."""
+    for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True):
+        if name not in _QUERY:
+            raise ValueError(f'it has the option "{name}"; expected {", ".join(_QUERY)}')
 
 
 def check_server(client: redis.Redis) -> list[str]:
@@ -125,6 +223,9 @@ def redact(url: str) -> str:
 def address(client: redis.Redis) -> str:
     """Where a client's server is, for people: host and port, or the socket's path."""
     options = client.connection_pool.connection_kwargs
+    service = getattr(client.connection_pool, "service_name", None)
+    if service is not None:
+        return f'the master of "{service}"'
     if "path" in options:
         return str(options["path"])
     return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
@@ -159,7 +260,7 @@ def refusal(client: redis.Redis, error: redis.ResponseError | str) -> BananasTop
     if code in _REFUSING:
         return _refused(client, text)
     if code == "CROSSSLOT":
-        return RedisUnsuitable(_NO_HASH_TAG)
+        return RedisUnsuitable(NO_HASH_TAG)
     if code in _MISDIRECTED:
         client.connection_pool.disconnect(inuse_connections=False)
     if code in _PASSING or code in _MISDIRECTED:

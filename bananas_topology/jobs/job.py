@@ -6,6 +6,7 @@ rewritten, unknown fields keep their bytes as well. See the wire format in the R
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -66,8 +67,7 @@ class Failure:
     at: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedJob:
+class EncodedJob(msgspec.Struct, frozen=True):
     """A job as `enqueue` sends it. `due`: "" now, "+<ms>" from now, or Unix seconds as text."""
 
     job_id: str
@@ -75,6 +75,30 @@ class EncodedJob:
     priority: str
     job_type: str
     due: str
+
+
+class _NewBody(msgspec.Struct):
+    """A new job's JSON. Id, name and priority come first (behind `scheduled_for`, if any): the
+    scripts read them there without parsing the payload.
+    """
+
+    scheduled_for: str | msgspec.UnsetType
+    id: str
+    name: str
+    priority: str
+    status: str
+    created_at: str
+    updated_at: str
+    attempts: int
+    max_retries: int | msgspec.UnsetType
+    payload: Any
+
+
+def new_id() -> str:
+    """A random UUID, version 4, as text; made four times as fast as uuid4 makes it."""
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def encode_new(
@@ -89,31 +113,25 @@ def encode_new(
 ) -> bytes:
     """Write a new job's JSON.
 
-    Id, name and priority come first (behind `scheduled_for`, if any): the scripts read them there
-    without parsing the payload.
-
     Raises:
         InvalidJob: a value that cannot be, with what was expected.
     """
     _check(job_id, job_type, priority, max_retries)
     created_at = format_timestamp(now)
-    fields: dict[str, Any] = {}
-    if scheduled_for is not None:
-        fields["scheduled_for"] = format_timestamp(scheduled_for)
-    fields |= {
-        "id": job_id,
-        "name": job_type,
-        "priority": priority,
-        "status": "pending" if scheduled_for is None else "scheduled",
-        "created_at": created_at,
-        "updated_at": created_at,
-        "attempts": 0,
-    }
-    if max_retries is not None:
-        fields["max_retries"] = max_retries
-    fields["payload"] = payload
+    body = _NewBody(
+        msgspec.UNSET if scheduled_for is None else format_timestamp(scheduled_for),
+        job_id,
+        job_type,
+        priority,
+        "pending" if scheduled_for is None else "scheduled",
+        created_at,
+        created_at,
+        0,
+        msgspec.UNSET if max_retries is None else max_retries,
+        payload,
+    )
     try:
-        return msgspec.json.encode(fields)
+        return msgspec.json.encode(body)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidJob(f"the payload of {job_type} is not a JSON value: {error}") from error
 
@@ -201,7 +219,7 @@ class PayloadDecoder:
 def _check(job_id: str, job_type: str, priority: str, max_retries: int | None) -> None:
     if not 0 < len(job_id) <= MAX_ID_LENGTH:
         raise InvalidJob(f"the id has {len(job_id)} characters; expected 1 to {MAX_ID_LENGTH}")
-    if not isinstance(job_type, str) or not re.fullmatch(JOB_TYPE_PATTERN, job_type):
+    if not isinstance(job_type, str) or not _JOB_TYPE.fullmatch(job_type):
         raise InvalidJob(f"the job type is {job_type!r}; expected 1 to 200 letters, no white space")
     if priority not in PRIORITIES:
         raise InvalidJob(f"the priority is {priority!r}; expected one of {', '.join(PRIORITIES)}")
@@ -209,6 +227,7 @@ def _check(job_id: str, job_type: str, priority: str, max_retries: int | None) -
         raise InvalidJob(f"max_retries is {max_retries}; expected 0 to {MAX_RETRIES}")
 
 
+_JOB_TYPE = re.compile(JOB_TYPE_PATTERN)
 _JOB = msgspec.json.Decoder(Job)
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 

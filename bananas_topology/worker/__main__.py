@@ -32,7 +32,9 @@ def main() -> int:
         config = from_env(os.environ)
         logs.configure(config)
         tasks = _tasks(config)
-        broker = Broker(connect(config.redis_url), Keys(config.key_prefix))
+        broker = Broker(
+            connect(config.redis_url, key_prefix=config.key_prefix), Keys(config.key_prefix)
+        )
         return Worker(config, tasks, broker).run()
     except (InvalidSettings, HandlerError) as error:
         return _refuse(error, EXIT_CONFIG)

@@ -17,20 +17,20 @@ for i = 4, #ARGV, 6 do
   ids[#ids + 1] = ARGV[i]
 end
 
-local fences = redis.call('HMGET', claims, unpack(ids))
+local fences = call('HMGET', claims, unpack(ids))
 for n, id in ipairs(ids) do
   local i = 6 * n - 2
   if fences[n] == ARGV[i + 1] then
-    redis.call('SET', job_key .. id, ARGV[i + 2], 'EX', keep_s)
+    call('SET', job_key .. id, ARGV[i + 2], 'EX', keep_s)
     if result_ms ~= '0' then
       local result = result_key .. id
-      local added = redis.call('HSET', result, 'status', 'completed', 'result', ARGV[i + 3],
+      local added = call('HSET', result, 'status', 'completed', 'result', ARGV[i + 3],
         'completed_at', ARGV[i + 4], 'duration_ms', ARGV[i + 5])
       if added < 4 then
-        redis.call('HDEL', result, 'error') -- of a failed run that somebody had repeated
+        call('HDEL', result, 'error') -- of a failed run that somebody had repeated
       end
-      redis.call('PEXPIRE', result, result_ms)
-      redis.call('PUBLISH', channel .. id, 'ready')
+      call('PEXPIRE', result, result_ms)
+      call('PUBLISH', channel .. id, 'ready')
     end
     acked[#acked + 1] = id
     replies[n] = 1
@@ -40,7 +40,7 @@ for n, id in ipairs(ids) do
 end
 
 if #acked > 0 then
-  redis.call('HDEL', claims, unpack(acked))
-  redis.call('HINCRBY', prefix .. ':stats', 'completed', #acked)
+  call('HDEL', claims, unpack(acked))
+  call('HINCRBY', prefix .. ':stats', 'completed', #acked)
 end
 return replies

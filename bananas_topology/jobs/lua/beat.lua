@@ -20,22 +20,22 @@ RETURNS  {1, or 0 when the id is another process's now,
 --]]
 local workers, worker = KEYS[1], KEYS[2]
 local id, lease_ms, incarnation, is_boot = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4] == 'boot'
-local current = redis.call('HGET', worker, 'incarnation')
+local current = call('HGET', worker, 'incarnation')
 if not is_boot and current and current ~= incarnation then
   return { 0, lease_ms }
 end
 
 local _, now_ms = now()
-local until_ms = redis.call('ZSCORE', workers, id)
-redis.call('ZADD', workers, now_ms + lease_ms, id)
-redis.call('HSET', worker, 'incarnation', incarnation, 'seen_ms', now_ms, unpack(ARGV, 6))
+local until_ms = call('ZSCORE', workers, id)
+call('ZADD', workers, now_ms + lease_ms, id)
+call('HSET', worker, 'incarnation', incarnation, 'seen_ms', now_ms, unpack(ARGV, 6))
 -- Long past its lease it is of no use; reaping removes it much earlier.
-redis.call('PEXPIRE', worker, lease_ms * 100)
+call('PEXPIRE', worker, lease_ms * 100)
 
-local next_one = redis.call('ZRANGEBYSCORE', workers, '(' .. now_ms, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+local next_one = call('ZRANGEBYSCORE', workers, '(' .. now_ms, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 local replies = { 1, tonumber(next_one[2]) - now_ms }
 if not is_boot and until_ms and tonumber(until_ms) > tonumber(now_ms) then
-  for _, other in ipairs(redis.call('ZRANGEBYSCORE', workers, '-inf', now_ms, 'LIMIT', 0, ARGV[5])) do
+  for _, other in ipairs(call('ZRANGEBYSCORE', workers, '-inf', now_ms, 'LIMIT', 0, ARGV[5])) do
     replies[#replies + 1] = other
   end
 end

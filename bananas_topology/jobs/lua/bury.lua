@@ -16,25 +16,25 @@ local replies, buried = {}, 0
 
 for i = 4, #ARGV, 7 do
   local id, fence, body = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  if redis.call('HGET', claims, id) == fence then
-    redis.call('LPUSH', dead, id)
+  if call('HGET', claims, id) == fence then
+    call('LPUSH', dead, id)
     if body == '' then
-      redis.call('SET', prefix .. ':failure:' .. id, ARGV[i + 3])
+      call('SET', prefix .. ':failure:' .. id, ARGV[i + 3])
     else
-      redis.call('SET', prefix .. ':job:' .. id, body, 'EX', keep_s)
-      redis.call('SET', prefix .. ':failure:' .. id, ARGV[i + 3], 'EX', keep_s)
+      call('SET', prefix .. ':job:' .. id, body, 'EX', keep_s)
+      call('SET', prefix .. ':failure:' .. id, ARGV[i + 3], 'EX', keep_s)
     end
     if result_ms ~= '0' then
       local result = prefix .. ':result:' .. id
-      local added = redis.call('HSET', result, 'status', 'failed', 'error', ARGV[i + 4],
+      local added = call('HSET', result, 'status', 'failed', 'error', ARGV[i + 4],
         'completed_at', ARGV[i + 5], 'duration_ms', ARGV[i + 6])
       if added < 4 then
-        redis.call('HDEL', result, 'result') -- of a run before that somebody had repeated
+        call('HDEL', result, 'result') -- of a run before that somebody had repeated
       end
-      redis.call('PEXPIRE', result, result_ms)
-      redis.call('PUBLISH', prefix .. ':result:notify:' .. id, 'ready')
+      call('PEXPIRE', result, result_ms)
+      call('PUBLISH', prefix .. ':result:notify:' .. id, 'ready')
     end
-    redis.call('HDEL', claims, id)
+    call('HDEL', claims, id)
     buried = buried + 1
     replies[#replies + 1] = 1
   else
@@ -45,15 +45,15 @@ end
 -- The oldest of the dead of which nothing is kept any more: two a burial, so the list cannot grow
 -- beyond what is kept.
 for _ = 1, 2 * buried do
-  local oldest = redis.call('LINDEX', dead, -1)
+  local oldest = call('LINDEX', dead, -1)
   if not oldest
-    or redis.call('EXISTS', prefix .. ':job:' .. oldest, prefix .. ':failure:' .. oldest) > 0 then
+    or call('EXISTS', prefix .. ':job:' .. oldest, prefix .. ':failure:' .. oldest) > 0 then
     break
   end
-  redis.call('RPOP', dead)
+  call('RPOP', dead)
 end
 
 if buried > 0 then
-  redis.call('HINCRBY', prefix .. ':stats', 'failed', buried)
+  call('HINCRBY', prefix .. ':stats', 'failed', buried)
 end
 return replies

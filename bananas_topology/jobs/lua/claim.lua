@@ -31,7 +31,7 @@ local lease_ms, token, left = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 local bytes_left, park_left, due = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local last_priority = 9 + tonumber(ARGV[9])
 local _, now_ms = now()
-redis.call('ZADD', prefix .. ':workers', now_ms + lease_ms, worker)
+call('ZADD', prefix .. ':workers', now_ms + lease_ms, worker)
 
 local job_key, queue_key = prefix .. ':job:', prefix .. ':queue:'
 local replies, rung, parked_types, taken = { 0, 0, {} }, {}, {}, 0
@@ -46,7 +46,7 @@ local function take(id, body, tail)
   local fence = token .. taken .. tail
   bytes_left = bytes_left - (body and #body or 0)
   -- An id that is in a queue twice is one job: it does not run beside itself.
-  if redis.call('HSETNX', claims, id, fence) == 1 then
+  if call('HSETNX', claims, id, fence) == 1 then
     local n = #replies
     replies[n + 1], replies[n + 2], replies[n + 3] = id, body, fence
     left = left - 1
@@ -56,26 +56,26 @@ end
 -- What does not fit any more goes back to where it was, from ids[first] on.
 local function put_back(list, ids, first)
   for i = #ids, first, -1 do
-    redis.call('RPUSH', list, ids[i])
+    call('RPUSH', list, ids[i])
   end
   replies[1] = 1
 end
 
 local function take_some_parked(source, limit)
   local list, tail = queue_key .. source, '|' .. source .. '|' .. now_ms
-  local ids = redis.call('RPOP', list, limit) or {}
+  local ids = call('RPOP', list, limit) or {}
   for i, id in ipairs(ids) do
     if bytes_left <= 0 then
       return put_back(list, ids, i)
     end
-    take(id, redis.call('GET', job_key .. id), tail)
+    take(id, call('GET', job_key .. id), tail)
   end
 end
 
 -- Each type gets its share before any gets more, so that none waits for another to run dry.
 local function take_parked(priority)
   local parked, types = prefix .. ':parked:' .. priority, {}
-  for _, job_type in ipairs(redis.call('SMEMBERS', parked)) do
+  for _, job_type in ipairs(call('SMEMBERS', parked)) do
     if handled[job_type] then
       types[#types + 1] = job_type
     end
@@ -91,8 +91,8 @@ local function take_parked(priority)
     end
   end
   for _, job_type in ipairs(types) do
-    if redis.call('EXISTS', queue_key .. priority .. ':' .. job_type) == 0 then
-      redis.call('SREM', parked, job_type)
+    if call('EXISTS', queue_key .. priority .. ':' .. job_type) == 0 then
+      call('SREM', parked, job_type)
     else
       rung[priority .. ':' .. job_type] = true
     end
@@ -101,11 +101,11 @@ end
 
 local function park(id, priority, job_type)
   local source = priority .. ':' .. job_type
-  redis.call('LPUSH', queue_key .. source, id)
+  call('LPUSH', queue_key .. source, id)
   park_left = park_left - 1
   if not parked_types[source] then
     parked_types[source] = true
-    redis.call('SADD', prefix .. ':parked:' .. priority, job_type)
+    call('SADD', prefix .. ':parked:' .. priority, job_type)
     -- Rung for both kinds of listeners; who cannot handle it either will not meet it again.
     rung[source] = true
     rung[priority] = true
@@ -117,7 +117,7 @@ local function take_queued(priority)
   local queue, tail = queue_key .. priority, '|' .. priority .. '|' .. now_ms
   local met = {}
   while left > 0 and park_left > 0 and bytes_left > 0 do
-    local ids = redis.call('RPOP', queue, math.min(left, park_left))
+    local ids = call('RPOP', queue, math.min(left, park_left))
     if not ids then
       return
     end
@@ -126,7 +126,7 @@ local function take_queued(priority)
         put_back(queue, ids, i)
         break
       end
-      local body = redis.call('GET', job_key .. id)
+      local body = call('GET', job_key .. id)
       local job_type = body and type_of(body)
       if job_type and not handled[job_type] then
         bytes_left = bytes_left - #body
@@ -137,7 +137,7 @@ local function take_queued(priority)
       end
     end
   end
-  if redis.call('EXISTS', queue) == 1 then
+  if call('EXISTS', queue) == 1 then
     -- The likeliest types of what is left are those just met.
     rung[priority] = true
     for job_type in pairs(met) do
@@ -151,7 +151,7 @@ end
 
 -- The lists of suspects that this worker may run, the most urgent first.
 local function suspects()
-  local waiting, sources = redis.call('SMEMBERS', prefix .. ':suspects'), {}
+  local waiting, sources = call('SMEMBERS', prefix .. ':suspects'), {}
   for i = 10, last_priority do
     for _, source in ipairs(waiting) do
       local priority, job_type = string.match(source, '^(%a+):(.*)$')
@@ -165,28 +165,33 @@ end
 
 local function take_suspect(source)
   local list = prefix .. ':queue:suspect:' .. source
-  local id = redis.call('RPOP', list)
-  if redis.call('EXISTS', list) == 0 then
-    redis.call('SREM', prefix .. ':suspects', source)
+  local id = call('RPOP', list)
+  if call('EXISTS', list) == 0 then
+    call('SREM', prefix .. ':suspects', source)
   end
   if id then
-    take(id, redis.call('GET', job_key .. id), '!|' .. source .. '|' .. now_ms)
-    replies[3] = redis.call('LRANGE', prefix .. ':crashes:' .. id, 0, -1)
+    take(id, call('GET', job_key .. id), '!|' .. source .. '|' .. now_ms)
+    replies[3] = call('LRANGE', prefix .. ':crashes:' .. id, 0, -1)
+    -- Others see to the rest meanwhile.
+    for i = 10, last_priority do
+      rung[ARGV[i]] = true
+      rung[source] = true
+    end
   end
   return #replies > 3
 end
 
 -- Whether the worker is to take nothing but what this has taken, if anything.
 local function sees_to_suspects()
-  local held = redis.call('HLEN', claims)
-  if held == 1 and string.find(redis.call('HVALS', claims)[1], '^[^|]*!|') then
+  local held = call('HLEN', claims)
+  if held == 1 and string.find(call('HVALS', claims)[1], '^[^|]*!|') then
     return true
   end
-  local sources = redis.call('EXISTS', prefix .. ':suspects') == 1 and suspects() or {}
+  local sources = call('EXISTS', prefix .. ':suspects') == 1 and suspects() or {}
   if held > 0 and #sources > 0 then
     local quarantine = prefix .. ':quarantine'
-    return redis.call('SET', quarantine, worker, 'NX', 'PX', lease_ms * 4)
-      or redis.call('GET', quarantine) == worker
+    return call('SET', quarantine, worker, 'NX', 'PX', lease_ms * 4)
+      or call('GET', quarantine) == worker
   end
   for _, source in ipairs(sources) do
     if take_suspect(source) then

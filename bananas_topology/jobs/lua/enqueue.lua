@@ -13,16 +13,16 @@ local replies, rung = {}, {}
 
 for i = 2, #ARGV, 5 do
   local id, priority, due = ARGV[i], ARGV[i + 2], ARGV[i + 4]
-  local added = redis.call('SET', prefix .. ':job:' .. id, ARGV[i + 1], 'NX')
+  local added = call('SET', prefix .. ':job:' .. id, ARGV[i + 1], 'NX')
   if added and due == '' then
-    redis.call('LPUSH', prefix .. ':queue:' .. priority, id)
+    call('LPUSH', prefix .. ':queue:' .. priority, id)
     rung[priority] = true
     rung[priority .. ':' .. ARGV[i + 3]] = true
   elseif added then
     if string.sub(due, 1, 1) == '+' then
       due = string.format('%.6f', now() + tonumber(string.sub(due, 2)) / 1000)
     end
-    redis.call('ZADD', prefix .. ':queue:scheduled', due, id)
+    call('ZADD', prefix .. ':queue:scheduled', due, id)
   end
   replies[#replies + 1] = added and 1 or 0
 end

@@ -12,13 +12,13 @@ local function lying(dead, from, to, chosen)
   local found, places, there = {}, {}, {}
   if from == '' then
     for id in pairs(chosen) do
-      for _, place in ipairs(redis.call('LPOS', dead, id, 'COUNT', 0)) do
+      for _, place in ipairs(call('LPOS', dead, id, 'COUNT', 0)) do
         found[id] = true
         places[#places + 1], there[#there + 1] = place, id
       end
     end
   else
-    local ids = redis.call('LRANGE', dead, from, to)
+    local ids = call('LRANGE', dead, from, to)
     for i, id in ipairs(ids) do
       if chosen[id] then
         found[id] = true
@@ -36,11 +36,11 @@ local function unearth(dead, places, ids)
       marked = marked + 1
     else
       -- Refused where memory is short, when purging is what helps; then it takes a little longer.
-      redis.call('LREM', dead, -1, ids[n])
+      call('LREM', dead, -1, ids[n])
     end
   end
   if marked > 0 then
     -- From the end of the list: as much as was looked at, not all of it.
-    redis.call('LREM', dead, -marked, TAKEN)
+    call('LREM', dead, -marked, TAKEN)
   end
 end

@@ -12,15 +12,15 @@ then     body, priority, job type, last_run (with an id alone)
 RETURNS  1 fired or moved on, 0 another scheduler was first
 --]]
 local schedule, prefix, expected, next_run, id = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[5]
-if (redis.call('HGET', schedule, 'next_run') or '') ~= expected then
+if (call('HGET', schedule, 'next_run') or '') ~= expected then
   return 0
 end
-redis.call('HSET', schedule, 'next_run', next_run, 'cron', ARGV[4])
-if id ~= '' and redis.call('SET', prefix .. ':job:' .. id, ARGV[6], 'NX') then
+call('HSET', schedule, 'next_run', next_run, 'cron', ARGV[4])
+if id ~= '' and call('SET', prefix .. ':job:' .. id, ARGV[6], 'NX') then
   local priority, job_type = ARGV[7], ARGV[8]
-  redis.call('LPUSH', prefix .. ':queue:' .. priority, id)
+  call('LPUSH', prefix .. ':queue:' .. priority, id)
   ring(prefix, { [priority] = true, [priority .. ':' .. job_type] = true })
-  redis.call('HSET', schedule, 'last_run', ARGV[9])
-  redis.call('HINCRBY', schedule, 'run_count', 1)
+  call('HSET', schedule, 'last_run', ARGV[9])
+  call('HINCRBY', schedule, 'run_count', 1)
 end
 return 1

@@ -9,9 +9,9 @@ ARGV[1]  worker id
 ARGV[2]  incarnation
 RETURNS  1 forgotten, 0 it holds claims or the id is another process's now
 --]]
-if redis.call('HGET', KEYS[2], 'incarnation') ~= ARGV[2] or redis.call('EXISTS', KEYS[3]) == 1 then
+if call('HGET', KEYS[2], 'incarnation') ~= ARGV[2] or call('EXISTS', KEYS[3]) == 1 then
   return 0
 end
-redis.call('ZREM', KEYS[1], ARGV[1])
-redis.call('DEL', KEYS[2])
+call('ZREM', KEYS[1], ARGV[1])
+call('DEL', KEYS[2])
 return 1

@@ -22,19 +22,19 @@ end
 local function promote(prefix, limit, rung)
   local scheduled = prefix .. ':queue:scheduled'
   local now_s = string.format('%.6f', (now()))
-  local ids = redis.call('ZRANGEBYSCORE', scheduled, '-inf', now_s, 'LIMIT', 0, limit)
+  local ids = call('ZRANGEBYSCORE', scheduled, '-inf', now_s, 'LIMIT', 0, limit)
   for _, id in ipairs(ids) do
     local key = prefix .. ':job:' .. id
-    local priority, job_type, without = read_scheduled(redis.call('GET', key) or '')
+    local priority, job_type, without = read_scheduled(call('GET', key) or '')
     if without then
-      redis.call('SET', key, without)
+      call('SET', key, without)
     end
     -- What is no job goes on to a worker, which sets it aside.
     if priority ~= 'high' and priority ~= 'low' then
       priority = 'normal'
     end
-    redis.call('LPUSH', prefix .. ':queue:' .. priority, id)
-    redis.call('ZREM', scheduled, id)
+    call('LPUSH', prefix .. ':queue:' .. priority, id)
+    call('ZREM', scheduled, id)
     rung[priority] = true
     rung[priority .. ':' .. (type(job_type) == 'string' and job_type or '')] = true
   end

@@ -16,7 +16,7 @@ end
 
 local found, places, ids = lying(dead, ARGV[2], ARGV[3], chosen)
 for id in pairs(found) do
-  redis.call('DEL', prefix .. ':job:' .. id, prefix .. ':failure:' .. id, prefix .. ':result:' .. id,
+  call('DEL', prefix .. ':job:' .. id, prefix .. ':failure:' .. id, prefix .. ':result:' .. id,
     prefix .. ':crashes:' .. id)
   purged = purged + 1
 end

@@ -27,7 +27,7 @@ local workers = prefix .. ':workers'
 local _, now_ms = now()
 
 if incarnation == '' then
-  local until_ms = redis.call('ZSCORE', workers, worker)
+  local until_ms = call('ZSCORE', workers, worker)
   if until_ms and tonumber(until_ms) > tonumber(now_ms) then
     return { 0, 0 }
   end
@@ -37,7 +37,7 @@ local known, lost, rung, crashed = {}, {}, {}, 0
 for i = 7, #ARGV do
   known[ARGV[i]] = true
 end
-local entries = redis.call('HGETALL', claims)
+local entries = call('HGETALL', claims)
 for i = 1, #entries, 2 do
   if not known[entries[i]] then
     lost[#lost + 1] = { entries[i], entries[i + 1] }
@@ -50,7 +50,7 @@ local function suspect_source(id, source)
   if string.find(source, ':', 1, true) then
     return source
   end
-  local body = redis.call('GET', prefix .. ':job:' .. id)
+  local body = call('GET', prefix .. ':job:' .. id)
   local job_type = body and type_of(body)
   return job_type and source .. ':' .. job_type
 end
@@ -59,14 +59,14 @@ local function return_crashed(id, fence)
   local alone, source = string.match(fence, '^[^|]-(!?)|(.*)|%d+$')
   local key, how = prefix .. ':crashes:' .. id, incarnation == '' and 'reaped' or 'reborn'
   local company = alone == '!' and 'alone' or 'shared'
-  local crashes = redis.call('RPUSH', key, table.concat({ now_ms, how, company, worker }, '|'))
-  redis.call('EXPIRE', key, keep_s)
+  local crashes = call('RPUSH', key, table.concat({ now_ms, how, company, worker }, '|'))
+  call('EXPIRE', key, keep_s)
   local aside = crashes >= math.max(poison - 1, 1) and suspect_source(id, source)
   if not aside then
     return give_back(prefix, id, fence, rung)
   end
-  redis.call('RPUSH', prefix .. ':queue:suspect:' .. aside, id)
-  redis.call('SADD', prefix .. ':suspects', aside)
+  call('RPUSH', prefix .. ':queue:suspect:' .. aside, id)
+  call('SADD', prefix .. ':suspects', aside)
   rung[aside] = true
   rung[string.match(aside, '^%a+')] = true
 end
@@ -80,12 +80,12 @@ for i = 1, returned do
     return_crashed(id, fence)
     crashed = crashed + 1
   end
-  redis.call('HDEL', claims, id)
+  call('HDEL', claims, id)
 end
 
 if incarnation == '' and returned == #lost then
-  redis.call('ZREM', workers, worker)
-  redis.call('DEL', prefix .. ':worker:' .. worker)
+  call('ZREM', workers, worker)
+  call('DEL', prefix .. ':worker:' .. worker)
 end
 ring(prefix, rung)
 return { returned, crashed }

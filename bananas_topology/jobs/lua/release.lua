@@ -13,7 +13,7 @@ local replies, ours, rung = {}, {}, {}
 
 for i = 2, #ARGV, 2 do
   local id, fence = ARGV[i], ARGV[i + 1]
-  local is_ours = redis.call('HGET', claims, id) == fence
+  local is_ours = call('HGET', claims, id) == fence
   if is_ours then
     ours[#ours + 1] = { id, fence }
   end
@@ -23,7 +23,7 @@ end
 latest_first(ours)
 for _, claim in ipairs(ours) do
   give_back(prefix, claim[1], claim[2], rung)
-  redis.call('HDEL', claims, claim[1])
+  call('HDEL', claims, claim[1])
 end
 ring(prefix, rung)
 return replies

@@ -14,12 +14,12 @@ local replies, retried = {}, 0
 
 for i = 3, #ARGV, 5 do
   local id, fence = ARGV[i], ARGV[i + 1]
-  if redis.call('HGET', claims, id) == fence then
-    redis.call('SET', prefix .. ':job:' .. id, ARGV[i + 2])
-    redis.call('SET', prefix .. ':failure:' .. id, ARGV[i + 3], 'EX', keep_s)
+  if call('HGET', claims, id) == fence then
+    call('SET', prefix .. ':job:' .. id, ARGV[i + 2])
+    call('SET', prefix .. ':failure:' .. id, ARGV[i + 3], 'EX', keep_s)
     local due = string.format('%.6f', now_s + tonumber(ARGV[i + 4]) / 1000)
-    redis.call('ZADD', prefix .. ':queue:scheduled', due, id)
-    redis.call('HDEL', claims, id)
+    call('ZADD', prefix .. ':queue:scheduled', due, id)
+    call('HDEL', claims, id)
     retried = retried + 1
     replies[#replies + 1] = 1
   else
@@ -28,6 +28,6 @@ for i = 3, #ARGV, 5 do
 end
 
 if retried > 0 then
-  redis.call('HINCRBY', prefix .. ':stats', 'retried', retried)
+  call('HINCRBY', prefix .. ':stats', 'retried', retried)
 end
 return replies

@@ -28,13 +28,13 @@ local function give_back(prefix, id, fence, rung)
   local alone, source = string.match(fence, '^[^|]-(!?)|(.*)|%d+$')
   local priority, job_type = string.match(source, '^(%a+):(.*)$')
   if alone == '!' then
-    redis.call('RPUSH', prefix .. ':queue:suspect:' .. source, id)
-    redis.call('SADD', prefix .. ':suspects', source)
+    call('RPUSH', prefix .. ':queue:suspect:' .. source, id)
+    call('SADD', prefix .. ':suspects', source)
     rung[priority] = true
   else
-    redis.call('RPUSH', prefix .. ':queue:' .. source, id)
+    call('RPUSH', prefix .. ':queue:' .. source, id)
     if priority then
-      redis.call('SADD', prefix .. ':parked:' .. priority, job_type)
+      call('SADD', prefix .. ':parked:' .. priority, job_type)
     end
   end
   rung[source] = true

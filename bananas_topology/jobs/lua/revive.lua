@@ -20,10 +20,10 @@ for i = 4, #ARGV, 4 do
   local id, priority, job_type = ARGV[i], ARGV[i + 2], ARGV[i + 3]
   if found[id] then
     found[id] = nil -- where it lies twice, it is one job
-    redis.call('SET', prefix .. ':job:' .. id, ARGV[i + 1])
-    redis.call('DEL', prefix .. ':failure:' .. id, prefix .. ':result:' .. id,
+    call('SET', prefix .. ':job:' .. id, ARGV[i + 1])
+    call('DEL', prefix .. ':failure:' .. id, prefix .. ':result:' .. id,
       prefix .. ':crashes:' .. id)
-    redis.call('LPUSH', prefix .. ':queue:' .. priority, id)
+    call('LPUSH', prefix .. ':queue:' .. priority, id)
     rung[priority] = true
     rung[priority .. ':' .. job_type] = true
     revived = revived + 1

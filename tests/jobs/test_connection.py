@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import shutil
+import ssl
+import subprocess
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from bananas_topology.client import Client
+from bananas_topology.errors import RedisRefused, RedisUnavailable, RedisUnsuitable
+from bananas_topology.jobs.broker import Broker
+from bananas_topology.jobs.connection import address, check_server, connect, redact
+from bananas_topology.jobs.keys import Keys
+from tests.jobs.servers import HOST, Proxy, ask, free_port, running, wait_until
+from tests.jobs.support import Hands, encoded
+
+
+def _port(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("http://db", "expected redis://host:6379/0"),
+        ("db:6379", "expected redis://host:6379/0"),
+        ("redis://db:many", "Port could not be cast"),
+        ("redis://db/jobs", 'its database is "jobs"; expected a number'),
+        ("redis://db?decode_responses=1", 'it has the option "decode_responses"; expected db,'),
+        ("rediss://db?ssl_cert_reqs=perhaps", "perhaps"),
+        ("redis+sentinel://a:1", "expected redis+sentinel://host:26379"),
+        ("redis+sentinel://a:1/service/one", 'its database is "one"'),
+        ("redis+sentinel://a:1/service/0/0", "expected redis+sentinel://host:26379"),
+    ],
+)
+def test_a_url_of_no_known_form_is_refused_with_what_was_expected(url: str, says: str) -> None:
+    with pytest.raises(RedisUnsuitable) as caught:
+        connect(url)
+
+    assert says in str(caught.value)
+
+
+def test_no_form_of_url_shows_its_password() -> None:
+    forms = [
+        "redis://app:hidden@db/0",
+        "rediss://:hidden@db",
+        "redis+sentinel://app:hidden@a:1,b:2/service?sentinel_password=hidden",
+        "unix:///run/redis.sock?password=hidden&db=1",
+    ]
+
+    for url in forms:
+        assert "hidden" not in redact(url)
+        with pytest.raises(RedisUnsuitable) as caught:
+            connect(url.replace("redis", "radish", 1) if "redis" in url[:6] else f"x{url}")
+        assert "hidden" not in str(caught.value)
+
+
+def test_a_server_is_named_the_way_it_was_given() -> None:
+    assert address(connect("redis://db:7000/1")) == "db:7000"
+    assert address(connect("unix:///run/redis.sock")) == "/run/redis.sock"
+    assert address(connect("redis+sentinel://a:1,b:2/shop")) == 'the master of "shop"'
+
+
+def test_a_unix_socket_and_a_password_are_enough_to_work(tmp_path: Path, keys: Keys) -> None:
+    path = tmp_path / "server.sock"
+    options = ("--unixsocket", str(path), "--requirepass", "secret")
+    with running(tmp_path, *options) as port:
+        wait_until(path.exists)
+        with Client(f"unix://{path}?password=secret") as client:
+            job_id = client.enqueue("add", 1)
+            assert client.get(job_id).status == "pending"
+        with Client(f"redis://default:secret@{HOST}:{port}") as client:
+            assert client.get(job_id).status == "pending"
+        for wrong in (f"redis://default:guess@{HOST}:{port}", f"redis://{HOST}:{port}"):
+            with pytest.raises(RedisRefused, match="refuses us"):
+                Client(wrong).enqueue("add")
+
+
+def test_a_password_that_changes_at_run_time_is_a_refusal(tmp_path: Path, keys: Keys) -> None:
+    with running(tmp_path) as port, connect(f"redis://{HOST}:{port}") as client:
+        wait_until(client.ping)
+        broker = Broker(client, keys)
+        broker.enqueue([encoded("a")])
+        operator = ask(port)
+        operator.config_set("requirepass", "changed")
+        operator.client_kill_filter(_type="normal", skipme=True)
+
+        with pytest.raises(RedisUnavailable):
+            broker.enqueue([encoded("b")])
+        with pytest.raises(RedisRefused):
+            broker.enqueue([encoded("b")])
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-made certificate and its key in one file, for this host's address."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here to make a certificate with")
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    extension = f"subjectAltName=IP:{HOST}"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=test", "-addext", extension, "-keyout", path, "-out", f"{path}.crt"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    path.write_bytes(path.read_bytes() + Path(f"{path}.crt").read_bytes())
+    return path
+
+
+@pytest.fixture
+def tls_port(server_url: str, certificate: Path) -> Iterator[int]:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    proxy = Proxy(_port(server_url), tls=context)
+    yield proxy.port
+    proxy.close()
+
+
+def test_tls_is_checked_against_the_authority_in_the_url(
+    tls_port: int, certificate: Path, prefix: str
+) -> None:
+    url = f"rediss://{HOST}:{tls_port}"
+
+    with Client(f"{url}?ssl_ca_certs={certificate}", key_prefix=prefix) as client:
+        ids = [client.enqueue("add", "x" * 100_000) for _ in range(3)]
+        assert [client.get(job_id).status for job_id in ids] == ["pending"] * 3
+    with Client(f"{url}?ssl_cert_reqs=none", key_prefix=prefix) as client:
+        assert client.get(ids[0]).status == "pending"
+    with pytest.raises(RedisUnavailable, match=r"(?i)certificate"):
+        Client(url, key_prefix=prefix).enqueue("add")
+
+
+def test_an_old_server_is_refused_and_eviction_warned_of(client: redis.Redis) -> None:
+    assert check_server(client) == []
+    client.config_set("maxmemory-policy", "allkeys-lru")
+
+    try:
+        [warning] = check_server(client)
+    finally:
+        client.config_set("maxmemory-policy", "noeviction")
+
+    assert "maxmemory-policy is allkeys-lru" in warning
+
+
+def test_a_full_server_refuses_each_script_as_a_whole(tmp_path: Path, keys: Keys) -> None:
+    with running(tmp_path) as port, connect(f"redis://{HOST}:{port}") as client:
+        wait_until(client.ping)
+        broker = Broker(client, keys)
+        hands = Hands(broker)
+        broker.enqueue([encoded("a"), encoded("b")])
+        assert hands.claim() == ["a"]
+        client.config_set("maxmemory", 1)
+        before = {key: client.dump(key) for key in client.scan_iter()}
+
+        for attempt in (
+            lambda: broker.enqueue([encoded("c")]),
+            lambda: hands.claim(),
+            lambda: broker.recover(hands.consumer, "other", []),
+        ):
+            with pytest.raises(RedisUnavailable, match="OOM"):
+                attempt()
+        assert {key: client.dump(key) for key in client.scan_iter()} == before
+
+        client.config_set("maxmemory", 0)
+        assert hands.claim() == ["b"]
+
+
+def test_scripts_are_loaded_again_into_a_server_that_forgot_them(
+    client: redis.Redis, keys: Keys
+) -> None:
+    broker = Broker(client, keys)
+    hands = Hands(broker)
+    broker.enqueue([encoded("a"), encoded("b")])
+    client.script_flush()
+
+    assert hands.claim(2) == ["a", "b"]
+
+
+def test_after_a_failover_the_sentinels_new_master_is_found(tmp_path: Path, keys: Keys) -> None:
+    with (
+        running(tmp_path / "one") as first,
+        running(tmp_path / "two", "--replicaof", HOST, str(first)) as second,
+    ):
+        old, new = ask(first), ask(second)
+        wait_until(lambda: old.info("replication")["connected_slaves"])
+        (tmp_path / "three").mkdir()
+        settings = tmp_path / "three" / "sentinel.conf"
+        settings.write_text(f"sentinel monitor shop {HOST} {first} 1\n")
+        with running(tmp_path / "three", str(settings), "--sentinel") as sentinel:
+            asked = ask(sentinel)
+            wait_until(lambda: asked.execute_command("SENTINEL", "REPLICAS", "shop"))
+            url = f"redis+sentinel://{HOST}:{sentinel},{HOST}:1/shop/0"
+            with Client(url, key_prefix=keys.prefix) as client:
+                job_id = client.enqueue("add")
+                wait_until(lambda: old.execute_command("WAIT", 1, 1000))
+
+                asked.execute_command("SENTINEL", "FAILOVER", "shop")
+                wait_until(lambda: new.role()[0] == b"master")
+                old.replicaof(HOST, second)  # as the sentinel does, some seconds later
+
+                assert client.get(job_id).status == "pending"
+                assert client.get(client.enqueue("add")).status == "pending"
+                assert new.llen(keys.queue("normal")) == 2
+
+
+def test_a_cluster_is_worked_with_by_a_hash_tag_and_followed_when_the_slot_moves(
+    tmp_path: Path,
+) -> None:
+    with (
+        running(tmp_path / "one", *_member()) as first,
+        running(tmp_path / "two", *_member()) as second,
+    ):
+        nodes = [ask(port) for port in (first, second)]
+        for node in nodes:
+            wait_until(node.ping)
+        nodes[0].execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
+        nodes[1].execute_command("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
+        nodes[0].execute_command("CLUSTER", "MEET", HOST, second, _bus(nodes[1]))
+        for node in nodes:
+            wait_until(partial(_is_whole, node))
+        url = f"redis://{HOST}:{first}"
+
+        # The slot of one tag is with either node.
+        for tag in ("{bananas}", "{b}"):
+            with Client(url, key_prefix=tag) as client:
+                assert client.get(client.enqueue("add")).status == "pending"
+                assert client.get(client.enqueue("add")).status == "pending"
+        with pytest.raises(RedisUnsuitable, match=r"hash tag, such as \{bananas\}"):
+            Client(url, key_prefix="bananas").enqueue("add")
+
+        with Client(url, key_prefix="{b}:app") as client:
+            slot = nodes[0].execute_command("CLUSTER", "KEYSLOT", "{b}")
+            client.enqueue("add")
+            _move(nodes, slot)
+            assert client.get(client.enqueue("add")).status == "pending"
+
+
+def _member() -> tuple[str, ...]:
+    return ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+
+
+def _bus(node: Any) -> int:
+    return int(node.config_get("cluster-port")["cluster-port"])
+
+
+def _is_whole(node: Any) -> bool:
+    return "cluster_state:ok" in str(node.execute_command("CLUSTER", "INFO"))
+
+
+def _move(nodes: list[Any], slot: int) -> None:
+    """Give a slot from whichever of the two nodes has it to the other."""
+    names = [node.execute_command("CLUSTER", "MYID") for node in nodes]
+    names = [name.decode() if isinstance(name, bytes) else name for name in names]
+    source = 0 if slot < 8192 else 1
+    target = 1 - source
+    to = nodes[target].connection_pool.connection_kwargs["port"]
+    nodes[target].execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", names[source])
+    nodes[source].execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", names[target])
+    while found := nodes[source].execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
+        nodes[source].execute_command("MIGRATE", HOST, to, "", 0, 5000, "KEYS", *found)
+    for node in (nodes[target], nodes[source]):
+        node.execute_command("CLUSTER", "SETSLOT", slot, "NODE", names[target])
