@@ -13,7 +13,7 @@ from collections.abc import Mapping as Environ
 
 import yaml
 
-from bananas_topology.spec.diagnostics import Diagnostic, Severity
+from bananas_topology.spec.diagnostics import Diagnostic, Severity, Span
 from bananas_topology.spec.interpolation import BadSyntax, NotSet, interpolate, whole_variable
 from bananas_topology.spec.nodes import Lines, Mapping, Node, Path, Scalar, Sequence, scalars
 from bananas_topology.spec.syntax import explain, resolve
@@ -30,6 +30,8 @@ MAY_BE_UNSET: tuple[Path, ...] = (("redis", "url"),)
 
 # What YAML forbids: control characters and lone surrogates, but for tab and line ends.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f\ufffe\uffff]")
+# What an escape or a foreign environment can make of it all the same; no process takes it.
+_UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 _PROPERTIES = re.compile(r"(?:[&!]\S*\s+)+|[&!]\S*$")
 _MERGE = "<<"
 _CORE_TAGS = {
@@ -47,11 +49,7 @@ class Document:
         self.lines = Lines(text)
         self.root: Node | None = None
         self.diagnostics: list[Diagnostic] = []
-
-    def has(self, code: str, place: tuple[int, int]) -> bool:
-        """Whether there is such a finding at this place already."""
-        span = self.lines.span(*place)
-        return any(each.code == code and each.span == span for each in self.diagnostics)
+        self._reported: set[tuple[str, Span, str | None]] = set()
 
     def report(
         self,
@@ -61,8 +59,14 @@ class Document:
         hint: str | None = None,
         severity: Severity = Severity.ERROR,
     ) -> None:
-        """Add a finding at a place given by offsets."""
+        """Add a finding at a place given by offsets.
+
+        What `defaults:` or an anchor say is met in every pool that uses it, and reported once.
+        """
         span = self.lines.span(*place)
+        if (code, span, hint) in self._reported:
+            return
+        self._reported.add((code, span, hint))
         self.diagnostics.append(Diagnostic(code, severity, message, self.file, span, hint))
 
 
@@ -184,10 +188,16 @@ class _Composer:
         return scalar
 
     def _resolve(self, scalar: Scalar) -> None:
+        code, message = "BT008", None
+        if unusable := _UNUSABLE.search(scalar.text):
+            code = "BT003"
+            message = f"a text cannot hold the character U+{ord(unusable[0]):04X}"
         # With a variable in it, what it is shows later.
-        if message := None if "$" in scalar.text else resolve_scalar(scalar):
+        elif "$" not in scalar.text:
+            message = resolve_scalar(scalar)
+        if message:
             scalar.is_broken = True
-            self._document.report("BT008", (scalar.start, scalar.end), message)
+            self._document.report(code, (scalar.start, scalar.end), message)
 
     def _tag(self, tag: str | None, start: int, end: int) -> str | None:
         if tag is None or tag == "!":
@@ -325,33 +335,41 @@ def _interpolate(document: Document, environ: Environ[str, str]) -> None:
     """Put variables into the values; a value without quotes gets the type it then looks like."""
     assert document.root is not None
     for path, scalar in scalars(document.root):
-        if "$" not in scalar.text:
+        if "$" not in scalar.text or scalar.is_broken:
             continue
-        source = document.text[scalar.start : scalar.end]
+        name = whole_variable(scalar.text)
+        if name and path in MAY_BE_UNSET and not environ.get(name):
+            # To the contract of the worker, too, an empty variable is one that is not set.
+            scalar.unset, scalar.text, scalar.value = name, "", ""
+            continue
+        if fault := _fill_in(document, scalar, environ):
+            code, offset, message, hint = fault
+            scalar.is_broken = True
+            document.report(code, (scalar.start + offset, scalar.end), message, hint)
+
+
+def _fill_in(
+    document: Document, scalar: Scalar, environ: Environ[str, str]
+) -> tuple[str, int, str, str | None] | None:
+    """Put variables into one value; gives code, offset, message and hint of what is wrong."""
+    try:
+        text = interpolate(scalar.text, environ)
+    except (BadSyntax, NotSet) as error:
         # Only where value and source agree does an offset in one say where it is in the other.
-        is_literal = source == scalar.text
-        try:
-            text = interpolate(scalar.text, environ)
-        except (BadSyntax, NotSet) as error:
-            name = whole_variable(scalar.text)
-            if isinstance(error, NotSet) and name and path in MAY_BE_UNSET:
-                scalar.unset, scalar.text, scalar.value = name, "", ""
-                continue
-            start = scalar.start + (error.offset if is_literal else 0)
-            code, hint = "BT012", None
-            if isinstance(error, NotSet):
-                code, hint = "BT013", f"set it, or give a default: ${{{error.name}:-…}}"
-            document.report(code, (start, scalar.end), str(error), hint)
-            scalar.is_broken = True
-            continue
-        scalar.is_interpolated = text != scalar.text.replace("$$", "$")
-        scalar.text = text
-        # An empty variable is an empty text, not "nothing": `url: ${URL:-}` leaves it open.
-        if text == "":
-            scalar.is_plain = False
-        if message := resolve_scalar(scalar):
-            scalar.is_broken = True
-            document.report("BT008", (scalar.start, scalar.end), message)
+        is_literal = document.text[scalar.start : scalar.end] == scalar.text
+        offset = error.offset if is_literal else 0
+        if isinstance(error, NotSet):
+            hint = f"set it, or give a default: ${{{error.name}:-…}}"
+            return "BT013", offset, str(error), hint
+        return "BT012", offset, str(error), None
+    if _UNUSABLE.search(text):
+        return "BT012", 0, "a variable in this value holds bytes that are not UTF-8", None
+    scalar.is_interpolated = text != scalar.text.replace("$$", "$")
+    scalar.text = text
+    # An empty variable is an empty text, not "nothing": `url: ${URL:-}` leaves it open.
+    scalar.is_plain = scalar.is_plain and text != ""
+    message = resolve_scalar(scalar)
+    return ("BT008", 0, message, None) if message else None
 
 
 def broken_paths(root: Node) -> set[Path]:

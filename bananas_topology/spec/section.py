@@ -149,9 +149,7 @@ class Section:
             path = above
         met = shown(plain(node), path) if (node := child(self.node, name)) else "missing"
         place = (node.start, node.end) if node else (0, 0)
-        # What `defaults:` say is met again in every pool.
-        if not self.document.has(code, place):
-            self.document.report(code, place, f"{field_of(path)} is {met}; {expected}")
+        self.document.report(code, place, f"{field_of(path)} is {met}; {expected}")
         self.damaged.add(path)
 
     def _part(self, name: str) -> dict[str, Any]:

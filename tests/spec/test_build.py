@@ -255,6 +255,7 @@ def test_a_whole_number_may_be_written_as_a_float(pool_of: PoolOf) -> None:
         ("redis: {key_prefix: x}", {}, None, False),
         ("redis: {url: '${REDIS_URL}'}", {}, None, True),
         ("redis: {url: $REDIS_URL}", {}, None, True),
+        ("redis: {url: '${REDIS_URL}'}", {"REDIS_URL": ""}, None, True),
         ("redis: {url: '${REDIS_URL}'}", {"REDIS_URL": "redis://h"}, "redis://h", True),
         ("redis: {url: '${REDIS_URL:-}'}", {}, None, False),
         ("redis: {url: 'unix:///run/redis.sock'}", {}, "unix:///run/redis.sock", True),

@@ -133,6 +133,20 @@ def test_variables_are_put_into_block_texts_and_lists_but_not_into_keys() -> Non
     assert values == {"$A": ["b", "x b\ny\n"]}
 
 
+@pytest.mark.parametrize("environ", [{"A": "caf\udce9"}, {"A": "x\x00"}])
+def test_a_variable_that_is_no_text_is_a_finding(environ: dict[str, str]) -> None:
+    document = _read("k: ${A}\n", environ)
+
+    assert [each.code for each in document.diagnostics] == ["BT012"]
+
+
+@pytest.mark.parametrize("written", ['"a\\0"', '"\\x00"'])
+def test_a_text_that_no_process_takes_is_a_finding(written: str) -> None:
+    document = _read(f"k: {written}\n")
+
+    assert [each.code for each in document.diagnostics] == ["BT003"]
+
+
 def test_an_unset_redis_url_is_known_to_be_one() -> None:
     document = _read("redis:\n  url: ${REDIS_URL}\n")
 

@@ -139,6 +139,21 @@ def test_thousands_of_faults_are_cut_short() -> None:
     assert time.monotonic() - began < 20
 
 
+def test_what_many_pools_share_is_reported_once() -> None:
+    text = """
+x-common: &common {concurency: 5, grace: soon}
+version: 1
+name: shop
+handlers: [shop.jobs]
+defaults: {lease: 1ms, autoscale: {min: 3, max: 2, cpu: 70}}
+pools: {a: *common, b: *common, c: {<<: *common, replicas: 2}}
+"""
+    report = check_bytes(text.encode(), Path("a.yaml"), {})
+
+    found = [(each.code, each.span.line) for each in report.diagnostics]
+    assert found == [("BT103", 2), ("BT106", 2), ("BT105", 6), ("BT220", 6), ("BT222", 6)]
+
+
 def test_findings_are_in_the_order_of_the_file_and_print_as_one_line() -> None:
     report = check(Path(__file__).parent / "faults" / "settings.yaml", {})
 

@@ -69,6 +69,4 @@ def apply_rules(document: Document, topology: Topology, damaged: set[Path]) -> N
                 continue
             locate = key_place if finding.at_key else value_place
             place = locate(document.root, finding.path)
-            # What `defaults:` say is met again in every pool.
-            if not document.has(code, place):
-                document.report(code, place, finding.message, finding.hint, severity)
+            document.report(code, place, finding.message, finding.hint, severity)

@@ -98,7 +98,7 @@ def the_time_zone_is_known(scene: Scene) -> Iterator[Finding]:
 
 
 def a_payload_is_json(scene: Scene) -> Iterator[Finding]:
-    """JSON knows no infinity, and nothing that is not a number."""
+    """JSON knows no infinity and no NaN; its readers no whole number of more than 64 bits."""
     for schedule in scene.topology.schedules:
         for steps in _not_json(schedule.payload, ()):
             yield Finding(
@@ -109,7 +109,8 @@ def a_payload_is_json(scene: Scene) -> Iterator[Finding]:
 
 
 def _not_json(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
-    if isinstance(value, float) and not math.isfinite(value):
+    is_infinite = isinstance(value, float) and not math.isfinite(value)
+    if is_infinite or (isinstance(value, int) and not -(2**63) <= value < 2**64):
         yield path
     elif isinstance(value, dict):
         for name, inner in value.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 
 from bananas_topology.contract import PRIORITIES
@@ -27,6 +28,13 @@ def _takers(scene: Scene, job_type: str | None, priority: str | None) -> list[Po
     ]
 
 
+def _missing_type(scene: Scene, name: str) -> str:
+    """How to mend that no pool takes a job type."""
+    taken = {job_type for pool in scene.workers() for job_type in pool.job_types}
+    near = difflib.get_close_matches(name, sorted(taken), n=1, cutoff=0.8)
+    return f'did you mean "{near[0]}"?' if near else 'add it to the "job_types" of a pool'
+
+
 def a_declared_job_type_is_taken_by_some_pool(scene: Scene) -> Iterator[Finding]:
     """Each job type of `jobs:` has a pool that takes it."""
     for name in scene.topology.jobs if scene.is_sure_of(*_FLOW) else ():
@@ -34,7 +42,7 @@ def a_declared_job_type_is_taken_by_some_pool(scene: Scene) -> Iterator[Finding]
             yield Finding(
                 ("jobs", name),
                 f'job "{name}" is taken by no pool',
-                'add it to the "job_types" of one',
+                _missing_type(scene, name),
                 at_key=True,
             )
 
@@ -46,7 +54,7 @@ def a_scheduled_job_is_taken_by_some_pool(scene: Scene) -> Iterator[Finding]:
             yield Finding(
                 ("schedules", schedule.name, "job"),
                 f'job "{schedule.job}" of schedule "{schedule.name}" is taken by no pool',
-                'add it to the "job_types" of one',
+                _missing_type(scene, schedule.job),
             )
 
 
@@ -108,17 +116,24 @@ def retries_need_a_scheduler(scene: Scene) -> Iterator[Finding]:
     """A job that is to run again waits among the scheduled, and a scheduler brings it back."""
     if not scene.is_sure_of(*_SCHEDULING, "max_retries") or _has_scheduler(scene):
         return
-    for pool in scene.workers():
-        if pool.max_retries > 0:
-            path = scene.path_of(pool)
-            given = (*path, "max_retries")
-            yield Finding(
-                given if scene.has(given) else path,
-                f'pool "{pool.name}" has retries, but no scheduler anywhere brings them back',
-                f"{_ADD_SCHEDULER}, or set max_retries: 0",
-                at_key=True,
-            )
-            return
+    pools = [
+        (scene.path_of(pool), f'pool "{pool.name}"')
+        for pool in scene.workers()
+        if pool.max_retries > 0
+    ]
+    jobs = [
+        (("jobs", job.name), f'job "{job.name}"')
+        for job in scene.topology.jobs.values()
+        if job.max_retries
+    ]
+    for path, subject in [*pools, *jobs][:1]:
+        given = (*path, "max_retries")
+        yield Finding(
+            given if scene.has(given) else path,
+            f"{subject} has retries, but no scheduler anywhere brings them back",
+            f"{_ADD_SCHEDULER}, or set max_retries: 0",
+            at_key=True,
+        )
 
 
 def workers_need_handlers(scene: Scene) -> Iterator[Finding]:
