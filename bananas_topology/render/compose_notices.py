@@ -8,6 +8,9 @@ from bananas_topology.render.compose_services import log_directory, swarm_constr
 from bananas_topology.spec.model import Api, Placement, Pool, Topology
 from bananas_topology.units import format_memory
 
+#: The pool that a section of its own describes.
+SCHEDULER = "scheduler"
+
 
 def notices(topology: Topology) -> tuple[str, ...]:
     """All of them, in file order; each begins with the field that it is about."""
@@ -24,7 +27,7 @@ def notices(topology: Topology) -> tuple[str, ...]:
 
 
 def _of_pool(pool: Pool) -> Iterator[str]:
-    where = f"pools.{pool.name}"
+    where = SCHEDULER if pool.name == SCHEDULER else f"pools.{pool.name}"
     yield from _of_both(where, pool)
     if pool.egress:
         yield f"{where}.egress is left out: Compose does not filter what a container connects to"
@@ -51,6 +54,11 @@ def _of_placement(where: str, placement: Placement | None) -> Iterator[str]:
             f"{where}.placement.require is a constraint that Swarm alone obeys: docker compose "
             "starts everything on one host"
         )
+    if foreign := [name for name in placement.require if "/" in name]:
+        yield (
+            f"{where}.placement.require {', '.join(foreign)} is left out: labels with a prefix are "
+            "Kubernetes' alone"
+        )
     if placement.prefer:
         yield f"{where}.placement.prefer is left out: Compose knows no preferred hosts"
     if placement.tolerations:
@@ -67,8 +75,7 @@ def _of_log_files(where: str, pool: Pool) -> str:
         )
     return (
         f"{field} writes to {directory}, in each container a volume of its own that goes with it; "
-        "in an image other than ours the directory has to belong to user 10001. "
-        "docker compose logs needs no files"
+        "the image has to have that directory, owned by user 10001 (ours has /var/log/bananas)"
     )
 
 

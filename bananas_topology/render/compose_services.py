@@ -156,9 +156,12 @@ def compose_cpus(cpu_millis: int) -> str:
 
 
 def swarm_constraints(placement: Placement | None) -> list[str]:
-    """What the Compose Specification has for placement; only Swarm goes by it."""
-    required_labels = placement.require if placement else {}
-    return [f"node.labels.{label} == {value}" for label, value in required_labels.items()]
+    """What the Compose Specification has for placement; only Swarm goes by it.
+
+    Labels with a prefix, as Kubernetes has them, are none in Swarm.
+    """
+    labels = placement.require if placement else {}
+    return [f"node.labels.{name} == {text}" for name, text in labels.items() if "/" not in name]
 
 
 def _program(topology: Topology, image: str, launch: Launch) -> dict[str, Any]:

@@ -19,9 +19,10 @@ from bananas_topology.spec.load import load
 from bananas_topology.spec.model import Topology
 from bananas_topology.units import parse_duration_ms, parse_memory_bytes
 from tests.conftest import MakeTopology
-from tests.render.goldens import FOLDER, TOPOLOGIES, assert_golden, topology_id
+from tests.render.cluster import ALL_TOPOLOGIES
+from tests.render.goldens import FOLDER, assert_golden, topology_id
 
-each_topology = pytest.mark.parametrize("path", TOPOLOGIES, ids=topology_id)
+each_topology = pytest.mark.parametrize("path", ALL_TOPOLOGIES, ids=topology_id)
 
 ALL = """\
 handlers: [shop.jobs]
@@ -56,7 +57,7 @@ def test_goldens_are_valid_by_the_compose_specification() -> None:
 
     done = subprocess.run([*command, *goldens], capture_output=True, text=True, check=False)
 
-    assert len(goldens) == len(TOPOLOGIES)
+    assert len(goldens) == len(ALL_TOPOLOGIES)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -72,7 +73,8 @@ def has_compose() -> bool:
 
 @pytest.mark.skipif(not has_compose(), reason="docker compose is not installed")
 def test_docker_compose_accepts_the_goldens() -> None:
-    needed = {"REDIS_PASSWORD": "abc", "REDIS_URL": "redis://x", "API_TOKEN": "0123456789abcdef"}
+    names = ("REDIS_PASSWORD", "REDIS_URL", "API_TOKEN", "SMTP_PASSWORD")
+    needed = dict.fromkeys(names, "abc")
     for path in FOLDER.joinpath("compose").rglob("*.yaml"):
         done = subprocess.run(
             ["docker", "compose", "-f", str(path), "config", "-q"],
@@ -93,7 +95,8 @@ def test_a_worker_is_told_what_its_launch_says(path: Path) -> None:
         launch = launch_for(topology, pool)
         service = services[pool.name]
         told = {name: text.replace("$$", "$") for name, text in service["environment"].items()}
-        assert told.pop("REDIS_URL").startswith("redis://:${REDIS_PASSWORD:?")
+        for name in ("REDIS_URL", *pool.secrets):
+            assert re.search(r"\$\{\w+:\?", told.pop(name))
         assert told.pop("METRICS_PORT") == "6061"
         assert told.pop("LIVENESS_FILE") == "/tmp/alive"
         assert told == dict(launch.env)
@@ -134,9 +137,21 @@ def test_none_of_the_mistakes_of_hand_written_files_is_made(path: Path) -> None:
         for port in service.get("ports", []):
             first, last = re.fullmatch(r"(\d+)(?:-(\d+))?:\d+", port).groups()  # type: ignore[union-attr]
             assert int(last or first) - int(first) + 1 >= service["deploy"]["replicas"]
-        if name != "redis":
-            assert service["depends_on"] == {"redis": {"condition": "service_healthy"}}
-    redis = document["services"]["redis"]
+        for server in service.get("depends_on", {}):
+            assert service["depends_on"][server] == {"condition": "service_healthy"}
+
+
+@each_topology
+def test_a_redis_of_our_own_is_durable_bounded_and_out_of_reach(path: Path) -> None:
+    topology = load(path, {})
+    document = yaml.safe_load(text_of(topology))
+    redis = document["services"].pop("redis", None)
+    if topology.redis.is_external:
+        assert redis is None
+        return
+
+    for service in document["services"].values():
+        assert list(service["depends_on"]) == ["redis"]
     (start,) = redis["command"]
     limit = parse_memory_bytes(redis["deploy"]["resources"]["limits"]["memory"])
     assert "--appendonly yes" in start
@@ -266,7 +281,7 @@ def test_what_compose_cannot_say_is_a_notice(make_topology: MakeTopology) -> Non
             autoscale: {min: 2, max: 5, queue_depth: 60}
             placement:
               prefer: {zone: a}
-              require: {disk: ssd}
+              require: {disk: ssd, kubernetes.io/arch: amd64}
               tolerations: [{key: gpu, operator: Exists}]
             disruption: {max_unavailable: 1}
             egress: [{cidr: 10.0.0.0/8}]
@@ -281,6 +296,7 @@ def test_what_compose_cannot_say_is_a_notice(make_topology: MakeTopology) -> Non
         "pools.worker.autoscale is left out",
         "pools.worker.placement.prefer is left out",
         "pools.worker.placement.require is a constraint that Swarm alone obeys",
+        "pools.worker.placement.require kubernetes.io/arch is left out",
         "pools.worker.placement.tolerations is left out",
         "pools.worker.disruption is left out",
         "pools.worker.egress is left out",
