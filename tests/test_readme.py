@@ -8,8 +8,10 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import typer
@@ -17,6 +19,7 @@ from typer.core import TyperGroup
 
 from bananas_topology.cli.main import app
 from bananas_topology.contract import VARIABLES
+from bananas_topology.handlers import load_handlers
 from bananas_topology.spec.codes import markdown_table
 from bananas_topology.spec.load import check_bytes
 
@@ -96,6 +99,22 @@ def test_the_topology_that_the_readme_shows_is_valid() -> None:
     report = check_bytes(shown.encode(), README, {"REDIS_URL": "redis://localhost"})
 
     assert report.diagnostics == ()
+
+
+def test_the_handler_that_the_readme_shows_is_one() -> None:
+    shown = re.findall(r"^```python\n(.*?)^```$", README.read_text("utf-8"), re.S | re.M)
+    module = ModuleType("readme_jobs")
+    sys.modules[module.__name__] = module
+    try:
+        exec(shown[0], module.__dict__)
+        [handler] = load_handlers((module.__name__,)).values()
+    finally:
+        del sys.modules[module.__name__]
+
+    assert handler.options.job_type == "send_email"
+    assert handler.takes_context
+    for block in shown:
+        compile(block, str(README), "exec")
 
 
 def test_what_the_readme_points_to_is_there() -> None:
