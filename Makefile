@@ -7,6 +7,7 @@ INSTALLED := $(VENV)/.installed
 # A policy scanner that pins its own versions of everything; tests without it skip the scan.
 TOOLS := .venv-tools
 CHECKOV := checkov==3.3.30
+SCANNER := $(TOOLS)/.$(CHECKOV)
 
 .PHONY: demo test format check goldens bench clean
 
@@ -17,7 +18,7 @@ demo: $(INSTALLED)
 	$(BIN)/bananas up --drain topologies/stdlib-index/topology.yaml
 	@$(BIN)/python topologies/stdlib-index/show_report.py
 
-test: check $(TOOLS)/.installed
+test: check $(SCANNER)
 	$(BIN)/pytest -n auto
 
 check: $(INSTALLED)
@@ -57,7 +58,7 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-$(TOOLS)/.installed: Makefile
+$(SCANNER):
 	-$(PYTHON) -m venv $(TOOLS) && \
 	  $(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check $(CHECKOV) && touch $@
 

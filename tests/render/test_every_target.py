@@ -1,0 +1,167 @@
+"""The acceptance test of a render target: ours, and any that a third party installs.
+
+A target that passes here is pure, names what it made its files from, holds no secret, and forgets
+no pool.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+import pytest
+import yaml
+
+from bananas_topology.errors import RenderFailed
+from bananas_topology.render.target import (
+    HEADER_MARK,
+    Rendering,
+    find_target,
+    target_names,
+)
+from bananas_topology.spec.load import load
+from bananas_topology.spec.model import Topology
+from tests.render.cluster import ALL_TOPOLOGIES
+from tests.render.goldens import topology_id
+
+#: A third party's target, as small as one can be.
+TOY = """
+from bananas_topology.render.target import File, Rendering, header
+
+
+class Toy:
+    name = "toy"
+
+    def render(self, topology):
+        pools = "".join(f"{pool.name}: {pool.replicas}\\n" for pool in topology.pools)
+        notices = ("redis is left out: a toy has none",)
+        return Rendering((File("toy/pools.yaml", header(topology, "toy") + pools),), notices)
+"""
+
+each_target = pytest.mark.parametrize("target", [*target_names(), "toy"])
+each_topology = pytest.mark.parametrize("path", ALL_TOPOLOGIES, ids=topology_id)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of installed packages that has the toy, and one that does not load."""
+    site = tmp_path_factory.mktemp("site")
+    (site / "bananas_toy.py").write_text(TOY, "utf-8")
+    information = site / "bananas_toy-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: bananas-toy\nVersion: 1.0\n"
+    )
+    (information / "entry_points.txt").write_text(
+        "[bananas_topology.render_targets]\n"
+        "toy = bananas_toy:Toy\nbroken = bananas_toy:Nothing\nnone = builtins:dict\n"
+    )
+    return site
+
+
+@pytest.fixture(autouse=True)
+def _installed(site: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(site))
+        yield
+
+
+def render(target: str, topology: Topology) -> Rendering:
+    return find_target(target).render(topology)
+
+
+@each_target
+@each_topology
+def test_a_rendering_depends_on_the_topology_alone(target: str, path: Path) -> None:
+    topology = load(path, {})
+
+    rendering = render(target, topology)
+
+    assert render(target, topology) == rendering
+    # Where the file lies is not part of what it says.
+    assert render(target, replace(topology, path=Path("/elsewhere/t.yaml"))) == rendering
+
+
+@each_target
+def test_a_rendering_is_the_same_bytes_in_another_process(target: str, site: Path) -> None:
+    path = ALL_TOPOLOGIES[-1]
+    streams = []
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-m", "bananas_topology", "render", "--target", target, str(path)],
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(site), "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        )
+        streams.append(done.stdout)
+
+    assert streams[0] == streams[1] == render(target, load(path, {})).stream().encode()
+
+
+@each_target
+@each_topology
+def test_each_file_says_what_made_it_from_which_topology(target: str, path: Path) -> None:
+    topology = load(path, {})
+
+    for file in render(target, topology).files:
+        made_by, made_from, *_ = file.text.splitlines()
+        assert made_by == f"{HEADER_MARK} --{target}"
+        assert made_from == f"# Topology: {topology.name}, sha256:{topology.digest}"
+        assert file.text.endswith("\n")
+        assert not file.text.endswith("\n\n")
+        assert not PurePosixPath(file.path).is_absolute()
+        assert ".." not in PurePosixPath(file.path).parts
+
+
+@each_target
+@each_topology
+def test_a_stream_is_yaml_that_has_every_pool(target: str, path: Path) -> None:
+    topology = load(path, {})
+
+    rendering = render(target, topology)
+
+    assert all(rendering.stream().startswith("---\n") for _ in rendering.files[:1])
+    assert list(yaml.safe_load_all(rendering.stream()))
+    for pool in topology.pools:
+        assert pool.name in rendering.stream()
+
+
+@each_target
+def test_no_secret_is_rendered(target: str) -> None:
+    topology = load(ALL_TOPOLOGIES[-1], {"REDIS_URL": "redis://u:s3cret-of-redis@secret.host:1/0"})
+
+    rendering = render(target, topology)
+
+    for text in (*(file.text for file in rendering.files), *rendering.notices):
+        assert "s3cret" not in text
+        assert "secret.host" not in text
+
+
+@each_target
+@each_topology
+def test_a_notice_is_one_line_that_says_something(target: str, path: Path) -> None:
+    for notice in render(target, load(path, {})).notices:
+        assert notice.strip() == notice
+        assert "\n" not in notice
+        assert len(notice) > 20
+
+
+def test_a_third_partys_target_is_found() -> None:
+    assert target_names() == ("compose", "k8s", "broken", "none", "toy")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("nomad", 'there is no target "nomad"; expected one of compose, k8s, broken, none, toy'),
+        ("broken", 'target "broken" .* cannot be loaded: AttributeError'),
+        ("none", 'target "none" is dict, which has no name and render'),
+    ],
+)
+def test_a_target_that_cannot_be_used_is_named(name: str, expected: str) -> None:
+    with pytest.raises(RenderFailed, match=expected):
+        find_target(name)

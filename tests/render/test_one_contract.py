@@ -1,0 +1,121 @@
+"""The same worker everywhere: in the local plan, in Compose and in Kubernetes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bananas_topology.launch import launch_for, launch_for_api
+from bananas_topology.render.compose import ComposeTarget
+from bananas_topology.spec.load import load
+from bananas_topology.spec.model import Topology
+from bananas_topology.supervisor.plan import LOCAL_VARIABLES, Host, chosen_pools, plan_children
+from tests.render.cluster import (
+    ALL_TOPOLOGIES,
+    container_of,
+    environment_of,
+    find,
+    objects_of,
+)
+from tests.render.goldens import topology_id
+
+#: What a place to run in adds or says otherwise; all other variables are the launch's own.
+LOCAL = set(LOCAL_VARIABLES)
+COMPOSE = {"REDIS_URL", "METRICS_PORT", "LIVENESS_FILE"}
+KUBERNETES = {"REDIS_URL", "METRICS_PORT", "WORKER_ID"}
+
+each_topology = pytest.mark.parametrize("path", ALL_TOPOLOGIES, ids=topology_id)
+
+
+def _local(topology: Topology) -> dict[str, dict[str, Any]]:
+    pools = chosen_pools(topology, {pool.name: 1 for pool in topology.pools}, ())
+    host = Host(environ={}, redis_url="redis://localhost:6379")
+    return {plan.pool: dict(plan.env) for plan in plan_children(topology, pools, host)}
+
+
+def _compose(topology: Topology) -> dict[str, dict[str, Any]]:
+    (file,) = ComposeTarget().render(topology).files
+    services = yaml.safe_load(file.text)["services"]
+    return {
+        name: {key: str(text).replace("$$", "$") for key, text in service["environment"].items()}
+        for name, service in services.items()
+    }
+
+
+def _cluster(topology: Topology) -> dict[str, dict[str, Any]]:
+    objects = objects_of(topology)
+    return {
+        each["metadata"]["labels"]["bananas/pool"]: environment_of(objects, each)
+        for each in objects
+        if each["kind"] == "Deployment" and "bananas/pool" in each["metadata"]["labels"]
+    }
+
+
+@each_topology
+def test_a_worker_has_the_same_variables_wherever_it_is_started(path: Path) -> None:
+    # A patch is there to make a difference.
+    topology = _unpatched(load(path, {}))
+    places = (
+        (_local(topology), LOCAL),
+        (_compose(topology), COMPOSE),
+        (_cluster(topology), KUBERNETES),
+    )
+
+    for pool in topology.pools:
+        wanted = dict(launch_for(topology, pool).env)
+        for environments, may_differ in places:
+            met = environments[pool.name]
+            own = {*may_differ, *pool.secrets}
+            assert _without(met, own) == _without(wanted, own), pool.name
+            assert met.keys() - wanted.keys() <= own
+
+
+@each_topology
+def test_a_worker_is_the_same_command_wherever_it_is_started(path: Path) -> None:
+    topology = load(path, {})
+    (file,) = ComposeTarget().render(topology).files
+    services = yaml.safe_load(file.text)["services"]
+    deployments = {
+        each["metadata"]["labels"].get("bananas/pool"): each
+        for each in objects_of(topology)
+        if each["kind"] == "Deployment"
+    }
+
+    for pool in topology.pools:
+        command = ["python", "-m", launch_for(topology, pool).module]
+        assert services[pool.name]["entrypoint"] == command
+        assert container_of(deployments[pool.name])["command"] == command
+
+
+@each_topology
+def test_the_api_has_the_same_variables_wherever_it_is_started(path: Path) -> None:
+    topology = load(path, {})
+    if topology.api is None:
+        return
+    objects = objects_of(topology)
+    (name,) = (
+        each["metadata"]["name"]
+        for each in objects
+        if each["kind"] == "Deployment"
+        and each["metadata"]["labels"]["app.kubernetes.io/component"] == "api"
+    )
+    own = {"REDIS_URL", "API_TOKEN", *topology.api.secrets}
+    wanted = dict(launch_for_api(topology, topology.api).env)
+
+    for met in (
+        _compose(topology)["api"],
+        environment_of(objects, find(objects, "Deployment", name)),
+    ):
+        assert _without(met, own) == _without(wanted, own)
+
+
+def _unpatched(topology: Topology) -> Topology:
+    return replace(topology, kubernetes=replace(topology.kubernetes, patches=()))
+
+
+def _without(env: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: text for name, text in env.items() if name not in names}
