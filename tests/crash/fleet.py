@@ -111,8 +111,8 @@ class Scene:
         return backlog.ready == backlog.scheduled == backlog.running == 0
 
     @contextmanager
-    def worker(self, worker_id: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
-        """A worker process that nobody restarts, from when it is ready."""
+    def starting(self, worker_id: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+        """A worker process that nobody restarts."""
         environ = self.environ | {
             "REDIS_URL": self.url,
             "REDIS_KEY_PREFIX": self.prefix,
@@ -120,27 +120,28 @@ class Scene:
             "WORKER_HANDLERS": "crash_jobs",
             **variables,
         }
-        log = self.directory / f"{worker_id}.log"
+        argv = [sys.executable, "-m", "bananas_topology.worker"]
         with (
-            open(log, "a") as output,
-            subprocess.Popen(
-                [sys.executable, "-m", "bananas_topology.worker"],
-                env=environ,
-                stdout=output,
-                stderr=output,
-                text=True,
-            ) as process,
+            open(self.directory / f"{worker_id}.log", "a") as output,
+            subprocess.Popen(argv, env=environ, stdout=output, stderr=output, text=True) as process,
         ):
             try:
-                wait_for(lambda: process.pid in self.pids().values() or process.poll(), 20)
-                assert process.poll() is None, log.read_text()
                 yield process
             finally:
                 process.kill()
 
+    @contextmanager
+    def worker(self, worker_id: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+        """The same, from when it is ready."""
+        with self.starting(worker_id, **variables) as process:
+            wait_for(lambda: process.pid in self.pids().values() or process.poll(), 20)
+            assert process.poll() is None, (self.directory / f"{worker_id}.log").read_text()
+            yield process
+
     def log(self, worker_id: str) -> list[dict[str, object]]:
         """What a worker has logged."""
-        lines = (self.directory / f"{worker_id}.log").read_text().splitlines()
+        path = self.directory / f"{worker_id}.log"
+        lines = path.read_text().splitlines() if path.exists() else []
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     @contextmanager
