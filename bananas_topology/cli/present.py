@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from bananas_topology.spec.diagnostics import Diagnostic
     from bananas_topology.spec.load import Report
-    from bananas_topology.spec.model import Pool
+    from bananas_topology.spec.model import Api, Pool
     from bananas_topology.supervisor.output import Paint
 
 #: The colours of pools, in the order in which the pools come: told apart on light and dark.
@@ -144,22 +144,23 @@ def print_fields(fields: Iterable[tuple[str, str]]) -> None:
         print(f"{_styled(f'{name:<{width}}', '1', sys.stdout)}  {indented}")
 
 
-def print_plan(pools: Sequence[tuple[Pool, int]]) -> None:
-    """Print what would be started: pools, each with its number of processes."""
-    processes = sum(count for _, count in pools)
+def print_plan(pools: Sequence[tuple[Pool, int]], api: Api | None = None) -> None:
+    """Print what would be started: pools, each with its number of processes, and the api."""
+    processes = sum(count for _, count in pools) + (api is not None)
     threads = sum(pool.concurrency * count for pool, count in pools)
+    total: tuple[str, ...] = ("total", "", str(processes), str(threads))
     if is_terminal(sys.stdout):
-        rows = [
-            (pool.name, pool.mode.value, str(n), str(pool.concurrency * n), _takes(pool))
-            for pool, n in pools
-        ]
-        total: tuple[str, ...] = ("total", "", str(processes), str(threads), "")
-        _print_rich_table(("pool", "mode", "processes", "threads", "takes"), [*rows, total])
+        rows = [(*_numbers(pool, n), _takes(pool)) for pool, n in pools]
+        if api is not None:
+            rows.append(("api", "api", "1", "0", f"HTTP on port {api.port}"))
+        columns: tuple[str, ...] = ("pool", "mode", "processes", "threads", "takes")
+        _print_rich_table(columns, [*rows, (*total, "")])
         return
     columns = ("pool", "mode", "processes", "threads", "priorities", "job types", "scheduler")
     lines = [(*_numbers(pool, n), *_consumption(pool)) for pool, n in pools]
-    total = ("total", "", str(processes), str(threads), "", "", "")
-    print_table(columns, [*lines, total])
+    if api is not None:
+        lines.append(("api", "api", "1", "0", "none", "none", "no"))
+    print_table(columns, [*lines, (*total, "", "", "")])
 
 
 def print_diagnostics(report: Report, stream: IO[str] | None = None) -> None:
@@ -268,7 +269,7 @@ def _one_line(text: str) -> str:
     return printable(" ".join(text.split("\n")).replace("\t", " "))
 
 
-def _numbers(pool: Pool, count: int) -> tuple[str, ...]:
+def _numbers(pool: Pool, count: int) -> tuple[str, str, str, str]:
     return (pool.name, pool.mode.value, str(count), str(pool.concurrency * count))
 
 

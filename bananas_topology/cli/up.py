@@ -5,6 +5,7 @@ Puts the parts together (spec, plan, server, supervisor) and keeps none of their
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import sys
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import redis
 
     from bananas_topology.cli.drain import Drain
-    from bananas_topology.spec.model import Pool, Topology
+    from bananas_topology.spec.model import Api, Pool, Topology
     from bananas_topology.supervisor.output import Output
     from bananas_topology.supervisor.plan import ChildPlan
     from bananas_topology.supervisor.supervisor import Ending
@@ -68,6 +69,7 @@ class _Options:
     redis_url: str | None
     log_format: str | None
     drain: bool
+    api: Api | None
 
 
 def up(
@@ -98,18 +100,17 @@ def up(
 
         bananas up --drain && echo "all done"
     """
-    from bananas_topology.supervisor.plan import chosen_pools
+    from bananas_topology.supervisor.plan import chosen_api, chosen_pools
 
     topology = _checked(file)
     names = [name.strip() for text in only or () for name in text.split(",")]
     pools = chosen_pools(topology, dict(_scaling(text) for text in scale or ()), names)
+    api = chosen_api(topology, names)
     if dry_run:
-        present.print_plan(pools)
+        present.print_plan(pools, api)
         return
-    if topology.api is not None:
-        present.notice("notice: `api:` is not started by this version of `up`")
     asked = None if log_format is LogFormat.AUTO else log_format.value
-    raise typer.Exit(_run(topology, pools, _Options(redis_url, asked, drain)))
+    raise typer.Exit(_run(topology, pools, _Options(redis_url, asked, drain, api)))
 
 
 def _checked(file: Path) -> Topology:
@@ -140,7 +141,7 @@ def _run(topology: Topology, pools: Sequence[tuple[Pool, int]], options: _Option
     """Start it all and see it through; what was started first is stopped last."""
     from bananas_topology.cli.server import named_url
     from bananas_topology.jobs.connection import check_server, connect, redact
-    from bananas_topology.supervisor.plan import Host, plan_children
+    from bananas_topology.supervisor.plan import Host, plan_api, plan_children
     from bananas_topology.supervisor.record import held, state_directory
     from bananas_topology.supervisor.supervisor import Supervisor
 
@@ -151,6 +152,8 @@ def _run(topology: Topology, pools: Sequence[tuple[Pool, int]], options: _Option
             f"redis.url in {topology.path} names a variable that is not set: "
             "set it, or give --redis-url"
         )
+    if options.api is not None:
+        _check_api_is_installed()
     directory = state_directory(topology.path, topology.name)
     with ExitStack() as stack:
         stack.enter_context(held(directory, topology.name))
@@ -159,18 +162,27 @@ def _run(topology: Topology, pools: Sequence[tuple[Pool, int]], options: _Option
             present.notice(f"redis: {redact(url)}")
         else:
             url, tend = _embedded(stack, directory)
-        client = stack.enter_context(connect(url))
+        client = stack.enter_context(connect(url, key_prefix=topology.redis.key_prefix))
         for warning in check_server(client):
             present.notice(f"warning: {warning}")
         host = Host(os.environ, url, options.log_format, present.is_colored(sys.stdout))
-        plans = plan_children(topology, pools, host)
+        workers = plan_children(topology, pools, host)
+        plans = (*workers, *([plan_api(topology, options.api, host)] if options.api else []))
         _write_record(stack, directory, topology, url)
         present.notice(f"starting {_extent(topology, pools)}; Ctrl-C stops it")
         output = stack.enter_context(_output(plans))
-        drain = _drain(topology, plans, client, output) if options.drain else None
+        drain = _drain(topology, workers, client, output) if options.drain else None
         is_drained = drain.is_over if drain else None
         ending = Supervisor(plans, output, is_drained=is_drained, tend=tend).run()
     return _exit_code(ending, drain, len(plans))
+
+
+def _check_api_is_installed() -> None:
+    if importlib.util.find_spec("uvicorn") is None or importlib.util.find_spec("starlette") is None:
+        raise ControlFailed(
+            "the topology has an api, which needs more than is installed: "
+            "pip install 'bananas-topology[api]', or name the pools to start: --only POOL,POOL"
+        )
 
 
 def _extent(topology: Topology, pools: Sequence[tuple[Pool, int]]) -> str:

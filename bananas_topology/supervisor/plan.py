@@ -1,6 +1,6 @@
-"""What `up` starts: every replica of every pool as one child, with its full environment. Pure.
+"""What `up` starts: each replica of each pool, and the api, as one child. Pure.
 
-The environment is the one that Compose and Kubernetes get, but for the few variables that
+A child's environment is the one that Compose and Kubernetes get, but for the few variables that
 `LOCAL_VARIABLES` lists.
 """
 
@@ -14,11 +14,14 @@ from pathlib import Path
 
 from bananas_topology.contract import VARIABLES
 from bananas_topology.errors import ControlFailed
-from bananas_topology.launch import launch_for
-from bananas_topology.spec.model import Pool, Topology
+from bananas_topology.launch import Launch, launch_for, launch_for_api
+from bananas_topology.spec.model import Api, Logging, Pool, Topology
 
 #: What a local child is told beside or instead of what a container is told.
 LOCAL_VARIABLES = ("REDIS_URL", "WORKER_ID", "LOG_FORMAT", "LOG_COLOR")
+
+#: What the api's child is called, in front of a dash and its number, and in `--only`.
+API = "api"
 
 #: The most replicas that `--scale` takes: beyond it, a typing error is the likelier explanation.
 MAX_REPLICAS = 1000
@@ -54,7 +57,7 @@ def chosen_pools(
 ) -> tuple[tuple[Pool, int], ...]:
     """The pools to start, in file order, each with its number of processes.
 
-    `only` empty means all.
+    `only` empty means all; it may also name the api.
 
     Raises:
         ControlFailed: a name is no pool of the topology, a number is out of range, or nothing
@@ -62,7 +65,7 @@ def chosen_pools(
     """
     names = [pool.name for pool in topology.pools]
     for name in (*scale, *only):
-        if name not in names:
+        if name not in names and not (name == API and topology.api and name not in scale):
             raise ControlFailed(_no_such_pool(name, topology.name, names))
     for name, count in scale.items():
         if not 0 <= count <= MAX_REPLICAS:
@@ -74,7 +77,7 @@ def chosen_pools(
         for pool in topology.pools
         if not only or pool.name in only
     ]
-    if not any(count for _, count in chosen):
+    if not any(count for _, count in chosen) and chosen_api(topology, only) is None:
         raise ControlFailed(
             f'topology "{topology.name}" has no replica left to start; '
             "expected at least one pool with 1 or more"
@@ -82,36 +85,49 @@ def chosen_pools(
     return tuple(chosen)
 
 
+def chosen_api(topology: Topology, only: Collection[str]) -> Api | None:
+    """The api, if there is one and it is to be started."""
+    return topology.api if not only or API in only else None
+
+
 def plan_children(
     topology: Topology, pools: Collection[tuple[Pool, int]], host: Host
 ) -> tuple[ChildPlan, ...]:
     """Expand pools into children: ``worker-high-0``, ``worker-high-1`` and so on."""
-    # What a shell happens to have set for some other worker must not leak into these.
-    contract = {variable.name for variable in VARIABLES}
-    inherited = {name: text for name, text in host.environ.items() if name not in contract}
     plans: list[ChildPlan] = []
     for pool, count in pools:
         launch = launch_for(topology, pool)
-        log_format = host.log_format or pool.logging.format or "text"
-        for index in range(count):
-            name = f"{pool.name}-{index}"
-            local = {
-                "REDIS_URL": host.redis_url,
-                "WORKER_ID": name,
-                "LOG_FORMAT": log_format,
-                "LOG_COLOR": str(pool.logging.color and host.log_color).lower(),
-            }
-            plans.append(
-                ChildPlan(
-                    name=name,
-                    pool=pool.name,
-                    argv=(sys.executable, "-m", launch.module),
-                    env={**inherited, **launch.env, **local},
-                    cwd=topology.path.absolute().parent,
-                    grace_ms=launch.grace_ms,
-                )
-            )
+        names = [f"{pool.name}-{index}" for index in range(count)]
+        plans += [_child(topology, host, launch, name, pool.name, pool.logging) for name in names]
     return tuple(plans)
+
+
+def plan_api(topology: Topology, api: Api, host: Host) -> ChildPlan:
+    """Plan the api: one process, whatever its replicas, for they would share one port."""
+    launch = launch_for_api(topology, api)
+    return _child(topology, host, launch, f"{API}-0", API, api.logging)
+
+
+def _child(
+    topology: Topology, host: Host, launch: Launch, name: str, pool: str, logging: Logging
+) -> ChildPlan:
+    # What a shell happens to have set for some other worker must not leak into this one.
+    contract = {variable.name for variable in VARIABLES}
+    inherited = {name: text for name, text in host.environ.items() if name not in contract}
+    local = {
+        "REDIS_URL": host.redis_url,
+        "WORKER_ID": name,
+        "LOG_FORMAT": host.log_format or logging.format or "text",
+        "LOG_COLOR": str(logging.color and host.log_color).lower(),
+    }
+    return ChildPlan(
+        name=name,
+        pool=pool,
+        argv=(sys.executable, "-m", launch.module),
+        env={**inherited, **launch.env, **local},
+        cwd=topology.path.absolute().parent,
+        grace_ms=launch.grace_ms,
+    )
 
 
 def _no_such_pool(name: str, topology: str, names: list[str]) -> str:

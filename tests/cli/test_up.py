@@ -4,9 +4,12 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -140,6 +143,38 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(shop: Path) -> None:
         "total\t\t4\t12\t\t\t",
     ]
     assert not (shop / ".bananas").exists()
+
+
+def test_an_api_is_part_of_the_plan_and_answers(shop: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    (shop / "topology.yaml").write_text(f"{TOPOLOGY}api: {{port: {port}}}\n")
+
+    planned = _up(shop, "--dry-run").stdout.splitlines()
+    with _running(shop) as (process, record):
+        health = _answer(f"http://127.0.0.1:{port}/health")
+        with Client(record.redis_url) as client:
+            client.wait(client.enqueue("touch", {"name": "file"}), "20s")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+
+    assert planned[2:] == ["api\tapi\t1\t0\tnone\tnone\tno", "total\t\t3\t6\t\t\t"]
+    assert b"status" in health
+    assert process.returncode == 0
+
+
+def _answer(url: str) -> bytes:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as response:
+                body: bytes = response.read()
+                return body
+        except urllib.error.HTTPError as error:
+            return error.read()
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def test_on_a_terminal_a_dry_run_shows_a_table(shop: Path) -> None:

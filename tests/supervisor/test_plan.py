@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bananas_topology.api_contract import api_from_env
 from bananas_topology.contract import from_env
 from bananas_topology.errors import ControlFailed
 from bananas_topology.launch import launch_for
@@ -14,7 +15,9 @@ from bananas_topology.supervisor.plan import (
     LOCAL_VARIABLES,
     ChildPlan,
     Host,
+    chosen_api,
     chosen_pools,
+    plan_api,
     plan_children,
 )
 
@@ -30,8 +33,8 @@ def _pool(name: str, replicas: int = 1, log_format: str | None = None) -> str:
 """
 
 
-def _topology(*pools: str) -> Topology:
-    text = "version: 1\nname: shop\nhandlers: [jobs]\npools:" + "".join(pools)
+def _topology(*pools: str, api: str = "") -> Topology:
+    text = f"version: 1\nname: shop\nhandlers: [jobs]\n{api}pools:" + "".join(pools)
     report = check_bytes(text.encode(), Path("shop/topology.yaml"), {})
     assert report.topology is not None, report.diagnostics
     return report.topology
@@ -152,3 +155,33 @@ def test_a_number_of_replicas_out_of_range_is_refused(count: int) -> None:
 def test_a_plan_with_nothing_to_start_is_refused() -> None:
     with pytest.raises(ControlFailed, match="no replica left to start"):
         chosen_pools(_topology(_pool("a")), {"a": 0}, ())
+
+
+def test_the_api_is_one_child_with_the_apis_variables() -> None:
+    topology = _topology(_pool("a"), api="api: {port: 8081, replicas: 3}\n")
+    host = Host({"API_TOKEN": "a-token-of-the-shell", "API_PORT": "1"}, "redis://h:1")
+
+    api = chosen_api(topology, ())
+    assert api is not None
+    plan = plan_api(topology, api, host)
+
+    assert (plan.name, plan.argv[1:]) == ("api-0", ("-m", "bananas_topology.api"))
+    config = api_from_env(plan.env)
+    assert (config.port, config.redis_url) == (8081, "redis://h:1")
+    assert config.token == "a-token-of-the-shell"
+
+
+def test_the_api_can_be_left_out_or_started_alone() -> None:
+    topology = _topology(_pool("a"), api="api: {}\n")
+
+    assert chosen_api(topology, ("a",)) is None
+    assert chosen_api(topology, ("api",)) is not None
+    assert chosen_pools(topology, {}, ("api",)) == ()
+
+
+@pytest.mark.parametrize(("api", "scale"), [("", {}), ("api: {}\n", {"api": 2})])
+def test_an_api_that_is_not_there_or_that_is_scaled_is_no_pool(
+    api: str, scale: dict[str, int]
+) -> None:
+    with pytest.raises(ControlFailed, match='no pool "api"'):
+        chosen_pools(_topology(_pool("a"), api=api), scale, ("api",))
