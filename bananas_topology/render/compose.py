@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bananas_topology.render.compose_anchors import with_anchors
+from bananas_topology.render.compose_keys import check_service
 from bananas_topology.render.compose_notices import notices
 from bananas_topology.render.compose_services import (
     API,
@@ -41,7 +42,7 @@ class ComposeTarget:
         """Make the one file.
 
         Raises:
-            RenderFailed: one of `compose.patches` does not apply.
+            RenderFailed: one of `compose.patches` does not apply, or leaves no service behind.
         """
         workers = [pool.name for pool in topology.pools]
         services = {pool.name: worker_service(topology, pool) for pool in topology.pools}
@@ -77,6 +78,8 @@ def _patched(services: Mapping[str, Any], topology: Topology) -> dict[str, Any]:
     """The services with the topology's own changes, whose text goes to Compose as it is."""
     objects = [Patchable("service", name, value) for name, value in services.items()]
     patched = apply_patches(objects, topology.compose.patches, "compose.patches")
+    for each in patched:
+        check_service(each.name, each.value)
     return {each.name: dict(each.value) for each in patched}
 
 

@@ -339,8 +339,19 @@ def test_a_patch_reaches_what_services_share(make_topology: MakeTopology) -> Non
     assert services["scheduler"]["healthcheck"]["retries"] == 3
 
 
-def test_a_patch_that_does_not_apply_is_refused(make_topology: MakeTopology) -> None:
-    topology = make_topology(PATCHES + "    - {service: hihg, merge: {read_only: false}}\n")
+@pytest.mark.parametrize(
+    ("patch", "expected"),
+    [
+        ("{service: hihg, merge: {read_only: false}}", r"compose\.patches\[0\].*hihg"),
+        ("{service: high, json: [{op: remove, path: /nothing}]}", r"compose\.patches\[0\].*high"),
+        ("{service: high, merge: {enviroment: {A: b}}}", 'did you mean "environment"'),
+        ("{service: high, merge: {image: null}}", "high without an image"),
+    ],
+)
+def test_a_patch_that_cannot_have_been_meant_is_refused(
+    make_topology: MakeTopology, patch: str, expected: str
+) -> None:
+    topology = make_topology(f"{PATCHES}    - {patch}\n")
 
-    with pytest.raises(RenderFailed, match=r"compose\.patches\[0\].*hihg"):
+    with pytest.raises(RenderFailed, match=expected):
         ComposeTarget().render(topology)
