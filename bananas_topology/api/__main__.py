@@ -1,121 +1,29 @@
 """``python -m bananas_topology.api``: the HTTP service, configured by its environment alone.
 
 Exit codes: 0 stopped as asked; 1 the server cannot be used or the port is taken; 2 settings are
-wrong. Ends on SIGTERM and SIGINT once the requests under way are answered, on SIGQUIT at once.
+wrong, or what the api is made of is not installed.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
-import os
-import signal
-import socket
 import sys
-from collections.abc import Iterator
 
-import uvicorn
-
-from bananas_topology.api.app import make_app
-from bananas_topology.api.service import Service
-from bananas_topology.api_contract import ApiConfig, api_from_env
-from bananas_topology.client import Client
-from bananas_topology.contract import WorkerConfig
-from bananas_topology.errors import BananasTopologyError, InvalidSettings
-from bananas_topology.jobs.connection import connect
-from bananas_topology.jobs.inspect import Inspector
-from bananas_topology.jobs.keys import Keys
-from bananas_topology.worker import logs
-
-EXIT_FAILED = 1
 EXIT_CONFIG = 2
-
-#: Who reaches us when there is no token: nobody from elsewhere.
-LOOPBACK = "127.0.0.1"
-EVERYWHERE = "0.0.0.0"
-
-#: Seconds that requests under way have to be answered at a stop.
-GRACE_S = 10
-
-log = logging.getLogger(__name__)
-
-
-class _Server(uvicorn.Server):
-    """Stops on signals and returns, where uvicorn would then die by the signal it has caught."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop)
-        yield
-
-    def _stop(self) -> None:
-        log.info("api stopping")
-        self.should_exit = True
 
 
 def main() -> int:
-    """Read the settings and serve."""
+    """Serve, if what that takes is installed."""
     try:
-        config = api_from_env(os.environ)
-        _configure_logs(config)
-        service = Service(
-            Client(config.redis_url, key_prefix=config.key_prefix),
-            Inspector(
-                connect(config.redis_url, key_prefix=config.key_prefix), Keys(config.key_prefix)
-            ),
+        from bananas_topology.api.process import run
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("bananas_topology"):
+            raise
+        print(
+            f"error: the api needs the module {error.name}: pip install 'bananas-topology[api]'",
+            file=sys.stderr,
         )
-        return _serve(config, service)
-    except InvalidSettings as error:
-        return _refuse(error, EXIT_CONFIG)
-    except BananasTopologyError as error:
-        return _refuse(error, EXIT_FAILED)
-
-
-def _serve(config: ApiConfig, service: Service) -> int:
-    host = EVERYWHERE if config.token else LOOPBACK
-    try:
-        listener = socket.create_server((host, config.port))
-    except OSError as error:
-        # The message says the address again, in parentheses.
-        reason = (error.strerror or str(error)).partition(" (")[0]
-        print(f"error: cannot listen on {host}:{config.port}: {reason}", file=sys.stderr)
-        return EXIT_FAILED
-    server = _Server(
-        uvicorn.Config(
-            make_app(service, config.token),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_S,
-        )
-    )
-    why = "everywhere" if config.token else "on loopback only, for want of an API_TOKEN"
-    log.info("api ready, listens %s", why, extra={"host": host, "port": config.port})
-    asyncio.run(server.serve([listener]))
-    log.info("api stopped")
-    return 0
-
-
-def _configure_logs(config: ApiConfig) -> None:
-    logs.configure(
-        WorkerConfig(
-            worker_id=os.environ.get("WORKER_ID") or socket.gethostname(),
-            pool="api",
-            log_level=config.log_level,
-            log_format=config.log_format,
-            log_color=config.log_color,
-        )
-    )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-
-
-def _refuse(error: BananasTopologyError, code: int) -> int:
-    for line in str(error).splitlines():
-        print(f"error: {line}", file=sys.stderr)
-    return code
+        return EXIT_CONFIG
+    return run()
 
 
 if __name__ == "__main__":

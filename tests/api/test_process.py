@@ -94,3 +94,19 @@ def test_settings_that_are_wrong_are_all_named(server_url: str) -> None:
         assert "API_TOKEN is what it holds: expected at least 16" in errors
         assert "LOG_LEVEL" in errors
         assert "short" not in errors
+
+
+def test_without_what_it_is_made_of_it_says_what_to_install() -> None:
+    code = (
+        "import runpy, sys\n"
+        "sys.modules['uvicorn'] = None\n"
+        "runpy.run_module('bananas_topology.api', run_name='__main__')"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30
+    )
+
+    assert done.returncode == 2
+    expected = "error: the api needs the module uvicorn: pip install 'bananas-topology[api]'\n"
+    assert done.stderr == expected
