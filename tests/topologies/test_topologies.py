@@ -17,7 +17,7 @@ from bananas_topology import Client
 from bananas_topology.handlers import load_handlers
 from bananas_topology.jobs.embedded import EmbeddedServer
 from bananas_topology.spec.load import check, load
-from bananas_topology.spec.model import Pool, ScalingStep
+from bananas_topology.spec.model import Amounts, Pool, Resources, ScalingStep
 from bananas_topology.supervisor.record import state_directory
 from bananas_topology.units import format_duration
 
@@ -129,6 +129,24 @@ def test_a_pool_scales_as_the_seeds_does(
     assert (scale.cpu_percent, scale.memory_percent, scale.queue_depth) == targets
     assert _step(scale.scale_up) == up
     assert _step(scale.scale_down) == down
+
+
+@pytest.mark.parametrize("name", ["default", "specialized", "job-specialized"])
+def test_scheduler_and_api_have_the_seeds_figures(name: str) -> None:
+    topology = load(FOLDER / f"{name}.yaml", {})
+    scheduler, api = topology.pools[-1], topology.api
+
+    assert (scheduler.replicas, scheduler.concurrency) == (1, 0)
+    assert scheduler.resources.requests == Amounts(250, 256 * MIB)
+    assert scheduler.resources.limits == Amounts(500, 512 * MIB)
+    assert api is not None
+    assert (api.port, api.replicas) == (8080, 2)
+    assert api.resources == Resources(Amounts(500, 512 * MIB), Amounts(1000, GIB))
+    scale = api.autoscale
+    assert scale is not None
+    assert (scale.min_replicas, scale.max_replicas) == (2, 10)
+    assert (scale.cpu_percent, scale.memory_percent, scale.requests_per_second) == (70, 75, 1000)
+    assert (scale.scale_up.window_ms, scale.scale_down.window_ms) == (30_000, 180_000)
 
 
 def test_every_schedule_and_job_type_of_the_seed_has_a_handler() -> None:
