@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -248,6 +249,12 @@ class Broker:
         """Move due scheduled jobs into their queues; `PROMOTE_LIMIT` moved: there may be more."""
         call = Call(scripts.PROMOTE, (self.keys.scheduled,), (self.keys.prefix, PROMOTE_LIMIT))
         return int(self._caller.run_one(call))
+
+    def now(self) -> datetime:
+        """Read the server's clock."""
+        with translated(self.client):
+            seconds, micros = self.client.time()
+        return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
 
     def schedule(self, name: str) -> ScheduleState:
         """Read where a schedule is."""

@@ -6,7 +6,8 @@ milliseconds apart.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,15 +37,26 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """The ready jobs of one priority; `parked` those of types that wait for a handler, by type.
+    """The ready jobs of one priority.
 
-    `oldest` is when the next job in line was created.
+    `ready` are those in the common queue, whose types nobody has looked at yet; `parked` by type
+    those that some worker met and had no handler for; `suspects` by type those that run alone,
+    because workers went down with them. `unhandled` are the types, of both, for which no living
+    worker of this priority has a handler. `oldest` is when the oldest of the next in line was
+    created.
     """
 
     priority: str
     ready: int
     parked: dict[str, int]
     oldest: datetime | None
+    suspects: dict[str, int] = field(default_factory=dict)
+    unhandled: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """All ready jobs of this priority."""
+        return self.ready + sum(self.parked.values()) + sum(self.suspects.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +71,7 @@ class WorkerView:
     running: int
     job_types: tuple[str, ...]
     started_at: datetime | None
+    priorities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +107,8 @@ class Inspector:
 
     def backlog(self) -> Backlog:
         """Count the jobs everywhere."""
-        depths = self.depths()
         with translated(self._client):
+            depths = [self._depth(priority, []) for priority in PRIORITIES]
             pipeline = self._client.pipeline(transaction=False)
             pipeline.zcard(self._keys.scheduled)
             pipeline.llen(self._keys.dead)
@@ -103,13 +116,15 @@ class Inspector:
             for worker_id in self._worker_ids():
                 pipeline.hlen(self._keys.claims(worker_id))
             scheduled, dead, completed, *claims = pipeline.execute()
-        ready = sum(depth.ready + sum(depth.parked.values()) for depth in depths)
-        return Backlog(ready, scheduled, sum(claims), dead, int(completed or 0))
+        return Backlog(
+            sum(depth.total for depth in depths), scheduled, sum(claims), dead, int(completed or 0)
+        )
 
     def depths(self) -> list[QueueDepth]:
         """Count the ready jobs of each priority."""
+        living = self.workers()
         with translated(self._client):
-            return [self._depth(priority) for priority in PRIORITIES]
+            return [self._depth(priority, living) for priority in PRIORITIES]
 
     def workers(self) -> list[WorkerView]:
         """List the workers that live, by id."""
@@ -137,12 +152,12 @@ class Inspector:
         with translated(self._client):
             workers = self._worker_ids()
             pipeline = self._client.pipeline(transaction=False)
-            pipeline.get(keys.job(job_id))
-            pipeline.hgetall(keys.result(job_id))
-            pipeline.zscore(keys.scheduled, job_id)
-            pipeline.get(keys.failure(job_id))
+            pipeline.get(_bytes(keys.job(job_id)))
+            pipeline.hgetall(_bytes(keys.result(job_id)))
+            pipeline.zscore(keys.scheduled, _bytes(job_id))
+            pipeline.get(_bytes(keys.failure(job_id)))
             for worker_id in workers:
-                pipeline.hget(keys.claims(worker_id), job_id)
+                pipeline.hget(keys.claims(worker_id), _bytes(job_id))
             stored, result, due, failure, *fences = pipeline.execute()
         if not (stored or result or failure):
             raise JobNotFound(f'no job has the id "{job_id}", or its retention has run out')
@@ -157,7 +172,7 @@ class Inspector:
             with translated(self._client):
                 pipeline = self._client.pipeline(transaction=False)
                 for job_id in batch:
-                    pipeline.hmget(self._keys.result(job_id), "status", "result")
+                    pipeline.hmget(_bytes(self._keys.result(job_id)), "status", "result")
                 replies = pipeline.execute()
             for job_id, (status, text) in zip(batch, replies, strict=True):
                 if status == b"completed":
@@ -168,18 +183,42 @@ class Inspector:
         members: Any = self._client.zrange(self._keys.workers, 0, -1)
         return [worker_id.decode() for worker_id in members]
 
-    def _depth(self, priority: str) -> QueueDepth:
+    def _depth(self, priority: str, living: list[WorkerView]) -> QueueDepth:
         client, keys = self._client, self._keys
-        queue = keys.queue(priority)
         types: Any = client.smembers(keys.parked(priority))
-        parked: dict[str, int] = {}
-        for name in sorted(job_type.decode() for job_type in types):
-            if count := int(client.llen(keys.parked_queue(priority, name))):
-                parked[name] = count
-        last: Any = client.lindex(queue, -1)
-        body = _decoded(client.get(keys.job(last.decode()))) if last else None
-        created = body.get("created_at") if isinstance(body, dict) else None
-        return QueueDepth(priority, int(client.llen(queue)), parked, _moment(created))
+        sources: Any = client.smembers(keys.suspects)
+        own = f"{priority}:"
+        parked = {name: keys.parked_queue(priority, name) for name in _texts(types)}
+        suspects = {
+            source.removeprefix(own): keys.suspect_queue(source)
+            for source in _texts(sources)
+            if source.startswith(own)
+        }
+        waiting = {name: key for name, key in parked.items() if client.exists(_bytes(key))}
+        handled = {
+            name for worker in living if priority in worker.priorities for name in worker.job_types
+        }
+        return QueueDepth(
+            priority=priority,
+            ready=int(client.llen(keys.queue(priority))),
+            parked={_shown(name): int(client.llen(_bytes(key))) for name, key in waiting.items()},
+            oldest=self._oldest([keys.queue(priority), *waiting.values(), *suspects.values()]),
+            suspects={
+                _shown(name): int(client.llen(_bytes(key))) for name, key in suspects.items()
+            },
+            unhandled=tuple(sorted(map(_shown, (waiting.keys() | suspects.keys()) - handled))),
+        )
+
+    def _oldest(self, lists: list[str]) -> datetime | None:
+        """When the oldest of the jobs next in line was created, as far as their JSON says it."""
+        moments: list[datetime] = []
+        for key in lists:
+            last: Any = self._client.lindex(_bytes(key), -1)
+            stored: Any = last and self._client.get(self._keys.job("").encode() + last)
+            body = _decoded(stored)
+            moment = _moment(body.get("created_at")) if isinstance(body, dict) else None
+            moments += [moment] if moment else []
+        return min(moments, default=None)
 
 
 def _job_view(
@@ -231,12 +270,26 @@ def _worker_view(worker_id: str, stored: dict[bytes, bytes], running: int) -> Wo
         running=running,
         job_types=tuple(filter(None, fields.get("job_types", "").split(","))),
         started_at=_moment(fields.get("started_at")),
+        priorities=tuple(filter(None, fields.get("priorities", "").split(","))),
     )
 
 
 def _claimed_at(fence: bytes) -> datetime | None:
     claimed_ms = fence.rpartition(b"|")[2]
     return datetime.fromtimestamp(int(claimed_ms) / 1000, UTC) if claimed_ms else None
+
+
+def _texts(members: Iterable[bytes]) -> list[str]:
+    return sorted(member.decode(errors="surrogateescape") for member in members)
+
+
+def _shown(name: str) -> str:
+    """A name for people: bytes that are no text are no part of it."""
+    return _bytes(name).decode(errors="replace")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
 
 
 def _text_of(fields: dict[bytes, bytes]) -> dict[str, str]:

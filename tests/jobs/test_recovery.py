@@ -1,0 +1,223 @@
+"""Signs of life, reaping, rebirth, and what crashes are held against whom."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+import redis
+
+from bananas_topology.clock import format_timestamp, wall_now
+from bananas_topology.jobs.broker import Ack, Broker, Bury, Recovery, Release
+from bananas_topology.jobs.crashes import is_poison, story
+from bananas_topology.jobs.job import Claim, rewrite
+from bananas_topology.jobs.keys import Keys
+from tests.jobs.invariants import assert_each_in_one_place
+from tests.jobs.support import Hands, encoded
+
+
+@pytest.fixture
+def broker(client: redis.Redis, keys: Keys) -> Broker:
+    return Broker(client, keys)
+
+
+def _beat(hands: Hands, *, boot: bool = False) -> tuple[bool, tuple[str, ...]]:
+    beat = hands.broker.beat(hands.consumer, hands.incarnation, {"pid": 1}, boot=boot)
+    return beat.held, beat.expired
+
+
+def _reborn(hands: Hands) -> Recovery:
+    return hands.broker.recover(hands.consumer, hands.incarnation, [])
+
+
+def _ack(claim: Claim) -> Ack:
+    at = format_timestamp(wall_now())
+    body = rewrite(claim.body or b"", status="completed", attempts=1, updated_at=at)
+    return Ack(claim, body, b"null", at, 1)
+
+
+def test_a_beat_renews_the_lease_and_tells_when_the_next_one_ends(
+    broker: Broker, client: redis.Redis, keys: Keys
+) -> None:
+    hands, other = Hands(broker), Hands(broker, "other", lease_ms=5_000)
+    _beat(other, boot=True)
+
+    beat = broker.beat(hands.consumer, hands.incarnation, {"pid": 7, "busy": 2}, boot=True)
+
+    assert beat.held
+    assert 0 < beat.next_expiry_ms <= 5_000
+    assert client.hget(keys.worker("w-0"), "pid") == b"7"
+    seconds, _ = client.time()
+    until_ms = client.zscore(keys.workers, "w-0")
+    assert until_ms == pytest.approx(seconds * 1000 + 15_000, abs=5_000)
+
+
+def test_a_worker_id_is_one_process_and_the_latest(broker: Broker) -> None:
+    first, second = Hands(broker), Hands(broker)
+    assert _beat(first, boot=True) == (True, ())
+    assert _beat(second, boot=True) == (True, ())
+
+    assert _beat(first)[0] is False
+    assert _beat(second)[0] is True
+    assert not broker.leave("w-0", first.incarnation)
+    assert broker.leave("w-0", second.incarnation)
+
+
+def test_a_worker_that_holds_claims_is_not_forgotten(
+    broker: Broker, client: redis.Redis, keys: Keys
+) -> None:
+    hands = Hands(broker)
+    _beat(hands, boot=True)
+    broker.enqueue([encoded("a")])
+    [claim] = hands.exchange(count=1).claims
+
+    assert not broker.leave("w-0", hands.incarnation)
+    hands.exchange([Release(claim)])
+    assert broker.leave("w-0", hands.incarnation)
+    assert not client.exists(keys.workers, keys.worker("w-0"))
+
+
+def test_only_a_worker_with_an_unbroken_lease_learns_whose_has_run_out(
+    broker: Broker, client: redis.Redis, keys: Keys
+) -> None:
+    hands, gone = Hands(broker), Hands(broker, "gone")
+    broker.enqueue([encoded("a"), encoded("b")])
+    _beat(hands, boot=True)
+    assert gone.claim(2) == ["a", "b"]
+    client.zadd(keys.workers, {"gone": 1, "w-0": 2})
+
+    assert _beat(hands) == (True, ())
+    assert _beat(hands) == (True, ("gone",))
+    assert broker.reap(hands.consumer, ("gone", "w-0")) == {
+        "gone": Recovery(2, 2),
+        "w-0": Recovery(0, 0),
+    }
+    assert _beat(hands) == (True, ())
+    assert hands.claim(2) == ["a", "b"]
+    crashes: Any = client.lrange(keys.crashes("a"), 0, -1)
+    assert [crash.partition(b"|")[2] for crash in crashes] == [b"reaped|shared|gone"]
+
+
+def test_claims_whose_reply_was_lost_come_back_without_a_crash(
+    broker: Broker, client: redis.Redis, keys: Keys
+) -> None:
+    hands = Hands(broker)
+    broker.enqueue([encoded(job_id) for job_id in "abc"])
+    known = hands.claim()
+    hands.claim(2)
+
+    recovery = broker.recover(hands.consumer, hands.incarnation, [known[0].encode()])
+
+    assert recovery == Recovery(2, 0)
+    assert not client.exists(keys.crashes("b"))
+    assert hands.claim(3) == ["b", "c"]
+
+
+def test_many_claims_come_back_in_the_order_they_were_claimed_in(
+    broker: Broker, client: redis.Redis, keys: Keys
+) -> None:
+    ids = [f"{i}" for i in range(2_500)]
+    for start in range(0, 2_500, 500):
+        broker.enqueue([encoded(job_id) for job_id in ids[start : start + 500]])
+    hands = Hands(broker)
+    for count in (1, 700, 299, 1_000):
+        hands.claim(count)
+
+    assert _reborn(Hands(broker)) == Recovery(2_000, 2_000)
+
+    assert Hands(broker).claim(2_500) == ids
+    assert_each_in_one_place(client, keys, ids)
+
+
+def test_a_suspect_runs_alone_and_is_cleared_by_a_run_that_ends(
+    broker: Broker, client: redis.Redis, keys: Keys
+) -> None:
+    broker.enqueue([encoded("a"), encoded("b")])
+    for _ in range(2):
+        assert Hands(broker).claim(2) == ["a", "b"]
+        _reborn(Hands(broker))
+    broker.enqueue([encoded("c")])
+    hands = Hands(broker)
+
+    [first] = hands.exchange(count=10).claims
+    assert (first.job_id, len(first.crashes)) == ("a", 2)
+    assert hands.claim(10) == []
+    [second] = hands.exchange([_ack(first)], count=10).claims
+    assert (second.job_id, len(second.crashes)) == ("b", 2)
+    # Stopped within it, it is a suspect still.
+    hands.exchange([Release(second)])
+    [again] = hands.exchange(count=10).claims
+    assert (again.job_id, len(again.crashes)) == ("b", 2)
+    assert [claim.job_id for claim in hands.exchange([_ack(again)], count=10).claims] == ["c"]
+    assert not client.exists(keys.suspects)
+
+
+def test_where_all_are_busy_one_worker_runs_empty_for_a_suspect(
+    broker: Broker, client: redis.Redis, keys: Keys
+) -> None:
+    broker.enqueue([encoded("suspect")])
+    for _ in range(2):
+        Hands(broker).claim()
+        _reborn(Hands(broker))
+    one, two = Hands(broker, "one"), Hands(broker, "two", job_types=("sub",))
+    three = Hands(broker, "three")
+    client.delete(keys.suspects)  # as if it came only when all are busy
+    broker.enqueue([encoded(f"a{i}") for i in range(10)])
+    broker.enqueue([encoded("s0", "sub"), encoded("s1", "sub")])
+    [mine] = one.exchange(count=1).claims
+    [its] = three.exchange(count=1).claims
+    client.sadd(keys.suspects, "normal:add")
+
+    assert one.claim(5) == []
+    assert three.claim(1) == ["a2"]
+    assert two.claim(1) == ["s0"]
+    [suspect] = one.exchange([_ack(mine)], count=5).claims
+    assert suspect.job_id == "suspect"
+    assert len(one.exchange([_ack(suspect)], count=5).claims) == 5
+    assert three.exchange([_ack(its)]).lost == ()
+
+
+@pytest.mark.parametrize("poisons", [1, 3])
+def test_poison_is_buried_after_three_crashes_and_all_its_neighbours_finish(
+    broker: Broker, client: redis.Redis, keys: Keys, poisons: int
+) -> None:
+    """Two workers of 10 slots that claim far ahead; who starts poison takes its worker down."""
+    chance = random.Random(7)
+    poison = {f"poison{i}" for i in range(poisons)}
+    ids = [*poison, *(f"job{i}" for i in range(300))]
+    chance.shuffle(ids)
+    broker.enqueue([encoded(job_id) for job_id in ids])
+    lives, crashes = [Hands(broker, f"w-{i}") for i in range(2)], 0
+    at = format_timestamp(wall_now())
+    held: list[list[Claim]] = [[], []]
+
+    for turn in range(2_000):
+        i = turn % 2
+        running, settled = held[i][:10], []
+        if running and is_poison(running[0].crashes, 3):
+            assert "took its worker down 3 times" in story(running[0].crashes)
+            settled = [Bury(running.pop(0), b"", b"{}", "poison", at, 0)]
+        elif any(claim.job_id in poison for claim in running):
+            crashes += 1
+            held[i], lives[i] = [], Hands(broker, f"w-{i}")
+            _reborn(lives[i])
+            continue
+        done = chance.sample(running, k=len(running) // 2 + len(running) % 2)
+        held[i] = [claim for claim in held[i] if claim not in done and claim in running] + held[i][
+            10:
+        ]
+        reply = lives[i].exchange([*settled, *map(_ack, done)], count=100 - len(held[i]))
+        held[i] += reply.claims
+        if not any(held) and not reply.claims and not client.exists(keys.suspects):
+            break
+
+    where = assert_each_in_one_place(client, keys, ids)
+    assert {job_id for job_id, place in where.items() if place == "dead"} == poison
+    assert all(place in ("dead", "completed") for place in where.values())
+    # Several may have gone down together.
+    assert crashes <= 3 * poisons
+    for job_id in poison:
+        history: Any = client.lrange(keys.crashes(job_id), 0, -1)
+        assert len(history) == 3
+        assert b"|alone|" in history[-1]
