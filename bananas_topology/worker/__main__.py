@@ -1,7 +1,8 @@
 """``python -m bananas_topology.worker``: one worker process, configured by its environment alone.
 
 Exit codes: 0 stopped as asked; 1 the server cannot be used; 2 settings or handlers are wrong, and
-will be at the next start; 128 + n stopped at once by signal n.
+will be at the next start; 75 too few slots were left, to be started anew; 128 + n stopped at once
+by signal n.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ EXIT_CONFIG = 2
 def main() -> int:
     """Read the settings, import the handlers, work."""
     # A handler's print() must be seen when it happens, also in a pipe.
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     try:
         config = from_env(os.environ)
         logs.configure(config)

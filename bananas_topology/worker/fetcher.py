@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bananas_topology.clock import monotonic
 from bananas_topology.contract import WorkerConfig
@@ -36,9 +37,11 @@ from bananas_topology.worker.metrics import Tally
 from bananas_topology.worker.pace import Pace
 from bananas_topology.worker.presence import Presence
 from bananas_topology.worker.run import Run
-from bananas_topology.worker.scheduler import Scheduler
 from bananas_topology.worker.settlement import log_settlement, poisoned
 from bananas_topology.worker.threads import Slots
+
+if TYPE_CHECKING:
+    from bananas_topology.worker.scheduler import Scheduler
 
 #: Seconds between two round trips while the slots have enough to do.
 TALK_S = 0.001
@@ -72,13 +75,13 @@ class Fetcher:
         self._ranks = {priority.encode(): n for n, priority in enumerate(config.priorities)}
         self._pace = Pace(config.concurrency)
         self._unsettled: list[Run] = []
-        self._duties = self._make_duties(config)
         self._claim_number = 0
         self._talked_at = self._looked_at = 0.0
         self._must_look = self._must_recover = True
         self._must_promote = False
-        self.tally = Tally(config.concurrency)
+        self.tally = Tally(config.concurrency, is_scraped=config.metrics_port > 0)
         self.link = Link()
+        self._duties = self._make_duties(config)
         self.is_booted = False
         #: Set once no more shall be taken.
         self.is_quiet = False
@@ -88,12 +91,18 @@ class Fetcher:
     def _make_duties(self, config: WorkerConfig) -> list[Duty]:
         duties = [Duty(config.lease_ms / 3000, self._beat)]
         if config.enable_scheduler:
-            scheduler = Scheduler(self._broker, config.schedules)
             interval_s = config.scheduler_interval_ms / 1000
             duties.append(Duty(interval_s, self._promote))
             if config.schedules:
-                duties.append(Duty(interval_s, scheduler.run))
+                duties.append(Duty(interval_s, self._make_scheduler(config).run))
         return duties
+
+    def _make_scheduler(self, config: WorkerConfig) -> Scheduler:
+        # Imported here: a worker without schedules is spared calendars and time zones.
+        from bananas_topology.worker.scheduler import Scheduler
+
+        broker = self._broker
+        return Scheduler(broker, config.schedules, broker.now, self.tally.count_enqueued)
 
     @property
     def has_unsettled(self) -> bool:

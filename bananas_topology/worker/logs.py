@@ -5,7 +5,6 @@ The rest of the code logs events with fields (`extra`); how they are written is 
 
 from __future__ import annotations
 
-import gzip
 import json
 import logging
 import shutil
@@ -60,7 +59,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False, default=str)
+        return _writable(json.dumps(entry, ensure_ascii=False, default=str))
 
 
 class TextFormatter(logging.Formatter):
@@ -74,14 +73,23 @@ class TextFormatter(logging.Formatter):
         level = _LEVEL_NAMES.get(record.levelno, "info")
         shown = f"\x1b[{_COLORS[level]}m{level:5}\x1b[0m" if self._color else f"{level:5}"
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        fields = "".join(f" {name}={_quoted(value)}" for name, value in fields_of(record).items())
+        given = fields_of(record)
+        below = given.pop("traceback", "")
+        if record.exc_info:
+            below = self.formatException(record.exc_info)
+        fields = "".join(f" {name}={_quoted(value)}" for name, value in given.items())
         line = f"{clock} {shown} {record.getMessage()}{fields}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        return _writable(f"{line}\n{below}".rstrip())
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
     """The fields that an event was logged with."""
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+def _writable(line: str) -> str:
+    """A line that UTF-8 can hold: ids and messages of others may have lone surrogates."""
+    return line.encode("utf-8", "backslashreplace").decode()
 
 
 def _quoted(value: object) -> str:
@@ -100,6 +108,7 @@ class _RotatedFiles(RotatingFileHandler):
             maxBytes=config.log_file_max_size_mb * 10**6,
             backupCount=config.log_file_max_backups,
             encoding="utf-8",
+            errors="backslashreplace",
         )
         if config.log_file_compress:
             self.namer = _gz_name
@@ -125,6 +134,8 @@ def _gz_name(name: str) -> str:
 
 
 def _compress(source: str, target: str) -> None:
+    import gzip  # rare; a worker without a log file is spared it
+
     with open(source, "rb") as plain, gzip.open(target, "wb") as packed:
         shutil.copyfileobj(plain, packed)
     Path(source).unlink()

@@ -21,6 +21,7 @@ import sys
 from bananas_topology.clock import monotonic
 from bananas_topology.contract import WorkerConfig
 from bananas_topology.jobs.broker import Broker
+from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.signals import SignalInbox
 from bananas_topology.worker.duties import Duty, next_due, run_due
 from bananas_topology.worker.fetcher import Fetcher
@@ -57,13 +58,32 @@ class Worker:
         self._slots = Slots(config.concurrency, tasks, Settler(random.random))
         self._fetcher = Fetcher(config, tuple(tasks), broker, self._slots)
         self._stopping = Stopping(config.grace_ms / 1000)
-        self.vitals = Vitals(config.liveness_file)
+        self._vitals = Vitals(config.liveness_file)
         self._few_since: float | None = None
         now = monotonic()
         self._duties = [
             Duty(REPORT_S, self._fetcher.tally.report, due=now + REPORT_S),
             Duty(1.0, self._count_slots, due=now + 1.0),
         ]
+
+        if config.metrics_port:
+            self._serve_health(config, broker)
+
+    def _serve_health(self, config: WorkerConfig, broker: Broker) -> None:
+        # Imported here: it costs memory and time that a worker without a port is spared.
+        from bananas_topology.worker.exporter import Sources
+        from bananas_topology.worker.health import HealthServer
+
+        sources = Sources(
+            pool=config.pool,
+            concurrency=config.concurrency,
+            has_scheduler=config.enable_scheduler,
+            tally=self._fetcher.tally,
+            slots=self._slots,
+            vitals=self._vitals,
+            inspector=Inspector(broker.client, broker.keys),
+        )
+        HealthServer(config.metrics_port, sources)
 
     def run(self) -> int:
         """Work until a signal says stop; returns the exit code.
@@ -81,7 +101,7 @@ class Worker:
                 if self._fetcher.is_deposed and not self._stopping.is_on:
                     log.error("worker id taken by another process: give each worker its own")
                     self._stop(exit_code=0)
-                self.vitals.turned(is_ready=self._is_ready())
+                self._vitals.turned(is_ready=self._is_ready())
                 self._sleep(inbox)
         self._fetcher.quiet()
         log.info("worker stopped")

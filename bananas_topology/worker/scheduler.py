@@ -1,21 +1,22 @@
-"""The scheduler's two duties: promote scheduled jobs that are due, and fire cron schedules.
+"""The scheduler's own duty: to fire cron schedules. (Promotion rides on claims; see fetcher.py.)
 
-Any number of schedulers may run: promotion is one atomic script, and a schedule moves on from a
-state that only one of them finds (see fire.lua).
+Any number of schedulers may run: a schedule moves on from a state that only one of them finds (see
+fire.lua). What is due is decided on Redis's clock, since those of the machines differ.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from cronsim import CronSim
+from cronsim import CronSim, CronSimError
 
-from bananas_topology.clock import format_timestamp, parse_timestamp, wall_now
+from bananas_topology.clock import format_timestamp, monotonic, parse_timestamp, wall_now
 from bananas_topology.contract import CronJob
-from bananas_topology.jobs.broker import PROMOTE_LIMIT, Broker, ScheduleState
+from bananas_topology.errors import InvalidJob, InvalidSettings
+from bananas_topology.jobs.broker import Broker, ScheduleState
 from bananas_topology.jobs.job import EncodedJob, encode_new
 
 #: An occurrence later than this was missed: it fires only where the schedule catches up.
@@ -24,56 +25,151 @@ MISSED_AFTER = timedelta(seconds=60)
 #: How long a schedule's state is trusted before it is read again: another deployment may change it.
 TRUST = timedelta(seconds=30)
 
+#: Occurrences of one schedule that fire in one go at the most; the rest follow at the next.
+_BURST = 100
+
+#: Seconds for which one reading of Redis's clock is good enough to tell that nothing is due.
+_READING_LASTS_S = 10.0
+
 log = logging.getLogger(__name__)
 
 
-class Scheduler:
-    """Promotes and fires. For use by one thread."""
+class SteadyClock:
+    """A clock that is expensive to read, read now and then and carried on by the monotonic one."""
 
-    def __init__(self, broker: Broker, schedules: Mapping[str, CronJob]) -> None:
+    def __init__(self, read: Callable[[], datetime]) -> None:
+        self._read = read
+        self._read_at = float("-inf")
+        self._reading = datetime.min.replace(tzinfo=UTC)
+
+    def now(self) -> datetime:
+        """The time, to within what two machines' clocks drift in seconds."""
+        elapsed_s = monotonic() - self._read_at
+        if elapsed_s > _READING_LASTS_S:
+            return self.exact()
+        return self._reading + timedelta(seconds=elapsed_s)
+
+    def exact(self) -> datetime:
+        """The time as it is read now."""
+        self._reading, self._read_at = self._read(), monotonic()
+        return self._reading
+
+
+class Scheduler:
+    """Fires schedules. For use by one thread; `read_clock` reads Redis's clock.
+
+    Raises:
+        InvalidSettings: a schedule that can never fire as it is written.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        schedules: Mapping[str, CronJob],
+        read_clock: Callable[[], datetime],
+        fired: Callable[[], None] = lambda: None,
+    ) -> None:
+        if problems := [
+            f"WORKER_SCHEDULES: {name}: {problem}"
+            for name, job in schedules.items()
+            if (problem := _problem(name, job))
+        ]:
+            raise InvalidSettings(problems)
         self._broker = broker
         self._schedules = schedules
+        self._clock = SteadyClock(read_clock)
+        self._fired = fired
         self._look_at: dict[str, datetime] = {}
 
     def run(self) -> None:
-        """Do what is due now.
+        """Fire what is due now.
 
         Raises:
             RedisUnavailable: the server did not answer; nothing is lost, call again.
         """
-        while self._broker.promote() == PROMOTE_LIMIT:
-            pass
-        now = wall_now()
+        now = self._clock.now()
         for name, job in self._schedules.items():
             if self._look_at.get(name, now) <= now:
-                self._fire_if_due(name, job, now)
+                self._fire_due(name, job)
 
-    def _fire_if_due(self, name: str, job: CronJob, now: datetime) -> None:
-        state = self._broker.schedule(name)
-        cron = f"{job.cron} {job.timezone}"
-        # A new or changed schedule starts from now: nothing fires at its first deployment.
-        known = state.next_run if state.cron == cron else ""
-        due = parse_timestamp(known) if known else None
-        if due is not None and due > now:
-            self._look_at[name] = min(due, now + TRUST)
-            return
-        after = ScheduleState(format_timestamp(next_occurrence(job, max(due or now, now))), cron)
+    def _fire_due(self, name: str, job: CronJob) -> None:
+        for _ in range(_BURST):
+            now = self._clock.exact()
+            state = self._broker.schedule(name)
+            due = _due(state, job)
+            if due is not None and due > now:
+                self._look_at[name] = min(due, now + TRUST)
+                return
+            self._move_on(name, job, state, due, now)
+
+    def _move_on(
+        self, name: str, job: CronJob, state: ScheduleState, due: datetime | None, now: datetime
+    ) -> None:
+        """Fire the occurrence that is due, or let it go, and set the next."""
+        # A new or changed schedule starts from now: nothing fires at its first deployment. What
+        # was missed is one occurrence, however many there were.
+        after = now if due is None else max(due, now - MISSED_AFTER)
+        then = ScheduleState(format_timestamp(next_occurrence(job, after)), _expression(job))
         fires = due is not None and (job.catch_up or now - due <= MISSED_AFTER)
         encoded = _job_of(name, job, due, now) if fires and due is not None else None
-        if self._broker.fire(name, state, after, encoded) and encoded is not None:
+        if not self._broker.fire(name, state, then, encoded):
+            return  # another scheduler was first
+        if encoded is not None:
+            self._fired()
             log.info("schedule fired", extra={"schedule": name, "job_id": encoded.job_id})
-        elif due is not None and not fires:
-            log.warning("schedule missed", extra={"schedule": name, "due": known})
+        elif due is not None:
+            log.warning("schedule missed", extra={"schedule": name, "due": state.next_run})
 
 
 def next_occurrence(job: CronJob, after: datetime) -> datetime:
     """The first moment, in UTC, at which a schedule fires after another moment.
 
     A time that a change of clocks leaves out fires once behind the gap; one that it repeats fires
-    once (cronsim follows Debian's cron in this).
+    once (cronsim follows Debian's cron in this: what runs every hour or oftener goes by real time).
+
+    Raises:
+        StopIteration: there is none within the next decades.
     """
     local = after.astimezone(ZoneInfo(job.timezone))
-    return next(CronSim(job.cron, local)).astimezone(UTC)
+    for moment in CronSim(job.cron, local):
+        occurrence = moment.astimezone(UTC)
+        # Within the repeated hour, cronsim finds the time that was an hour ago.
+        if occurrence > after:
+            return occurrence
+    raise StopIteration
+
+
+def _due(state: ScheduleState, job: CronJob) -> datetime | None:
+    """When a schedule fires next by its stored state; None if it is new, or was another one."""
+    if not state.next_run or state.cron != _expression(job):
+        return None
+    try:
+        return parse_timestamp(state.next_run)
+    except ValueError:
+        return None
+
+
+def _expression(job: CronJob) -> str:
+    return f"{job.cron} {job.timezone}"
+
+
+def _problem(name: str, job: CronJob) -> str:
+    """What is wrong with a schedule; empty if nothing is."""
+    now = wall_now()
+    try:
+        next_occurrence(job, now)
+        _job_of(name, job, now, now)
+    except CronSimError as error:
+        return f'cron is "{job.cron}": {error}'
+    except StopIteration:
+        return f'cron is "{job.cron}": it never comes'
+    except (OSError, ValueError) as error:  # ZoneInfo raises both, and KeyErrors
+        return f'timezone is "{job.timezone}": {error}'
+    except KeyError:
+        return f'timezone is "{job.timezone}": expected a name such as Europe/Rome'
+    except InvalidJob as error:
+        return str(error)
+    return ""
 
 
 def _job_of(name: str, job: CronJob, due: datetime, now: datetime) -> EncodedJob:

@@ -93,6 +93,10 @@ class Slots:
         """Jobs whose handlers run, those that were given up not among them."""
         return len(self._running)
 
+    def running_s(self, now: float) -> float:
+        """Seconds that the jobs which run now have run up to `now`, together. For any thread."""
+        return sum([now - run.started_at for run in list(self._running)])
+
     @property
     def waiting(self) -> int:
         """Jobs that wait for a thread."""
