@@ -76,7 +76,7 @@ def worker_service(topology: Topology, pool: Pool) -> dict[str, Any]:
     if directory := log_directory(pool.logging):
         # Without a name it belongs to one container alone: replicas must not share log files.
         service["volumes"] = [{"type": "volume", "target": directory}]
-    return service
+    return {**service, **HARDENED}
 
 
 def api_service(topology: Topology, api: Api) -> dict[str, Any]:
@@ -94,14 +94,13 @@ def api_service(topology: Topology, api: Api) -> dict[str, Any]:
     if api.publish is not None:
         # As many as there are replicas, or more: no topology with fewer is valid.
         service["ports"] = [f"{api.publish}:{api.port}"]
-    return service
+    return {**service, **HARDENED}
 
 
 def redis_service(topology: Topology) -> dict[str, Any]:
     """The service of a Redis of our own: durable, bounded, never evicting, reached by us alone."""
     managed = topology.redis.managed
     return {
-        **HARDENED,
         "image": managed.image,
         "user": REDIS_USER,
         "entrypoint": ["sh", "-ec"],
@@ -122,6 +121,7 @@ def redis_service(topology: Topology) -> dict[str, Any]:
             "start_period": "5m",
         },
         "stop_grace_period": format_duration(_REDIS_STOP_MS),
+        **HARDENED,
     }
 
 
@@ -166,7 +166,7 @@ def swarm_constraints(placement: Placement | None) -> list[str]:
 
 def _program(topology: Topology, image: str, launch: Launch) -> dict[str, Any]:
     """What a worker and the api have alike."""
-    service: dict[str, Any] = {**HARDENED, "image": image}
+    service: dict[str, Any] = {"image": image}
     if topology.build is not None and image == topology.image:
         service["build"] = topology.build
     service["user"] = APP_USER
