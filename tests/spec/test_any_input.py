@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from bananas_topology.contract import from_env
+from bananas_topology.launch import launch_for
 from bananas_topology.spec.codes import CODES
 from bananas_topology.spec.diagnostics import Severity
 from bananas_topology.spec.load import check_bytes
@@ -50,6 +52,11 @@ def _check(data: bytes) -> None:
         assert "\n" not in str(each)
     has_errors = any(each.severity is Severity.ERROR for each in report.diagnostics)
     assert has_errors is (report.topology is None)
+    if report.topology is not None:
+        for pool in report.topology.pools:
+            # What passes here is what every worker of it accepts.
+            config = from_env({**launch_for(report.topology, pool).env, "WORKER_ID": "w"})
+            assert config.concurrency == pool.concurrency
 
 
 @given(st.binary(max_size=300))

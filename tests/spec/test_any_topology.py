@@ -1,0 +1,101 @@
+"""Whatever topology the schema describes: the rules can judge it, and a worker can run it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bananas_topology.contract import from_env
+from bananas_topology.launch import launch_for
+from bananas_topology.spec.load import check_bytes
+from bananas_topology.spec.schema import definition, schema
+
+#: Texts of the form that a field wants, by what the schema says of the form.
+_TEXTS = {
+    "duration": ["0", "1ms", "1.5s", "30s", "5m", "1h30m", "90s"],
+    "memory": ["1", "512Mi", "1.5g", "4Gi", "64 MB"],
+    "number of cores": ["1", "0.5", "500m", "2"],
+    "variable": ["A", "B_1", "LOG_LEVEL", "DB_PASSWORD"],
+    "DNS label": ["a", "b", "high", "redis", "api", "scheduler", "x-1"],
+    "job type": ["a", "b", "send_email", "é"],
+    "image": ["a", "a/b:1"],
+    "module": ["a", "a.b"],
+    "address range": ["10.0.0.0/8", "::/0", "1.2.3.4/5"],
+    "port": ["80", "8080-8089", "9-1"],
+    "pointer": ["", "/a", "/spec/x~1y"],
+    "host": ["a.example.com", "*.example.com"],
+    "Secret": ["a", "a.b-c"],
+    "white space": ["bananas", "{a}", "{b"],
+    "dots": ["a", "b.c", "D_1"],
+}
+
+
+def _texts(part: dict[str, Any]) -> st.SearchStrategy[Any]:
+    message = str(part.get("patternErrorMessage", ""))
+    known = next((texts for key, texts in _TEXTS.items() if key in message), None)
+    if known:
+        return st.sampled_from(known)
+    if "pattern" in part:
+        raise AssertionError(f"no texts for {part}")
+    return st.sampled_from(["a", "0 2 * * *", "*/5 * * * 1", "UTC", "Europe/Rome", "redis://h:1"])
+
+
+def _values(part: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Values that a part of the schema takes, most of the time."""
+    part = definition(part)
+    kinds = part.get("type")
+    if "enum" in part:
+        return st.sampled_from(part["enum"])
+    if kinds == "object":
+        return _maps(part)
+    if kinds == "array":
+        return st.lists(_values(part["items"]), min_size=part.get("minItems", 0), max_size=3)
+    if kinds == "boolean":
+        return st.booleans()
+    if kinds == "integer":
+        low, high = part["minimum"], part["maximum"]
+        return st.sampled_from([low, high]) | st.integers(low, min(high, low + 5))
+    if kinds is None:
+        return st.recursive(st.none() | st.integers() | st.floats(), st.lists, max_leaves=3)
+    return _texts(part)
+
+
+def _maps(part: dict[str, Any]) -> st.SearchStrategy[Any]:
+    properties = part.get("properties")
+    if properties is None:
+        names = (
+            _texts(definition(part["propertyNames"])) if "propertyNames" in part else st.just("a")
+        )
+        values = part.get("additionalProperties")
+        inner = _values(values) if isinstance(values, dict) else st.integers()
+        return st.dictionaries(names, inner, min_size=part.get("minProperties", 0), max_size=3)
+    required = set(part.get("required", ()))
+    if "oneOf" in part:
+        required |= {part["oneOf"][0]["required"][0]}
+        properties = {
+            k: v for k, v in properties.items() if [{"required": [k]}] != part["oneOf"][1:]
+        }
+    strategies = {name: _values(each) for name, each in properties.items()}
+    optional = {name: each for name, each in strategies.items() if name not in required}
+    return st.fixed_dictionaries({name: strategies[name] for name in required}, optional=optional)
+
+
+@given(_maps(schema()))
+@settings(max_examples=100, deadline=5_000, suppress_health_check=list(HealthCheck))
+def test_any_topology_that_the_schema_describes(value: dict[str, Any]) -> None:
+    value["handlers"] = value.get("handlers") or ["a"]
+    text = json.dumps(value, ensure_ascii=False)
+
+    report = check_bytes(text.encode(), Path("any.yaml"), {})
+
+    # Shapes are right by construction; ranges of durations and meanings may not be.
+    shapes = {each.code for each in report.diagnostics if each.code < "BT2"}
+    assert shapes <= {"BT105", "BT107"}, report.diagnostics
+    for pool in report.topology.pools if report.topology else ():
+        assert report.topology is not None
+        config = from_env({**launch_for(report.topology, pool).env, "WORKER_ID": "w"})
+        assert (config.mode, config.concurrency) == (pool.mode.value, pool.concurrency)
