@@ -69,7 +69,10 @@ def enqueue(
     file: TopologyFile = None,
     redis_url: RedisUrl = None,
 ) -> None:
-    """Enqueue one job and print its id, or with --wait its result.
+    """Enqueue one job, or a batch of them.
+
+    The job's id is printed, or with --wait its result. What the topology says of the job type's
+    priority holds unless --priority is given.
 
     --batch takes JSON Lines of {"name", "payload", "priority", "id", "delay", "at",
     "max_retries"}, of which only the name is required. A file is checked as a whole first: with

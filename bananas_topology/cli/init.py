@@ -40,9 +40,10 @@ _Mode = Annotated[InitMode, typer.Option(help="What kind of worker pools to begi
 
 
 def init(directory: _Directory = Path("."), mode: _Mode = InitMode.THIN) -> None:
-    """Write a topology.yaml and a jobs.py that run as they are; nothing is overwritten.
+    """Write a first topology.yaml and jobs.py.
 
-    A Dockerfile for them comes along, where there is none yet.
+    They run as they are, and nothing is overwritten. A Dockerfile for them comes along, where
+    there is none yet.
 
     Examples:
 

@@ -27,7 +27,9 @@ _Id = Annotated[str, typer.Argument(metavar="ID", help="What `bananas enqueue` p
 def job(
     id: _Id, format: AsFormat = Format.TEXT, file: TopologyFile = None, redis_url: RedisUrl = None
 ) -> None:
-    """Show one job: its status, times, attempts, and its result or why it failed.
+    """Show one job: its status, times and result.
+
+    Where it has failed, the error and the end of the traceback are shown.
 
     Examples:
 

@@ -27,7 +27,7 @@ class _State:
 def queues(
     format: AsFormat = Format.TEXT, file: TopologyFile = None, redis_url: RedisUrl = None
 ) -> None:
-    """Show how many jobs wait, run and have died, and the workers that are running.
+    """Show where the jobs are, and the workers.
 
     Jobs whose type no running worker has a handler for are marked: they stay queued until one
     has. In a pipe the fields are separated by tabs.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def schema() -> None:
-    """Print the JSON Schema of topology files, for editors and other tools.
+    """Print the JSON Schema of topology files.
 
     With the file beside the topology, an editor completes and explains every field once the
     topology's first line is `# yaml-language-server: $schema=topology.schema.json`.

@@ -81,7 +81,7 @@ def up(
     log_format: _LogFormat = LogFormat.AUTO,
     redis_url: RedisUrl = None,
 ) -> None:
-    """Start a topology on this host, and keep it running until Ctrl-C.
+    """Run a topology on this host until Ctrl-C.
 
     Every replica of every pool becomes a worker process; one that dies is started again. With
     neither `redis.url` nor REDIS_URL, a server of our own is started too, with its data in
@@ -169,7 +169,7 @@ def _run(topology: Topology, pools: Sequence[tuple[Pool, int]], options: _Option
         workers = plan_children(topology, pools, host)
         plans = (*workers, *([plan_api(topology, options.api, host)] if options.api else []))
         _write_record(stack, directory, topology, url)
-        present.notice(f"starting {_extent(topology, pools)}; Ctrl-C stops it")
+        present.notice(f"starting {_extent(topology, pools, options.api)}; Ctrl-C stops it")
         output = stack.enter_context(_output(plans))
         drain = _drain(topology, workers, client, output) if options.drain else None
         is_drained = drain.is_over if drain else None
@@ -185,11 +185,12 @@ def _check_api_is_installed() -> None:
         )
 
 
-def _extent(topology: Topology, pools: Sequence[tuple[Pool, int]]) -> str:
+def _extent(topology: Topology, pools: Sequence[tuple[Pool, int]], api: Api | None) -> str:
     """How much is started, in words."""
     processes = sum(count for _, count in pools)
     threads = sum(pool.concurrency * count for pool, count in pools)
-    return f"{topology.name}: worker processes: {processes}, threads: {threads}"
+    also = f", api on port {api.port}" if api else ""
+    return f"{topology.name}: worker processes: {processes}, threads: {threads}{also}"
 
 
 def _embedded(stack: ExitStack, directory: Path) -> tuple[str, Callable[[], None]]:

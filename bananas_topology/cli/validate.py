@@ -30,10 +30,10 @@ _Strict = Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")
 
 
 def validate(files: _Files = None, format: AsFormat = Format.TEXT, strict: _Strict = False) -> None:
-    """Find every fault of topology files, and say where it is and how to mend it.
+    """Find every fault of topology files.
 
-    Errors exit with 1; warnings pass unless --strict. On a terminal the place in the file is
-    shown; in a pipe each fault is one line.
+    For each it is said where it is and how to mend it: on a terminal with the place in the file,
+    in a pipe in one line. Errors exit with 1; warnings pass unless --strict.
 
     Examples:
 

@@ -35,6 +35,8 @@ class Exit:
         >>> str(Exit(0.0, 1.0, 3)), str(Exit(0.0, 1.0, -9))
         ('exit code 3', 'killed by SIGKILL')
         """
+        if self.code == EXIT_RESTART:
+            return f"exit code {self.code}: it asks for a fresh start"
         if self.code >= 0:
             return f"exit code {self.code}"
         return f"killed by {signal.Signals(-self.code).name}"

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from bananas_topology.api_contract import api_from_env
+from bananas_topology.contract import JobLimits, WorkerConfig, from_env
+from bananas_topology.launch import STOP_MARGIN_MS, launch_for, launch_for_api
+from bananas_topology.spec.load import check_bytes
+from bananas_topology.spec.model import Topology
+
+TOPOLOGY = """\
+version: 1
+name: shop
+handlers: [jobs, more.jobs]
+redis: {url: "redis://app:s3cret@db", key_prefix: fruit}
+jobs:
+  send_email: {priority: high, timeout: 10s, max_retries: 5}
+  only_urgent: {priority: high}
+pools:
+  a:
+    mode: job-specialized
+    priorities: [high, low]
+    job_types: [send_email, only_urgent]
+    concurrency: 7
+    job_timeout: 40s
+    max_retries: 2
+    grace: 50s
+    env: {APP_MODE: live}
+  b: {mode: default}
+scheduler: {interval: 2s}
+schedules:
+  nightly: {cron: "0 2 * * *", timezone: Europe/Rome, job: send_email, payload: {kind: sales}}
+api: {port: 8081, env: {APP_MODE: live}}
+"""
+
+
+def _topology() -> Topology:
+    report = check_bytes(TOPOLOGY.encode(), Path("topology.yaml"), {})
+    assert report.topology is not None, report.diagnostics
+    return report.topology
+
+
+def _configs() -> dict[str, WorkerConfig]:
+    """What the workers of each pool read from the variables that they are started with."""
+    topology = _topology()
+    return {pool.name: from_env(launch_for(topology, pool).env) for pool in topology.pools}
+
+
+def test_a_worker_reads_what_its_pool_says() -> None:
+    config = _configs()["a"]
+
+    assert (config.mode, config.concurrency) == ("job-specialized", 7)
+    assert config.priorities == ("high", "low")
+    assert config.job_types == ("send_email", "only_urgent")
+    assert config.handlers == ("jobs", "more.jobs")
+    assert (config.key_prefix, config.pool) == ("fruit", "a")
+    assert (config.job_timeout_ms, config.max_retries, config.grace_ms) == (40_000, 2, 50_000)
+
+
+def test_settings_of_job_types_reach_every_pool_but_for_the_producers_business() -> None:
+    for config in _configs().values():
+        assert config.jobs == {"send_email": JobLimits(timeout_ms=10_000, max_retries=5)}
+
+
+def test_only_schedulers_are_told_the_schedules() -> None:
+    configs = _configs()
+
+    assert {name: list(config.schedules) for name, config in configs.items()} == {
+        "a": [], "b": [], "scheduler": ["nightly"],
+    }  # fmt: skip
+    cron = configs["scheduler"].schedules["nightly"]
+    assert (cron.cron, cron.timezone, cron.payload) == (
+        "0 2 * * *", "Europe/Rome", {"kind": "sales"},
+    )  # fmt: skip
+
+
+def test_a_launch_holds_no_secret_and_nothing_that_differs_between_workers() -> None:
+    topology = _topology()
+
+    for pool in topology.pools:
+        launch = launch_for(topology, pool)
+
+        assert not {"REDIS_URL", "WORKER_ID"} & set(launch.env)
+        assert "s3cret" not in str(launch)
+
+
+def test_a_pools_own_variables_come_along_and_a_stop_has_time_to_hand_back() -> None:
+    topology = _topology()
+
+    launch = launch_for(topology, topology.pools[0])
+
+    assert launch.env["APP_MODE"] == "live"
+    assert launch.grace_ms == 50_000 + STOP_MARGIN_MS
+
+
+def test_a_launch_is_the_same_each_time() -> None:
+    topology, again = _topology(), _topology()
+
+    for pool, same in zip(topology.pools, again.pools, strict=True):
+        first, second = launch_for(topology, pool), launch_for(again, same)
+        assert list(first.env.items()) == list(second.env.items())
+
+
+def test_the_api_reads_what_its_section_says() -> None:
+    topology = _topology()
+    assert topology.api is not None
+
+    launch = launch_for_api(topology, topology.api)
+
+    config = api_from_env(launch.env)
+    assert (config.port, config.key_prefix, config.token) == (8081, "fruit", "")
+    assert launch.env["APP_MODE"] == "live"
+    assert "s3cret" not in str(launch)
