@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import redis
+
+from bananas_topology.client import BATCH, Client, NewJob
+from bananas_topology.clock import format_timestamp, monotonic, wall_now
+from bananas_topology.errors import (
+    InvalidJob,
+    JobFailed,
+    JobNotFound,
+    RedisUnavailable,
+    WaitTimeout,
+)
+from bananas_topology.jobs.broker import Ack, Broker, Bury
+from bananas_topology.jobs.job import rewrite
+from bananas_topology.jobs.keys import Keys
+from tests.jobs.servers import HOST, Proxy, free_port, running, wait_until
+from tests.jobs.support import Hands
+
+
+@pytest.fixture
+def producer(server_url: str, keys: Keys) -> Iterator[Client]:
+    with Client(server_url, key_prefix=keys.prefix) as producer:
+        yield producer
+
+
+@pytest.fixture
+def hands(client: redis.Redis, keys: Keys) -> Hands:
+    return Hands(Broker(client, keys))
+
+
+def _finish(hands: Hands, result: bytes = b"1", error: str = "") -> None:
+    """Let the next job end."""
+    [claim] = hands.exchange(count=1).claims
+    at = format_timestamp(wall_now())
+    if error:
+        body = rewrite(claim.body or b"", status="failed", attempts=1, error=error, updated_at=at)
+        hands.exchange([Bury(claim, body, b"{}", error, at, 1)])
+    else:
+        body = rewrite(claim.body or b"", status="completed", attempts=1, updated_at=at)
+        hands.exchange([Ack(claim, body, result, at, 1)])
+
+
+def test_an_id_of_ones_own_is_enqueued_once(
+    producer: Client, client: redis.Redis, keys: Keys
+) -> None:
+    assert producer.enqueue("add", 1, id="order-7") == "order-7"
+    assert producer.enqueue("add", 2, id="order-7") == "order-7"
+
+    assert client.llen(keys.queue("normal")) == 1
+    assert b'"payload":1' in (client.get(keys.job("order-7")) or b"")
+
+
+def test_many_jobs_keep_their_order_and_their_ids(
+    producer: Client, client: redis.Redis, keys: Keys
+) -> None:
+    ids = producer.enqueue_many(NewJob("add", i) for i in range(2 * BATCH + 1))
+
+    assert len(set(ids)) == len(ids)
+    stored: Any = client.lrange(keys.queue("normal"), 0, -1)
+    assert [job_id.decode() for job_id in reversed(stored)] == ids
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"job_type": "a b"}, "the job type is 'a b'; expected"),
+        ({"job_type": ""}, "the job type is ''; expected"),
+        ({"job_type": None}, "the job type is None; expected"),
+        ({"priority": "urgent"}, "the priority is 'urgent'; expected one of high, normal, low"),
+        ({"payload": object()}, "the payload of add is not a JSON value"),
+        ({"payload": {1: {2: {3, 4}}, "x": float}}, "the payload of add is not a JSON value"),
+        ({"id": ""}, "the id has 0 characters; expected 1 to 512"),
+        ({"max_retries": -1}, "max_retries is -1; expected 0 to 1000"),
+        ({"delay": "soon"}, "the delay is 'soon'"),
+        ({"at": datetime(2030, 1, 1)}, "has no time zone; expected one"),
+        ({"delay": "1s", "at": datetime.now(UTC)}, "both a delay and a time"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_a_job_is_refused_with_what_was_expected(
+    producer: Client, client: redis.Redis, keys: Keys, arguments: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(InvalidJob) as caught:
+        producer.enqueue(**{"job_type": "add", **arguments})
+
+    assert says in str(caught.value)
+    assert not client.keys(f"{keys.prefix}*")
+
+
+@pytest.mark.parametrize("delay", ["90s", 90, timedelta(seconds=90)], ids=repr)
+def test_a_delayed_job_is_due_on_the_servers_clock(
+    producer: Client, client: redis.Redis, keys: Keys, delay: Any
+) -> None:
+    job_id = producer.enqueue("add", delay=delay)
+
+    seconds, micros = client.time()
+    due = client.zscore(keys.scheduled, job_id)
+    assert due == pytest.approx(seconds + micros / 1e6 + 90, abs=10)
+    assert producer.get(job_id).status == "scheduled"
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [(b"null", None), (b"0", 0), (b'""', ""), (b"[]", []), (b"false", False)],
+)
+def test_waiting_gives_the_result_also_where_it_is_there_before(
+    producer: Client, hands: Hands, stored: bytes, expected: Any
+) -> None:
+    job_id = producer.enqueue("add")
+    _finish(hands, stored)
+
+    assert producer.wait(job_id, timeout="10s") == expected
+
+
+def test_waiting_ends_with_the_notification_not_with_a_look(producer: Client, hands: Hands) -> None:
+    took: list[float] = []
+    for _ in range(3):
+        job_id = producer.enqueue("add")
+        timer = threading.Timer(0.1, _finish, (hands,))
+        timer.start()
+        begun = monotonic()
+        assert producer.wait(job_id, timeout="20s") == 1
+        took.append(monotonic() - begun)
+        timer.join()
+
+    assert min(took) < 0.6
+
+
+def test_waiting_says_why_there_is_no_result(producer: Client, hands: Hands) -> None:
+    job_id = producer.enqueue("add")
+    with pytest.raises(WaitTimeout, match=f"job {job_id} is pending after 50ms"):
+        producer.wait(job_id, timeout="50ms")
+    _finish(hands, error="division by zero")
+
+    with pytest.raises(JobFailed, match="division by zero"):
+        producer.wait(job_id)
+    with pytest.raises(JobNotFound, match='no job has the id "nobody"'):
+        producer.wait("nobody")
+
+
+def test_results_are_read_for_those_that_have_completed(producer: Client, hands: Hands) -> None:
+    ids = [producer.enqueue("add") for _ in range(3)]
+    _finish(hands, b"[1]")
+    _finish(hands, error="no")
+
+    assert producer.results(ids) == {ids[0]: [1]}
+
+
+def test_a_lost_reply_does_not_enqueue_a_job_twice(
+    server_url: str, client: redis.Redis, keys: Keys
+) -> None:
+    seen: list[bool | None] = []
+
+    def lose_every_other(data: bytes) -> bool | None:
+        if b"EVALSHA" not in data:
+            return True
+        seen.append(None if len(seen) % 2 == 0 else True)
+        return seen[-1]
+
+    proxy = Proxy(int(server_url.rpartition(":")[2]), on_request=lose_every_other)
+    with Client(f"redis://{HOST}:{proxy.port}", key_prefix=keys.prefix) as producer:
+        ids = [producer.enqueue("add", i) for i in range(5)]
+        many = producer.enqueue_many(NewJob("add", i) for i in range(5))
+    proxy.close()
+
+    assert seen.count(None) >= 5
+    stored: Any = client.lrange(keys.queue("normal"), 0, -1)
+    assert [job_id.decode() for job_id in reversed(stored)] == ids + many
+
+
+def test_a_server_that_is_away_is_one_clear_error(keys: Keys) -> None:
+    port = free_port()
+
+    with (
+        Client(f"redis://:secret@{HOST}:{port}", key_prefix=keys.prefix) as producer,
+        pytest.raises(RedisUnavailable) as caught,
+    ):
+        producer.enqueue("add")
+
+    assert str(caught.value) == f"cannot reach Redis at {HOST}:{port}: Connection refused"
+
+
+def test_a_client_outlives_its_server(tmp_path_factory: pytest.TempPathFactory, keys: Keys) -> None:
+    port = free_port()
+    with Client(f"redis://{HOST}:{port}", key_prefix=keys.prefix) as producer:
+        for life in range(2):
+            with running(tmp_path_factory.mktemp("server"), port=port):
+                wait_until(lambda: redis.Redis(port=port).ping())
+                job_id = producer.enqueue("add", life)
+                assert producer.get(job_id).status == "pending"
+
+
+def test_threads_share_a_client(producer: Client, client: redis.Redis, keys: Keys) -> None:
+    def work(number: int) -> None:
+        for i in range(50):
+            job_id = f"{number}-{i}"
+            assert producer.enqueue("add", "x" * i * 100, id=job_id) == job_id
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert client.llen(keys.queue("normal")) == 400
+
+
+def test_a_forked_child_does_not_speak_on_its_parents_connection(
+    producer: Client, client: redis.Redis, keys: Keys
+) -> None:
+    producer.enqueue("add", "before")
+
+    child = os.fork()
+    if child == 0:
+        try:
+            for _ in range(50):
+                producer.enqueue("add", "child")
+        finally:
+            os._exit(0)
+    for _ in range(50):
+        producer.enqueue("add", "parent")
+    os.waitpid(child, 0)
+
+    assert client.llen(keys.queue("normal")) == 101
