@@ -17,7 +17,6 @@ from bananas_topology.contract import (
     MIN_SCHEDULER_INTERVAL_MS,
     PRIORITIES,
 )
-from bananas_topology.spec.layers import layered
 from bananas_topology.spec.model import (
     JobSettings,
     ManagedRedis,
@@ -93,7 +92,7 @@ def build(root: Section, path: FilePath, source: bytes) -> Topology:
 
 
 def _entries(root: Section, name: str) -> list[Section]:
-    """The sections of a map of sections, in file order; the defaults are worked in."""
+    """The sections of a map of sections, in file order."""
     section = root.section(name)
     return [section.section(each) for each in section.names()]
 
@@ -178,9 +177,8 @@ def longest_timeout_ms(pool: Pool, jobs: Map[str, JobSettings]) -> int:
 
 
 def _scheduler(section: Section, image: str) -> Pool:
-    pool = layered(section.node, None)
     # What the section has no fields for is as in any pool that says nothing.
-    blank = Section(section.document, pool, {"$ref": "#/$defs/pool"}, section.path, section.damaged)
+    blank = Section(section.document, None, {"$ref": "#/$defs/pool"}, section.path, section.damaged)
     return Pool(
         name=SCHEDULER,
         mode=Mode.SCHEDULER_ONLY,

@@ -69,6 +69,10 @@ def env_sets_no_contract_variable(scene: Scene) -> Iterator[Finding]:
     for path, subject, env, secrets in _owners(scene):
         taken = _OF_THE_API if path == ("api",) else _OF_WORKERS
         places: list[tuple[str, Path]] = [(name, (*path, "env", name)) for name in env]
+        if path == ("api",) and "API_TOKEN" in env:
+            hint = "leave it out; it always comes from the environment or the Secret"
+            message = f"{subject} sets API_TOKEN, which Bananas itself sets"
+            yield Finding((*path, "env", "API_TOKEN"), message, hint, at_key=True)
         places += [(name, (*path, "secrets", at)) for at, name in enumerate(secrets)]
         for name, place in places:
             if name not in taken:
@@ -93,6 +97,8 @@ def no_secret_in_clear(scene: Scene) -> Iterator[Finding]:
     """What is in `env` is in every rendered file."""
     for path, subject, env, secrets in _owners(scene):
         for name, value in env.items():
+            if name == "API_TOKEN" and path == ("api",):
+                continue  # refused altogether
             if value and _SECRET_NAME.search(name) and name not in secrets:
                 message = f"{name} of {subject} looks like a secret, and would be in rendered files"
                 hint = f"name it under secrets instead, as in secrets: [{name}]"
