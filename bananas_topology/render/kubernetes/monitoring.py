@@ -49,12 +49,11 @@ def _rules(topology: Topology) -> list[Object]:
     where = f'{{namespace="{topology.kubernetes.namespace}"}}'
     completed = f"sum(rate(bananas_jobs_completed_total{where}[5m]))"
     failed = f"sum(rate(bananas_jobs_failed_total{where}[5m]))"
-    return [
+    rules = [
         _alert(
             "BananasQueueDeep",
             f"max by (priority) (bananas_queue_depth{where}) > 1000",
             "5m",
-            "warning",
             "{{ $value }} {{ $labels.priority }} jobs are waiting",
             "Workers do not keep up: add replicas or concurrency, or look for what slows jobs.",
         ),
@@ -62,7 +61,6 @@ def _rules(topology: Topology) -> list[Object]:
             "BananasWorkersBusy",
             f"avg by (pool) (bananas_worker_utilization{where}) > 0.8",
             "10m",
-            "warning",
             "The workers of pool {{ $labels.pool }} are busy "
             "{{ $value | humanizePercentage }} of the time",
             "Jobs will soon wait: add replicas or concurrency.",
@@ -71,31 +69,38 @@ def _rules(topology: Topology) -> list[Object]:
             "BananasErrorRateHigh",
             f"{failed} / ({completed} + {failed}) > 0.05",
             "5m",
-            "warning",
             "{{ $value | humanizePercentage }} of the runs of jobs fail",
             "bananas dead list shows the last error of the jobs that were given up.",
-        ),
-        _alert(
-            "BananasNoScheduler",
-            f"absent(bananas_scheduler_up{where} == 1)",
-            "5m",
-            "critical",
-            "No scheduler is running",
-            "Retries, delayed jobs and schedules stand still until one is.",
         ),
         _alert(
             "BananasDeadJobsGrowing",
             f"max(delta(bananas_dead_letter_queue_depth{where}[15m])) > 0",
             "5m",
-            "warning",
             "{{ $value | humanize }} jobs have died in the last quarter of an hour",
             "bananas dead list shows them and why; bananas dead retry brings them back.",
         ),
     ]
+    if any(pool.enable_scheduler for pool in topology.pools):
+        rules.append(
+            _alert(
+                "BananasNoScheduler",
+                f"absent(bananas_scheduler_up{where} == 1)",
+                "5m",
+                "No scheduler is running",
+                "Retries, delayed jobs and schedules stand still until one is.",
+                severity="critical",
+            )
+        )
+    return rules
 
 
 def _alert(
-    name: str, expression: str, lasting: str, severity: str, summary: str, description: str
+    name: str,
+    expression: str,
+    lasting: str,
+    summary: str,
+    description: str,
+    severity: str = "warning",
 ) -> Object:
     return {
         "alert": name,

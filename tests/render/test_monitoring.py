@@ -1,0 +1,138 @@
+"""Alerts and autoscalers ask only for figures that a worker or the api really exports."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bananas_topology.clock import monotonic
+from bananas_topology.render.kubernetes.autoscaling import QUEUE_DEPTH_METRIC
+from tests.conftest import MakeTopology
+from tests.render.cluster import objects_of
+
+TOPOLOGY = """\
+handlers: [shop.jobs]
+pools:
+  worker: {mode: default}
+scheduler: {}
+api: {secrets: [API_TOKEN]}
+kubernetes: {monitoring: prometheus-operator}
+"""
+
+JOBS = """\
+from bananas_topology import job
+
+
+@job("greet")
+def greet(payload):
+    return None
+"""
+
+#: Seconds that a worker may take to be ready.
+_DEADLINE_S = 60.0
+
+
+@pytest.fixture
+def scraped(server_url: str, prefix: str, tmp_path: Path) -> Iterator[str]:
+    """What a worker with a scheduler says to Prometheus once it takes jobs."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (tmp_path / "shop_jobs.py").write_text(JOBS, "utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bananas_topology.worker"],
+        env={
+            "PATH": os.environ["PATH"],
+            "REDIS_URL": server_url,
+            "REDIS_KEY_PREFIX": prefix,
+            "WORKER_MODE": "thin",
+            "WORKER_HANDLERS": "shop_jobs",
+            "PYTHONPATH": str(tmp_path),
+            "METRICS_PORT": str(port),
+        },
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        _wait_until_ready(port, process)
+        yield _get(port, "/metrics")
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_alerts_ask_for_figures_that_workers_export(
+    make_topology: MakeTopology, scraped: str
+) -> None:
+    objects = objects_of(make_topology(TOPOLOGY))
+    (rule,) = (each for each in objects if each["kind"] == "PrometheusRule")
+    (group,) = rule["spec"]["groups"]
+
+    asked = set(re.findall(r"bananas_\w+", json.dumps([each["expr"] for each in group["rules"]])))
+    exported = set(re.findall(r"# TYPE (\w+)", scraped))
+
+    assert asked
+    assert asked | {QUEUE_DEPTH_METRIC} <= exported
+    # As the alerts take them: by pool, from 0 to 1; by priority; a scheduler that is up.
+    assert re.search(r'^bananas_worker_utilization\{pool="default"\} 0\.0$', scraped, re.M)
+    assert re.search(r'^bananas_queue_depth\{priority="high"\} 0\.0$', scraped, re.M)
+    assert re.search(r"^bananas_scheduler_up\{.*\} 1\.0$", scraped, re.M)
+
+
+def test_the_alerts_are_those_of_the_seed(make_topology: MakeTopology) -> None:
+    objects = objects_of(make_topology(TOPOLOGY))
+    (rule,) = (each for each in objects if each["kind"] == "PrometheusRule")
+
+    alerts = {each["alert"]: each for each in rule["spec"]["groups"][0]["rules"]}
+
+    assert alerts["BananasQueueDeep"]["expr"].endswith("> 1000")
+    assert alerts["BananasQueueDeep"]["for"] == "5m"
+    assert alerts["BananasWorkersBusy"]["expr"].endswith("> 0.8")
+    assert alerts["BananasErrorRateHigh"]["expr"].endswith("> 0.05")
+    assert alerts.keys() > {"BananasNoScheduler", "BananasDeadJobsGrowing"}
+
+
+def test_both_workers_and_the_api_are_scraped(make_topology: MakeTopology) -> None:
+    objects = objects_of(make_topology(TOPOLOGY))
+    (monitor,) = (each for each in objects if each["kind"] == "PodMonitor")
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+
+    scraped = {
+        port["name"]
+        for each in objects
+        if each["kind"] == "Deployment"
+        and wanted <= each["spec"]["template"]["metadata"]["labels"].items()
+        for container in each["spec"]["template"]["spec"]["containers"]
+        for port in container["ports"]
+    }
+
+    assert {each["port"] for each in monitor["spec"]["podMetricsEndpoints"]} == scraped
+    # Each is scraped once: by its monitor, not by its annotations too.
+    assert "prometheus.io" not in json.dumps(objects)
+
+
+def _wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = monotonic() + _DEADLINE_S
+    while monotonic() < deadline:
+        assert process.poll() is None, "the worker has ended"
+        try:
+            _get(port, "/readyz")
+            return
+        except (urllib.error.URLError, ConnectionError):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)
+    raise AssertionError("the worker is not ready in time")
+
+
+def _get(port: int, path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        return str(answer.read().decode())
