@@ -189,6 +189,19 @@ print("still here", flush=True)
     assert b"still here" in stage.shown
 
 
+def test_a_child_that_asks_for_a_fresh_start_gets_it_every_time(stage: Stage) -> None:
+    code = POLITE.format(f"""
+open(str(os.getpid()), "w").close()
+if len(os.listdir()) < {FAST.loop_exits + 2}: sys.exit(75)
+{TELL.format("SIGTERM")}
+""")
+
+    ending = stage.run(stage.plan(code))
+
+    assert ending.given_up == ()
+    assert len(_pids(stage.directory)) == FAST.loop_exits + 2
+
+
 def test_wrong_settings_are_given_up_without_a_second_start(stage: Stage) -> None:
     wrong = "open(str(__import__('os').getpid()), 'w').close(); raise SystemExit(2)"
 
