@@ -87,9 +87,8 @@ class Drain:
 
     def _warn_of_standstill(self) -> None:
         """Name what is ready and yet taken by nobody: this drain may last for ever."""
-        handled = {each for worker in self._inspector.workers() for each in worker.job_types}
-        parked = {each for depth in self._inspector.depths() for each in depth.parked}
-        types = ",".join(sorted(parked - handled)) or "unknown"
+        unhandled = {each for depth in self._inspector.depths() for each in depth.unhandled}
+        types = ",".join(sorted(unhandled)) or "unknown"
         log.warning(
             "jobs are ready that no running worker takes: still waiting",
             extra={"jobs": self._last.ready, "job_types": types},

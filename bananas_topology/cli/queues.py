@@ -19,10 +19,6 @@ class _State:
     depths: Sequence[QueueDepth]
     workers: Sequence[WorkerView]
 
-    def is_handled(self, job_type: str) -> bool:
-        """Whether a running worker would take jobs of this type."""
-        return any(job_type in worker.job_types for worker in self.workers)
-
 
 def queues(
     format: AsFormat = Format.TEXT, file: TopologyFile = None, redis_url: RedisUrl = None
@@ -60,7 +56,11 @@ def _queue_rows(state: _State) -> Iterator[tuple[str, str, str, str]]:
     for depth in state.depths:
         yield depth.priority, f"{depth.ready:,}", present.age(depth.oldest), ""
         for job_type, count in depth.parked.items():
-            note = "" if state.is_handled(job_type) else "no handler"
+            note = "no handler" if job_type in depth.unhandled else ""
+            yield f"{depth.priority}: {job_type}", f"{count:,}", "", note
+        for job_type, count in depth.suspects.items():
+            note = "one at a time: workers went down with them"
+            note = "no handler" if job_type in depth.unhandled else note
             yield f"{depth.priority}: {job_type}", f"{count:,}", "", note
     yield "scheduled", f"{state.backlog.scheduled:,}", "", ""
     yield "running", f"{state.backlog.running:,}", "", ""
@@ -83,7 +83,7 @@ def _worker_row(worker: WorkerView) -> tuple[str, ...]:
 
 def _as_json(state: _State) -> dict[str, Any]:
     return {
-        "queues": {depth.priority: _depth_as_json(depth, state) for depth in state.depths},
+        "queues": {depth.priority: _depth_as_json(depth) for depth in state.depths},
         "scheduled": state.backlog.scheduled,
         "running": state.backlog.running,
         "dead": state.backlog.dead,
@@ -92,12 +92,14 @@ def _as_json(state: _State) -> dict[str, Any]:
     }
 
 
-def _depth_as_json(depth: QueueDepth, state: _State) -> dict[str, Any]:
-    parked = {
-        job_type: {"ready": count, "has_handler": state.is_handled(job_type)}
-        for job_type, count in depth.parked.items()
+def _depth_as_json(depth: QueueDepth) -> dict[str, Any]:
+    return {
+        "ready": depth.ready,
+        "oldest": depth.oldest,
+        "parked": depth.parked,
+        "suspects": depth.suspects,
+        "unhandled": list(depth.unhandled),
     }
-    return {"ready": depth.ready, "oldest": depth.oldest, "by_type": parked}
 
 
 def _worker_as_json(worker: WorkerView) -> dict[str, Any]:

@@ -49,7 +49,8 @@ def test_queues_shows_workers_and_types_that_none_of_them_handles(
     queues, workers = _tables(as_text.stdout)
     assert ["high: unknown", "1", "", "no handler"] in queues
     assert workers[1][:2] == ["w-0", "w"]
-    assert as_json["queues"]["high"]["by_type"] == {"unknown": {"ready": 1, "has_handler": False}}
+    assert as_json["queues"]["high"]["parked"] == {"unknown": 1}
+    assert as_json["queues"]["high"]["unhandled"] == ["unknown"]
     assert [worker["id"] for worker in as_json["workers"]] == ["w-0"]
 
 
