@@ -226,6 +226,7 @@ class Fetcher:
         self._must_recover = False
         if not self.is_booted:
             self.is_booted = True
+            self.link.succeeded()
             log.info("worker ready", extra=self._presence.summary)
 
     def _beat(self) -> float:

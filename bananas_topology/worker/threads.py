@@ -248,19 +248,19 @@ class Slots:
         sleeper.release()
 
     def _start_thread(self) -> None:
-        if not self._growth.acquire(blocking=False):
-            return  # another thread does it
-        try:
-            if self._threads < self._concurrency:
-                name = f"slot-{self._threads}"
+        with self._growth:
+            if self._threads == self._concurrency:
+                return
+            name = f"slot-{self._threads}"
+            try:
                 threading.Thread(target=self._work, name=name, daemon=True).start()
+            except RuntimeError:
+                if self._threads == 0:
+                    raise
+                log.warning("no more threads to be had", extra={"threads": self._threads})
+                self._concurrency = self._threads
+            else:
                 self._threads += 1
-        except RuntimeError:
-            if self._threads == 0:
-                raise
-            log.warning("no more threads to be had", extra={"threads": self._threads})
-        finally:
-            self._growth.release()
 
     def _work(self) -> None:
         mine = threading.Lock()

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bananas_topology.client import Client
+from tests.worker.support import Starter
+
+
+@pytest.fixture
+def start(server_url: str, prefix: str, tmp_path: Path) -> Iterator[Starter]:
+    starter = Starter(server_url, prefix, tmp_path)
+    yield starter
+    for worker in starter.started:
+        if worker.process.poll() is None:
+            worker.process.kill()
+        worker.process.wait(10)
+
+
+@pytest.fixture
+def producer(server_url: str, prefix: str) -> Iterator[Client]:
+    with Client(server_url, key_prefix=prefix) as producer:
+        yield producer

@@ -1,0 +1,135 @@
+"""Handlers for the worker's tests; the modules that workers under test are told to import."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bananas_topology import Bury, JobContext, Retry, job
+
+
+@dataclass
+class Mail:
+    to: str
+    copies: int = 1
+
+
+@job("echo")
+def echo(payload: Any) -> Any:
+    return payload
+
+
+@job("mail")
+def mail(payload: Mail) -> str:
+    return f"{payload.copies} to {payload.to}"
+
+
+@job("sleep")
+def sleep(payload: float) -> float:
+    time.sleep(payload)
+    return payload
+
+
+@job("mark")
+def mark(payload: dict[str, Any]) -> None:
+    """Leave a line in a file, after a while: what ran, in which order."""
+    time.sleep(payload.get("seconds", 0))
+    with Path(payload["file"]).open("a") as file:
+        file.write(f"{payload['text']}\n")
+
+
+@job("fail", max_retries=0)
+def fail(payload: str) -> None:
+    raise ValueError(payload)
+
+
+@job("ask_again", max_retries=1)
+def ask_again(payload: Any) -> None:
+    raise Retry("not yet", delay="10ms")
+
+
+@job("give_up")
+def give_up(payload: Any) -> None:
+    raise Bury("no use")
+
+
+@job("leave", max_retries=0)
+def leave(payload: str) -> None:
+    if payload == "exit":
+        sys.exit(3)
+    raise KeyboardInterrupt
+
+
+@job("odd_error", max_retries=0)
+def odd_error(payload: Any) -> None:
+    class Odd(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("not even this")
+
+    raise Odd
+
+
+@job("surrogates", max_retries=0)
+def surrogates(payload: Any) -> None:
+    raise ValueError("\ud800 is no character" * 1000)
+
+
+@job("deep", max_retries=0)
+def deep(payload: Any) -> None:
+    deep(payload)
+
+
+@job("no_json")
+def no_json(payload: Any) -> Any:
+    return object()
+
+
+@job("late", timeout="100ms", max_retries=0)
+def late(payload: Any) -> None:
+    while True:
+        time.sleep(0.01)
+
+
+@job("deaf", timeout="100ms", max_retries=0)
+def deaf(payload: float) -> None:
+    """Outlive every time-out for a while."""
+    until = time.monotonic() + payload
+    while time.monotonic() < until:
+        try:
+            time.sleep(0.01)
+        except BaseException:
+            continue
+
+
+@job("who")
+def who(payload: Any, context: JobContext) -> dict[str, Any]:
+    return {
+        "job_id": context.job_id,
+        "attempt": context.attempt,
+        "max_retries": context.max_retries,
+        "worker_id": context.worker_id,
+        "remaining": context.remaining() > 0,
+        "cancelled": context.cancelled,
+        "pid": os.getpid(),
+    }
+
+
+@job("async_sleep")
+async def async_sleep(payload: float) -> float:
+    await asyncio.sleep(payload)
+    return payload
+
+
+@job("async_late", timeout="100ms", max_retries=0)
+async def async_late(payload: Any) -> None:
+    await asyncio.sleep(30)
+
+
+@job("async_fail", max_retries=0)
+async def async_fail(payload: str) -> None:
+    raise ValueError(payload)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def wait_for(condition: Callable[[], object], within_s: float = 15.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+
+
+@dataclass
+class WorkerProcess:
+    """A real worker; its log is a file."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def text(self) -> str:
+        return self.log.read_text("utf-8")
+
+    def wait_to_say(self, text: str, times: int = 1) -> None:
+        wait_for(lambda: self.text().count(text) >= times or self._is_gone(text))
+
+    def _is_gone(self, text: str) -> bool:
+        assert self.process.poll() is None, f"ended without saying {text!r}:\n{self.text()}"
+        return False
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+@dataclass
+class Starter:
+    """Starts workers and sees to it that none is left."""
+
+    url: str
+    prefix: str
+    directory: Path
+    started: list[WorkerProcess] = field(default_factory=list)
+
+    def __call__(self, *, ready: bool = True, **variables: str) -> WorkerProcess:
+        number = len(self.started)
+        env = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(HERE),
+            "WORKER_HANDLERS": "sample_jobs",
+            "WORKER_ID": f"w{number}",
+            "REDIS_URL": self.url,
+            "REDIS_KEY_PREFIX": self.prefix,
+            "LOG_FORMAT": "text",
+            **variables,
+        }
+        log = self.directory / f"worker-{number}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "bananas_topology.worker"],
+                env={name: value for name, value in env.items() if value},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        worker = WorkerProcess(process, log)
+        self.started.append(worker)
+        if ready:
+            worker.wait_to_say("worker ready")
+        return worker

@@ -1,0 +1,358 @@
+"""The worker as a process of its own: what it says, what it leaves in Redis, how it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from bananas_topology.client import Client, NewJob
+from bananas_topology.errors import JobFailed
+from bananas_topology.jobs.keys import Keys
+from tests.worker.support import Starter, wait_for
+
+
+def _attempts(client: redis.Redis, keys: Keys, job_id: str) -> int:
+    body: Any = client.get(keys.job(job_id))
+    attempts: int = json.loads(body)["attempts"]
+    return attempts
+
+
+def _held(client: redis.Redis, keys: Keys, worker_id: str = "w0") -> int:
+    return int(client.hlen(keys.claims(worker_id)))
+
+
+@pytest.mark.parametrize(
+    ("job_type", "payload", "result"),
+    [
+        ("echo", {"a": [1, None, "ü"]}, {"a": [1, None, "ü"]}),
+        ("echo", 0, 0),
+        ("mail", {"to": "ada", "copies": 2}, "2 to ada"),
+        ("async_sleep", 0.01, 0.01),
+    ],
+)
+def test_a_handlers_result_comes_back(
+    start: Starter, producer: Client, job_type: str, payload: Any, result: Any
+) -> None:
+    start()
+
+    assert producer.wait(producer.enqueue(job_type, payload), timeout=10) == result
+
+
+@pytest.mark.parametrize("concurrency", ["1", "4"])
+def test_whatever_handlers_raise_they_take_nobody_along(
+    start: Starter, producer: Client, concurrency: str
+) -> None:
+    worker = start(WORKER_CONCURRENCY=concurrency)
+    told = {
+        "fail": ("is wrong", "is wrong"),
+        "ask_again": (None, "not yet"),
+        "give_up": (None, "no use"),
+        "leave": ("exit", "3"),
+        "odd_error": (None, "cannot be shown"),
+        "surrogates": (None, "is no character"),
+        "deep": (None, "recursion"),
+        "no_json": (None, "not a JSON value"),
+        "mail": ({"copies": 1}, "to"),
+        "late": (None, "timeout of 100 ms"),
+        "async_late": (None, "timeout of 100 ms"),
+        "async_fail": ("is wrong", "is wrong"),
+    }
+
+    ids = {name: producer.enqueue(name, payload) for name, (payload, _) in told.items()}
+    ids["interrupt"] = producer.enqueue("leave", "interrupt")
+
+    for name, (_, message) in told.items():
+        with pytest.raises(JobFailed, match=message):
+            producer.wait(ids[name], timeout=20)
+    with pytest.raises(JobFailed):
+        producer.wait(ids["interrupt"], timeout=20)
+    assert producer.wait(producer.enqueue("echo", "alive"), timeout=10) == "alive"
+    assert worker.end() == 0
+
+
+def test_a_handler_knows_its_run(start: Starter, producer: Client) -> None:
+    worker = start()
+
+    job_id = producer.enqueue("who", None, max_retries=7)
+
+    assert producer.wait(job_id, timeout=10) == {
+        "job_id": job_id,
+        "attempt": 1,
+        "max_retries": 7,
+        "worker_id": "w0",
+        "remaining": True,
+        "cancelled": False,
+        "pid": worker.process.pid,
+    }
+
+
+def test_async_runs_take_slots_but_no_threads(start: Starter, producer: Client) -> None:
+    start(WORKER_CONCURRENCY="5")
+    began = time.monotonic()
+
+    ids = producer.enqueue_many(NewJob("async_sleep", 0.5) for _ in range(10))
+    for job_id in ids:
+        producer.wait(job_id, timeout=20)
+
+    # Five at a time: two rounds of half a second, neither one nor ten.
+    assert 1.0 <= time.monotonic() - began < 4.0
+
+
+def test_a_stop_lets_run_what_runs_and_hands_back_the_rest(
+    start: Starter, producer: Client, client: redis.Redis, keys: Keys
+) -> None:
+    worker = start(WORKER_CONCURRENCY="2")
+    ids = producer.enqueue_many(NewJob("sleep", 1.0) for _ in range(6))
+    wait_for(lambda: _held(client, keys) >= 2)
+
+    code = worker.end()
+
+    assert code == 0
+    done = [job_id for job_id in ids if producer.get(job_id).status == "completed"]
+    queued: list[bytes] = client.lrange(keys.queue("normal"), 0, -1)  # type: ignore[assignment]
+    waiting = [job_id.decode() for job_id in queued]
+    # The signal may have come before both threads had begun.
+    assert 1 <= len(done) <= 2
+    # In the order they were in, the next one at the right.
+    assert done + waiting[::-1] == ids
+    assert not client.exists(keys.claims("w0"), keys.worker("w0"))
+    assert client.zcard(keys.workers) == 0
+
+
+def test_what_outlasts_the_grace_is_released_uncounted(
+    start: Starter, producer: Client, client: redis.Redis, keys: Keys
+) -> None:
+    worker = start(WORKER_GRACE="300ms")
+    job_id = producer.enqueue("sleep", 30.0)
+    wait_for(lambda: _held(client, keys) == 1)
+
+    assert worker.end() == 0
+
+    assert client.lrange(keys.queue("normal"), 0, -1) == [job_id.encode()]
+    assert _attempts(client, keys, job_id) == 0
+
+
+@pytest.mark.parametrize("first", [signal.SIGQUIT, signal.SIGTERM])
+def test_sigquit_or_a_second_signal_stops_at_once(
+    start: Starter, producer: Client, client: redis.Redis, keys: Keys, first: signal.Signals
+) -> None:
+    worker = start()
+    job_id = producer.enqueue("sleep", 30.0)
+    wait_for(lambda: _held(client, keys) == 1)
+    if first == signal.SIGTERM:
+        worker.send(first)
+        worker.wait_to_say("worker stopping")
+        time.sleep(0.3)  # past the time in which a second signal is an echo of the first
+
+    code = worker.end(first)
+
+    assert code == 128 + first
+    assert client.lrange(keys.queue("normal"), 0, -1) == [job_id.encode()]
+
+
+def test_signals_in_quick_succession_are_one_wish(
+    start: Starter, producer: Client, client: redis.Redis, keys: Keys
+) -> None:
+    worker = start()
+    job_id = producer.enqueue("sleep", 1.0)
+    wait_for(lambda: _held(client, keys) == 1)
+
+    for _ in range(5):
+        worker.send(signal.SIGTERM)
+
+    assert worker.process.wait(20) == 0
+    assert producer.get(job_id).status == "completed"
+
+
+def test_sigusr1_logs_what_every_thread_does(
+    start: Starter, producer: Client, client: redis.Redis, keys: Keys
+) -> None:
+    worker = start()
+    producer.enqueue("sleep", 2.0)
+    wait_for(lambda: _held(client, keys) == 1)
+
+    worker.send(signal.SIGUSR1)
+
+    worker.wait_to_say("thread_name=MainThread")
+    wait_for(lambda: "in sleep" in worker.text())
+    assert worker.process.poll() is None
+
+
+def test_a_handler_deaf_to_its_time_out_is_settled_and_wears_the_worker_out(
+    start: Starter, producer: Client
+) -> None:
+    worker = start(WORKER_CONCURRENCY="1", WORKER_GRACE="100ms")
+    job_id = producer.enqueue("deaf", 60.0)
+
+    with pytest.raises(JobFailed, match="timeout"):
+        producer.wait(job_id, timeout=10)
+
+    assert worker.process.wait(20) == 75
+    assert "too few slots left" in worker.text()
+
+
+def test_a_slot_comes_back_when_the_deaf_handler_ends(start: Starter, producer: Client) -> None:
+    start(WORKER_CONCURRENCY="1")
+    job_id = producer.enqueue("deaf", 1.0)
+    with pytest.raises(JobFailed, match="timeout"):
+        producer.wait(job_id, timeout=10)
+
+    assert producer.wait(producer.enqueue("echo", "again"), timeout=10) == "again"
+
+
+def test_a_worker_waits_for_a_server_that_is_not_there_yet(start: Starter) -> None:
+    worker = start(ready=False, REDIS_URL="redis://127.0.0.1:1")
+
+    worker.wait_to_say("waiting for redis: cannot reach Redis at 127.0.0.1:1")
+
+    assert worker.end() == 0
+
+
+def test_wrong_settings_are_said_in_a_line_each(start: Starter) -> None:
+    worker = start(ready=False, WORKER_CONCURRENCY="many", WORKER_PRIORITIES="hihg")
+
+    assert worker.process.wait(20) == 2
+    assert worker.text().splitlines() == [
+        'error: WORKER_CONCURRENCY is "many": expected a whole number from 1 to 1000',
+        'error: WORKER_PRIORITIES is "hihg": '
+        "invalid priority: hihg (must be one of: high, normal, low)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        ({"WORKER_HANDLERS": "nowhere"}, "error: no module named nowhere"),
+        ({"WORKER_HANDLERS": "json"}, "error: module json has no function marked with @job"),
+        (
+            {"WORKER_SCHEDULES": '{"x":{"cron":"61 * * * *","job":"echo"}}'},
+            'error: WORKER_SCHEDULES: x: cron is "61 * * * *"',
+        ),
+        (
+            {"WORKER_SCHEDULES": '{"x":{"cron":"0 0 30 2 *","job":"echo","timezone":"Mars/X"}}'},
+            'error: WORKER_SCHEDULES: x: timezone is "Mars/X"',
+        ),
+    ],
+)
+def test_what_cannot_ever_run_is_refused_at_boot(
+    start: Starter, variables: dict[str, str], line: str
+) -> None:
+    worker = start(ready=False, **variables)
+
+    assert worker.process.wait(20) == 2
+    assert worker.text().startswith(line)
+    assert "Traceback" not in worker.text()
+
+
+def test_a_wrong_password_is_one_line_at_boot(start: Starter, server_url: str) -> None:
+    url = server_url.replace("redis://", "redis://nobody:s3cret@")
+
+    worker = start(ready=False, REDIS_URL=url)
+
+    assert worker.process.wait(20) == 1
+    assert worker.text().startswith("error: Redis at ")
+    assert len(worker.text().splitlines()) == 1
+    assert "s3cret" not in worker.text()
+
+
+def test_a_password_changed_under_a_worker_does_not_end_it(
+    start: Starter, producer: Client, client: redis.Redis, prefix: str, server_url: str
+) -> None:
+    user = f"user-{prefix}"
+    client.execute_command("ACL", "SETUSER", user, "on", ">one", "~*", "&*", "+@all")  # type: ignore[no-untyped-call]
+    worker = start(REDIS_URL=server_url.replace("redis://", f"redis://{user}:one@"))
+
+    client.execute_command("ACL", "SETUSER", user, "resetpass", ">two")  # type: ignore[no-untyped-call]
+    client.execute_command("CLIENT", "KILL", "USER", user)  # type: ignore[no-untyped-call]
+    worker.wait_to_say("redis lost")
+    job_id = producer.enqueue("echo", 1)
+    client.execute_command("ACL", "SETUSER", user, ">one")  # type: ignore[no-untyped-call]
+
+    assert producer.wait(job_id, timeout=10) == 1
+    worker.wait_to_say("redis back")
+    client.execute_command("ACL", "DELUSER", user)  # type: ignore[no-untyped-call]
+
+
+def test_a_job_of_a_foreign_producer_runs_within_a_second_or_so(
+    start: Starter, client: redis.Redis, keys: Keys
+) -> None:
+    start()
+    body = (
+        '{"id":"go-1","name":"echo","payload":{"to":"a@b.c"},"status":"pending",'
+        '"priority":"high","created_at":"2025-11-10T12:00:00.123456789Z",'
+        '"updated_at":"2025-11-10T12:00:00.123456789Z","attempts":0,"max_retries":3}'
+    )
+    client.set(keys.job("go-1"), body)
+    client.lpush(keys.queue("high"), "go-1")
+
+    wait_for(lambda: client.hget(keys.result("go-1"), "status") == b"completed", within_s=5)
+
+    assert client.hget(keys.result("go-1"), "result") == b'{"to":"a@b.c"}'
+
+
+def test_what_is_no_job_is_set_aside_with_its_bytes(
+    start: Starter, client: redis.Redis, keys: Keys
+) -> None:
+    start()
+    for number, body in enumerate((b"\xff{", b"[]", b'{"id":"x","name":7}')):
+        client.set(keys.job(f"bad-{number}"), body)
+        client.lpush(keys.queue("normal"), f"bad-{number}")
+    client.lpush(keys.queue("normal"), "gone")
+
+    wait_for(lambda: client.llen(keys.dead) == 4)
+
+    assert client.get(keys.job("bad-0")) == b"\xff{"
+    assert client.ttl(keys.job("bad-0")) == -1
+
+
+def test_an_urgent_job_overtakes_what_was_claimed_ahead(
+    start: Starter, producer: Client, tmp_path: Path
+) -> None:
+    ran = tmp_path / "ran"
+    low = {"file": str(ran), "text": "low", "seconds": 0.001}
+    producer.enqueue_many(NewJob("mark", low, priority="low") for _ in range(2000))
+    start(WORKER_CONCURRENCY="2")
+    wait_for(lambda: ran.exists() and ran.read_text().count("low") > 50)
+
+    before = ran.read_text().count("\n")
+    producer.wait(
+        producer.enqueue("mark", {"file": str(ran), "text": "high"}, priority="high"), timeout=10
+    )
+
+    after = ran.read_text().splitlines().index("high")
+    assert after - before < 500
+
+
+def test_a_worker_whose_id_is_taken_stops(start: Starter) -> None:
+    first = start(WORKER_ID="same", WORKER_LEASE="1s")
+
+    start(WORKER_ID="same", WORKER_LEASE="1s")
+
+    assert first.process.wait(20) == 0
+    assert "worker id taken by another process" in first.text()
+
+
+def test_a_worker_starts_with_the_variables_of_the_older_system(
+    start: Starter, producer: Client
+) -> None:
+    start(
+        WORKER_MODE="job-specialized",
+        WORKER_CONCURRENCY="10",
+        WORKER_PRIORITIES="high,normal,low",
+        WORKER_JOB_TYPES="echo,generate_report",
+        ENABLE_SCHEDULER="false",
+        SCHEDULER_INTERVAL="1s",
+        JOB_TIMEOUT="5m",
+        MAX_RETRIES="3",
+        LOG_LEVEL="info",
+        LOG_CONSOLE_ENABLED="true",
+        LOG_FILE_ENABLED="false",
+    )
+
+    assert producer.wait(producer.enqueue("echo", "hello"), timeout=10) == "hello"

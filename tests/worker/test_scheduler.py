@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import redis
+
+from bananas_topology.clock import format_timestamp
+from bananas_topology.contract import CronJob
+from bananas_topology.errors import InvalidSettings
+from bananas_topology.jobs.broker import Broker, ScheduleState
+from bananas_topology.jobs.job import EncodedJob
+from bananas_topology.jobs.keys import Keys
+from bananas_topology.worker.scheduler import Scheduler, SteadyClock, next_occurrence
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+YEAR: Mapping[str, CronJob] = {
+    "rome": CronJob(cron="30 2 * * *", job="echo", timezone="Europe/Rome"),
+    "york": CronJob(cron="0 */12 * * *", job="echo", timezone="America/New_York"),
+    "weekdays": CronJob(cron="30 1,2 * * 1-5", job="echo", timezone="America/New_York"),
+    "lord-howe": CronJob(cron="45 1 * * 0", job="echo", timezone="Australia/Lord_Howe"),
+    "tokyo": CronJob(cron="0 9 1 * *", job="echo", timezone="Asia/Tokyo"),
+}
+
+
+class Killed(Exception):
+    """Stands for a process that ended here."""
+
+
+class MortalBroker(Broker):
+    """Dies now and then, before or behind the step that counts."""
+
+    def __init__(self, client: redis.Redis, keys: Keys, chance: random.Random) -> None:
+        super().__init__(client, keys)
+        self._chance = chance
+
+    def fire(
+        self, name: str, before: ScheduleState, after: ScheduleState, job: EncodedJob | None
+    ) -> bool:
+        if self._chance.random() < 0.1:
+            raise Killed
+        fired = super().fire(name, before, after, job)
+        if self._chance.random() < 0.1:
+            raise Killed
+        return fired
+
+
+def _scheduler(broker: Broker, schedules: Mapping[str, CronJob], now: datetime) -> Scheduler:
+    return Scheduler(broker, schedules, lambda: now)
+
+
+def _fired(client: redis.Redis, keys: Keys) -> list[str]:
+    ids: Any = client.lrange(keys.queue("normal"), 0, -1)
+    return [job_id.decode() for job_id in reversed(ids)]
+
+
+def _moment(job_id: str) -> datetime:
+    return datetime.strptime(job_id.partition(":")[2], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+
+def _next_due(broker: Broker, schedules: Mapping[str, CronJob]) -> datetime:
+    return min(datetime.fromisoformat(broker.schedule(name).next_run) for name in schedules)
+
+
+def test_every_occurrence_of_a_year_fires_once_whoever_is_killed(
+    client: redis.Redis, keys: Keys
+) -> None:
+    chance = random.Random(26)
+    broker = Broker(client, keys)
+    _scheduler(broker, YEAR, START).run()
+    assert _fired(client, keys) == []
+    now = START
+
+    while (now := _next_due(broker, YEAR)) < START + timedelta(days=365):
+        # Promptly or half a minute late, by three schedulers whose view of the time differs.
+        late = now + timedelta(seconds=chance.uniform(2, 30))
+        runs = [_mortal_run(client, keys, late, random.Random(chance.random())) for _ in range(3)]
+        threads = [threading.Thread(target=run) for run in runs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    fired = _fired(client, keys)
+    assert [job_id for job_id, times in Counter(fired).items() if times > 1] == []
+    by_name: defaultdict[str, list[datetime]] = defaultdict(list)
+    for job_id in fired:
+        by_name[job_id.partition(":")[0]].append(_moment(job_id))
+    for name, job in YEAR.items():
+        _assert_complete(sorted(by_name[name]), job)
+
+
+def _mortal_run(
+    client: redis.Redis, keys: Keys, now: datetime, chance: random.Random
+) -> Callable[[], None]:
+    skewed = now + timedelta(seconds=chance.uniform(-2, 2))
+
+    def run() -> None:
+        while True:  # killed, it is started anew and knows nothing
+            broker = MortalBroker(client, keys, chance)
+            try:
+                _scheduler(broker, YEAR, skewed).run()
+            except Killed:
+                continue
+            finally:
+                broker.close()
+            return
+
+    return run
+
+
+def _assert_complete(fired: list[datetime], job: CronJob) -> None:
+    """Compare with the local days of the year, counted without cronsim."""
+    zone = ZoneInfo(job.timezone)
+    expected: list[datetime | tuple[datetime, datetime]] = []
+    day = START.astimezone(zone).date()
+    while day <= (START + timedelta(days=366)).date():
+        expected += [_expected(day, hour, minute, zone) for hour, minute in _times(job, day)]
+        day += timedelta(days=1)
+    end = START + timedelta(days=365)
+    within = [each for each in expected if START < _earliest(each) < end]
+    assert len(fired) == len(within)
+    for moment, each in zip(fired, within, strict=True):
+        if isinstance(each, tuple):
+            assert each[0] <= moment <= each[1], job
+        else:
+            assert moment == each, job
+
+
+def _times(job: CronJob, day: date) -> list[tuple[int, int]]:
+    match job.cron:
+        case "30 2 * * *":
+            return [(2, 30)]
+        case "0 */12 * * *":
+            return [(0, 0), (12, 0)]
+        case "30 1,2 * * 1-5":
+            return [(1, 30), (2, 30)] if day.weekday() < 5 else []
+        case "45 1 * * 0":
+            return [(1, 45)] if day.weekday() == 6 else []
+        case _:
+            return [(9, 0)] if day.day == 1 else []
+
+
+def _expected(
+    day: date, hour: int, minute: int, zone: ZoneInfo
+) -> datetime | tuple[datetime, datetime]:
+    """The moment of a local time; for one that the clocks leave out, the hour behind the gap."""
+    local = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
+    utc = local.astimezone(UTC)
+    if utc.astimezone(zone).replace(tzinfo=None) == local.replace(tzinfo=None):
+        return utc
+    # With the offset from before the gap it lies as far behind the gap as it was in it.
+    return utc - timedelta(minutes=59), utc + timedelta(minutes=59)
+
+
+def _earliest(each: datetime | tuple[datetime, datetime]) -> datetime:
+    return each[0] if isinstance(each, tuple) else each
+
+
+@pytest.mark.parametrize(
+    ("cron", "zone", "after", "expected"),
+    [
+        # 02:30 does not exist on this day, 02:30 comes twice on that.
+        ("30 2 * * *", "Europe/Rome", "2026-03-28T12:00:00Z", "2026-03-29T01:00:00Z"),
+        ("30 2 * * *", "Europe/Rome", "2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"),
+        ("30 2 * * *", "Europe/Rome", "2026-10-24T12:00:00Z", "2026-10-25T00:30:00Z"),
+        ("30 2 * * *", "Europe/Rome", "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"),
+        ("30 2 * * *", "Europe/Rome", "2026-10-25T01:10:00Z", "2026-10-26T01:30:00Z"),
+        ("*/30 * * * *", "Europe/Rome", "2026-10-25T00:30:00Z", "2026-10-25T01:00:00Z"),
+        ("0 0 29 2 *", "UTC", "2026-01-01T00:00:00Z", "2028-02-29T00:00:00Z"),
+    ],
+)
+def test_a_change_of_clocks_neither_swallows_nor_doubles(
+    cron: str, zone: str, after: str, expected: str
+) -> None:
+    job = CronJob(cron=cron, job="echo", timezone=zone)
+
+    assert next_occurrence(job, datetime.fromisoformat(after)) == datetime.fromisoformat(expected)
+
+
+@pytest.mark.parametrize("catch_up", [True, False])
+def test_what_was_missed_fires_once_or_not_at_all(
+    client: redis.Redis, keys: Keys, catch_up: bool
+) -> None:
+    schedules = {"hourly": CronJob(cron="0 * * * *", job="echo", catch_up=catch_up)}
+    broker = Broker(client, keys)
+    _scheduler(broker, schedules, START).run()
+
+    _scheduler(broker, schedules, START + timedelta(hours=5, minutes=30)).run()
+
+    assert _fired(client, keys) == (["hourly:20260101T010000Z"] if catch_up else [])
+    assert broker.schedule("hourly").next_run == "2026-01-01T06:00:00.000000Z"
+
+
+def test_a_short_absence_misses_nothing(client: redis.Redis, keys: Keys) -> None:
+    schedules = {"minutely": CronJob(cron="* * * * *", job="echo")}
+    broker = Broker(client, keys)
+    _scheduler(broker, schedules, START).run()
+
+    _scheduler(broker, schedules, START + timedelta(seconds=115)).run()
+
+    assert _fired(client, keys) == ["minutely:20260101T000100Z"]
+    _scheduler(broker, schedules, START + timedelta(seconds=200)).run()
+    assert _fired(client, keys)[1:] == ["minutely:20260101T000300Z"]
+
+
+def test_a_changed_schedule_starts_from_now(client: redis.Redis, keys: Keys) -> None:
+    broker = Broker(client, keys)
+    before = {"s": CronJob(cron="0 * * * *", job="echo", catch_up=True)}
+    after = {"s": CronJob(cron="30 * * * *", job="echo", catch_up=True)}
+    _scheduler(broker, before, START).run()
+
+    _scheduler(broker, after, START + timedelta(hours=3)).run()
+
+    assert _fired(client, keys) == []
+    assert broker.schedule("s").next_run == format_timestamp(START + timedelta(hours=3, minutes=30))
+
+
+def test_a_fired_job_is_a_job_like_any_other(client: redis.Redis, keys: Keys) -> None:
+    schedules = {"s": CronJob(cron="0 * * * *", job="echo", payload={"a": 1}, priority="low")}
+    broker = Broker(client, keys)
+    _scheduler(broker, schedules, START).run()
+
+    _scheduler(broker, schedules, START + timedelta(hours=1)).run()
+
+    assert client.lrange(keys.queue("low"), 0, -1) == [b"s:20260101T010000Z"]
+    stored: Any = client.get(keys.job("s:20260101T010000Z"))
+    assert json.loads(stored)["payload"] == {"a": 1}
+    fields: Any = client.hgetall(keys.schedule("s"))
+    assert fields[b"run_count"] == b"1"
+    assert fields[b"last_run"] == b"2026-01-01T01:00:00.000000Z"
+
+
+def test_schedules_that_can_never_fire_are_named_together(client: redis.Redis, keys: Keys) -> None:
+    wrong = {
+        "a": CronJob(cron="61 * * * *", job="echo"),
+        "b": CronJob(cron="0 0 31 2,4 *", job="echo"),
+        "c": CronJob(cron="* * * * *", job="echo", timezone="Mars/Olympus"),
+        "d": CronJob(cron="* * * * *", job="with space"),
+        "e": CronJob(cron="* * * * *", job="echo", timezone="../etc/passwd"),
+        "fine": CronJob(cron="* * * * *", job="echo"),
+    }
+
+    with pytest.raises(InvalidSettings) as caught:
+        _scheduler(Broker(client, keys), wrong, START)
+
+    assert [problem.split(":")[1].strip() for problem in caught.value.problems] == list("abcde")
+
+
+def test_a_steady_clock_is_read_seldom() -> None:
+    readings = iter([START, START + timedelta(hours=1)])
+    clock = SteadyClock(lambda: next(readings))
+
+    first, second = clock.now(), clock.now()
+
+    assert START <= first <= second < START + timedelta(seconds=5)
+    assert clock.exact() == START + timedelta(hours=1)
+    assert clock.now() >= START + timedelta(hours=1)

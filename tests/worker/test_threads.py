@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import random
+import select
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from bananas_topology.contract import WorkerConfig
+from bananas_topology.handlers import load_handlers
+from bananas_topology.jobs.broker import Ack, Bury, Release, Retry
+from bananas_topology.jobs.job import Claim
+from bananas_topology.worker.run import Run
+from bananas_topology.worker.settlement import Settler
+from bananas_topology.worker.tasks import resolve_tasks
+from bananas_topology.worker.threads import Slots
+from tests.worker import slot_jobs
+from tests.worker.slot_jobs import GATES
+from tests.worker.support import wait_for
+
+
+@pytest.fixture
+def make_slots() -> Iterator[Callable[[int], Slots]]:
+    handlers = load_handlers((slot_jobs.__name__,))
+
+    def make(concurrency: int) -> Slots:
+        config = WorkerConfig(worker_id="w", concurrency=concurrency)
+        return Slots(concurrency, resolve_tasks(handlers, config), Settler(random.random))
+
+    yield make
+    for event in GATES.values():
+        event.set()
+    GATES.clear()
+
+
+def _run(job_type: str, payload: str = "null", job_id: str = "1") -> Run:
+    body = f'{{"id":"{job_id}","name":"{job_type}","payload":{payload}}}'
+    return Run(Claim(job_id, body.encode(), b"t.1|normal|0"), time.monotonic())
+
+
+def _collect(slots: Slots, count: int, within_s: float = 20.0) -> list[Run]:
+    ended: list[Run] = []
+    poll = select.poll()
+    poll.register(slots.fileno(), select.POLLIN)
+    deadline = time.monotonic() + within_s
+    while len(ended) < count:
+        assert time.monotonic() < deadline, f"only {len(ended)} of {count} ended"
+        slots.sleep_in(lambda seconds: poll.poll(seconds * 1000), 0.05, 0)
+        slots.acknowledge()
+        ended += [*slots.collect(), *slots.time_out()]
+    return ended
+
+
+def test_runs_beyond_the_threads_wait_and_then_run(make_slots: Callable[[int], Slots]) -> None:
+    slots = make_slots(2)
+    GATES["a"] = threading.Event()
+    slots.submit([_run("gate", '"a"', str(n)) for n in range(5)])
+    wait_for(lambda: slots.running == 2)
+
+    assert (slots.waiting, slots.free) == (3, -3)
+
+    GATES["a"].set()
+    ended = _collect(slots, 5)
+    assert all(isinstance(run.settlement, Ack) for run in ended)
+    assert (slots.free, slots.waiting, slots.running) == (2, 0, 0)
+
+
+def test_blocking_jobs_run_side_by_side(make_slots: Callable[[int], Slots]) -> None:
+    slots = make_slots(8)
+    # Threads that have sprinted through short jobs must not stand in the way.
+    slots.submit([_run("count", job_id=str(n)) for n in range(500)])
+    _collect(slots, 500)
+    began = time.monotonic()
+
+    slots.submit([_run("sleep", "0.2", str(n)) for n in range(16)])
+
+    _collect(slots, 16)
+    assert 0.4 <= time.monotonic() - began < 2.0
+
+
+def test_short_jobs_are_run_by_few_threads(make_slots: Callable[[int], Slots]) -> None:
+    slots = make_slots(50)
+    names: Counter[bytes] = Counter()
+
+    for _ in range(10):
+        slots.submit([_run("name", job_id=str(n)) for n in range(200)])
+        for run in _collect(slots, 200):
+            assert isinstance(run.settlement, Ack)
+            names[run.settlement.result] += 1
+
+    assert sum(names.values()) == 2000
+    assert max(names.values()) > 400  # in fair turns it would be 40
+
+
+def test_the_more_urgent_is_taken_first(make_slots: Callable[[int], Slots]) -> None:
+    slots = make_slots(1)
+    GATES["a"] = threading.Event()
+    slots.submit([_run("gate", '"a"', "first")])
+    wait_for(lambda: slots.running == 1)
+    slots.submit([_run("count", job_id=str(n)) for n in range(3)])
+
+    slots.reorder([_run("count", job_id="urgent")], lambda run: run.claim.job_id != "urgent")
+
+    GATES["a"].set()
+    ended = [run.claim.job_id for run in _collect(slots, 5)]
+    assert ended == ["first", "urgent", "0", "1", "2"]
+
+
+def test_what_is_withdrawn_never_runs(make_slots: Callable[[int], Slots]) -> None:
+    slots = make_slots(1)
+    GATES["a"] = threading.Event()
+    slots.submit([_run("gate", '"a"'), *(_run("count", job_id=f"w{n}") for n in range(3))])
+    wait_for(lambda: slots.running == 1)
+
+    withdrawn = slots.withdraw()
+
+    # The last first: returned to the right end of a list one by one, they are in order again.
+    assert [run.claim.job_id for run in withdrawn] == ["w2", "w1", "w0"]
+    assert all(isinstance(run.settlement, Release) for run in withdrawn)
+    GATES["a"].set()
+    assert len(_collect(slots, 1)) == 1
+    assert not slots.held
+
+
+def test_a_run_given_up_ends_in_its_thread_and_frees_the_slot(
+    make_slots: Callable[[int], Slots],
+) -> None:
+    slots = make_slots(1)
+    slots.submit([_run("spin", "5")])
+    wait_for(lambda: slots.running == 1)
+
+    abandoned = slots.abandon()
+
+    assert len(abandoned) + len(slots.collect()) == 1
+    wait_for(lambda: slots.stuck == 0)
+    slots.submit([_run("name")])
+    assert isinstance(_collect(slots, 1)[0].settlement, Ack)
+
+
+def test_each_run_has_one_outcome_whatever_comes_together(
+    make_slots: Callable[[int], Slots],
+) -> None:
+    chance = random.Random(7)
+    slots = make_slots(6)
+    total = 1500
+    ids = [str(n) for n in range(total)]
+    waiting = list(ids)
+    ended: list[Run] = []
+    deadline = time.monotonic() + 60
+
+    while len(ended) < total:
+        assert time.monotonic() < deadline, f"only {len(ended)} ended"
+        if waiting and slots.free > -20:
+            batch = [waiting.pop() for _ in range(min(len(waiting), chance.randint(1, 20)))]
+            slots.submit([_random_run(job_id, chance) for job_id in batch])
+        if chance.random() < 0.05:
+            ended += slots.withdraw()
+        if chance.random() < 0.02:
+            ended += slots.abandon()
+        ended += [*slots.time_out(), *slots.collect()]
+        time.sleep(chance.choice([0, 0, 0.001]))
+
+    assert Counter(run.claim.job_id for run in ended) == Counter(ids)
+    kinds = {type(run.settlement) for run in ended}
+    assert {Ack, Bury, Release} <= kinds <= {Ack, Bury, Release, Retry}
+    wait_for(lambda: slots.stuck == 0)
+    assert (slots.free, slots.running, slots.waiting) == (6, 0, 0)
+    # No thread was lost to a late exception: all of them still run.
+    slots.submit([_run("sleep", "0.1", f"again-{n}") for n in range(6)])
+    wait_for(lambda: slots.running == 6)
+    again = _collect(slots, 6)
+    assert all(isinstance(run.settlement, Ack) for run in again)
+
+
+def _random_run(job_id: str, chance: random.Random) -> Run:
+    kind = chance.choice(["count", "count", "sleep", "spin", "spin"])
+    # Some spins end just when their time is up.
+    seconds = chance.choice([0.0, 0.001, 0.019, 0.02, 0.021])
+    return _run(kind, "null" if kind == "count" else str(seconds), job_id)
