@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bananas_topology.render.compose_services import log_directory, swarm_constraints
+from bananas_topology.render.compose_services import swarm_constraints
+from bananas_topology.render.containers import log_directory
 from bananas_topology.spec.model import Api, Placement, Pool, Topology
 from bananas_topology.units import format_memory
 

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from posixpath import dirname, isabs, normpath
 from typing import Any
 
 from bananas_topology.contract import VARIABLES
 from bananas_topology.launch import Launch, launch_for, launch_for_api
+from bananas_topology.render.containers import METRICS_PORT, USER_ID, log_directory
 from bananas_topology.render.redis_server import DATA_DIRECTORY, PING, PORT, start_script
-from bananas_topology.spec.model import Api, Logging, Placement, Pool, Resources, Topology
+from bananas_topology.spec.model import Api, Placement, Pool, Resources, Topology
 from bananas_topology.units import format_duration
 
-#: The user and group of our image, and of those that `bananas init` lets an app build.
-APP_USER = "10001:10001"
+APP_USER = f"{USER_ID}:{USER_ID}"
 #: The user of the official Redis and Valkey images. As root they would begin with a chown and a
 #: change of user, for which a container without capabilities has no right.
 REDIS_USER = "999:999"
 
-METRICS_PORT = 6061
 LIVENESS_FILE = "/tmp/alive"
 
 #: What a container may write to ``/tmp``, the only place it may write to; it counts as memory.
@@ -123,15 +121,6 @@ def redis_service(topology: Topology) -> dict[str, Any]:
         "stop_grace_period": format_duration(_REDIS_STOP_MS),
         **HARDENED,
     }
-
-
-def log_directory(logging: Logging) -> str | None:
-    """Where a worker's log files need a place that is not the read-only root; None for nowhere."""
-    directory = normpath(dirname(logging.file.path))
-    is_ours = not isabs(directory) or directory == "/" or directory == "/tmp"
-    if not logging.file.enabled or is_ours or directory.startswith("/tmp/"):
-        return None
-    return directory
 
 
 def compose_memory(memory_bytes: int) -> str:

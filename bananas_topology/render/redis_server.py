@@ -10,12 +10,11 @@ PORT = 6379
 #: the client reads a password from changes with its version, so it is told.
 PING = "printf 'AUTH %s\\nPING\\n' \"$REDISCLI_AUTH\" | redis-cli | grep -q PONG"
 
-#: The password becomes part of a URL and of a line of settings as it is.
+#: What a password may be, for it becomes part of a URL and of a line of settings as it is.
+PASSWORD_PATTERN = r"[A-Za-z0-9_-]+"
+PASSWORD_ADVICE = "REDIS_PASSWORD may hold letters, digits, - and _ only: openssl rand -hex 24"
 _REFUSE_ODD_PASSWORD = (
-    'case "$REDISCLI_AUTH" in *[!A-Za-z0-9_-]*)\n'
-    'echo "REDIS_PASSWORD may hold letters, digits, - and _ only: openssl rand -hex 24" >&2\n'
-    "exit 2;;\n"
-    "esac\n"
+    f'case "$REDISCLI_AUTH" in *[!A-Za-z0-9_-]*)\necho "{PASSWORD_ADVICE}" >&2\nexit 2;;\nesac\n'
 )
 
 

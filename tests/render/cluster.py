@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import yaml
 
 from bananas_topology.render.kubernetes.target import KubernetesTarget
@@ -27,7 +29,20 @@ def objects_of(topology: Topology) -> list[dict[str, Any]]:
 
 
 def documents_of(text: str) -> list[dict[str, Any]]:
-    return [each for each in yaml.safe_load_all(text) if each is not None]
+    # The parser in C is the same YAML 1.1, and ten times as fast.
+    return [each for each in yaml.load_all(text, yaml.CSafeLoader) if each is not None]
+
+
+# Or it would read the same files again for each object.
+kubernetes_validate.utils.schema_contents = functools.cache(
+    kubernetes_validate.utils.schema_contents
+)
+kubernetes_validate.utils.all_versions = functools.cache(kubernetes_validate.utils.all_versions)
+
+
+def validate(each: dict[str, Any], version: str) -> None:
+    """Hold an object to the strict schema of a Kubernetes version."""
+    kubernetes_validate.validate(each, version, strict=True)
 
 
 def find(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -22,6 +21,7 @@ from tests.render.cluster import (
     find,
     objects_of,
     pod_of,
+    validate,
 )
 from tests.render.goldens import FOLDER, ROOT, assert_golden, topology_id
 
@@ -44,7 +44,7 @@ def test_objects_are_valid_for_three_versions_of_kubernetes(path: Path) -> None:
     for each in objects_of(load(path, {})):
         if each["apiVersion"] not in CUSTOM:
             for version in VERSIONS:
-                kubernetes_validate.validate(each, version, strict=True)
+                validate(each, version)
 
 
 @pytest.mark.skipif(not CRDS.is_dir(), reason="no CRDs beside this checkout")

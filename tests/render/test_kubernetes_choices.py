@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bananas_topology.errors import RenderFailed
+from bananas_topology.render.containers import METRICS_PORT
 from bananas_topology.render.kubernetes.secrets import secret_file
 from bananas_topology.render.kubernetes.target import KubernetesTarget
-from bananas_topology.render.kubernetes.variables import METRICS_PORT
 from tests.conftest import MakeTopology
 from tests.render.cluster import (
     container_of,
@@ -290,13 +290,13 @@ def test_a_secret_is_written_from_the_environment(make_topology: MakeTopology) -
     topology = make_topology(POOL.replace("mode: default", "mode: default, secrets: [SMTP]"))
 
     (secret,) = documents_of(
-        secret_file(topology, {"REDIS_PASSWORD": "p/w", "SMTP": "yes", "OTHER": "x"}).text
+        secret_file(topology, {"REDIS_PASSWORD": "p-w", "SMTP": "yes", "OTHER": "x"}).text
     )
 
     assert secret["metadata"]["name"] == "shop-secrets"
     assert secret["stringData"] == {
-        "REDIS_URL": "redis://:p%2Fw@redis:6379/0",
-        "REDIS_PASSWORD": "p/w",
+        "REDIS_URL": "redis://:p-w@redis:6379/0",
+        "REDIS_PASSWORD": "p-w",
         "SMTP": "yes",
     }
 
@@ -321,6 +321,15 @@ def test_a_secret_that_lacks_values_names_all_of_them(make_topology: MakeTopolog
 
     with pytest.raises(RenderFailed, match="REDIS_PASSWORD, SMTP, IMAP not set"):
         secret_file(topology, {})
+
+
+def test_a_password_that_the_server_would_refuse_is_refused_here(
+    make_topology: MakeTopology,
+) -> None:
+    with pytest.raises(RenderFailed, match="REDIS_PASSWORD may hold letters, digits, - and _") as e:
+        secret_file(make_topology(POOL), {"REDIS_PASSWORD": "p/w of mine"})
+
+    assert "of mine" not in str(e.value)
 
 
 def test_what_a_cluster_has_to_bring_is_a_notice(make_topology: MakeTopology) -> None:

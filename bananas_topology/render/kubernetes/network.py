@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bananas_topology.render.containers import METRICS_PORT
 from bananas_topology.render.kubernetes.api import api_owner
 from bananas_topology.render.kubernetes.keda import KEDA_NAMESPACE, uses_lists
 from bananas_topology.render.kubernetes.objects import (
@@ -19,7 +20,6 @@ from bananas_topology.render.kubernetes.redis import (
     ports_of,
     redis_owner,
 )
-from bananas_topology.render.kubernetes.variables import METRICS_PORT
 from bananas_topology.render.redis_server import PORT
 from bananas_topology.spec.model import Api, Egress, Topology
 

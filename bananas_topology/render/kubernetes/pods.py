@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bananas_topology.render.containers import USER_ID
 from bananas_topology.render.kubernetes.namespace import account_name, pull_secrets
 from bananas_topology.render.kubernetes.objects import (
     Object,
@@ -14,9 +15,6 @@ from bananas_topology.render.kubernetes.objects import (
 )
 from bananas_topology.spec.model import Amounts, Placement, Resources, Toleration, Topology
 from bananas_topology.units import format_cpu, format_memory
-
-#: The user and group of our images; high enough to be nobody on the node.
-USER_ID = 10001
 
 #: What a container may write to ``/tmp``, the only place it may write to.
 TMP_SIZE = "1Gi"

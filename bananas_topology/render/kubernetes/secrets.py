@@ -6,14 +6,15 @@ control and out of anybody's terminal.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from bananas_topology.errors import RenderFailed
 from bananas_topology.render.kubernetes.keda import uses_lists
 from bananas_topology.render.kubernetes.objects import Object, metadata
 from bananas_topology.render.kubernetes.redis import PASSWORD_KEY, is_managed, redis_name
-from bananas_topology.render.redis_server import PORT
+from bananas_topology.render.redis_server import PASSWORD_ADVICE, PASSWORD_PATTERN, PORT
 from bananas_topology.render.target import File, header
 from bananas_topology.render.yaml_writer import to_yaml
 from bananas_topology.spec.model import Topology
@@ -34,7 +35,8 @@ def secret_file(topology: Topology, environ: Mapping[str, str]) -> File:
     """The Secret with its values, which come from the environment.
 
     Raises:
-        RenderFailed: variables are missing; all of them are named.
+        RenderFailed: variables are missing, all of which are named, or the password is of a kind
+            that the server's start script refuses.
     """
     found = {**_from_redis(topology, environ), **_given(topology, environ)}
     missing = [key for key in secret_keys(topology) if key not in found]
@@ -87,7 +89,9 @@ def _from_redis(topology: Topology, environ: Mapping[str, str]) -> dict[str, str
         password = environ.get(PASSWORD_KEY)
         if not password:
             return {}
-        url = f"redis://:{quote(password, safe='')}@{redis_name(topology)}:{PORT}/0"
+        if not re.fullmatch(PASSWORD_PATTERN, password):
+            raise RenderFailed(PASSWORD_ADVICE)
+        url = f"redis://:{password}@{redis_name(topology)}:{PORT}/0"
         return {"REDIS_URL": url, PASSWORD_KEY: password}
     url = topology.redis.url or environ.get("REDIS_URL") or ""
     return {"REDIS_URL": url, **_parts_of(url)} if url else {}

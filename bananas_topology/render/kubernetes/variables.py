@@ -13,11 +13,9 @@ from typing import Any
 
 from bananas_topology.contract import VARIABLES
 from bananas_topology.launch import launch_for, launch_for_api
+from bananas_topology.render.containers import METRICS_PORT
 from bananas_topology.render.kubernetes.objects import Object, metadata, object_name
 from bananas_topology.spec.model import Api, Pool, Topology
-
-#: Where workers serve metrics and probes.
-METRICS_PORT = 6061
 
 #: What makes a pool that pool stays with it, even where another pool's is the same.
 _PER_POOL = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bananas_topology.launch import launch_for
-from bananas_topology.render.compose_services import log_directory
+from bananas_topology.render.containers import METRICS_PORT, log_directory
 from bananas_topology.render.kubernetes.objects import (
     Object,
     Owner,
@@ -19,7 +19,7 @@ from bananas_topology.render.kubernetes.pods import (
     tmp_mount,
     tmp_volume,
 )
-from bananas_topology.render.kubernetes.variables import METRICS_PORT, worker_environment
+from bananas_topology.render.kubernetes.variables import worker_environment
 from bananas_topology.spec.model import Logging, Pool, Topology
 
 #: Never fewer than the pool has, whatever is rolled out. Two schedulers at a time do no harm.
