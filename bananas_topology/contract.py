@@ -85,10 +85,10 @@ class WorkerConfig:
     max_crashes: int = 3
     lease_ms: int = 15_000
     grace_ms: int = 30_000
-    metrics_port: int = 0
-    liveness_file: str = ""
     jobs: Mapping[str, JobLimits] = field(default_factory=dict)
     schedules: Mapping[str, CronJob] = field(default_factory=dict)
+    metrics_port: int = 0
+    liveness_file: str = ""
     redis_url: str = "redis://localhost:6379"
     key_prefix: str = "bananas"
     results_enabled: bool = True

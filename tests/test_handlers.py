@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bananas_topology import JobContext, Retry, job
+from bananas_topology.clock import monotonic
+from bananas_topology.errors import HandlerError
+from bananas_topology.handlers import load_handlers
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    for name in [name for name in sys.modules if name.startswith("made_")]:
+        del sys.modules[name]
+
+
+def _write(folder: Path, name: str, body: str) -> str:
+    head = "from typing import Any\nfrom bananas_topology import JobContext, job\n"
+    (folder / f"{name}.py").write_text(head + body)
+    return name
+
+
+def test_a_marked_function_stays_a_function() -> None:
+    @job("double")
+    def double(payload: int) -> int:
+        return 2 * payload
+
+    assert double(4) == 8
+
+
+@pytest.mark.parametrize(
+    ("signature", "payload_type", "takes_context"),
+    [
+        ("payload: dict", dict, False),
+        ("payload", Any, False),
+        ("", None, False),
+        ("payload: int, context: JobContext", int, True),
+        ("context: JobContext, payload: int", int, True),
+        ("context", None, True),
+        ("payload: int, ctx: JobContext", int, True),
+        ("payload: int, more: int = 3", int, False),
+    ],
+)
+def test_what_a_handler_takes_is_read_from_its_signature(
+    modules: Path, signature: str, payload_type: Any, takes_context: bool
+) -> None:
+    name = _write(modules, "made_one", f"@job('a')\ndef a({signature}): ...\n")
+
+    handler = load_handlers((name,))["a"]
+
+    assert (handler.payload_type, handler.takes_context) == (payload_type, takes_context)
+
+
+def test_async_handlers_are_known_as_such(modules: Path) -> None:
+    name = _write(modules, "made_async", "@job('a')\nasync def a(payload): ...\n")
+
+    assert load_handlers((name,))["a"].is_async
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("", "no function marked with @job"),
+        ("@job('a')\ndef a(x, y): ...\n", "takes x, y: expected a payload"),
+        ("@job('a')\ndef a(x: 'Missing'): ...\n", "annotations of made_wrong.a: name 'Missing'"),
+        ("@job('a')\ndef a(x): yield x\n", "made_wrong.a yields"),
+        ("@job('a')\ndef a(x): ...\n@job('a')\ndef b(x): ...\n", 'two handlers for job type "a"'),
+        ("@job('a b')\ndef a(x): ...\n", "no comma or space"),
+        ("@job('a', timeout='soon')\ndef a(x): ...\n", "timeout is 'soon'"),
+        ("@job('a', timeout=0)\ndef a(x): ...\n", "expected a timeout above 0"),
+        ("@job('a', max_retries=-1)\ndef a(x): ...\n", "expected max_retries from 0"),
+        ("1/0\n", "cannot be imported: ZeroDivisionError"),
+        ("import nowhere\n", "No module named 'nowhere'"),
+        ("(\n", "cannot be imported: SyntaxError"),
+    ],
+)
+def test_a_module_that_does_not_fit_is_told_where(modules: Path, body: str, told: str) -> None:
+    name = _write(modules, "made_wrong", body)
+
+    with pytest.raises(HandlerError) as caught:
+        load_handlers((name,))
+
+    assert told in str(caught.value)
+
+
+def test_a_missing_module_is_told_with_the_place_looked_at() -> None:
+    with pytest.raises(HandlerError, match=r"no module named nowhere \(looked in"):
+        load_handlers(("nowhere.jobs",))
+
+
+@pytest.mark.parametrize(
+    ("delay", "expected_ms"), [("1m", 60_000), (1.5, 1_500), (timedelta(hours=1), 3_600_000)]
+)
+def test_a_retry_names_its_delay_in_any_form(delay: Any, expected_ms: int) -> None:
+    assert Retry("later", delay=delay).delay_ms == expected_ms
+
+
+@pytest.mark.parametrize("delay", [-1, "soon", float("nan"), float("inf")])
+def test_a_retry_refuses_a_delay_that_is_none(delay: Any) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Retry("later", delay=delay)
+
+
+def test_the_remaining_time_never_goes_below_zero() -> None:
+    def context(deadline: float) -> JobContext:
+        return JobContext("1", "a", 1, 3, "w", deadline, lambda: False)
+
+    assert 9 < context(monotonic() + 10).remaining() <= 10
+    assert context(monotonic() - 10).remaining() == 0
+
+
+def test_the_package_itself_is_light() -> None:
+    code = "import sys, bananas_topology.liveness; print(*sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert not set(done.stdout.split()) & {"redis", "inspect", "json", "bananas_topology.contract"}
