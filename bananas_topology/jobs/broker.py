@@ -7,7 +7,7 @@ whether the scripts ran, and every one of them may be called again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,6 +34,9 @@ RECOVER_LIMIT = 1_000
 
 #: Settlements that go into one call at the most, likewise.
 SETTLE_LIMIT = 500
+
+#: Settlements from which on a claim goes before them.
+CLAIM_FIRST = 16
 
 #: Bytes of bodies after which a claim takes no further job.
 CLAIM_BYTES = 4 * 2**20
@@ -193,30 +196,42 @@ class Broker:
         return [reply == 1 for reply in self._caller.run_one(call)]
 
     def exchange(
-        self, consumer: Consumer, settlements: Iterable[Settlement], request: ClaimRequest | None
+        self,
+        consumer: Consumer,
+        settlements: Sequence[Settlement],
+        request: ClaimRequest | None,
+        start: Callable[[Exchange], None] | None = None,
     ) -> Exchange:
-        """Settle what is done and claim what there is to do, in one round trip."""
+        """Settle what is done and claim what there is to do, in one round trip.
+
+        `start` is given what was claimed as soon as it is here: where much is settled, the claim
+        goes first, and the worker works while the server settles. Not so with a job that ran alone:
+        nothing is claimed while it is held. May raise after `start` was called.
+        """
         groups = _groups(settlements)
         calls = [self._settle(group, consumer) for group in groups]
-        if request is not None:
-            calls.append(self._claim(consumer, request))
-        replies = self._caller.run(calls) if calls else []
-        lost = tuple(
-            settlement
-            for group, reply in zip(groups, replies, strict=False)
-            if 0 in reply
-            for settlement, done in zip(group, reply, strict=True)
-            if not done
-        )
         if request is None:
-            return Exchange(lost=lost)
-        more, promoted, history, *flat = replies[-1]
-        crashes = tuple(map(Crash.parse, history))
-        claims = tuple(
-            Claim(job_id.decode(errors="surrogateescape"), body, fence, crashes)
-            for job_id, body, fence in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
-        )
-        return Exchange(claims, lost, more == 1, promoted)
+            return Exchange(lost=_lost(groups, self._caller.run(calls) if calls else []))
+        claim = self._claim(consumer, request)
+        is_alone = any(settlement.claim.crashes for settlement in settlements)
+        if is_alone or len(settlements) < CLAIM_FIRST:
+            *replies, claimed = self._caller.run([*calls, claim])
+            reply = _claimed(claimed)
+            if start is not None:
+                start(reply)
+        elif start is None:
+            claimed, *replies = self._caller.run([claim, *calls])
+            reply = _claimed(claimed)
+        else:
+            early: list[Exchange] = []
+
+            def hand_over(claimed: list[Any]) -> None:
+                early.append(_claimed(claimed))
+                start(early[0])
+
+            _, *replies = self._caller.run([claim, *calls], hand_over)
+            reply = early[0]
+        return Exchange(reply.claims, _lost(groups, replies), reply.more, reply.promoted)
 
     def recover(self, consumer: Consumer, incarnation: str, known: Iterable[bytes]) -> Recovery:
         """Return the claims under the worker's own id that it does not work on.
@@ -329,6 +344,28 @@ class Broker:
             arguments += (claim.job_id.encode(errors="surrogateescape"), claim.fence)
             arguments += _rest(settlement)
         return Call(script, (self.keys.claims(consumer.worker_id),), arguments)
+
+
+def _claimed(claimed: list[Any]) -> Exchange:
+    """What a claim's reply says (see claim.lua)."""
+    more, promoted, history, *flat = claimed
+    crashes = tuple(map(Crash.parse, history))
+    claims = tuple(
+        Claim(job_id.decode(errors="surrogateescape"), body, fence, crashes)
+        for job_id, body, fence in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+    )
+    return Exchange(claims, (), more == 1, promoted)
+
+
+def _lost(groups: list[list[Settlement]], replies: list[list[int]]) -> tuple[Settlement, ...]:
+    """Those of the settlements that found their claim no longer ours."""
+    return tuple(
+        settlement
+        for group, reply in zip(groups, replies, strict=True)
+        if 0 in reply
+        for settlement, done in zip(group, reply, strict=True)
+        if not done
+    )
 
 
 def _groups(settlements: Iterable[Settlement]) -> list[list[Settlement]]:

@@ -19,7 +19,7 @@ import redis
 
 from bananas_topology.errors import RedisUnavailable
 from bananas_topology.jobs.connection import TIMEOUT_S, refusal, translated, unreachable
-from bananas_topology.jobs.scripts import Script
+from bananas_topology.jobs.scripts import ALL, Script
 
 Value = str | bytes | int
 
@@ -30,6 +30,10 @@ _RECEIVE_BYTES = 65_536
 
 # Typed by hand: the library's own annotation allows one argument only.
 _pack: Callable[[tuple[Value, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
+
+
+def _ignore(reply: Any) -> None:
+    """What is done with a first reply that nobody waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +68,10 @@ class _Channel:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
-    def exchange(self, data: bytes, count: int) -> list[Any]:
+    def exchange(self, data: bytes, count: int, first: Callable[[Any], None]) -> list[Any]:
         """Send commands and read as many replies; an error reply is a `hiredis.ReplyError`.
+
+        `first` is given the first reply as soon as it is here, while the server sees to the rest.
 
         Raises:
             OSError, hiredis.HiredisError: the connection is of no use any more.
@@ -76,6 +82,8 @@ class _Channel:
             # False is "not all of it is here yet": RESP2 has no booleans of its own.
             while (reply := reader.gets()) is not False:
                 replies.append(reply)
+                if len(replies) == 1:
+                    first(reply)
                 if len(replies) == count:
                     return replies
             received = self._socket.recv(_RECEIVE_BYTES)
@@ -97,8 +105,10 @@ class Caller:
         self._idle: list[_Channel] = []
         self._pid = os.getpid()
 
-    def run(self, calls: Sequence[Call]) -> list[Any]:
+    def run(self, calls: Sequence[Call], first: Callable[[Any], None] = _ignore) -> list[Any]:
         """Send the calls together and return their replies in the same order.
+
+        `first` is given the first call's reply, once, as soon as that is known.
 
         Raises:
             RedisUnavailable: the server did not answer, or not usefully; what was sent may have
@@ -106,13 +116,23 @@ class Caller:
             RedisUnsuitable: it refuses us.
             ContractViolation: a script failed: a defect of Bananas.
         """
-        replies = self._send([call.packed() for call in calls])
+        was_known = False
+
+        def hand_over(reply: Any) -> None:
+            nonlocal was_known
+            was_known = not isinstance(reply, hiredis.ReplyError)
+            if was_known:
+                first(reply)
+
+        replies = self._send([call.packed() for call in calls], hand_over)
         unknown = [i for i, reply in enumerate(replies) if _is_unknown(reply)]
         if unknown:
-            self._load({calls[i].script for i in unknown})
+            self._load()
             again = self._send([calls[i].packed() for i in unknown])
             for i, reply in zip(unknown, again, strict=True):
                 replies[i] = reply
+        if not was_known and not isinstance(replies[0], hiredis.ReplyError):
+            first(replies[0])
         for reply in replies:
             if isinstance(reply, hiredis.ReplyError):
                 self._refuse(reply)
@@ -128,22 +148,22 @@ class Caller:
         while self._idle:
             self._drop(self._idle.pop())
 
-    def _send(self, commands: list[bytes]) -> list[Any]:
+    def _send(self, commands: list[bytes], first: Callable[[Any], None] = _ignore) -> list[Any]:
         """Send commands, `SEND_BYTES` of them in one write."""
         replies: list[Any] = []
         batch: list[bytes] = []
         size = 0
         for command in commands:
             if batch and size + len(command) > SEND_BYTES:
-                replies += self._round_trip(b"".join(batch), len(batch))
-                batch, size = [], 0
+                replies += self._round_trip(b"".join(batch), len(batch), first)
+                batch, size, first = [], 0, _ignore
             batch.append(command)
             size += len(command)
-        return replies + self._round_trip(b"".join(batch), len(batch))
+        return replies + self._round_trip(b"".join(batch), len(batch), first)
 
-    def _load(self, unknown: set[Script]) -> None:
-        loads = [_pack(("SCRIPT", "LOAD", script.source)) for script in unknown]
-        for reply in self._send(loads):
+    def _load(self) -> None:
+        """Send all scripts: a server that has lost one has lost them all."""
+        for reply in self._send([_pack(("SCRIPT", "LOAD", script.source)) for script in ALL]):
             if isinstance(reply, hiredis.ReplyError):
                 self._refuse(reply)
 
@@ -153,10 +173,12 @@ class Caller:
             self.close()  # after a failover another server may be the right one: connect anew
         raise failure
 
-    def _round_trip(self, data: bytes, count: int) -> list[Any]:
+    def _round_trip(
+        self, data: bytes, count: int, first: Callable[[Any], None] = _ignore
+    ) -> list[Any]:
         channel = self._take()
         try:
-            replies = channel.exchange(data, count)
+            replies = channel.exchange(data, count, first)
         except BlockingIOError as error:
             self._drop(channel)
             raise unreachable(self._client, TimeoutError(f"no reply in {TIMEOUT_S:g} s")) from error

@@ -38,3 +38,8 @@ BEAT = _load("beat")
 LEAVE = _load("leave")
 REVIVE = _load("revive", "exhuming")
 PURGE = _load("purge", "exhuming")
+
+ALL = (
+    *(ENQUEUE, CLAIM, ACK, RETRY, BURY, RELEASE, RECOVER, PROMOTE, FIRE, BEAT, LEAVE),
+    *(REVIVE, PURGE),
+)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bananas_topology.clock import monotonic
@@ -267,15 +268,15 @@ class Fetcher:
             return
         sending = self._next_settlements()
         request = self._next_request(room) if wanted else None
-        reply = self._broker.exchange(self._consumer, list(sending.values()), request)
+        # Started as soon as it is here: the slots work while the server settles the rest.
+        start = partial(self._took, request) if request is not None else None
+        reply = self._broker.exchange(self._consumer, list(sending.values()), request, start)
         for run in sending:
             self.tally.count(run)
         del self._unsettled[: len(sending)]
         for lost in reply.lost:
             was = type(lost).__name__.lower()
             log.warning("claim lost", extra={"job_id": lost.claim.job_id, "was": was})
-        if request is not None:
-            self._took(request, reply)
 
     def _next_settlements(self) -> dict[Run, Settlement]:
         sending: dict[Run, Settlement] = {}

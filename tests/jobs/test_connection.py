@@ -200,7 +200,7 @@ def test_after_a_failover_the_sentinels_new_master_is_found(tmp_path: Path, keys
             url = f"redis+sentinel://{HOST}:{sentinel},{HOST}:1/shop/0"
             with Client(url, key_prefix=keys.prefix) as client:
                 job_id = client.enqueue("add")
-                wait_until(lambda: old.execute_command("WAIT", 1, 1000))
+                wait_until(lambda: new.llen(keys.queue("normal")) == 1)
 
                 asked.execute_command("SENTINEL", "FAILOVER", "shop")
                 wait_until(lambda: new.role()[0] == b"master")

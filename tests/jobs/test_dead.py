@@ -71,27 +71,27 @@ def test_a_retried_job_starts_afresh(client: redis.Redis, keys: Keys, dead: Dead
 @pytest.mark.parametrize(
     ("chosen", "expected"),
     [
-        (DeadFilter(), {"a", "b", "c"}),
-        (DeadFilter(job_type="sub"), {"c"}),
-        (DeadFilter(error="REFUSED"), {"b"}),
-        (DeadFilter(error="valueerror", job_type="add"), {"a", "b"}),
-        (DeadFilter(job_ids=frozenset({"a", "nobody"})), {"a"}),
-        (DeadFilter(older_than_ms=60_000), set()),
-        (DeadFilter(older_than_ms=0), {"a", "b", "c"}),
+        (DeadFilter(), "abc"),
+        (DeadFilter(job_type="sub"), "c"),
+        (DeadFilter(error="REFUSED"), "b"),
+        (DeadFilter(error="valueerror", job_type="add"), "ab"),
+        (DeadFilter(job_ids=frozenset({"a", "nobody"})), "a"),
+        (DeadFilter(older_than_ms=60_000), ""),
+        (DeadFilter(older_than_ms=0), "abc"),
     ],
     ids=repr,
 )
 def test_a_filter_means_the_same_to_list_and_retry_and_purge(
-    client: redis.Redis, keys: Keys, dead: DeadJobs, chosen: DeadFilter, expected: set[str]
+    client: redis.Redis, keys: Keys, dead: DeadJobs, chosen: DeadFilter, expected: str
 ) -> None:
     _bury(client, keys, ["a"])
     _bury(client, keys, ["b"], error="connection refused")
     _bury(client, keys, ["c"], "sub")
 
-    assert {job.job_id for job in dead.list(chosen)} == expected
+    assert {job.job_id for job in dead.list(chosen)} == set(expected)
     assert dead.retry(chosen).jobs == len(expected)
     where = assert_each_in_one_place(client, keys, ["a", "b", "c"])
-    assert {job_id for job_id, place in where.items() if place != "dead"} == expected
+    assert {job_id for job_id, place in where.items() if place != "dead"} == set(expected)
     assert dead.purge(chosen) == 0
     assert dead.purge() == 3 - len(expected)
     assert client.llen(keys.dead) == 0

@@ -40,10 +40,14 @@ for i = last_priority + 1, #ARGV do
   handled[ARGV[i]] = true
 end
 
+-- The place of a call's first job is written so long that the server keeps the claims as a hash
+-- table: in the compact form that it has for small values, each look would go through all of them.
+local FIRST = string.rep('0', 64) .. '1'
+
 -- `tail` is what a fence ends with: the same for all jobs of one source.
 local function take(id, body, tail)
   taken = taken + 1
-  local fence = token .. taken .. tail
+  local fence = token .. (taken == 1 and FIRST or taken) .. tail
   bytes_left = bytes_left - (body and #body or 0)
   -- An id that is in a queue twice is one job: it does not run beside itself.
   if call('HSETNX', claims, id, fence) == 1 then
