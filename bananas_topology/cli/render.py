@@ -134,6 +134,7 @@ def _checked(file: Path) -> Topology:
     report = check(file, os.environ)
     present.print_diagnostics(report)
     if report.topology is None:
+        present.notice(f"error: {file} has errors: nothing was rendered")
         raise typer.Exit(FAILED)
     return report.topology
 

@@ -75,10 +75,14 @@ class RenderTarget(Protocol):
         ...
 
 
-def header(topology: Topology, target: str) -> str:
-    """The comment that each file begins with: what made it, from what. No time, no path."""
+def header(topology: Topology, target: str, more: str = "") -> str:
+    """The comment that each file begins with: what made it, from what. No time, no path.
+
+    `more` is what was asked for beside the target, as options.
+    """
+    how = f"--{target}" if target in _BUILT_IN else f"--target {target}"
     return (
-        f"{HEADER_MARK} --{target}\n"
+        f"{HEADER_MARK} {how}{more and f' {more}'}\n"
         f"# Topology: {topology.name}, sha256:{topology.digest}\n"
         "# Change the topology and render again; edits made here are lost.\n"
     )

@@ -106,10 +106,11 @@ def test_a_rendering_is_the_same_bytes_in_another_process(target: str, site: Pat
 @each_topology
 def test_each_file_says_what_made_it_from_which_topology(target: str, path: Path) -> None:
     topology = load(path, {})
+    option = f"--{target}" if target in ("compose", "k8s") else f"--target {target}"
 
     for file in render(target, topology).files:
         made_by, made_from, *_ = file.text.splitlines()
-        assert made_by == f"{HEADER_MARK} --{target}"
+        assert made_by == f"{HEADER_MARK} {option}"
         assert made_from == f"# Topology: {topology.name}, sha256:{topology.digest}"
         assert file.text.endswith("\n")
         assert not file.text.endswith("\n\n")

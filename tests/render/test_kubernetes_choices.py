@@ -341,9 +341,11 @@ def test_what_a_cluster_has_to_bring_is_a_notice(make_topology: MakeTopology) ->
         pools:
           worker:
             mode: default
-            autoscale: {min: 1, max: 2, queue_depth: 5}
+            resources: {requests: {cpu: 2}, limits: {cpu: 4}}
+            autoscale: {min: 2, max: 3, queue_depth: 5}
             placement: {require: {disk: ssd}}
         scheduler: {}
+        redis: {managed: {memory: 5Gi}}
         """,
     )
 
@@ -354,5 +356,6 @@ def test_what_a_cluster_has_to_bring_is_a_notice(make_topology: MakeTopology) ->
         "list in egress what else they need",
         "build is left out",
         "image bananas-worker:latest may be another one tomorrow",
+        "capacity: the pods request 4.25 CPU and 5Gi, and 6.25 CPU and 5Gi when all is scaled out",
     ):
         assert expected in said

@@ -8,6 +8,7 @@ from bananas_topology.render.kubernetes.autoscaling import (
     QUEUE_DEPTH_METRIC,
     REQUEST_RATE_METRIC,
 )
+from bananas_topology.render.kubernetes.capacity import capacity_notice
 from bananas_topology.render.kubernetes.disruption import blocks_drains, fewest
 from bananas_topology.render.kubernetes.keda import KEDA_NAMESPACE, uses_lists
 from bananas_topology.render.kubernetes.pods import pull_policy
@@ -19,7 +20,7 @@ from bananas_topology.spec.model import Api, Pool, Resources, Topology
 
 def notices(topology: Topology) -> tuple[str, ...]:
     """All of them, in file order; each begins with the field that it is about."""
-    found: list[str] = [*_of_secret(topology), *_of_redis(topology)]
+    found: list[str] = [*_of_kubernetes(topology), *_of_redis(topology)]
     for pool in topology.pools:
         found += _of_pool(pool)
     found += _of_egress(topology)
@@ -27,23 +28,36 @@ def notices(topology: Topology) -> tuple[str, ...]:
         found += _of_api(topology, topology.api)
     found += _of_adapter(topology)
     found += _of_images(topology)
+    if capacity := capacity_notice(topology):
+        found.append(capacity)
     if topology.build is not None:
         found.append("build is left out: a cluster pulls images, it does not build them")
     return tuple(found)
 
 
-def _of_secret(topology: Topology) -> Iterator[str]:
+def _of_kubernetes(topology: Topology) -> Iterator[str]:
     kubernetes = topology.kubernetes
+    if kubernetes.namespace != topology.name:
+        yield (
+            f"kubernetes.namespace {kubernetes.namespace}: whatever else runs in it has to be "
+            "restricted too"
+        )
     yield (
         f"kubernetes.secret {kubernetes.secret} has to be in namespace {kubernetes.namespace} "
         f"with the keys {', '.join(secret_keys(topology))}; "
         "render --with-secrets -o DIR writes it from the environment"
     )
+    if kubernetes.monitoring == "prometheus-operator":
+        yield (
+            "kubernetes.monitoring prometheus-operator needs that operator; the labels that it "
+            "selects by go to kubernetes.labels"
+        )
 
 
 def _of_redis(topology: Topology) -> Iterator[str]:
     redis = topology.redis
     if not redis.is_external:
+        yield "redis.managed is one server on one disk: copies and a second one are yours to add"
         return
     scheme = (redis.url or "").partition("://")[0]
     if scheme == "unix":
@@ -68,8 +82,8 @@ def _of_api(topology: Topology, api: Api) -> Iterator[str]:
         yield "api.autoscale is left out: none of its targets can be measured"
     if api.publish is not None:
         yield "api.publish is for Compose; api.service_type and api.ingress are Kubernetes'"
-    if api.service_type != "ClusterIP" and api.ingress is None:
-        yield f"api.service_type {api.service_type} publishes the api without TLS"
+    if api.service_type != "ClusterIP":
+        yield f"api.service_type {api.service_type} publishes the api, /metrics too, without TLS"
 
 
 def _of_both(where: str, part: Pool | Api) -> Iterator[str]:
@@ -128,8 +142,8 @@ def _of_adapter(topology: Topology) -> Iterator[str]:
 def _of_keda(topology: Topology) -> Iterator[str]:
     if uses_lists(topology):
         yield (
-            f"kubernetes.autoscaler keda: the network policies expect it in the namespace "
-            f"{KEDA_NAMESPACE}"
+            "kubernetes.autoscaler keda needs KEDA 2.12 or newer, in the namespace "
+            f"{KEDA_NAMESPACE}, from where the network policies let it into Redis"
         )
     if topology.api and topology.api.autoscale and topology.api.autoscale.requests_per_second:
         yield "api.autoscale.requests_per_second is left out: KEDA cannot ask the api for it"

@@ -22,10 +22,14 @@ from bananas_topology.render.kubernetes.pods import (
 from bananas_topology.render.kubernetes.variables import secret_reference
 from bananas_topology.render.redis_server import DATA_DIRECTORY, PING, PORT, start_script
 from bananas_topology.spec.model import Topology
-from bananas_topology.units import format_memory
+from bananas_topology.units import format_cpu, format_memory
 
 #: The server's and its clients' password, in the Secret.
 PASSWORD_KEY = "REDIS_PASSWORD"
+
+#: The server runs commands in one thread, and rewrites its file in another process.
+CPU_REQUEST_MILLIS = 250
+_CPU_LIMIT_MILLIS = 2_000
 
 #: Milliseconds that the server has to bring what it holds to disk.
 _GRACE_MS = 60_000
@@ -111,8 +115,8 @@ def _container(topology: Topology) -> Object:
         "env": [{"name": "REDISCLI_AUTH", **secret_reference(topology, PASSWORD_KEY)}],
         "ports": [{"name": "redis", "containerPort": PORT}],
         "resources": {
-            "requests": {"cpu": "250m", "memory": memory},
-            "limits": {"cpu": "2", "memory": memory},
+            "requests": {"cpu": format_cpu(CPU_REQUEST_MILLIS), "memory": memory},
+            "limits": {"cpu": format_cpu(_CPU_LIMIT_MILLIS), "memory": memory},
         },
         # Half an hour to load what it holds; then a minute without an answer is too long.
         "startupProbe": {**ping, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 360},

@@ -54,7 +54,7 @@ def secret_file(topology: Topology, environ: Mapping[str, str]) -> File:
         "type": "Opaque",
         "stringData": {key: found[key] for key in secret_keys(topology)},
     }
-    text = header(topology, "k8s --with-secrets") + to_yaml(secret)
+    text = header(topology, "k8s", "--with-secrets") + to_yaml(secret)
     return File(SECRET_FILE, text, is_streamed=False)
 
 
