@@ -141,7 +141,7 @@ class Worker:
             return True  # the lease returns what we hold
         if self._slots.held or self._fetcher.has_unsettled:
             return self._stopping.is_over
-        return self._stopping.is_over or self._fetcher.has_left()
+        return self._fetcher.has_left() or self._stopping.is_farewell_over
 
     def _collect(self) -> None:
         if finished := self._slots.collect():

@@ -6,8 +6,8 @@ import signal
 
 from bananas_topology.clock import monotonic
 
-#: Seconds that a stop tries to tell Redis what it holds, once its grace is over. What it cannot
-#: tell is returned by the lease.
+#: Seconds that a stop tries to tell Redis what it holds, once its grace is over, or that it holds
+#: nothing. What it cannot tell is returned by the lease.
 FAREWELL_S = 2.0
 
 #: Seconds within which a signal that comes again is the same wish: shells and supervisors signal
@@ -47,6 +47,11 @@ class Stopping:
         return monotonic() >= self.deadline + FAREWELL_S
 
     @property
+    def is_farewell_over(self) -> bool:
+        """Whether a worker that holds nothing has tried for long enough to say so."""
+        return monotonic() >= self._begun_at + FAREWELL_S
+
+    @property
     def exit_code(self) -> int:
         """What the process shall end with: 128 + n when it was forced by signal n."""
         return self._exit_code if self._forced_by is None else 128 + self._forced_by
@@ -65,4 +70,4 @@ class Stopping:
     def force(self, received: signal.Signals) -> None:
         """Stop at once."""
         self._forced_by = received
-        self.deadline = monotonic()
+        self.deadline = self._begun_at = monotonic()

@@ -329,6 +329,23 @@ def test_an_urgent_job_overtakes_what_was_claimed_ahead(
     assert after - before < 500
 
 
+def test_what_waits_for_a_thread_in_vain_goes_to_another_worker(
+    start: Starter, producer: Client, client: redis.Redis, keys: Keys
+) -> None:
+    start(WORKER_CONCURRENCY="1")
+    quick = producer.enqueue_many(NewJob("echo", n) for n in range(2000))
+    slow = producer.enqueue_many(NewJob("sleep", 2.0) for _ in range(4))
+    producer.wait(quick[-1], timeout=20)
+    began = time.monotonic()
+
+    start(WORKER_CONCURRENCY="3")
+    for job_id in slow:
+        producer.wait(job_id, timeout=20)
+
+    # Side by side, not four times two seconds in the one that had claimed them ahead.
+    assert time.monotonic() - began < 7
+
+
 def test_a_worker_whose_id_is_taken_stops(start: Starter) -> None:
     first = start(WORKER_ID="same", WORKER_LEASE="1s")
 

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from bananas_topology import liveness
+from bananas_topology.client import Client
+from bananas_topology.errors import JobFailed
+from bananas_topology.jobs.connection import connect
+from bananas_topology.jobs.embedded import EmbeddedServer
+from tests.jobs.servers import free_port
+from tests.worker.support import Starter, wait_for
+
+#: What users' dashboards hold already.
+NAMES = {
+    "bananas_jobs_enqueued_total",
+    "bananas_jobs_completed_total",
+    "bananas_jobs_failed_total",
+    "bananas_job_duration_seconds_bucket",
+    "bananas_job_wait_seconds_bucket",
+    "bananas_queue_depth",
+    "bananas_processing_queue_depth",
+    "bananas_dead_letter_queue_depth",
+    "bananas_worker_active",
+    "bananas_worker_total",
+    "bananas_worker_utilization",
+    "bananas_error_rate",
+    "bananas_scheduler_up",
+}
+
+
+def _get(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def _samples(text: str) -> dict[tuple[str, str], float]:
+    """The values by name and job type (or priority)."""
+    samples: dict[tuple[str, str], float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            label = sample.labels.get("job_type") or sample.labels.get("priority") or ""
+            samples[sample.name, label] = sample.value
+    return samples
+
+
+def _judge(path: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bananas_topology.liveness"],
+        env={**os.environ, "LIVENESS_FILE": str(path)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_worker_tells_what_it_did(start: Starter, producer: Client) -> None:
+    port = free_port()
+    worker = start(METRICS_PORT=str(port), WORKER_POOL="fast")
+    for _ in range(3):
+        producer.wait(producer.enqueue("echo", 1), timeout=10)
+    with pytest.raises(JobFailed):
+        producer.wait(producer.enqueue("fail", "x"), timeout=10)
+
+    assert _get(port, "/livez")[0] == 200
+    assert _get(port, "/readyz")[0] == 200
+    assert _get(port, "/nowhere")[0] == 404
+    # A job's result is there a moment before the worker has counted it.
+    wait_for(lambda: _samples(_get(port, "/metrics")[1]).get(("bananas_jobs_failed_total", "fail")))
+    samples = _samples(_get(port, "/metrics")[1])
+
+    assert {name for name, _ in samples} >= NAMES
+    assert samples["bananas_jobs_completed_total", "echo"] == 3
+    assert samples["bananas_job_duration_seconds_count", "echo"] == 3
+    assert samples["bananas_job_wait_seconds_count", "echo"] == 3
+    assert samples["bananas_jobs_failed_total", "fail"] == 1
+    assert samples["bananas_dead_letter_queue_depth", ""] == 1
+    assert samples["bananas_queue_depth", "high"] == 0
+    assert samples["bananas_worker_total", ""] == 10
+    assert 'pool="fast"' in _get(port, "/metrics")[1]
+    assert worker.end() == 0
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(start: Starter) -> None:
+    port = free_port()
+    start(METRICS_PORT=str(port))
+
+    second = start(ready=False, METRICS_PORT=str(port))
+
+    assert second.process.wait(20) == 2
+    assert second.text().startswith(f"error: METRICS_PORT is {port}: cannot listen there")
+
+
+def test_a_stalled_server_is_survived_and_is_no_reason_to_be_killed(
+    start: Starter, tmp_path: Path
+) -> None:
+    port, file = free_port(), tmp_path / "alive"
+    with EmbeddedServer(tmp_path / "server", durable=False) as server:
+        url = server.start()
+        with connect(url) as client:
+            info: Any = client.info("server")
+        worker = start(REDIS_URL=url, METRICS_PORT=str(port), LIVENESS_FILE=str(file))
+        with Client(url, key_prefix=start.prefix) as producer:
+            running = producer.enqueue("sleep", 1.0)
+            wait_for(lambda: producer.get(running).status == "processing")
+
+            os.kill(info["process_id"], signal.SIGSTOP)
+            try:
+                worker.wait_to_say("redis lost")
+
+                assert _get(port, "/readyz")[0] == 503
+                assert _get(port, "/livez")[0] == 200
+                assert _judge(file).returncode == 0
+                # The figures that need no server are there all the same.
+                assert "bananas_worker_total" in _get(port, "/metrics")[1]
+            finally:
+                os.kill(info["process_id"], signal.SIGCONT)
+
+            assert producer.wait(running, timeout=20) == 1.0
+            assert producer.wait(producer.enqueue("echo", 2), timeout=20) == 2
+        worker.wait_to_say("redis back")
+        assert worker.text().count("redis lost") == 1
+        assert worker.end() == 0
+
+
+def test_the_file_is_judged_by_its_age(tmp_path: Path) -> None:
+    file = tmp_path / "alive"
+    liveness.touch(str(file))
+
+    assert _judge(file).returncode == 0
+
+    file.write_text(f"{float(file.read_text()) - liveness.LONGEST_TURN_S - 5}\n")
+    old = _judge(file)
+    assert old.returncode == 1
+    assert "the worker's loop turned 35 s ago" in old.stderr
+
+
+@pytest.mark.parametrize(("content", "told"), [(None, "is not there"), ("x", "cannot be judged")])
+def test_a_file_that_cannot_be_judged_counts_as_dead(
+    tmp_path: Path, content: str | None, told: str
+) -> None:
+    file = tmp_path / "alive"
+    if content is not None:
+        file.write_text(content)
+
+    judged = _judge(file)
+
+    assert judged.returncode == 1
+    assert told in judged.stderr
+    assert "Traceback" not in judged.stderr

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bananas_topology.contract import WorkerConfig
+from bananas_topology.errors import RedisUnavailable
+from bananas_topology.worker import logs
+from bananas_topology.worker.link import Link
+
+CONFIG = WorkerConfig(worker_id="w-0", pool="fast")
+
+
+@pytest.fixture(autouse=True)
+def root_logger() -> Iterator[None]:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    for handler in root.handlers:
+        if handler not in before:
+            handler.close()
+    root.handlers[:], root.level = before, level
+
+
+def _record(message: str, **fields: Any) -> logging.LogRecord:
+    record = logging.makeLogRecord({"msg": message, "levelno": 30, "created": 1_700_000_000.5})
+    vars(record).update(fields)
+    return record
+
+
+def test_json_lines_hold_the_worker_and_the_events_own_fields() -> None:
+    line = logs.JsonFormatter(CONFIG).format(_record("job failed", job_id="7", delay_ms=5))
+
+    assert json.loads(line) == {
+        "time": "2023-11-14T22:13:20.500+00:00",
+        "level": "warn",
+        "msg": "job failed",
+        "pool": "fast",
+        "worker_id": "w-0",
+        "job_id": "7",
+        "delay_ms": 5,
+    }
+
+
+def test_text_lines_quote_what_would_be_misread_and_put_tracebacks_below() -> None:
+    formatter = logs.TextFormatter(color=False)
+
+    line = formatter.format(_record("job failed", error='a "b"', n=1, traceback="one\ntwo\n"))
+
+    assert line.splitlines()[0].endswith('warn  job failed error="a \\"b\\"" n=1')
+    assert line.splitlines()[1:] == ["one", "two"]
+
+
+@pytest.mark.parametrize("formatter", [logs.JsonFormatter(CONFIG), logs.TextFormatter(False)])
+def test_an_id_that_is_no_text_can_be_logged(formatter: logging.Formatter) -> None:
+    record = _record("job released", job_id=b"\xff".decode(errors="surrogateescape"))
+
+    assert "udcff" in formatter.format(record).encode("utf-8").decode()
+
+
+def test_an_exception_is_logged_with_its_traceback() -> None:
+    try:
+        raise ValueError("why")
+    except ValueError:
+        record = _record("job broke its slot", exc_info=sys.exc_info())
+
+    assert "ValueError: why" in json.loads(logs.JsonFormatter(CONFIG).format(record))["traceback"]
+    assert "ValueError: why" in logs.TextFormatter(False).format(record).splitlines()[-1]
+
+
+def test_what_is_below_the_level_is_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(replace(CONFIG, log_level="warn"))
+
+    logging.getLogger("x").info("quiet")
+    logging.getLogger("x").warning("loud")
+
+    assert "quiet" not in (out := capsys.readouterr().out)
+    assert "loud" in out
+
+
+def test_a_log_file_is_rotated_and_packed(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "worker.log"
+    config = replace(
+        CONFIG,
+        log_console=False,
+        log_file_enabled=True,
+        log_file_path=str(path),
+        log_file_max_size_mb=1,
+        log_file_max_backups=2,
+    )
+    logs.configure(config)
+
+    for n in range(40):
+        logging.getLogger("x").warning("x" * 100_000, extra={"n": n})
+
+    rotated = sorted(each.name for each in path.parent.iterdir())
+    assert rotated == ["worker.log", "worker.log.1.gz", "worker.log.2.gz"]
+    with gzip.open(path.parent / "worker.log.1.gz", "rt") as file:
+        assert all(json.loads(line)["level"] == "warn" for line in file)
+
+
+def test_an_outage_is_said_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    link = Link()
+    link.succeeded()
+
+    for _ in range(20):
+        link.failed(RedisUnavailable("gone"))
+    was_down = link.is_down
+    link.succeeded()
+    link.succeeded()
+
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        "redis lost",
+        "redis back",
+    ]
+    assert (was_down, link.is_down) == (True, False)
+
+
+def test_a_server_that_never_was_there_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    link = Link()
+
+    link.failed(RedisUnavailable("nobody there"))
+
+    assert caplog.messages == ["waiting for redis: nobody there"]
