@@ -1,7 +1,9 @@
 """The peers: what is installed for each, how its worker starts, and how it is set up.
 
-Everything is as the peer comes, but for the concurrency, which is 10 everywhere, and for what its
-documentation says to do for many jobs. Versions are exact, so that a run can be repeated.
+Everything is as the peer comes, but for the concurrency, which is 10 everywhere, for what its
+documentation says to do for many jobs, and for the log: those that write a line or two a job at
+their default level are told not to, since we write none either. Versions are exact, so that a run
+can be repeated.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ class Peer:
 
 BANANAS_WORKER = ("{python}", "-m", "bananas_topology.worker")
 HUEY_WORKER = ("{bin}/huey_consumer", "benchmarks.peers.huey.huey", "-k", "thread", "-w",
-               "{concurrency}")  # fmt: skip
+               "{concurrency}", "-q")  # fmt: skip
 HUEY = ("huey==3.5.4", "redis[hiredis]==8.1.0")
 
 PEERS: tuple[Peer, ...] = (
@@ -78,25 +80,27 @@ PEERS: tuple[Peer, ...] = (
     ),
     Peer(
         "arq", "ARQ", "arq", ("arq==0.28.0",),
-        ("{bin}/arq", "benchmarks.peers.arq.WorkerSettings"),
+        ("{bin}/arq", "--custom-log-dict", "benchmarks.peers.arq.LOG",
+         "benchmarks.peers.arq.WorkerSettings"),
         1_500, "event loop, 10 jobs at a time; bulk: 100 on the loop at once", has_bulk=True,
     ),
     Peer(
-        "streaq", "streaQ", "streaq", ("streaq==7.2.0",),
+        "streaq", "streaQ", "streaq", ("streaq==7.2.0", "uvloop==0.23.0"),
         ("{bin}/streaq", "run", "benchmarks.peers.streaq:worker"),
-        6_000, "event loop, 10 jobs at a time; bulk: its enqueue_many", has_bulk=True,
+        6_000, "uvloop, 10 jobs at a time; bulk: its enqueue_many", has_bulk=True,
     ),
     Peer(
         "taskiq", "Taskiq", "taskiq",
-        ("taskiq==0.13.0", "taskiq-redis==1.2.4", "hiredis==3.5.0"),
+        ("taskiq[uv]==0.13.0", "uvloop==0.23.0", "taskiq-redis==1.2.4", "hiredis==3.5.0"),
         ("{bin}/taskiq", "worker", "--workers", "1", "--max-async-tasks", "{concurrency}",
+         "--log-level", "WARNING",
          "benchmarks.peers.taskiq:broker"),
-        15_000, "event loop, 10 jobs at a time, Redis stream; bulk: 100 on the loop at once",
+        15_000, "uvloop, 10 jobs at a time, Redis stream; bulk: 100 on the loop at once",
         has_bulk=True,
     ),
     Peer(
         "rq", "RQ", "rq", ("rq==3.0.0", "hiredis==3.5.0"),
-        ("{bin}/rq", "worker-pool", "-u", "{url}", "-n", "{concurrency}", "bench"),
+        ("{bin}/rq", "worker-pool", "-u", "{url}", "-n", "{concurrency}", "-q", "bench"),
         600, "10 processes, since a worker runs one job at a time in a fork; bulk: enqueue_many",
         has_bulk=True,
     ),

@@ -15,6 +15,7 @@ from benchmarks.payloads import Payload
 from benchmarks.work import ASYNC_JOBS
 
 SETTINGS = RedisSettings.from_dsn(os.environ["BENCH_REDIS_URL"])
+LOG = {"version": 1, "loggers": {"arq": {"level": "WARNING"}}}
 _pool: ArqRedis | None = None
 
 

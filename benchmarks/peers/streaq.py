@@ -1,4 +1,4 @@
-"""streaQ: as it comes; an event loop runs the jobs."""
+"""streaQ: as it comes, on uvloop, which it recommends."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from benchmarks.work import ASYNC_JOBS
 worker = Worker(
     redis_url=os.environ["BENCH_REDIS_URL"],
     concurrency=int(os.environ.get("BENCH_CONCURRENCY", "10")),
+    anyio_kwargs={"use_uvloop": True},
 )
-TASKS = {name: worker.task(name=name)(job) for name, job in ASYNC_JOBS.items()}
+TASKS = {name: worker.task(name=name, silent=True)(job) for name, job in ASYNC_JOBS.items()}
 
 
 @asynccontextmanager
