@@ -15,18 +15,21 @@ class Keys:
 
     Shared with other clients:
 
-    - ``job:<id>`` string: the job as JSON; expires only once completed or dead
+    - ``job:<id>`` string: the job as JSON; expires only once completed or dead. One that is in no
+      list is harmless: a client that writes job and id by two commands may die between them
     - ``queue:high``, ``queue:normal``, ``queue:low`` lists: ids, in at the left, out at the right
     - ``queue:scheduled`` zset: id by due time, in Unix seconds
     - ``queue:dead`` list: ids, in at the left
     - ``result:<id>`` hash: status, completed_at, duration_ms, result, error
     - ``result:notify:<id>`` channel: ``ready`` when the result is there
+    - ``schedules:<name>`` hash: next_run, last_run, run_count, and of ours cron: the expression and
+      time zone that next_run comes from
 
     Ours:
 
     - ``queue:<priority>:<type>`` list: ids parked there by a worker without a handler for them
     - ``parked:<priority>`` set: the job types which have such a list
-    - ``claims:<worker>`` hash: id by fence (``token|source|claimed_ms``; see claim.lua)
+    - ``claims:<worker>`` hash: id by fence (``token.place|source|claimed_ms``; see claim.lua)
     - ``workers`` zset: worker id by when its lease ends, in Unix milliseconds
     - ``worker:<worker>`` hash: who and what the worker is (presence.py)
     - ``failure:<id>`` string: the job's last failure as JSON: type, message, traceback
@@ -36,6 +39,8 @@ class Keys:
     - ``quarantine`` string: the busy worker that takes nothing more until it can run a suspect
     - ``wake:<priority>``, ``wake:<priority>:<type>`` zsets: what idle workers block on
     - ``stats`` hash: jobs completed, retried and failed since the prefix was first used
+
+    ``queue:processing`` and ``schedule_lock:<name>`` are other workers' and left alone.
     """
 
     prefix: str

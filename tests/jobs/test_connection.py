@@ -15,6 +15,7 @@ from bananas_topology.client import Client
 from bananas_topology.errors import RedisRefused, RedisUnavailable, RedisUnsuitable
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.connection import address, check_server, connect, redact
+from bananas_topology.jobs.dead import DeadFilter, DeadJobs
 from bananas_topology.jobs.keys import Keys
 from tests.jobs.servers import HOST, Proxy, ask, free_port, running, wait_until
 from tests.jobs.support import Hands, encoded
@@ -168,6 +169,14 @@ def test_a_full_server_refuses_each_script_as_a_whole(tmp_path: Path, keys: Keys
             with pytest.raises(RedisUnavailable, match="OOM"):
                 attempt()
         assert {key: client.dump(key) for key in client.scan_iter()} == before
+
+        # What an operator does then goes on: forgetting what is dead.
+        client.config_set("maxmemory", 0)
+        client.lpush(keys.dead, "x", "y", "x", "z")
+        client.config_set("maxmemory", 1)
+        assert DeadJobs(client, keys).purge(DeadFilter(job_ids=frozenset("xz"))) == 2
+        assert client.lrange(keys.dead, 0, -1) == [b"y"]
+        assert DeadJobs(client, keys).purge() == 1
 
         client.config_set("maxmemory", 0)
         assert hands.claim() == ["b"]
