@@ -71,11 +71,9 @@ def merge(target: Any, patch: Any) -> Any:
 
 
 def _changed(patch: Patch, target: Patchable, place: str) -> Mapping[str, Any]:
-    value: Any = copy.deepcopy(target.value)
-    if patch.merge is not None:
-        value = merge(value, patch.merge)
+    value: Any = target.value if patch.merge is None else merge(target.value, patch.merge)
     try:
-        # The library changes what it is given only where told not to copy.
+        # What it is given stays as it is: it works on a copy.
         value = jsonpatch.JsonPatch(_plain(patch.operations)).apply(value)
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError) as error:
         raise RenderFailed(

@@ -180,6 +180,16 @@ def test_keda_adds_up_every_list_that_a_pool_takes_jobs_from(make_topology: Make
     assert sorted(lists("rest")) == sorted([*own, "bananas:queue:high:resize"])
 
 
+def test_an_autoscaler_that_cannot_tell_job_types_apart_says_so(
+    make_topology: MakeTopology,
+) -> None:
+    text = KEDA.replace("autoscaler: keda", "autoscaler: hpa").replace("min: 0", "min: 1")
+
+    assert "pools.mail.autoscale.queue_depth counts the jobs of every type" in notices_of(
+        make_topology, text
+    )
+
+
 def test_keda_gets_into_a_redis_of_ours(make_topology: MakeTopology) -> None:
     objects = objects_of(make_topology(KEDA))
 

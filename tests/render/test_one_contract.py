@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from bananas_topology.contract import from_env
 from bananas_topology.launch import launch_for, launch_for_api
 from bananas_topology.render.compose import ComposeTarget
+from bananas_topology.render.containers import METRICS_PORT
 from bananas_topology.spec.load import load
 from bananas_topology.spec.model import Topology
 from bananas_topology.supervisor.plan import LOCAL_VARIABLES, Host, chosen_pools, plan_children
@@ -72,6 +74,21 @@ def test_a_worker_has_the_same_variables_wherever_it_is_started(path: Path) -> N
             own = {*may_differ, *pool.secrets}
             assert _without(met, own) == _without(wanted, own), pool.name
             assert met.keys() - wanted.keys() <= own
+
+
+@each_topology
+def test_every_place_gives_a_worker_settings_that_it_reads_alike(path: Path) -> None:
+    topology = _unpatched(load(path, {}))
+    given = {"REDIS_URL": "redis://somewhere", "WORKER_ID": "one", "LOG_FORMAT": "json"}
+
+    for pool in topology.pools:
+        configs = [
+            from_env({**environments[pool.name], **given, "LOG_COLOR": "true"})
+            for environments in (_local(topology), _compose(topology), _cluster(topology))
+        ]
+        told = [replace(each, metrics_port=0, liveness_file="") for each in configs]
+        assert told[0] == told[1] == told[2]
+        assert configs[2].metrics_port == configs[1].metrics_port == METRICS_PORT
 
 
 @each_topology

@@ -132,6 +132,12 @@ def _of_adapter(topology: Topology) -> Iterator[str]:
             f"external metric {QUEUE_DEPTH_METRIC}, as max by (priority) of the workers' gauge of "
             "that name; kubernetes.autoscaler: keda needs none"
         )
+    sharing = [pool.name for pool in topology.pools if pool.name in counting and pool.job_types]
+    if sharing:
+        yield (
+            f"pools.{', '.join(sharing)}.autoscale.queue_depth counts the jobs of every type, "
+            "for the metric has no types; kubernetes.autoscaler: keda counts the pool's own"
+        )
     if topology.api and topology.api.autoscale and topology.api.autoscale.requests_per_second:
         yield (
             "api.autoscale.requests_per_second needs an adapter that serves the pod metric "
