@@ -163,12 +163,12 @@ def load_handlers(modules: tuple[str, ...]) -> Mapping[str, Handler]:
 def _handlers_of(module_name: str) -> list[Handler]:
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # A module of the user's may fail in any way at all; whatever it is, it is theirs to mend.
-        missing = isinstance(error, ModuleNotFoundError) and error.name is not None
-        if missing and (module_name + ".").startswith(f"{error.name}."):  # type: ignore[attr-defined]
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is not None and f"{module_name}.".startswith(f"{missing}."):
             where = sys.path[0] or "."
-            raise HandlerError(f"no module named {error.name} (looked in {where} first)") from error  # type: ignore[attr-defined]
+            raise HandlerError(f"no module named {missing} (looked in {where} first)") from error
         raise HandlerError(
             f"module {module_name} cannot be imported: {type(error).__name__}: {error}"
         ) from error

@@ -79,6 +79,7 @@ def test_async_handlers_are_known_as_such(modules: Path) -> None:
         ("@job('a', timeout=0)\ndef a(x): ...\n", "expected a timeout above 0"),
         ("@job('a', max_retries=-1)\ndef a(x): ...\n", "expected max_retries from 0"),
         ("1/0\n", "cannot be imported: ZeroDivisionError"),
+        ("raise SystemExit(3)\n", "cannot be imported: SystemExit: 3"),
         ("import nowhere\n", "No module named 'nowhere'"),
         ("(\n", "cannot be imported: SyntaxError"),
     ],

@@ -7,8 +7,10 @@ by signal n.
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
+import signal
 import sys
 
 from bananas_topology.contract import WorkerConfig, from_env
@@ -24,9 +26,16 @@ from bananas_topology.worker.tasks import Task, resolve_tasks
 EXIT_REDIS = 1
 EXIT_CONFIG = 2
 
+#: Seconds after which a thread that computes lets others in. At Python's own 5 ms, a few handlers
+#: that compute would keep the loop from its round trips for tens of milliseconds each.
+SWITCH_S = 0.001
+
 
 def main() -> int:
     """Read the settings, import the handlers, work."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the worker listens, it just ends
+    faulthandler.enable()
+    sys.setswitchinterval(SWITCH_S)
     # A handler's print() must be seen when it happens, also in a pipe.
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     try:

@@ -256,7 +256,7 @@ class Fetcher:
 
     def _room(self) -> int:
         """How many jobs more to take now."""
-        if self.is_quiet or self._slots.waiting > self.enough:
+        if self.is_quiet or not self._consumer.job_types or self._slots.waiting > self.enough:
             return 0
         return max(0, self._slots.free + self._pace.ahead * (not self._slots.has_async))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -13,6 +14,8 @@ import redis
 
 from bananas_topology.client import Client, NewJob
 from bananas_topology.errors import JobFailed
+from bananas_topology.jobs.connection import connect
+from bananas_topology.jobs.embedded import EmbeddedServer
 from bananas_topology.jobs.keys import Keys
 from tests.worker.support import Starter, wait_for
 
@@ -327,6 +330,41 @@ def test_an_urgent_job_overtakes_what_was_claimed_ahead(
 
     after = ran.read_text().splitlines().index("high")
     assert after - before < 500
+
+
+def test_a_worker_without_a_handler_for_its_types_leaves_their_jobs(
+    start: Starter, producer: Client, client: redis.Redis, keys: Keys
+) -> None:
+    worker = start(WORKER_MODE="job-specialized", WORKER_JOB_TYPES="unheard")
+    assert "job types without a handler here" in worker.text()
+
+    job_id = producer.enqueue("unheard", None)
+    other = producer.enqueue("echo", None)
+    start()
+
+    assert producer.wait(other, timeout=10) is None
+    assert producer.get(job_id).status == "pending"
+    assert worker.end() == 0
+
+
+def test_a_stalled_server_keeps_no_signal_waiting_for_long(start: Starter, tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path / "server", durable=False) as server:
+        url = server.start()
+        with connect(url) as client:
+            info: Any = client.info("server")
+            worker = start(REDIS_URL=url)
+            with Client(url, key_prefix=start.prefix) as producer:
+                producer.enqueue("sleep", 60.0)
+                wait_for(lambda: client.hlen(Keys(start.prefix).claims("w0")) == 1)
+
+            os.kill(info["process_id"], signal.SIGSTOP)
+            try:
+                worker.wait_to_say("redis lost")
+                code = worker.end(signal.SIGQUIT)
+            finally:
+                os.kill(info["process_id"], signal.SIGCONT)
+
+    assert code == 128 + signal.SIGQUIT
 
 
 def test_what_waits_for_a_thread_in_vain_goes_to_another_worker(
