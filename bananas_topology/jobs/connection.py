@@ -59,7 +59,7 @@ _QUERY = (
     "ssl_check_hostname",
 )
 
-# Replies in RESP2; nothing is tried twice.
+# Replies in RESP2; nothing is tried twice; a connection for each thread, however many.
 _COMMON: dict[str, Any] = {
     "protocol": 2,
     "socket_timeout": TIMEOUT_S,
@@ -67,6 +67,7 @@ _COMMON: dict[str, Any] = {
     "socket_keepalive": True,
     "retry": Retry(NoBackoff(), 0),
     "health_check_interval": 0,
+    "max_connections": 2**31,
 }
 
 # Errors that pass by themselves or by an operator's doing, while the job data is sound.

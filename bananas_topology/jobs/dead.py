@@ -97,6 +97,10 @@ class DeadJobs:
         self._keys = keys
         self._caller = Caller(client)
 
+    def close(self) -> None:
+        """Close the connections; the next call opens another."""
+        self._caller.close()
+
     def count(self) -> int:
         """How many there are, in all."""
         with translated(self._client):
