@@ -34,8 +34,9 @@ class WakeListener:
         Raises:
             RedisUnavailable: the server cannot be reached.
         """
-        if self._connection is not None:
+        if self.fileno() >= 0:
             return
+        self.close()  # what is left of a connection that was closed under us
         with translated(self._client):
             connection = self._client.connection_pool.get_connection()
             try:

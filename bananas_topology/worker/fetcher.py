@@ -47,6 +47,10 @@ if TYPE_CHECKING:
 #: Seconds between two round trips while the slots have enough to do.
 TALK_S = 0.001
 
+#: Seconds that started jobs have the processor to themselves, and may end, before the worker waits
+#: for the next ring: a lone short job is settled sooner so.
+BREATH_S = 0.001
+
 #: Seconds after which an idle worker looks for jobs that nobody rang for.
 LOOK_S = 0.9
 
@@ -77,7 +81,7 @@ class Fetcher:
         self._pace = Pace(config.concurrency)
         self._unsettled: list[Run] = []
         self._claim_number = 0
-        self._talked_at = self._looked_at = 0.0
+        self._talked_at = self._looked_at = self._started_at = 0.0
         self._must_look = self._must_recover = True
         self._must_promote = False
         self.tally = Tally(config.concurrency, is_scraped=config.metrics_port > 0)
@@ -151,7 +155,10 @@ class Fetcher:
             return self._talked_at + TALK_S
         if self._unsettled or (self._must_look and self._room() > 0):
             return self.link.next_try
-        return max(self.link.next_try, next_due(self._duties))
+        at = next_due(self._duties)
+        if self._wants_ring():
+            at = min(at, self._started_at + BREATH_S)
+        return max(self.link.next_try, at)
 
     def talk(self) -> None:
         """Say what there is to say now; an outage leaves it for the next try.
@@ -167,7 +174,7 @@ class Fetcher:
                 self._recover()
             run_due(self._duties)
             self._exchange()
-            if not self._must_look and self._room() > 0:
+            if self._wants_ring() and monotonic() - self._started_at >= BREATH_S:
                 self._listener.listen()
         except BananasTopologyError as error:
             if not self.is_booted and not isinstance(error, RedisUnavailable):
@@ -260,6 +267,10 @@ class Fetcher:
             return 0
         return max(0, self._slots.free + self._pace.ahead * (not self._slots.has_async))
 
+    def _wants_ring(self) -> bool:
+        """Whether there is nothing to do but to wait for a ring, and nobody waits for it yet."""
+        return not self._must_look and self._listener.fileno() < 0 and self._room() > 0
+
     def _exchange(self) -> None:
         """Settle what is done and claim what there are slots for."""
         room = self._room()
@@ -312,7 +323,7 @@ class Fetcher:
 
     def _start(self, claims: Sequence[Claim]) -> None:
         """Give claims to slots, the more urgent first."""
-        now = monotonic()
+        now = self._started_at = monotonic()
         runs = [Run(claim, now) for claim in claims]
         last = self._slots.last_waiting()
         if last is not None and self._rank(runs[0]) < self._rank(last):
