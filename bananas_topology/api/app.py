@@ -7,9 +7,8 @@ itself. Whatever talks to Redis runs in a thread.
 from __future__ import annotations
 
 import hmac
-import time
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 from typing import Any
 
 import anyio
@@ -23,6 +22,7 @@ from bananas_topology.api.bodies import MAX_JOBS, JobBody, NewJobBody, read_jobs
 from bananas_topology.api.metrics import Metrics
 from bananas_topology.api.problems import Problem, answer_with_problems, problem_response
 from bananas_topology.api.service import Service
+from bananas_topology.clock import monotonic
 from bananas_topology.units import parse_duration_ms
 
 #: Bytes of a request at the most.
@@ -34,7 +34,8 @@ MAX_WAIT_MS = 60_000
 #: Requests that wait for jobs at one time, each with a thread; one more is answered at once.
 MAX_WAITING = 100
 
-_SPEAKS_FOR_ITSELF = "description of the request and its answers is in the schemas below"
+#: What is counted as a method; whatever else a caller makes up is counted together.
+_METHODS = frozenset(HTTPMethod)
 
 
 class Api:
@@ -97,7 +98,7 @@ def _guard(request: Request) -> None:
 _guarded = APIRouter(dependencies=[Depends(_guard)], tags=["jobs"])
 _open = APIRouter(tags=["operations"])
 
-(_NEW_JOB, _JOB), _COMPONENTS = schemas(NewJobBody, JobBody)
+_SCHEMAS = schemas(NewJobBody, JobBody)
 _JOBS_REQUEST = {
     "requestBody": {
         "required": True,
@@ -105,10 +106,10 @@ _JOBS_REQUEST = {
             "application/json": {
                 "schema": {
                     "oneOf": [
-                        _COMPONENTS["NewJobBody"],
+                        _SCHEMAS["NewJobBody"],
                         {
                             "type": "array",
-                            "items": _COMPONENTS["NewJobBody"],
+                            "items": _SCHEMAS["NewJobBody"],
                             "maxItems": MAX_JOBS,
                         },
                     ]
@@ -118,7 +119,7 @@ _JOBS_REQUEST = {
     }
 }
 _JOB_RESPONSE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/json": {"schema": _COMPONENTS["JobBody"]}}}
+    200: {"content": {"application/json": {"schema": _SCHEMAS["JobBody"]}}}
 }
 
 
@@ -213,11 +214,17 @@ def _json(value: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
 async def _measure(
     request: Request, call_next: Callable[[Request], Awaitable[Response]]
 ) -> Response:
-    begun = time.monotonic()
-    response = await call_next(request)
-    # The route's template, not the path: ids would make a series of their own each.
-    route = getattr(request.scope.get("route"), "path", "none")
-    figures = _api(request).metrics
-    figures.requests.labels(request.method, route, response.status_code).inc()
-    figures.seconds.labels(request.method, route).observe(time.monotonic() - begun)
-    return response
+    begun = monotonic()
+    # A defect of ours comes by as an exception, and is made a response further out.
+    status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
+    try:
+        response = await call_next(request)
+        status = response.status_code
+        return response
+    finally:
+        # The route's template, not the path: ids would make a series of their own each.
+        route = getattr(request.scope.get("route"), "path", "none")
+        method = request.method if request.method in _METHODS else "other"
+        figures = _api(request).metrics
+        figures.requests.labels(method, route, status).inc()
+        figures.seconds.labels(method, route).observe(monotonic() - begun)

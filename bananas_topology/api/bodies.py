@@ -125,12 +125,9 @@ def read_jobs(body: bytes) -> tuple[list[NewJob], bool]:
     return [each.job() for each in bodies], is_list
 
 
-def schemas(*types: type) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The JSON Schemas of types, and those that they refer to, as an OpenAPI names them."""
-    shapes, components = msgspec.json.schema_components(
-        types, ref_template="#/components/schemas/{name}"
-    )
-    return list(shapes), components
+def schemas(*types: type) -> dict[str, Any]:
+    """The JSON Schemas of types, by their names."""
+    return msgspec.json.schema_components(types)[1]
 
 
 _ONE = msgspec.json.Decoder(NewJobBody)

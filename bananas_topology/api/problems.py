@@ -26,12 +26,13 @@ RETRY_AFTER_S = 1
 
 log = logging.getLogger(__name__)
 
-_STATUS: dict[type[BananasTopologyError], HTTPStatus] = {
-    InvalidJob: HTTPStatus.UNPROCESSABLE_ENTITY,
-    JobNotFound: HTTPStatus.NOT_FOUND,
-    RedisUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
-    RedisUnsuitable: HTTPStatus.SERVICE_UNAVAILABLE,
-}
+#: What our errors are to HTTP, those derived from them included; any other is a defect.
+_STATUSES: tuple[tuple[type[BananasTopologyError], HTTPStatus], ...] = (
+    (InvalidJob, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (JobNotFound, HTTPStatus.NOT_FOUND),
+    (RedisUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (RedisUnsuitable, HTTPStatus.SERVICE_UNAVAILABLE),
+)
 
 
 class Problem(Exception):
@@ -93,7 +94,10 @@ async def _on_invalid_request(request: Request, error: Exception) -> JSONRespons
 
 
 async def _on_our_error(request: Request, error: Exception) -> JSONResponse:
-    status = _STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)  # type: ignore[arg-type]
+    status = next(
+        (status for kind, status in _STATUSES if isinstance(error, kind)),
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+    )
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("request failed", extra={"path": request.url.path, "reason": str(error)})
     return problem_response(status, str(error))

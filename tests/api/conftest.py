@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from fastapi.testclient import TestClient
@@ -13,7 +14,9 @@ from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
 
 
-def _http(url: str, prefix: str, token: str = "") -> Iterator[TestClient]:
+@contextmanager
+def serving(url: str, prefix: str, token: str = "") -> Iterator[TestClient]:
+    """The api, in this process, on the server with this URL."""
     with Client(url, key_prefix=prefix) as client, connect(url) as connection:
         service = Service(client, Inspector(connection, Keys(prefix)))
         with TestClient(make_app(service, token), raise_server_exceptions=False) as http:
@@ -22,17 +25,20 @@ def _http(url: str, prefix: str, token: str = "") -> Iterator[TestClient]:
 
 @pytest.fixture
 def http(server_url: str, prefix: str) -> Iterator[TestClient]:
-    """The api, in this process, on a real server."""
-    yield from _http(server_url, prefix)
+    """The api on a real server."""
+    with serving(server_url, prefix) as http:
+        yield http
 
 
 @pytest.fixture
 def guarded_http(server_url: str, prefix: str) -> Iterator[TestClient]:
     """The same with a token."""
-    yield from _http(server_url, prefix, token="correct horse battery")
+    with serving(server_url, prefix, token="correct horse battery") as http:
+        yield http
 
 
 @pytest.fixture
 def lost_http(prefix: str) -> Iterator[TestClient]:
     """The api with nothing where Redis should be."""
-    yield from _http("redis://127.0.0.1:1", prefix)
+    with serving("redis://127.0.0.1:1", prefix) as http:
+        yield http

@@ -3,16 +3,18 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from bananas_topology.api.app import MAX_BODY_BYTES
 from bananas_topology.contract import WorkerConfig
 from bananas_topology.jobs.broker import Ack, Broker, ClaimRequest, Consumer
 from bananas_topology.jobs.keys import Keys
+from tests.api.conftest import serving
 
 
 def _consumer(*job_types: str) -> Consumer:
@@ -190,6 +192,22 @@ def test_without_redis_the_answer_says_so(lost_http: TestClient, path: str) -> N
     assert answer.headers["retry-after"] == "1"
 
 
+def test_a_redis_that_refuses_us_is_no_defect_of_ours(
+    client: redis.Redis, server_url: str, prefix: str
+) -> None:
+    user = f"nobody-{prefix}"
+    client.acl_setuser(user, enabled=True, passwords=["+pw"], commands=["+ping"])
+    try:
+        url = server_url.replace("redis://", f"redis://{user}:pw@")
+        with serving(url, prefix) as http:
+            answer = http.get("/jobs/it")
+    finally:
+        client.acl_deluser(user)
+
+    assert answer.status_code == 503, answer.text
+    assert answer.headers["retry-after"] == "1"
+
+
 def test_without_redis_it_is_alive_all_the_same(lost_http: TestClient) -> None:
     assert lost_http.get("/livez").status_code == 200
     assert lost_http.get("/metrics").status_code == 200
@@ -230,6 +248,28 @@ def test_the_metrics_count_requests_by_route_and_show_the_queues(http: TestClien
     assert 'route="/jobs",status="202"} 1.0' in text
     assert 'route="/jobs/{job_id:path}",status="404"} 1.0' in text
     assert "nobody" not in text
+
+
+def test_a_method_that_a_caller_makes_up_gets_no_series_of_its_own(http: TestClient) -> None:
+    http.request("FROBNICATE", "/queues")
+
+    text = http.get("/metrics").text
+
+    assert 'method="other",route="/queues",status="405"} 1.0' in text
+    assert "FROBNICATE" not in text
+
+
+def test_a_defect_is_a_problem_that_is_counted(server_url: str, prefix: str) -> None:
+    with serving(server_url, prefix) as http:
+        api = cast(FastAPI, http.app)
+
+        @api.get("/defect")
+        def meet_a_defect() -> None:
+            raise ZeroDivisionError("of ours")
+
+        _assert_problem(http.get("/defect"), 500, "its log says more")
+
+        assert 'route="/defect",status="500"} 1.0' in http.get("/metrics").text
 
 
 def test_the_openapi_describes_a_job(http: TestClient) -> None:
