@@ -128,11 +128,12 @@ def test_a_stop_lets_run_what_runs_and_hands_back_the_rest(
     assert client.zcard(keys.workers) == 0
 
 
+@pytest.mark.parametrize("job_type", ["sleep", "async_sleep"])
 def test_what_outlasts_the_grace_is_released_uncounted(
-    start: Starter, producer: Client, client: redis.Redis, keys: Keys
+    start: Starter, producer: Client, client: redis.Redis, keys: Keys, job_type: str
 ) -> None:
     worker = start(WORKER_GRACE="300ms")
-    job_id = producer.enqueue("sleep", 30.0)
+    job_id = producer.enqueue(job_type, 30.0)
     wait_for(lambda: _held(client, keys) == 1)
 
     assert worker.end() == 0
@@ -330,6 +331,32 @@ def test_an_urgent_job_overtakes_what_was_claimed_ahead(
 
     after = ran.read_text().splitlines().index("high")
     assert after - before < 500
+
+
+def test_a_delayed_job_comes_by_a_scheduler_of_its_own_or_a_workers(
+    start: Starter, producer: Client
+) -> None:
+    start(ENABLE_SCHEDULER="false")
+    job_id = producer.enqueue("echo", "later", delay="100ms")
+    time.sleep(0.3)
+    assert producer.get(job_id).status == "scheduled"
+
+    scheduler = start(WORKER_MODE="scheduler-only", WORKER_HANDLERS="", SCHEDULER_INTERVAL="200ms")
+
+    assert producer.wait(job_id, timeout=10) == "later"
+    assert scheduler.end() == 0
+    start(SCHEDULER_INTERVAL="200ms")
+    began = time.monotonic()
+    assert producer.wait(producer.enqueue("echo", 2, delay="100ms"), timeout=10) == 2
+    assert time.monotonic() - began < 3
+
+
+def test_a_schedule_fires_in_a_running_worker(
+    start: Starter, client: redis.Redis, keys: Keys
+) -> None:
+    start(WORKER_SCHEDULES='{"s":{"cron":"* * * * * *","job":"echo","payload":1}}')
+
+    wait_for(lambda: int(client.hget(keys.schedule("s"), "run_count") or 0) >= 2)
 
 
 def test_a_worker_without_a_handler_for_its_types_leaves_their_jobs(
