@@ -10,6 +10,7 @@ import importlib
 import inspect
 import re
 import sys
+import traceback
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -103,6 +104,9 @@ def job(
     Raises:
         HandlerError: a name, timeout or number of retries that cannot be.
     """
+    if callable(job_type):
+        told = getattr(job_type, "__name__", "name")
+        raise HandlerError(f'@job stands on {told} without a name: expected @job("{told}")')
     if not re.fullmatch(JOB_TYPE_PATTERN, job_type):
         raise HandlerError(f"@job({job_type!r}): expected 1 to 200 characters, no comma or space")
     if max_retries is not None and not 0 <= max_retries <= MAX_RETRIES:
@@ -167,16 +171,38 @@ def _handlers_of(module_name: str) -> list[Handler]:
         # A module of the user's may fail in any way at all; whatever it is, it is theirs to mend.
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is not None and f"{module_name}.".startswith(f"{missing}."):
-            where = sys.path[0] or "."
-            raise HandlerError(f"no module named {missing} (looked in {where} first)") from error
-        raise HandlerError(
-            f"module {module_name} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+            raise HandlerError(_not_found(missing)) from error
+        told = f"{type(error).__name__}: {error}{_line_of(error)}"
+        raise HandlerError(f"module {module_name} cannot be imported: {told}") from error
     return [
         _handler(value)
         for value in vars(module).values()
         if isinstance(getattr(value, _MARK, None), JobOptions)
     ]
+
+
+def _not_found(name: str) -> str:
+    """Say that a module is not there, and which one may have been meant."""
+    import difflib
+    import pkgutil
+
+    where = sys.path[0] or "."
+    told = f"no module named {name} (looked in {where} first)"
+    if name.endswith(".py"):
+        module = name.removesuffix(".py").replace("/", ".")
+        return f"{told}; expected the module's name, without .py: {module}"
+    beside = [module.name for module in pkgutil.iter_modules([where])]
+    near = difflib.get_close_matches(name, beside, n=1)
+    return told + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _line_of(error: BaseException) -> str:
+    """The line of the user's that failed last; a SyntaxError says its own."""
+    if isinstance(error, SyntaxError):
+        return ""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [each for each in frames if not each.filename.startswith(("<frozen", __file__))]
+    return f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
 
 
 def _handler(function: Callable[..., Any]) -> Handler:

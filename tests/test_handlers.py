@@ -78,7 +78,10 @@ def test_async_handlers_are_known_as_such(modules: Path) -> None:
         ("@job('a', timeout='soon')\ndef a(x): ...\n", "timeout is 'soon'"),
         ("@job('a', timeout=0)\ndef a(x): ...\n", "expected a timeout above 0"),
         ("@job('a', max_retries=-1)\ndef a(x): ...\n", "expected max_retries from 0"),
-        ("1/0\n", "cannot be imported: ZeroDivisionError"),
+        ("@job\ndef a(x): ...\n", '@job stands on a without a name: expected @job("a")'),
+        ("1/0\n", "cannot be imported: ZeroDivisionError: division by zero ("),
+        ("\n1/0\n", "made_wrong.py, line 4)"),
+        ("@job('a', timeout=0)\ndef a(x): ...\n", "made_wrong.py, line 3)"),
         ("raise SystemExit(3)\n", "cannot be imported: SystemExit: 3"),
         ("import nowhere\n", "No module named 'nowhere'"),
         ("(\n", "cannot be imported: SyntaxError"),
@@ -96,6 +99,22 @@ def test_a_module_that_does_not_fit_is_told_where(modules: Path, body: str, told
 def test_a_missing_module_is_told_with_the_place_looked_at() -> None:
     with pytest.raises(HandlerError, match=r"no module named nowhere \(looked in"):
         load_handlers(("nowhere.jobs",))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("made_jbos", "did you mean made_jobs?"),
+        ("made_jobs.py", "expected the module's name, without .py: made_jobs"),
+    ],
+)
+def test_a_module_that_is_nearly_there_is_guessed_at(modules: Path, name: str, told: str) -> None:
+    _write(modules, "made_jobs", "")
+
+    with pytest.raises(HandlerError) as caught:
+        load_handlers((name,))
+
+    assert str(caught.value).endswith(told)
 
 
 @pytest.mark.parametrize(
