@@ -34,6 +34,12 @@ _SEVERITY_STYLES = {"error": "bold red", "warning": "bold yellow"}
 #: Columns of a terminal that says nothing of its width.
 _USUAL_WIDTH = 80
 
+#: Characters between two columns of a table.
+_TABLE_GAP = 3
+
+#: Characters from which on a word may be broken in a table.
+_LONG_WORD = 14
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -205,11 +211,16 @@ def progress(label: str, total: int | None) -> Iterator[Advance]:
 
 
 def _print_rich_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; where it is too wide for the terminal, a block of lines for each row."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
     cells = [list(row) for row in rows]
+    console = _console(sys.stdout)
+    if cells and _least_width(columns, cells) > console.width:
+        _print_blocks(columns, cells)
+        return
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for index, name in enumerate(columns):
         numeric = all(re.fullmatch(r"[\d,./]*", row[index]) for row in cells)
@@ -222,7 +233,29 @@ def _print_rich_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
         )
     for row in cells:
         table.add_row(*(Text(printable(cell)) for cell in row))
-    _console(sys.stdout).print(table)
+    console.print(table)
+
+
+def _least_width(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
+    """Columns of the terminal below which names would be cut, or words that are not long."""
+    from rich.cells import cell_len
+
+    def words(index: int, text: str) -> list[str]:
+        return [text] if index == 0 else text.split() or [""]
+
+    width = _TABLE_GAP * (len(columns) - 1)
+    for index, name in enumerate(columns):
+        found = (cell_len(word) for row in cells for word in words(index, row[index]))
+        longest = max(found)
+        width += max(cell_len(name), longest if index == 0 else min(longest, _LONG_WORD))
+    return width
+
+
+def _print_blocks(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    for number, row in enumerate(cells):
+        if number:
+            print()
+        print_fields((name, cell) for name, cell in zip(columns, row, strict=True) if cell)
 
 
 def _console(stream: IO[str]) -> Console:

@@ -11,7 +11,8 @@ import redis
 from bananas_topology import Client
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
-from tests.cli.shell import Shell, wait_for
+from tests.cli.shell import Shell
+from tests.waiting import wait_for
 
 
 def _tables(text: str) -> list[list[list[str]]]:
@@ -62,6 +63,21 @@ def test_on_a_terminal_queues_are_a_table(shell: Shell) -> None:
     assert re.search(r"\x1b\[1m\s*queue", shown)
     assert "\x1b[" not in plain
     assert "\t" not in plain
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_narrow_terminal_gets_whole_ids_and_every_field(shell: Shell, producer: Client) -> None:
+    job_ids = [producer.enqueue("fail") for _ in range(2)]
+    wait_for(lambda: all(producer.get(job_id).status == "failed" for job_id in job_ids))
+
+    _, dead = shell.on_terminal("dead", "list", COLUMNS="40", NO_COLOR="1")
+    _, queues = shell.on_terminal("queues", COLUMNS="40", NO_COLOR="1")
+
+    blocks = dead.replace("\r", "").strip().split("\n\n")
+    fields = [dict(line.split(maxsplit=1) for line in block.splitlines()) for block in blocks]
+    assert sorted(each["id"] for each in fields) == sorted(job_ids)
+    assert {each["error"] for each in fields} == {"Bury: no use"}
+    assert re.search(r"^process +\d+\r?$", queues, re.MULTILINE)
 
 
 @pytest.mark.usefixtures("worker")
