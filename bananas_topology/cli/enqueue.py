@@ -94,13 +94,19 @@ def enqueue(
     from bananas_topology.cli.batch import enqueue_batch
     from bananas_topology.cli.server import locate
     from bananas_topology.cli.single import check_times, enqueue_one, read_moment, read_payload
-    from bananas_topology.client import NewJob
+    from bananas_topology.client import NewJob, check_job
+    from bananas_topology.errors import InvalidJob
 
     if batch is None:
         if name is None:
             raise typer.BadParameter("expected the job's name, or --batch FILE", param_hint="NAME")
         check_times(delay, at)
-        job = NewJob(name, read_payload(payload), "", id, delay, read_moment(at), max_retries)
+        what = (name, read_payload(payload), priority or "normal", id)
+        job = NewJob(*what, delay, read_moment(at), max_retries)
+        try:
+            check_job(job)
+        except InvalidJob as error:
+            raise typer.BadParameter(str(error)) from error
         raise typer.Exit(enqueue_one(job, priority, locate(redis_url, file), wait))
     if any((name, payload, priority, delay, at, max_retries is not None, id, wait)):
         raise typer.BadParameter("each line of it says its own", param_hint="--batch")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.job_lines import raw_payload
 from bananas_topology.cli.server import Server, client_of, inspecting
 from bananas_topology.client import Client, NewJob
-from bananas_topology.errors import JobFailed, RedisUnavailable
+from bananas_topology.errors import JobFailed, JobNotFound, RedisUnavailable
 
 
 def enqueue_one(job: NewJob, priority: str | None, server: Server, wait: bool) -> int:
@@ -60,10 +61,20 @@ def _wait_for(client: Client, server: Server, job_id: str, name: str) -> int:
     try:
         result = client.wait(job_id)
     except JobFailed as error:
-        present.notice(f"error: job {job_id} failed: {error}")
+        present.notice(f"error: job {job_id} failed: {_kind(client, job_id)}{error}")
+        present.notice(f"`bananas job {job_id}` shows all that is known of it")
         return FAILED
     present.print_json(result)
     return OK
+
+
+def _kind(client: Client, job_id: str) -> str:
+    """The kind of error, which is often all that tells: the message of a KeyError is a key."""
+    with suppress(JobNotFound):
+        failure = client.get(job_id).failure
+        if isinstance(failure, dict) and failure.get("type"):
+            return f"{failure['type']}: "
+    return ""
 
 
 def check_times(delay: str | None, at: str | None) -> None:

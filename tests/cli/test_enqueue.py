@@ -10,7 +10,8 @@ import pytest
 
 from bananas_topology import Client
 from bananas_topology.jobs.inspect import Inspector
-from tests.cli.shell import Shell, wait_for
+from tests.cli.shell import Shell
+from tests.waiting import wait_for
 
 
 def test_the_id_is_the_result_and_the_rest_is_talk(shell: Shell, producer: Client) -> None:
@@ -80,18 +81,23 @@ def test_a_command_line_that_cannot_be_is_a_usage_fault(
         (("double", "--priority", "urgent"), "expected one of high, normal, low"),
         (("two words",), "expected 1 to 200 letters"),
         (("double", "--in", "soon"), "expected a duration"),
-        (("double", "--payload", "@nothing.json"), "nothing.json: No such file or directory"),
+        (("double", "--max-retries", "-1"), "max_retries"),
     ],
 )
-def test_a_job_that_cannot_be_is_one_clear_line(
+def test_a_job_that_cannot_be_is_a_usage_fault_that_says_what_can(
     shell: Shell, arguments: tuple[str, ...], expected: str
 ) -> None:
-    result = shell("enqueue", *arguments)
+    result = shell("enqueue", *arguments, "--redis-url", "redis://127.0.0.1:1")
+
+    assert (result.returncode, result.stdout) == (2, "")
+    assert expected in result.stderr.splitlines()[-1]
+
+
+def test_a_payload_file_that_is_not_there_is_one_clear_line(shell: Shell) -> None:
+    result = shell("enqueue", "double", "--payload", "@nothing.json")
 
     assert (result.returncode, result.stdout) == (1, "")
-    [line] = result.stderr.splitlines()
-    assert line.startswith("error: ")
-    assert expected in line
+    assert result.stderr == "error: nothing.json: No such file or directory\n"
 
 
 @pytest.mark.usefixtures("worker")
@@ -101,7 +107,8 @@ def test_waiting_prints_the_result_or_says_why_there_is_none(shell: Shell) -> No
 
     assert (done.returncode, done.stdout) == (0, "42\n")
     assert (dead.returncode, dead.stdout) == (1, "")
-    assert "no use" in dead.stderr.splitlines()[-1]
+    assert "failed: Bury: no use\n" in dead.stderr
+    assert "`bananas job " in dead.stderr.splitlines()[-1]
 
 
 @pytest.mark.usefixtures("worker")
