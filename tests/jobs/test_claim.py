@@ -28,6 +28,14 @@ def test_jobs_are_claimed_by_priority_then_in_the_order_they_came(broker: Broker
     assert hands.claim() == []
 
 
+def test_jobs_enqueued_in_one_call_keep_their_order_however_many(broker: Broker) -> None:
+    ids = [f"{i}" for i in range(2_345)]
+
+    broker.enqueue([encoded(job_id, priority=PRIORITIES[int(job_id) % 2]) for job_id in ids])
+
+    assert Hands(broker).claim(3_000) == [*ids[::2], *ids[1::2]]
+
+
 def test_a_claim_is_held_under_a_fence_and_a_lease(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:

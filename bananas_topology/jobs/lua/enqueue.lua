@@ -9,13 +9,23 @@ then five a job: id, body, priority, job type,
 RETURNS  one integer a job: 1 enqueued, 0 its id was taken
 --]]
 local prefix = ARGV[1]
-local replies, rung = {}, {}
+local replies, rung, ready = {}, {}, {}
+
+local function push(priority)
+  call('LPUSH', prefix .. ':queue:' .. priority, unpack(ready[priority]))
+  ready[priority] = nil
+end
 
 for i = 2, #ARGV, 5 do
   local id, priority, due = ARGV[i], ARGV[i + 2], ARGV[i + 4]
   local added = call('SET', prefix .. ':job:' .. id, ARGV[i + 1], 'NX')
   if added and due == '' then
-    call('LPUSH', prefix .. ':queue:' .. priority, id)
+    local ids = ready[priority] or {}
+    ids[#ids + 1] = id
+    ready[priority] = ids
+    if #ids == 1000 then
+      push(priority) -- more would not fit on Lua's stack
+    end
     rung[priority] = true
     rung[priority .. ':' .. ARGV[i + 3]] = true
   elseif added then
@@ -27,5 +37,8 @@ for i = 2, #ARGV, 5 do
   replies[#replies + 1] = added and 1 or 0
 end
 
+for priority in pairs(ready) do
+  push(priority)
+end
 ring(prefix, rung)
 return replies
