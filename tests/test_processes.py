@@ -3,12 +3,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from bananas_topology.processes import start_mark
+from tests.waiting import wait_for
 
 proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc")
 
@@ -27,11 +27,7 @@ def test_a_process_that_is_gone_has_none() -> None:
 @proc
 def test_a_process_that_has_ended_but_was_not_waited_for_has_none() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as zombie:
-        deadline = time.monotonic() + 5
-        while start_mark(zombie.pid) is not None and time.monotonic() < deadline:
-            time.sleep(0.01)
-
-        assert start_mark(zombie.pid) is None
+        wait_for(lambda: start_mark(zombie.pid) is None)
 
 
 @proc

@@ -5,12 +5,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
+
+from tests.waiting import wait_for
 
 TOKEN = "correct horse battery"
 
@@ -38,15 +39,13 @@ def _api(port: int, **variables: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def _wait_until_alive(process: subprocess.Popen[str], port: int) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=5):
-                return
-        except OSError:
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+    def answers() -> bool:
+        assert process.poll() is None, process.communicate()
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/livez"):
+            return True
+        return False
+
+    wait_for(answers, 30)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

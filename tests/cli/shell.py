@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from bananas_topology.jobs.inspect import Inspector
+from tests.waiting import wait_for
 
 JOBS = """\
 from bananas_topology import Bury, job
@@ -82,10 +82,3 @@ def running_worker(shell: Shell, inspector: Inspector) -> Iterator[subprocess.Po
             yield process
         finally:
             process.kill()
-
-
-def wait_for(condition: Callable[[], object], within_s: float = 20) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)

@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,8 @@ import pytest
 from bananas_topology import Client
 from bananas_topology.jobs.embedded import EmbeddedServer
 from bananas_topology.supervisor.record import RunRecord, find, state_directory
+from tests.cli.shell import Shell
+from tests.waiting import wait_for
 
 TOPOLOGY = """\
 version: 1
@@ -66,15 +68,14 @@ def _environ(**more: str) -> dict[str, str]:
 
 
 def _up(shop: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bananas_topology", "up", *arguments],
-        cwd=shop,
-        env=_environ(**more),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return Shell(shop, _environ())("up", *arguments, **more)
+
+
+def _on_terminal(shop: Path, *arguments: str, **more: str) -> str:
+    """What a terminal is sent by an `up` that ends by itself."""
+    code, shown = Shell(shop, _environ()).on_terminal("up", *arguments, **more)
+    assert code == 0, shown
+    return shown
 
 
 @contextmanager
@@ -89,40 +90,12 @@ def _running(shop: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str
         stderr=subprocess.PIPE,
     ) as process:
         try:
-            deadline = time.monotonic() + 20
-            while (record := find(shop)) is None:
-                assert process.poll() is None, process.communicate()
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            wait_for(lambda: find(shop) or process.poll() is not None)
+            record = find(shop)
+            assert record is not None, process.communicate()
             yield process, record
         finally:
             process.kill()
-
-
-def _up_on_a_terminal(shop: Path, *arguments: str, **more: str) -> str:
-    """What a terminal of 80 columns is sent."""
-    terminal, end = os.openpty()
-    argv = [sys.executable, "-m", "bananas_topology", "up", *arguments]
-    environ = _environ(TERM="xterm-256color", COLUMNS="80") | more
-    with subprocess.Popen(
-        argv, cwd=shop, env=environ, stdout=end, stderr=subprocess.DEVNULL
-    ) as process:
-        os.close(end)
-        shown = b""
-        # Linux says EIO when the last process has closed the other end.
-        with suppress(OSError):
-            while chunk := os.read(terminal, 65536):
-                shown += chunk
-        process.wait(20)
-    os.close(terminal)
-    return shown.decode()
-
-
-def _wait_for_file(path: Path) -> None:
-    deadline = time.monotonic() + 20
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} did not come"
-        time.sleep(0.01)
 
 
 def _enqueue_beforehand(shop: Path, *jobs: tuple[str, object]) -> None:
@@ -178,7 +151,7 @@ def _answer(url: str) -> bytes:
 
 
 def test_on_a_terminal_a_dry_run_shows_a_table(shop: Path) -> None:
-    shown = re.sub(r"\x1b\[\d*m", "", _up_on_a_terminal(shop, "--dry-run"))
+    shown = re.sub(r"\x1b\[\d*m", "", _on_terminal(shop, "--dry-run"))
 
     rows = [line.split() for line in shown.splitlines() if line.strip()]
     assert rows[0] == ["pool", "mode", "processes", "threads", "takes"]
@@ -191,14 +164,14 @@ def test_on_a_terminal_prefixes_are_coloured_and_the_progress_stays_in_its_line(
 ) -> None:
     _enqueue_beforehand(shop, ("slow", {"name": "file"}))
 
-    shown = _up_on_a_terminal(shop, "--drain")
+    shown = _on_terminal(shop, "--drain")
 
     assert re.search(r"\x1b\[\d+mworker-0   \|\x1b\[0m ", shown)
     assert "0 done, 0 ready, 1 running\r\x1b[2K" in shown
 
 
 def test_with_no_color_nothing_is_coloured_on_a_terminal(shop: Path) -> None:
-    shown = _up_on_a_terminal(shop, "--drain", NO_COLOR="1")
+    shown = _on_terminal(shop, "--drain", NO_COLOR="1")
 
     assert "worker-0   | " in shown
     assert not re.search(r"\x1b\[\d*m", shown)
@@ -230,6 +203,27 @@ def test_a_topology_with_errors_is_not_started(shop: Path) -> None:
     assert "topology.yaml:5:" in result.stderr
     assert 'did you mean "concurrency"?' in result.stderr
     assert not (shop / ".bananas").exists()
+
+
+def test_what_the_api_needs_is_said_before_anything_is_started(shop: Path) -> None:
+    (shop / "topology.yaml").write_text(f"{TOPOLOGY}api: {{}}\n")
+    code = (
+        "import sys; sys.modules['fastapi'] = None; import bananas_topology.__main__ as m; m.main()"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-c", code, "up"],
+        cwd=shop,
+        env=_environ(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert "pip install 'bananas-topology[api]'" in line
 
 
 def test_a_server_that_cannot_be_reached_is_one_clear_line(shop: Path) -> None:
@@ -283,7 +277,7 @@ def test_with_json_every_line_of_the_output_parses(shop: Path) -> None:
 def test_ctrl_c_lets_running_jobs_finish(shop: Path) -> None:
     with _running(shop) as (process, record), Client(record.redis_url) as client:
         client.enqueue("slow", {"name": "file"})
-        _wait_for_file(shop / "file-begun")
+        wait_for((shop / "file-begun").exists)
 
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
@@ -296,7 +290,7 @@ def test_ctrl_c_lets_running_jobs_finish(shop: Path) -> None:
 def test_a_drain_that_is_interrupted_does_not_pass_for_done(shop: Path) -> None:
     _enqueue_beforehand(shop, ("slow", {"name": "file"}))
     with _running(shop, "--drain") as (process, _):
-        _wait_for_file(shop / "file-begun")
+        wait_for((shop / "file-begun").exists)
 
         process.send_signal(signal.SIGINT)
         _, talk = process.communicate(timeout=20)
@@ -333,11 +327,8 @@ def test_an_up_is_found_from_where_it_was_started(shop: Path, tmp_path: Path) ->
         argv, cwd=elsewhere, env=_environ(), stdout=subprocess.PIPE, text=True
     ) as process:
         try:
-            deadline = time.monotonic() + 20
-            while (record := find(elsewhere)) is None:
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
-            assert record == find(shop)
+            wait_for(lambda: find(elsewhere))
+            assert find(elsewhere) == find(shop)
             assert process.stdout is not None
             process.stdout.readline()
             process.send_signal(signal.SIGINT)

@@ -6,9 +6,8 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,16 +21,9 @@ from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.supervisor.record import RunRecord, find
 from tests.jobs.invariants import assert_each_in_one_place
+from tests.waiting import wait_for
 
 HERE = Path(__file__).parent
-
-
-def wait_for(condition: Callable[[], object], within_s: float, what: str = "") -> None:
-    """Wait for a condition; fail when it does not come true in time."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {within_s} s in vain {what}"
-        time.sleep(0.01)
 
 
 @dataclass

@@ -13,7 +13,8 @@ import pytest
 
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.embedded import EmbeddedServer
-from tests.crash.fleet import Scene, wait_for
+from tests.crash.fleet import Scene
+from tests.waiting import wait_for
 
 JOBS = 1_000
 NAP_S = 0.05

@@ -13,8 +13,9 @@ import redis
 
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.embedded import EmbeddedServer
-from tests.crash.fleet import Scene, wait_for
+from tests.crash.fleet import Scene
 from tests.crash.network import Network, Weather
+from tests.waiting import wait_for
 
 #: Seconds that an outage takes. Thirty are as good as three: nothing in a worker counts them.
 OUTAGE_S = 3.0

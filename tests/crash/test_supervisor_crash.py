@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 
 from bananas_topology.processes import start_mark
 from bananas_topology.supervisor.supervisor import SAME_PRESS_S
+from tests.waiting import wait_for
 
 HOST = Path(__file__).with_name("supervisor_host.py")
 
@@ -53,15 +54,8 @@ def _pids(directory: Path, what: str) -> list[int]:
     return [int(path.name.partition("-")[2]) for path in paths]
 
 
-def _wait_for(condition: Callable[[], object], within_s: float) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-
-
 def _wait_for_start(directory: Path, count: int, within_s: float = 10.0) -> list[int]:
-    _wait_for(lambda: len(_pids(directory, "started")) >= count, within_s)
+    wait_for(lambda: len(_pids(directory, "started")) >= count, within_s)
     return _pids(directory, "started")
 
 
@@ -86,7 +80,7 @@ def test_nothing_outlives_a_supervisor_killed_with_9_by_5_seconds(tmp_path: Path
 
         supervisor.kill()
 
-        _wait_for(lambda: all(start_mark(pid) is None for pid in (*children, server)), 5.0)
+        wait_for(lambda: all(start_mark(pid) is None for pid in (*children, server)), 5.0)
 
 
 def test_ctrl_c_lets_children_finish_what_they_do(tmp_path: Path) -> None:
@@ -114,9 +108,9 @@ def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
     with _supervisor(tmp_path, f"a-0={slow}") as supervisor:
         _wait_for_start(tmp_path, 1)
         supervisor.send_signal(signal.SIGINT)
-        _wait_for(lambda: _pids(tmp_path, "asked"), 5.0)
+        wait_for(lambda: _pids(tmp_path, "asked"), 5.0)
         asked = time.monotonic()
-        _wait_for(lambda: time.monotonic() - asked > SAME_PRESS_S, 5.0)
+        wait_for(lambda: time.monotonic() - asked > SAME_PRESS_S, 5.0)
 
         supervisor.send_signal(signal.SIGINT)
         supervisor.communicate(timeout=5)

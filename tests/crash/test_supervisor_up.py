@@ -4,8 +4,7 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from bananas_topology.jobs.inspect import Backlog, Inspector
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.processes import start_mark
 from bananas_topology.supervisor.record import RunRecord, find
+from tests.waiting import wait_for
 
 TOPOLOGY = """\
 version: 1
@@ -55,19 +55,12 @@ def _up(shop: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], 
     environ = {name: text for name, text in os.environ.items() if name != "REDIS_URL"}
     with subprocess.Popen(argv, cwd=shop, env=environ, stdout=subprocess.PIPE) as process:
         try:
-            _wait_for(lambda: find(shop) is not None or process.poll() is not None, 20)
+            wait_for(lambda: find(shop) is not None or process.poll() is not None, 20)
             record = find(shop)
             assert record is not None
             yield process, record
         finally:
             process.kill()
-
-
-def _wait_for(condition: Callable[[], object], within_s: float) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def _inspector(record: RunRecord) -> Inspector:
@@ -92,13 +85,13 @@ def test_a_worker_killed_with_9_is_back_within_2_seconds_and_no_job_is_lost(shop
     with _up(shop) as (_, record):
         inspector = _inspector(record)
         _enqueue_naps(record)
-        _wait_for(lambda: inspector.backlog().running and len(_pids(inspector)) == 2, 10)
+        wait_for(lambda: inspector.backlog().running and len(_pids(inspector)) == 2, 10)
         before = _pids(inspector)["worker-0"]
 
         os.kill(before, 9)
 
-        _wait_for(lambda: _pids(inspector)["worker-0"] != before, 2)
-        _wait_for(lambda: _is_done(inspector.backlog()), 30)
+        wait_for(lambda: _pids(inspector)["worker-0"] != before, 2)
+        wait_for(lambda: _is_done(inspector.backlog()), 30)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tell a child of this")
@@ -106,18 +99,18 @@ def test_nothing_outlives_an_up_killed_with_9_and_the_next_one_does_the_rest(sho
     with _up(shop) as (process, record):
         inspector = _inspector(record)
         _enqueue_naps(record)
-        _wait_for(lambda: inspector.backlog().running and len(_pids(inspector)) == 2, 10)
+        wait_for(lambda: inspector.backlog().running and len(_pids(inspector)) == 2, 10)
         owner = json.loads((shop / ".bananas" / "shop" / "server.lock").read_text())
         pids = [*_pids(inspector).values(), owner["pid"]]
         assert all(start_mark(pid) is not None for pid in pids)
 
         process.kill()
 
-        _wait_for(lambda: all(start_mark(pid) is None for pid in pids), 5)
+        wait_for(lambda: all(start_mark(pid) is None for pid in pids), 5)
         assert find(shop) is None
     with _up(shop) as (_, record):
         inspector = _inspector(record)
-        _wait_for(lambda: _is_done(inspector.backlog()), 30)
+        wait_for(lambda: _is_done(inspector.backlog()), 30)
 
 
 def test_an_embedded_server_killed_with_9_is_started_again_and_the_jobs_finish(
@@ -130,7 +123,7 @@ def test_an_embedded_server_killed_with_9_is_started_again_and_the_jobs_finish(
 
         os.kill(owner["pid"], 9)
 
-        _wait_for(lambda: _is_done_again(record), 30)
+        wait_for(lambda: _is_done_again(record), 30)
 
 
 def _is_done_again(record: RunRecord) -> bool:

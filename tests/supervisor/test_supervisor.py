@@ -16,6 +16,7 @@ from bananas_topology.supervisor.plan import ChildPlan
 from bananas_topology.supervisor.restarts import RestartPolicy
 from bananas_topology.supervisor.sink import Sink
 from bananas_topology.supervisor.supervisor import SAME_PRESS_S, Ending, Supervisor
+from tests.waiting import wait_for
 
 #: The same decisions, fifty times as fast.
 FAST = RestartPolicy(stable_s=1.2, base_delay_s=0.02, cap_delay_s=0.6, loop_window_s=1.2)
@@ -144,14 +145,7 @@ time.sleep(60)
 
     assert ending.killed == ("a-0",)
     [other] = _pids(stage.directory)
-    _wait_until_gone(other)
-
-
-def _wait_until_gone(pid: int) -> None:
-    deadline = time.monotonic() + 5
-    while start_mark(pid) is not None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(lambda: start_mark(other) is None)
 
 
 @pytest.mark.parametrize("end", ["sys.exit(1)", "sys.exit(0)", "os.kill(os.getpid(), 9)"])
