@@ -12,6 +12,7 @@ import typer
 from bananas_topology.cli import present
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.options import DEFAULT_FILE
+from bananas_topology.cli.topology import read_topology
 
 if TYPE_CHECKING:
     from bananas_topology.render.target import File as RenderedFile
@@ -87,7 +88,7 @@ def render(
     """
     name = _target_name(compose, k8s, target)
     _refuse_contradictions(name, output, check, with_secrets)
-    topology = _checked(file)
+    topology = read_topology(file, "rendered")
     from bananas_topology.render.target import find_target
 
     rendering = find_target(name).render(topology)
@@ -125,18 +126,6 @@ def _refuse_contradictions(name: str, output: Path | None, check: bool, with_sec
             "a Secret is written to a file and nowhere else",
             param_hint="--with-secrets",
         )
-
-
-def _checked(file: Path) -> Topology:
-    """The topology of a file, its findings printed; ends the command if one is an error."""
-    from bananas_topology.spec.load import check
-
-    report = check(file, os.environ)
-    present.print_diagnostics(report)
-    if report.topology is None:
-        present.notice(f"error: {file} has errors: nothing was rendered")
-        raise typer.Exit(FAILED)
-    return report.topology
 
 
 def _compare(rendering: Rendering, directory: Path) -> int:

@@ -21,6 +21,7 @@ import typer
 from bananas_topology.cli import present
 from bananas_topology.cli.exit_codes import FAILED, INTERRUPTED, OK
 from bananas_topology.cli.options import DEFAULT_FILE, RedisUrl
+from bananas_topology.cli.topology import read_topology
 from bananas_topology.errors import ControlFailed
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 #: Seconds between two progress lines of a drain where they cannot replace each other.
 PROGRESS_S = 2.0
+
+#: What the extra `api` installs.
+_API_NEEDS = ("fastapi", "uvicorn")
 
 
 class LogFormat(StrEnum):
@@ -102,7 +106,7 @@ def up(
     """
     from bananas_topology.supervisor.plan import chosen_api, chosen_pools
 
-    topology = _checked(file)
+    topology = read_topology(file, "started")
     names = [name.strip() for text in only or () for name in text.split(",")]
     pools = chosen_pools(topology, dict(_scaling(text) for text in scale or ()), names)
     api = chosen_api(topology, names)
@@ -111,18 +115,6 @@ def up(
         return
     asked = None if log_format is LogFormat.AUTO else log_format.value
     raise typer.Exit(_run(topology, pools, _Options(redis_url, asked, drain, api)))
-
-
-def _checked(file: Path) -> Topology:
-    """The topology of a file, its findings printed; ends the command if one is an error."""
-    from bananas_topology.spec.load import check
-
-    report = check(file, os.environ)
-    present.print_diagnostics(report)
-    if report.topology is None:
-        present.notice(f"error: {file} has errors: nothing was started")
-        raise typer.Exit(FAILED)
-    return report.topology
 
 
 def _scaling(text: str) -> tuple[str, int]:
@@ -178,7 +170,7 @@ def _run(topology: Topology, pools: Sequence[tuple[Pool, int]], options: _Option
 
 
 def _check_api_is_installed() -> None:
-    if importlib.util.find_spec("uvicorn") is None or importlib.util.find_spec("starlette") is None:
+    if any(importlib.util.find_spec(name) is None for name in _API_NEEDS):
         raise ControlFailed(
             "the topology has an api, which needs more than is installed: "
             "pip install 'bananas-topology[api]', or name the pools to start: --only POOL,POOL"
