@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
-from bananas_topology.contract import VARIABLES
+from bananas_topology.contract import VARIABLES, Variable, read_variables
 from bananas_topology.errors import InvalidSettings
+from bananas_topology.values import whole
 
 #: Variables that mean to the api what they mean to a worker, in table order.
 SHARED_VARIABLES = ("REDIS_URL", "REDIS_KEY_PREFIX", "LOG_LEVEL", "LOG_FORMAT", "LOG_COLOR")
@@ -35,16 +35,7 @@ def api_from_env(env: Mapping[str, str]) -> ApiConfig:
     Raises:
         InvalidSettings: with one sentence for each variable that is wrong.
     """
-    values: dict[str, Any] = {}
-    problems: list[str] = []
-    for name, field, read in _rows():
-        if not (text := env.get(name, "")):
-            continue
-        try:
-            values[field] = read(text)
-        except ValueError as error:
-            is_secret = name in ("REDIS_URL", "API_TOKEN")
-            problems.append(f"{name} is {'what it holds' if is_secret else repr(text)}: {error}")
+    values, problems = read_variables(env, API_VARIABLES)
     if problems:
         raise InvalidSettings(problems)
     return ApiConfig(**values)
@@ -52,31 +43,23 @@ def api_from_env(env: Mapping[str, str]) -> ApiConfig:
 
 def api_to_env(config: ApiConfig) -> dict[str, str]:
     """Write the variables that `api_from_env` reads back, without the secret ones."""
-    written = {
+    return {
         each.name: each.write(getattr(config, each.field))
-        for each in VARIABLES
-        if each.name in SHARED_VARIABLES and not each.secret
+        for each in API_VARIABLES
+        if not each.secret
     }
-    return {"API_PORT": str(config.port), **written}
-
-
-def _rows() -> list[tuple[str, str, Any]]:
-    known = {item.name for item in fields(ApiConfig)}
-    shared = [
-        (each.name, each.field, each.read)
-        for each in VARIABLES
-        if each.name in SHARED_VARIABLES and each.field in known
-    ]
-    return [("API_PORT", "port", _port), ("API_TOKEN", "token", _token), *shared]
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 65_535):
-        raise ValueError("expected a port from 1 to 65535")
-    return int(text)
 
 
 def _token(text: str) -> str:
     if len(text) < MIN_TOKEN_LENGTH or not text.isprintable() or not text.isascii():
         raise ValueError(f"expected at least {MIN_TOKEN_LENGTH} printable ASCII characters")
     return text
+
+
+#: All variables of the api: its own, then the shared ones in table order.
+API_VARIABLES: tuple[Variable, ...] = (
+    Variable("API_PORT", "port", whole(1, 65_535), str, "1 to 65535", "Where to listen"),
+    Variable("API_TOKEN", "token", _token, str, f"{MIN_TOKEN_LENGTH} characters or more",
+             "What callers have to bring", secret=True),
+    *(each for each in VARIABLES if each.name in SHARED_VARIABLES),
+)  # fmt: skip

@@ -8,7 +8,7 @@ wrong value is an error that names the variable, what was met and what was expec
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -47,6 +47,9 @@ from bananas_topology.values import (
 )
 
 __all__ = [
+    "EXIT_CONFIG",
+    "EXIT_FAILED",
+    "EXIT_RESTART",
     "JOB_TYPE_PATTERN",
     "LOG_FORMATS",
     "LOG_LEVELS",
@@ -63,8 +66,20 @@ __all__ = [
     "Variable",
     "WorkerConfig",
     "from_env",
+    "read_variables",
     "to_env",
 ]
+
+#: What a worker or the api exits with that cannot use the server, or its port.
+EXIT_FAILED = 1
+
+#: What it exits with whose settings or handlers are wrong: the next start would not find them
+#: better.
+EXIT_CONFIG = 2
+
+#: What a worker exits with that has drained because jobs that cannot be stopped hold too many of
+#: its slots: a fresh process is what it asks for, not a crash.
+EXIT_RESTART = 75
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +135,7 @@ class Variable:
 
     @property
     def default_text(self) -> str:
-        """The default as one would write it in the environment; empty where there is none."""
+        """A worker's default as one would write it; empty where there is none."""
         return self.write(_DEFAULTS[self.field])
 
 
@@ -130,9 +145,22 @@ def from_env(env: Mapping[str, str]) -> WorkerConfig:
     Raises:
         InvalidSettings: with one sentence for each variable that is wrong.
     """
+    values, problems = read_variables(env, VARIABLES)
+    if not problems:
+        config = WorkerConfig(**_resolved(values))
+        problems = _contradictions(config)
+    if problems:
+        raise InvalidSettings(problems)
+    return config
+
+
+def read_variables(
+    env: Mapping[str, str], variables: Iterable[Variable]
+) -> tuple[dict[str, Any], list[str]]:
+    """The fields that an environment sets, and a sentence for each variable that is wrong."""
     values: dict[str, Any] = {}
     problems: list[str] = []
-    for variable in VARIABLES:
+    for variable in variables:
         text = env.get(variable.name, "")
         if text == "":
             continue
@@ -141,12 +169,7 @@ def from_env(env: Mapping[str, str]) -> WorkerConfig:
         except ValueError as error:
             met = "what it holds" if variable.secret else f'"{text}"'
             problems.append(f"{variable.name} is {met}: {error}")
-    if not problems:
-        config = WorkerConfig(**_resolved(values))
-        problems = _contradictions(config)
-    if problems:
-        raise InvalidSettings(problems)
-    return config
+    return values, problems
 
 
 def to_env(config: WorkerConfig) -> dict[str, str]:

@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("processes", ("errors",)),
     ("values", ("errors", "units")),
     ("contract", ("errors", "units", "values")),
-    ("api_contract", ("errors", "units", "contract")),
+    ("api_contract", ("errors", "units", "values", "contract")),
     ("handlers", ("errors", "units", "clock", "contract")),
     ("liveness", ()),
     ("spec", GROUND),

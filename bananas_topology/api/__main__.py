@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-EXIT_CONFIG = 2
+from bananas_topology.contract import EXIT_CONFIG
 
 
 def main() -> int:

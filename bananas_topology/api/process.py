@@ -20,15 +20,12 @@ from bananas_topology.api.app import make_app
 from bananas_topology.api.service import Service
 from bananas_topology.api_contract import ApiConfig, api_from_env
 from bananas_topology.client import Client
-from bananas_topology.contract import WorkerConfig
+from bananas_topology.contract import EXIT_CONFIG, EXIT_FAILED, WorkerConfig
 from bananas_topology.errors import BananasTopologyError, InvalidSettings
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.worker import logs
-
-EXIT_FAILED = 1
-EXIT_CONFIG = 2
 
 #: Who reaches us when there is no token: nobody from elsewhere.
 LOOPBACK = "127.0.0.1"

@@ -9,13 +9,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
-#: What a worker exits with when its settings or handlers are wrong: the next start would not
-#: find them better.
-EXIT_CONFIG = 2
-
-#: What a worker exits with that has drained because jobs that cannot be stopped hold too many of
-#: its slots: a fresh process is what it asks for, not a crash.
-EXIT_RESTART = 75
+from bananas_topology.contract import EXIT_CONFIG, EXIT_RESTART
 
 #: Ends that a history remembers: more than it takes for the longest delay.
 _REMEMBERED = 32

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 
-from bananas_topology.contract import WorkerConfig, from_env
+from bananas_topology.contract import EXIT_CONFIG, EXIT_FAILED, WorkerConfig, from_env
 from bananas_topology.errors import BananasTopologyError, HandlerError, InvalidSettings
 from bananas_topology.handlers import load_handlers
 from bananas_topology.jobs.broker import Broker
@@ -22,9 +22,6 @@ from bananas_topology.jobs.keys import Keys
 from bananas_topology.worker import logs
 from bananas_topology.worker.process import Worker, leave
 from bananas_topology.worker.tasks import Task, resolve_tasks
-
-EXIT_REDIS = 1
-EXIT_CONFIG = 2
 
 #: Seconds after which a thread that computes lets others in. At Python's own 5 ms, a few handlers
 #: that compute would keep the loop from its round trips for tens of milliseconds each.
@@ -49,7 +46,7 @@ def main() -> int:
     except (InvalidSettings, HandlerError) as error:
         return _refuse(error, EXIT_CONFIG)
     except BananasTopologyError as error:
-        return _refuse(error, EXIT_REDIS)
+        return _refuse(error, EXIT_FAILED)
 
 
 def _tasks(config: WorkerConfig) -> dict[str, Task]:

@@ -19,7 +19,7 @@ import signal
 import sys
 
 from bananas_topology.clock import monotonic
-from bananas_topology.contract import WorkerConfig
+from bananas_topology.contract import EXIT_RESTART, WorkerConfig
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.signals import SignalInbox
@@ -34,9 +34,6 @@ from bananas_topology.worker.threads import Slots
 from bananas_topology.worker.vitals import Vitals
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1)
-
-#: Exit code of a worker that has too few slots left, and is to be started anew.
-EXIT_WORN_OUT = 75
 
 #: Seconds that slots may be lost to handlers which do not end, until the worker is worn out.
 WORN_OUT_S = 5.0
@@ -163,7 +160,7 @@ class Worker:
         elif monotonic() - self._few_since >= WORN_OUT_S and not self._stopping.is_on:
             extra = {"stuck": self._slots.stuck, "left": left}
             log.error("too few slots left: timed-out handlers do not end", extra=extra)
-            self._stop(EXIT_WORN_OUT)
+            self._stop(EXIT_RESTART)
 
     def _sleep(self, inbox: SignalInbox) -> None:
         timeout = self._seconds_to_sleep()

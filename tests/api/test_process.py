@@ -89,7 +89,7 @@ def test_settings_that_are_wrong_are_all_named(server_url: str) -> None:
         _, errors = process.communicate(timeout=30)
 
         assert process.returncode == 2
-        assert "API_PORT is '0': expected a port from 1 to 65535" in errors
+        assert 'API_PORT is "0": expected a whole number from 1 to 65535' in errors
         assert "API_TOKEN is what it holds: expected at least 16" in errors
         assert "LOG_LEVEL" in errors
         assert "short" not in errors
