@@ -22,6 +22,7 @@ from bananas_topology.worker.execution import (
     Hopeless,
     Outcome,
     SetAside,
+    clean,
 )
 from bananas_topology.worker.run import Run
 
@@ -43,6 +44,13 @@ class Settler:
 
     def settle(self, run: Run, outcome: Outcome) -> Settlement:
         """Decide how a run with this outcome ends."""
+        try:
+            return self._settle(run, outcome)
+        except DECODE_ERRORS as error:
+            # It could be read as far as was needed to run it.
+            return self._set_aside(run, f"the stored job cannot be rewritten: {error}")
+
+    def _settle(self, run: Run, outcome: Outcome) -> Settlement:
         match outcome:
             case Completed(result):
                 return self._ack(run, result)
@@ -89,6 +97,7 @@ class Settler:
 
     def _set_aside(self, run: Run, reason: str) -> Bury:
         """Bury what is no job, its stored bytes untouched."""
+        reason = clean(reason)
         failure = _encode(Failure("InvalidJob", reason))
         return Bury(run.claim, b"", failure, reason, self._stamp(), 0)
 

@@ -28,6 +28,7 @@ from bananas_topology.worker.execution import (
     Outcome,
     SetAside,
     execute,
+    failed,
     prepare,
     timed_out,
 )
@@ -42,7 +43,7 @@ _PATIENCE_S = 0.001
 
 #: What makes a sprint: so many runs one after the other, within so many seconds.
 _SPRINT_RUNS = 16
-_SPRINT_S = 0.0016
+_SPRINT_S = 0.0005
 
 #: Seconds for which a sprint is believed to go on.
 _SPRINT_LASTS_S = 0.002
@@ -320,11 +321,12 @@ class Slots:
         except JobTimeout:
             self._stuck.discard(run)  # it came up when the handler had ended already
         except BaseException as error:
-            # Out of memory, or a defect of ours: the job is set aside, and the thread lives.
+            # Out of memory, no more threads, or a defect of ours: the job fails, the thread lives.
             log.exception("job broke its slot", extra={"job_id": run.claim.job_id})
             self._running.discard(run)
             self._stuck.discard(run)
-            self._finish(run, SetAside(f"running it failed: {error!r}"))
+            if not run.cancelled:
+                self._finish(run, failed(error))
 
     def _run(self, run: Run, thread_id: int) -> None:
         task = prepare(run, self._tasks)

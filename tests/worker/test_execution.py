@@ -104,6 +104,16 @@ def test_what_is_no_job_of_ours_is_set_aside(body: bytes | None, reason: str) ->
     assert reason in settlement.error
 
 
+def test_what_cannot_be_rewritten_is_set_aside_once_it_has_run() -> None:
+    body = b'{"id":"1","name":"echo","payload":1,"\xff":2}'
+    run = Run(Claim("1", body, b"t.1|normal|0"), monotonic())
+
+    settlement = _settle(run)
+
+    assert isinstance(settlement, Bury)
+    assert (settlement.body, settlement.error[:33]) == (b"", "the stored job cannot be rewritte")
+
+
 def test_success_is_acked_with_the_body_rewritten() -> None:
     settlement = _settle(_run("echo", {"a": []}, extra=3, error="old"))
 
