@@ -93,20 +93,12 @@ def enqueue(
     """
     from bananas_topology.cli.batch import enqueue_batch
     from bananas_topology.cli.server import locate
-    from bananas_topology.cli.single import check_times, enqueue_one, read_moment, read_payload
-    from bananas_topology.client import NewJob, check_job
-    from bananas_topology.errors import InvalidJob
+    from bananas_topology.cli.single import enqueue_one, read_job
 
     if batch is None:
         if name is None:
             raise typer.BadParameter("expected the job's name, or --batch FILE", param_hint="NAME")
-        check_times(delay, at)
-        what = (name, read_payload(payload), priority or "normal", id)
-        job = NewJob(*what, delay, read_moment(at), max_retries)
-        try:
-            check_job(job)
-        except InvalidJob as error:
-            raise typer.BadParameter(str(error)) from error
+        job = read_job(name, payload, priority, id, delay, at, max_retries)
         raise typer.Exit(enqueue_one(job, priority, locate(redis_url, file), wait))
     if any((name, payload, priority, delay, at, max_retries is not None, id, wait)):
         raise typer.BadParameter("each line of it says its own", param_hint="--batch")

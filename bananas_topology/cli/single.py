@@ -17,8 +17,14 @@ from bananas_topology.cli import present
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.job_lines import raw_payload
 from bananas_topology.cli.server import Server, client_of, inspecting
-from bananas_topology.client import Client, NewJob
-from bananas_topology.errors import JobFailed, JobNotFound, RedisUnavailable
+from bananas_topology.client import Client, NewJob, check_job
+from bananas_topology.errors import (
+    InvalidJob,
+    JobFailed,
+    JobNotFound,
+    RedisUnavailable,
+    RedisUnsuitable,
+)
 
 
 def enqueue_one(job: NewJob, priority: str | None, server: Server, wait: bool) -> int:
@@ -38,7 +44,7 @@ def warn_of_unhandled(server: Server, job_types: Collection[str]) -> None:
     try:
         with inspecting(server) as inspector:
             workers = inspector.workers()
-    except RedisUnavailable:
+    except (RedisUnavailable, RedisUnsuitable):
         # They are enqueued all the same; an error now would have somebody enqueue them twice.
         return
     handled = {job_type for worker in workers for job_type in worker.job_types}
@@ -77,13 +83,35 @@ def _kind(client: Client, job_id: str) -> str:
     return ""
 
 
-def check_times(delay: str | None, at: str | None) -> None:
-    """Refuse to run a job at two times."""
+def read_job(
+    name: str,
+    payload: str | None,
+    priority: str | None,
+    id: str | None,
+    delay: str | None,
+    at: str | None,
+    max_retries: int | None,
+) -> NewJob:
+    """Make the job that the command line describes; what is wrong with it is a fault of usage."""
     if delay is not None and at is not None:
         raise typer.BadParameter("--in and --at were both given; expected one", param_hint="--at")
+    job = NewJob(
+        job_type=name,
+        payload=_read_payload(payload),
+        priority=priority or "normal",
+        id=id,
+        delay=delay,
+        at=_read_moment(at),
+        max_retries=max_retries,
+    )
+    try:
+        check_job(job)
+    except InvalidJob as error:
+        raise typer.BadParameter(str(error)) from error
+    return job
 
 
-def read_payload(text: str | None) -> Any:
+def _read_payload(text: str | None) -> Any:
     """Read --payload."""
     if text is None:
         return None
@@ -101,7 +129,7 @@ def read_payload(text: str | None) -> Any:
         raise typer.BadParameter(f"no JSON: {error}{hint}", param_hint="--payload") from error
 
 
-def read_moment(text: str | None) -> datetime | None:
+def _read_moment(text: str | None) -> datetime | None:
     """Read --at; without a zone it is local time."""
     if text is None:
         return None

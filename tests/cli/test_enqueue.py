@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import redis
 
 from bananas_topology import Client
 from bananas_topology.jobs.inspect import Inspector
@@ -23,6 +24,22 @@ def test_the_id_is_the_result_and_the_rest_is_talk(shell: Shell, producer: Clien
     assert (body["name"], body["payload"], body["priority"]) == ("double", [1.1, {}], "normal")
     assert body["max_retries"] == 7
     assert "no worker is running" in result.stderr
+
+
+def test_who_may_enqueue_and_see_nothing_else_is_told_the_id(
+    shell: Shell, client: redis.Redis, inspector: Inspector, server_url: str, prefix: str
+) -> None:
+    user = f"producer-{prefix}"
+    rules = ("on", ">pw", "~*", "&*", "+@all", "-zrangebyscore")
+    client.execute_command("ACL", "SETUSER", user, *rules)  # type: ignore[no-untyped-call]
+    try:
+        url = server_url.replace("redis://", f"redis://{user}:pw@")
+        result = shell("enqueue", "double", "--id", "mine", REDIS_URL=url)
+    finally:
+        client.acl_deluser(user)
+
+    assert (result.returncode, result.stdout) == (0, "mine\n"), result.stderr
+    assert inspector.backlog().ready == 1
 
 
 def test_an_id_of_ones_own_is_enqueued_once(shell: Shell, inspector: Inspector) -> None:
