@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from bananas_topology.errors import RedisUnavailable, RedisUnsuitable
 from bananas_topology.jobs.inspect import Inspector
+from bananas_topology.queue_metrics import queue_gauges
 
 
 class Metrics:
@@ -39,24 +40,12 @@ class _Queues(Collector):
     def __init__(self, inspector: Inspector) -> None:
         self._inspector = inspector
 
-    def describe(self) -> list[GaugeMetricFamily]:
+    def describe(self) -> Iterable[Metric]:
         """Nothing: registering must not ask Redis."""
-        return []
+        return ()
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         try:
-            depths = self._inspector.depths()
-            backlog = self._inspector.backlog()
+            yield from queue_gauges(self._inspector)
         except (RedisUnavailable, RedisUnsuitable):
             return  # gauges that nobody can tell are left out; the request's own figures stay
-        ready = GaugeMetricFamily("bananas_queue_depth", "Ready jobs.", labels=("priority",))
-        for depth in depths:
-            ready.add_metric((depth.priority,), depth.ready + sum(depth.parked.values()))
-        yield ready
-        yield GaugeMetricFamily(
-            "bananas_processing_queue_depth", "Jobs that workers hold.", backlog.running
-        )
-        yield GaugeMetricFamily(
-            "bananas_scheduled_queue_depth", "Jobs that are due later.", backlog.scheduled
-        )
-        yield GaugeMetricFamily("bananas_dead_letter_queue_depth", "Dead jobs.", backlog.dead)

@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 from bananas_topology.clock import monotonic
 from bananas_topology.errors import BananasTopologyError
 from bananas_topology.jobs.inspect import Inspector
+from bananas_topology.queue_metrics import queue_gauges
 from bananas_topology.worker.metrics import BUCKETS_S, Histogram, Tally, TypeTally
 from bananas_topology.worker.threads import Slots
 from bananas_topology.worker.vitals import Vitals
@@ -76,7 +77,7 @@ class Exporter(Collector):
         if self._sources.vitals.is_ready:
             # Otherwise each scrape would wait for a server that does not answer.
             try:
-                yield from list(self._queues())
+                yield from queue_gauges(self._sources.inspector)
             except BananasTopologyError:
                 return  # the loop says so in the log
 
@@ -143,22 +144,6 @@ class Exporter(Collector):
         tally, now = self._sources.tally, monotonic()
         busy_s = tally.busy_s + self._sources.slots.running_s(now)
         return _Reading(now, busy_s, tally.completed, tally.failed)
-
-    def _queues(self) -> Iterator[Metric]:
-        inspector = self._sources.inspector
-        depths = GaugeMetricFamily(
-            "bananas_queue_depth", "Jobs that are ready", labels=["priority"]
-        )
-        for depth in inspector.depths():
-            depths.add_metric([depth.priority], depth.ready + sum(depth.parked.values()))
-        yield depths
-        backlog = inspector.backlog()
-        for name, text, value in (
-            ("processing_queue_depth", "Jobs that workers hold", backlog.running),
-            ("scheduled_queue_depth", "Jobs that are due later", backlog.scheduled),
-            ("dead_letter_queue_depth", "Jobs that will not run again", backlog.dead),
-        ):
-            yield GaugeMetricFamily(f"bananas_{name}", text, value=value)
 
 
 def _completed(tally: TypeTally) -> int:
