@@ -23,7 +23,7 @@ MAX_FUNCTION_LINES = 50
 #: that matches counts. A part may always import itself.
 GROUND = (
     "errors", "units", "clock", "signals", "backoff", "handlers", "contract", "api_contract",
-    "processes",
+    "processes", "files",
 )  # fmt: skip
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("errors", ()),
@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("signals", ("errors",)),
     ("backoff", ("errors",)),
     ("processes", ("errors",)),
+    ("files", ("errors",)),
     ("values", ("errors", "units")),
     ("contract", ("errors", "units", "values")),
     ("api_contract", ("errors", "units", "values", "contract")),

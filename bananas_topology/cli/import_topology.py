@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,6 +13,7 @@ import typer
 
 from bananas_topology.cli import present
 from bananas_topology.errors import ImportRefused
+from bananas_topology.files import write_whole
 
 if TYPE_CHECKING:
     from bananas_topology.importer.importer import Imported
@@ -73,7 +73,7 @@ def import_topology(
     texts = [(str(file), _read(file)) for file in files]
     imported = import_files(texts, files[0].absolute().parent.name)
     if output is not None:
-        output.write_text(imported.text, "utf-8")
+        write_whole(output, imported.text)
     elif report is not Report.JSON:
         print(imported.text, end="")
     _tell(imported, report)
@@ -101,7 +101,7 @@ def _tell(imported: Imported, report: Report) -> None:
             "fields": [asdict(each) for each in imported.fates],
             "notices": imported.notices,
         }
-        print(json.dumps(document, indent=2, ensure_ascii=False))
+        present.print_json(document)
         return
     for each in imported.fates:
         if report is Report.FULL or each.fate in ("dropped", "mistake"):

@@ -6,12 +6,11 @@ A file that does not begin as ours do is somebody's own work, and neither replac
 from __future__ import annotations
 
 import difflib
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from bananas_topology.errors import RenderFailed
+from bananas_topology.files import write_whole
 from bananas_topology.render.target import HEADER_MARK, File, Rendering
 
 
@@ -32,20 +31,11 @@ def write_all(rendering: Rendering, directory: Path) -> list[str]:
 
 
 def write_one(file: File, directory: Path, mode: int = 0o644) -> Path:
-    """Write one file in a single step: whoever reads it sees the old one or the new one."""
+    """Write one file, in a single step, to where it goes."""
     path = _place(file, directory)
     _check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Made for us alone; the mode is widened only once it has its content.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(handle, "w", encoding="utf-8", newline="\n") as temporary:
-            temporary.write(file.text)
-        os.chmod(name, mode)
-        os.replace(name, path)
-    except BaseException:  # whatever stops us, Ctrl-C too, leaves no litter
-        os.unlink(name)
-        raise
+    write_whole(path, file.text, mode)
     return path
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bananas_topology.errors import ControlFailed
+from bananas_topology.files import write_whole
 from bananas_topology.processes import start_mark
 
 #: Beside the topology file: a directory for each topology, with its record, server log and data.
@@ -85,10 +84,7 @@ def held(directory: Path, name: str) -> Iterator[None]:
 
 def write(directory: Path, record: RunRecord) -> None:
     """Write the record, whole or not at all; only its owner may read it (it has the URL)."""
-    descriptor, temporary = tempfile.mkstemp(dir=directory, prefix=f"{_RECORD}.")
-    with open(descriptor, "w") as file:
-        json.dump(asdict(record), file, indent=2)
-    os.replace(temporary, directory / _RECORD)
+    write_whole(directory / _RECORD, json.dumps(asdict(record), indent=2), 0o600)
 
 
 @contextmanager
