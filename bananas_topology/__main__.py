@@ -1,8 +1,21 @@
-"""``python -m bananas_topology`` is the command ``bananas``."""
+"""The command ``bananas``, also as ``python -m bananas_topology``."""
 
 from __future__ import annotations
 
-from bananas_topology.cli.main import main
+import signal
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C while it is still being loaded just ends it."""
+    interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if interrupts:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from bananas_topology.cli.main import main as run
+
+    if interrupts:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    run()
+
 
 if __name__ == "__main__":
     main()

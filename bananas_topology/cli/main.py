@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from io import TextIOWrapper
@@ -22,6 +23,9 @@ from bananas_topology.cli.schema import schema
 from bananas_topology.cli.up import up
 from bananas_topology.cli.validate import validate
 from bananas_topology.errors import BananasTopologyError
+
+#: What writing fails with where a disk is full or broken.
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 # Without rich's markup the help needs no rich, and errors stay one line; a defect of ours gets a
 # plain traceback that can be pasted into a report.
@@ -56,6 +60,10 @@ def bananas(version: _Version = False) -> None:
 
 def main() -> None:
     """Run the command line and exit; whatever a user can mend is one clear line."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # Closed by whoever started us (`>&-`): what is written there is not wanted.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     for stream in (sys.stdout, sys.stderr):
         # What others have stored may hold what a terminal or pipe has no character for.
         if isinstance(stream, TextIOWrapper):
@@ -74,14 +82,23 @@ def _run() -> int | str | None:
         return end.code
     except BrokenPipeError:
         # Whoever read our output has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_nowhere()
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     except BananasTopologyError as error:
         present.notice(f"error: {error}")
     except OSError as error:
-        if error.filename is None:
+        if error.filename is not None:
+            present.notice(f"error: {error.filename}: {error.strerror}")
+        elif error.errno in _CANNOT_WRITE:
+            _write_nowhere()
+            present.notice(f"error: the output cannot be written: {error.strerror}")
+        else:
             raise
-        present.notice(f"error: {error.filename}: {error.strerror}")
     return FAILED
+
+
+def _write_nowhere() -> None:
+    """Give up standard output, what is still held back for it included."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,48 @@ def test_a_reader_that_has_seen_enough_is_no_error(shell: Shell, producer: Clien
         process.stdout.close()
 
         assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("closing", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_output_is_no_fault(shell: Shell, closing: str) -> None:
+    command = f'"{sys.executable}" -m bananas_topology queues {closing}'
+    result = subprocess.run(
+        ["sh", "-c", command],
+        cwd=shell.directory,
+        env=shell.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_one_clear_line(shell: Shell) -> None:
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "bananas_topology", "schema"],
+            cwd=shell.directory,
+            env=shell.environ,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert line.startswith("error: the output cannot be written: ")
+
+
+def test_ctrl_c_while_the_command_is_being_loaded_ends_it_without_a_word(shell: Shell) -> None:
+    (shell.directory / "typer.py").write_text("import os\nos.kill(os.getpid(), 2)\n")
+
+    result = shell("queues", PYTHONPATH=str(shell.directory))
+
+    assert (result.returncode, result.stdout, result.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_a_file_that_cannot_be_read_is_one_clear_line(shell: Shell) -> None:
