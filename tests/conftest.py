@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import textwrap
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,7 +21,13 @@ MakeTopology = Callable[[str], Topology]
 
 @pytest.fixture(scope="session")
 def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real server for all the tests of one process; each test keeps to a prefix of its own."""
+    """A real server for all the tests of one process; each test keeps to a prefix of its own.
+
+    It is the bundled one, unless BANANAS_TEST_REDIS_URL names another.
+    """
+    if url := os.environ.get("BANANAS_TEST_REDIS_URL"):
+        yield url
+        return
     directory = tmp_path_factory.mktemp("server")
     with EmbeddedServer(directory, durable=False) as server:
         yield server.start()
