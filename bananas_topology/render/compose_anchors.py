@@ -11,19 +11,11 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from bananas_topology.render.environment import OF_ONE_POOL
 from bananas_topology.render.yaml_writer import MERGE, Shared
 
 #: Keys of a service that a reader looks for in the service itself, alike or not.
 _OWN_KEYS = ("deploy", "environment")
-#: Variables that make a pool what it is, likewise.
-_OWN_VARIABLES = (
-    "WORKER_MODE",
-    "WORKER_CONCURRENCY",
-    "WORKER_PRIORITIES",
-    "WORKER_JOB_TYPES",
-    "WORKER_POOL",
-    "ENABLE_SCHEDULER",
-)
 #: How many must have an entry in common before it is written elsewhere.
 _FEWEST = 2
 
@@ -38,7 +30,7 @@ def with_anchors(
     What is common is found in the services as they were `made`; `workers` names those of pools.
     """
     members = [made[name] for name in made if name in workers]
-    environment = _common([each["environment"] for each in members], _OWN_VARIABLES)
+    environment = _common([each["environment"] for each in members], OF_ONE_POOL)
     worker = _common(members, _OWN_KEYS)
     # Where all services are workers, their block says it all.
     container = _common(list(made.values()), _OWN_KEYS) if len(made) > len(members) else {}

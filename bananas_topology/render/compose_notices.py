@@ -6,11 +6,9 @@ from collections.abc import Iterator
 
 from bananas_topology.render.compose_services import swarm_constraints
 from bananas_topology.render.containers import log_directory
+from bananas_topology.render.names import place_of
 from bananas_topology.spec.model import Api, Placement, Pool, Topology
 from bananas_topology.units import format_memory
-
-#: The pool that a section of its own describes.
-SCHEDULER = "scheduler"
 
 
 def notices(topology: Topology) -> tuple[str, ...]:
@@ -28,7 +26,7 @@ def notices(topology: Topology) -> tuple[str, ...]:
 
 
 def _of_pool(pool: Pool) -> Iterator[str]:
-    where = SCHEDULER if pool.name == SCHEDULER else f"pools.{pool.name}"
+    where = place_of(pool)
     yield from _of_both(where, pool)
     if pool.egress:
         yield f"{where}.egress is left out: Compose does not filter what a container connects to"

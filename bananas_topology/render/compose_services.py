@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from bananas_topology.contract import VARIABLES
 from bananas_topology.launch import Launch, launch_for, launch_for_api
 from bananas_topology.render.containers import METRICS_PORT, USER_ID, log_directory
+from bananas_topology.render.environment import in_table_order
 from bananas_topology.render.redis_server import DATA_DIRECTORY, PING, PORT, start_script
 from bananas_topology.spec.model import Api, Placement, Pool, Resources, Topology
 from bananas_topology.units import format_duration
@@ -49,9 +49,6 @@ HARDENED: Mapping[str, Any] = {
     "security_opt": ["no-new-privileges:true"],
     "logging": _DOCKER_LOGS,
 }
-
-
-_TABLE_ORDER = {variable.name: place for place, variable in enumerate(VARIABLES)}
 
 
 class Reference(str):
@@ -177,11 +174,7 @@ def _environment(
         **added,
         "REDIS_URL": _redis_url(topology),
     }
-    return {name: variables[name] for name in sorted(variables, key=_place)}
-
-
-def _place(name: str) -> int:
-    return _TABLE_ORDER.get(name, len(_TABLE_ORDER))
+    return {name: variables[name] for name in in_table_order(variables)}
 
 
 def _redis_url(topology: Topology) -> Reference:

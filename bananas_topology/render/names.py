@@ -9,11 +9,15 @@ from __future__ import annotations
 import hashlib
 import re
 
+from bananas_topology.spec.model import Pool
+
 #: Kubernetes hangs up to 11 characters on a workload's name and keeps the result in a label of at
 #: most 63 (a StatefulSet's revision, a ReplicaSet's pods).
 MAX_WORKLOAD_NAME = 52
 #: The longest DNS label, and the longest value of a label.
 MAX_LABEL = 63
+#: The pool that a section of its own describes.
+SCHEDULER = "scheduler"
 #: Hexadecimal digits of the hash that a changed name ends with.
 _HASH_LENGTH = 8
 
@@ -37,6 +41,11 @@ def label_value(text: str) -> str:
     """
     kept = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
     return _legal(text, kept, MAX_LABEL, r"[A-Za-z0-9]")
+
+
+def place_of(pool: Pool) -> str:
+    """Where a topology describes a pool, to begin a sentence about one of its fields with."""
+    return SCHEDULER if pool.name == SCHEDULER else f"pools.{pool.name}"
 
 
 def short_hash(text: str) -> str:

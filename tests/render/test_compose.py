@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from bananas_topology.api_contract import API_VARIABLES
 from bananas_topology.contract import VARIABLES
 from bananas_topology.errors import RenderFailed
 from bananas_topology.launch import launch_for, launch_for_api
@@ -107,7 +108,8 @@ def test_a_worker_is_told_what_its_launch_says(path: Path) -> None:
 
 @each_topology
 def test_variables_stand_in_table_order(path: Path) -> None:
-    places = {variable.name: place for place, variable in enumerate(VARIABLES)}
+    tables = [*API_VARIABLES[:2], *VARIABLES]
+    places = {variable.name: place for place, variable in enumerate(tables)}
     text = text_of(load(path, {}))
 
     for block in re.findall(r"environment:.*\n((?:(?:  )+[A-Z<][A-Z_<]+: .*\n)+)", text):

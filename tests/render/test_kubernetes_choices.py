@@ -214,7 +214,7 @@ def test_a_bound_that_would_block_every_drain_is_made_one_that_does_not(
     budget = find(objects_of(make_topology(text)), "PodDisruptionBudget", "scheduler")
 
     assert budget["spec"]["maxUnavailable"] == 1
-    assert "pools.scheduler.disruption would never let a node" in notices_of(make_topology, text)
+    assert "\nscheduler.disruption would never let a node" in notices_of(make_topology, text)
 
 
 def test_a_log_directory_is_each_pods_own(make_topology: MakeTopology) -> None:

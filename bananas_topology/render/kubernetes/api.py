@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bananas_topology.launch import launch_for_api
+from bananas_topology.render.kubernetes.deployments import deployment_of, scrape_annotations
 from bananas_topology.render.kubernetes.objects import (
     API,
     Object,
@@ -20,7 +21,6 @@ from bananas_topology.render.kubernetes.pods import (
     tmp_volume,
 )
 from bananas_topology.render.kubernetes.variables import api_environment
-from bananas_topology.render.kubernetes.workers import ROLLING_UPDATE
 from bananas_topology.spec.model import Api, Ingress, Topology
 
 #: How long a stopping api goes on answering, until every node has heard that it is leaving.
@@ -37,28 +37,19 @@ def api_name(topology: Topology) -> str:
 
 
 def deployment(topology: Topology, api: Api, *, is_autoscaled: bool) -> Object:
-    """The api's processes. An autoscaler's `replicas` are not ours to set."""
+    """The api's processes."""
     owner = api_owner(api)
-    size: Object = {} if is_autoscaled else {"replicas": api.replicas}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": metadata(topology, api_name(topology), owner),
-        "spec": {
-            **size,
-            "selector": {"matchLabels": selector(topology, owner)},
-            "strategy": ROLLING_UPDATE,
-            "template": template(
-                topology,
-                owner,
-                _container(topology, api),
-                grace_ms=_LINGER_MS + launch_for_api(topology, api).grace_ms,
-                placement=api.placement,
-                volumes=[tmp_volume()],
-                annotations=_scrape_annotations(topology, api),
-            ),
-        },
-    }
+    pod = template(
+        topology,
+        owner,
+        _container(topology, api),
+        grace_ms=_LINGER_MS + launch_for_api(topology, api).grace_ms,
+        placement=api.placement,
+        volumes=[tmp_volume()],
+        annotations=scrape_annotations(topology, api.port),
+    )
+    replicas = None if is_autoscaled else api.replicas
+    return deployment_of(topology, api_name(topology), owner, pod, replicas)
 
 
 def service(topology: Topology, api: Api) -> Object:
@@ -118,14 +109,4 @@ def _probes() -> Object:
         "startupProbe": {**lives, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 30},
         "livenessProbe": {**lives, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3},
         "readinessProbe": {**ready, "periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 2},
-    }
-
-
-def _scrape_annotations(topology: Topology, api: Api) -> dict[str, str]:
-    if topology.kubernetes.monitoring != "annotations":
-        return {}
-    return {
-        "prometheus.io/scrape": "true",
-        "prometheus.io/port": str(api.port),
-        "prometheus.io/path": "/metrics",
     }

@@ -15,6 +15,7 @@ from bananas_topology.render.kubernetes.pods import pull_policy
 from bananas_topology.render.kubernetes.redis import ports_of
 from bananas_topology.render.kubernetes.scaling import api_scaler
 from bananas_topology.render.kubernetes.secrets import secret_keys
+from bananas_topology.render.names import place_of
 from bananas_topology.spec.model import Api, Pool, Resources, Topology
 
 
@@ -70,7 +71,7 @@ def _of_redis(topology: Topology) -> Iterator[str]:
 
 
 def _of_pool(pool: Pool) -> Iterator[str]:
-    where = f"pools.{pool.name}"
+    where = place_of(pool)
     yield from _of_both(where, pool)
     if pool.logging.file.enabled:
         yield f"{where}.logging.file: each pod has files of its own, which are lost with it"

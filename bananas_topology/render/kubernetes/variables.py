@@ -11,28 +11,14 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bananas_topology.contract import VARIABLES
 from bananas_topology.launch import launch_for, launch_for_api
 from bananas_topology.render.containers import METRICS_PORT
+from bananas_topology.render.environment import OF_ONE_POOL, in_table_order
 from bananas_topology.render.kubernetes.objects import Object, metadata, object_name
 from bananas_topology.spec.model import Api, Pool, Topology
 
-#: What makes a pool that pool stays with it, even where another pool's is the same.
-_PER_POOL = (
-    "WORKER_MODE",
-    "WORKER_CONCURRENCY",
-    "WORKER_PRIORITIES",
-    "WORKER_JOB_TYPES",
-    "WORKER_POOL",
-    "ENABLE_SCHEDULER",
-)
 #: What no topology may set in clear or at all: a worker gets it from the Secret or its pod.
 _GIVEN = ("REDIS_URL", "WORKER_ID")
-
-_TABLE_ORDER = {
-    name: place
-    for place, name in enumerate(("API_PORT", "API_TOKEN", *(each.name for each in VARIABLES)))
-}
 
 #: A variable's value in a pod: ``$(NAME)`` and ``$$`` mean something to Kubernetes.
 _EXPANDED = re.compile(r"\$(?=[$(])")
@@ -58,8 +44,8 @@ def shared_variables(topology: Topology) -> dict[str, str]:
     first, *others = [_plain(topology, pool) for pool in topology.pools]
     return {
         name: first[name]
-        for name in _in_table_order(first)
-        if name not in _PER_POOL and all(other.get(name) == first[name] for other in others)
+        for name in in_table_order(first)
+        if name not in OF_ONE_POOL and all(other.get(name) == first[name] for other in others)
     }
 
 
@@ -114,9 +100,4 @@ def _value(text: str) -> Object:
 
 
 def _entries(entries: Mapping[str, Object]) -> list[Object]:
-    return [{"name": name, **entries[name]} for name in _in_table_order(entries)]
-
-
-def _in_table_order(names: Iterable[str]) -> list[str]:
-    """The contract's variables first, as its table has them, then others as they come."""
-    return sorted(names, key=lambda name: _TABLE_ORDER.get(name, len(_TABLE_ORDER)))
+    return [{"name": name, **entries[name]} for name in in_table_order(entries)]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from bananas_topology.launch import launch_for
 from bananas_topology.render.containers import METRICS_PORT, log_directory
+from bananas_topology.render.kubernetes.deployments import deployment_of, scrape_annotations
 from bananas_topology.render.kubernetes.objects import (
     Object,
     Owner,
-    metadata,
     pool_name,
-    selector,
 )
 from bananas_topology.render.kubernetes.pods import (
     container_security,
@@ -22,36 +21,21 @@ from bananas_topology.render.kubernetes.pods import (
 from bananas_topology.render.kubernetes.variables import worker_environment
 from bananas_topology.spec.model import Logging, Pool, Topology
 
-#: Never fewer than the pool has, whatever is rolled out. Two schedulers at a time do no harm.
-ROLLING_UPDATE = {
-    "type": "RollingUpdate",
-    "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"},
-}
-
 
 def deployment(topology: Topology, pool: Pool, *, is_autoscaled: bool) -> Object:
-    """The workers of one pool. An autoscaler's `replicas` are not ours to set."""
+    """The workers of one pool."""
     owner = Owner.of_pool(pool)
-    size: Object = {} if is_autoscaled else {"replicas": pool.replicas}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": metadata(topology, pool_name(topology, pool), owner),
-        "spec": {
-            **size,
-            "selector": {"matchLabels": selector(topology, owner)},
-            "strategy": ROLLING_UPDATE,
-            "template": template(
-                topology,
-                owner,
-                _container(topology, pool),
-                grace_ms=launch_for(topology, pool).grace_ms,
-                placement=pool.placement,
-                volumes=[tmp_volume(), *_log_volumes(pool.logging)],
-                annotations=_scrape_annotations(topology),
-            ),
-        },
-    }
+    pod = template(
+        topology,
+        owner,
+        _container(topology, pool),
+        grace_ms=launch_for(topology, pool).grace_ms,
+        placement=pool.placement,
+        volumes=[tmp_volume(), *_log_volumes(pool.logging)],
+        annotations=scrape_annotations(topology, METRICS_PORT),
+    )
+    replicas = None if is_autoscaled else pool.replicas
+    return deployment_of(topology, pool_name(topology, pool), owner, pod, replicas)
 
 
 def _container(topology: Topology, pool: Pool) -> Object:
@@ -81,16 +65,6 @@ def _probes() -> Object:
         "startupProbe": {**lives, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 150},
         "livenessProbe": {**lives, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
         "readinessProbe": {**ready, "periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 3},
-    }
-
-
-def _scrape_annotations(topology: Topology) -> dict[str, str]:
-    if topology.kubernetes.monitoring != "annotations":
-        return {}
-    return {
-        "prometheus.io/scrape": "true",
-        "prometheus.io/port": str(METRICS_PORT),
-        "prometheus.io/path": "/metrics",
     }
 
 
