@@ -6,6 +6,7 @@ what stands there already, so that several files may tell of one pool without ov
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,9 +90,18 @@ def whole(text: str) -> int:
     Raises:
         ValueError: it is none.
     """
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
+    if not is_whole(text):
         raise ValueError("expected a whole number")
     return int(text)
+
+
+def is_whole(text: str) -> bool:
+    """Whether it is a whole number of ordinary digits, and of an ordinary size.
+
+    >>> is_whole("8080"), is_whole("8080-8089"), is_whole("²"), is_whole("9" * 10)
+    (True, False, False, False)
+    """
+    return re.fullmatch(r"[0-9]{1,9}", text) is not None
 
 
 def look(section: Mapping[str, Any], *path: str) -> Any:

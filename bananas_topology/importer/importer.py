@@ -15,7 +15,8 @@ from bananas_topology.importer.kubernetes import import_manifests, is_manifest
 from bananas_topology.importer.source import Field, Source, read
 from bananas_topology.importer.writer import write
 
-SCHEMA_URL = "schemas/topology.schema.json"
+#: Where an editor finds the schema, once `bananas schema` was asked to put it there.
+SCHEMA_URL = "topology.schema.json"
 
 _LOOKED_FOR = (
     "looked for a service or container with WORKER_MODE, WORKER_CONCURRENCY, WORKER_PRIORITIES or "

@@ -203,7 +203,7 @@ def _import_api_port(section: Section, container: Field) -> None:
         if number is None:
             continue
         if str(section.get("port", number.text)) != number.text:
-            port.condemn(f"D3-17: only the port {section['port']} is meant to be reached")
+            port.condemn(f"only the port {section['port']} is meant to be reached")
         else:
             put_read(section, ("port",), whole, number)
 

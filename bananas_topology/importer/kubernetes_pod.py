@@ -50,7 +50,7 @@ def _put_replicas(section: Section, replicas: Field, least: str | None) -> None:
     elif replicas.text == least:
         replicas.translate("where `autoscale` begins")
     else:
-        replicas.condemn(f"D3-15: each apply would undo the autoscaler; `autoscale.min` is {least}")
+        replicas.condemn(f"each apply would undo the autoscaler; `autoscale.min` is {least}")
 
 
 def _items(field: Field | None) -> list[Field]:
@@ -114,7 +114,7 @@ def _import_probes(container: Field) -> None:
             continue
         path = probe.get("httpGet", "path")
         if path and path.text.startswith(_PPROF):
-            probe.condemn("D3-13: a profiler's page says nothing of progress; probes judge it now")
+            probe.condemn("a profiler's page says nothing of progress; probes judge it now")
         else:
             probe.translate("rendered probes judge the worker's own progress")
 
@@ -122,7 +122,7 @@ def _import_probes(container: Field) -> None:
 def _import_ports(container: Field) -> None:
     for port in _items(container.get("ports")):
         if port.text_of("name") == "pprof":
-            port.condemn("D3-17: a profiler open to the cluster; the port serves metrics now")
+            port.condemn("a profiler open to the cluster; the port serves metrics now")
         else:
             port.translate("the ports that a worker and the api serve are known")
 

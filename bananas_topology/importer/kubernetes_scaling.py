@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bananas_topology.importer import amounts
-from bananas_topology.importer.draft import Draft, Section, look, put, put_read, whole
+from bananas_topology.importer.draft import Draft, Section, is_whole, look, put, put_read, whole
 from bananas_topology.importer.source import Field
 
 #: Kinds of metrics with a value a replica: where it stands, and the field of `autoscale`.
@@ -89,7 +89,7 @@ def import_disruption(draft: Draft, document: Field, sections: dict[str, Section
         _put_available(section, available)
     elif unavailable and unavailable.text == "1":
         unavailable.translate("a rendered budget lets one go at a time")
-    elif unavailable and unavailable.text.isdigit():
+    elif unavailable and is_whole(unavailable.text):
         put_read(section, ("disruption", "max_unavailable"), whole, unavailable)
     elif unavailable:
         unavailable.drop("a topology gives a number of replicas, not a share")
@@ -98,11 +98,11 @@ def import_disruption(draft: Draft, document: Field, sections: dict[str, Section
 
 def _put_available(section: Section, available: Field) -> None:
     least = look(section, "autoscale", "min") or section.get("replicas", 1)
-    if not available.text.isdigit():
+    if not is_whole(available.text):
         available.drop("a topology gives a number of replicas, not a share")
     elif isinstance(least, int) and int(available.text) >= least:
         available.condemn(
-            f"D3-12: with {least} replicas it blocks a node's drain for ever; one may go at a time"
+            f"with {least} replicas it blocks a node's drain for ever; one may go at a time"
         )
     else:
         put_read(section, ("disruption", "min_available"), whole, available)

@@ -33,7 +33,7 @@ def judge_image(draft: Draft, image: Field) -> None:
         draft.redis.setdefault("managed", {})["image"] = image.text
         image.keep()
     else:
-        image.condemn("D3-22: not pinned to a minor version; `redis.managed.image` has its default")
+        image.condemn("not pinned to a minor version; `redis.managed.image` has its default")
 
 
 def judge_command(managed: Section, *commands: Field | None) -> None:
@@ -72,7 +72,7 @@ def _faults(options: dict[str, str]) -> dict[str, str]:
     faults: dict[str, str] = {}
     policy = options.get("maxmemory-policy", "noeviction")
     if policy != "noeviction":
-        faults[policy] = f"D3-1: {policy} evicts queued jobs; the managed Redis has noeviction"
+        faults[policy] = f"{policy} evicts queued jobs; the managed Redis has noeviction"
     if options.get("appendonly") != "yes":
-        faults["redis-server"] = "D3-9: no append-only file; the managed Redis has one"
+        faults["redis-server"] = "no append-only file; the managed Redis has one"
     return faults

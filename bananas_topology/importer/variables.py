@@ -6,12 +6,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from bananas_topology.api_contract import API_VARIABLES
 from bananas_topology.contract import VARIABLES
 from bananas_topology.importer.draft import Draft, Section, put
 from bananas_topology.importer.source import EnvironmentFields, Field
 from bananas_topology.units import format_duration, parse_duration_ms
 
-_BY_NAME = {variable.name: variable for variable in VARIABLES}
+_BY_NAME = {variable.name: variable for variable in (*API_VARIABLES, *VARIABLES)}
 
 
 def _bool(text: str) -> bool:
@@ -53,6 +54,9 @@ _POOL_FIELDS: dict[str, tuple[tuple[str, ...], Callable[[str], Any]]] = {
     "LOG_FILE_MAX_AGE_DAYS": (("logging", "file", "max_age_days"), int),
     "LOG_FILE_COMPRESS": (("logging", "file", "compress"), _bool),
 }
+
+#: The same of the one variable that only the api has.
+_PORT_FIELD: tuple[tuple[str, ...], Callable[[str], Any]] = (("port",), int)
 
 #: Variables that every rendering makes by itself.
 _RENDERED = {
@@ -118,9 +122,7 @@ def apply_worker(draft: Draft, section: Section, environment: EnvironmentFields)
 def apply_api(draft: Draft, section: Section, environment: EnvironmentFields) -> None:
     """Write the api's variables into its section."""
     for name, (text, source) in environment.items():
-        if name == "API_PORT":
-            put(section, ("port",), int(text) if text.isdigit() else text, source)
-        elif name.startswith("LOG_") and name in _POOL_FIELDS:
+        if name == "API_PORT" or (name.startswith("LOG_") and name in _POOL_FIELDS):
             _put_checked(section, name, text, source)
         elif name in _POOL_FIELDS:
             source.drop("a worker's variable; the api has no use for it")
@@ -136,7 +138,7 @@ def pool_name(environment: EnvironmentFields, otherwise: str) -> str:
 
 def _put_checked(section: Section, name: str, text: str, source: Field) -> None:
     """Write a variable that the contract takes; one that it refuses was a mistake."""
-    path, convert = _POOL_FIELDS[name]
+    path, convert = _PORT_FIELD if name == "API_PORT" else _POOL_FIELDS[name]
     if "$" in text:
         put(section, path, text, source)
         return
@@ -174,7 +176,7 @@ def _apply_redis_url(draft: Draft, text: str, source: Field) -> None:
         source.translate("the managed Redis of the topology")
     elif "@" in text and "$" not in text:
         put(draft.redis, ("url",), "${REDIS_URL}", None)
-        source.condemn("D3-11: a password in clear; REDIS_URL comes by secret reference instead")
+        source.condemn("a password in clear; REDIS_URL comes by secret reference instead")
     else:
         put(draft.redis, ("url",), "${REDIS_URL}" if "$" in text else text, source)
 
