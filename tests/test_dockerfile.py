@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from bananas_topology import __version__
+
 ROOT = Path(__file__).parents[1]
 TEMPLATES = ROOT / "bananas_topology" / "cli" / "templates"
 
@@ -58,6 +60,12 @@ def test_the_context_holds_what_is_copied_and_no_more(dockerfile: Path, ignore: 
 
     assert lines[0] == "*", "a secret in .env never gets near an image"
     assert {line[1:] for line in lines if line.startswith("!")} == copied
+
+
+def test_the_image_is_labelled_with_the_version_that_it_holds() -> None:
+    arguments = [argument for name, argument in _instructions(ROOT / "Dockerfile") if name == "ARG"]
+
+    assert f"VERSION={__version__}" in arguments
 
 
 def test_all_that_the_wheel_is_made_from_is_copied() -> None:
