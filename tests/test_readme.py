@@ -1,6 +1,6 @@
 """The README's tables are made from the code.
 
-After a change that is meant to change them: ``UPDATE_GOLDENS=1 pytest tests/test_readme.py``.
+After a change that is meant to change them: ``make goldens``.
 """
 
 from __future__ import annotations

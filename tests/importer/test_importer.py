@@ -1,5 +1,5 @@
 """Deployments in the style of those that exist, into topologies; rewrite what is expected with
-``UPDATE_GOLDENS=1 pytest tests/importer``, and read it in review."""
+``make goldens``, and read it in review."""
 
 from __future__ import annotations
 
