@@ -1,7 +1,7 @@
 """`bananas enqueue --batch`: JSON Lines become jobs, a chunk at a time.
 
-However long the input, no more than a chunk of it is held in memory; and what comes slowly through
-a pipe is enqueued as it comes.
+However long the input, no more than a chunk and a line of it is held in memory; and what comes
+slowly through a pipe is enqueued as it comes.
 """
 
 from __future__ import annotations
@@ -141,18 +141,23 @@ def _send_all(chunks: Iterator[Chunk], client: Client, tally: _Tally, total: int
 def _chunks(stream: Any, server: Server) -> Iterator[Chunk]:
     """Read what there is, as jobs and bad lines; never waits for more while a line is complete."""
     number = 0
-    rest = b""
+    begun: list[bytes] = []  # the pieces of a line that has not ended
     while data := stream.read1(CHUNK_BYTES):
-        data = data.removeprefix(codecs.BOM_UTF8) if number == 0 else data
-        *lines, rest = (rest + data).split(b"\n")
+        *lines, rest = data.split(b"\n")
+        if lines:
+            lines[0] = b"".join([*begun, lines[0]])
+            begun = []
+        begun.append(rest)
         if chunk := _read(lines, number, server):
             yield chunk
         number += len(lines)
-    if chunk := _read([rest], number, server):
+    if chunk := _read([b"".join(begun)], number, server):
         yield chunk
 
 
 def _read(lines: list[bytes], number: int, server: Server) -> Chunk:
+    if number == 0 and lines:
+        lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
     read = (read_line(number + i, line, server.priority_of) for i, line in enumerate(lines, 1))
     return [line for line in read if line is not None]
 

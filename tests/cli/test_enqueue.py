@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from bananas_topology import Client
+from bananas_topology.cli.batch import CHUNK_BYTES
 from bananas_topology.jobs.inspect import Inspector
 from tests.cli.shell import Shell
 from tests.waiting import wait_for
@@ -242,6 +243,20 @@ def test_standard_input_is_enqueued_as_it_comes(shell: Shell, inspector: Inspect
 
     assert process.returncode == 130
     assert "stopped: enqueued 2 jobs, up to line 2 of standard input" in talk
+
+
+def test_a_line_longer_than_a_chunk_keeps_every_byte(shell: Shell, inspector: Inspector) -> None:
+    head = b'\xef\xbb\xbf{"name": "double", "id": "long", "payload": "'
+    # What an editor may put at the beginning of a file stands where the second chunk begins.
+    payload = b"x" * (CHUNK_BYTES - len(head)) + b"\xef\xbb\xbf" + b"y" * CHUNK_BYTES
+    (shell.directory / "jobs.jsonl").write_bytes(head + payload + b'"}')
+
+    result = shell("enqueue", "--batch", "jobs.jsonl")
+
+    assert result.returncode == 0, result.stderr
+    body = inspector.job("long").body
+    assert body is not None
+    assert body["payload"].encode() == payload
 
 
 def test_a_large_batch_shows_its_progress_on_a_terminal_and_keeps_the_payloads_bytes(
