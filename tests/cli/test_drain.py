@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import time
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,18 +12,6 @@ from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.embedded import EmbeddedServer
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
-    directory = tmp_path_factory.mktemp("server")
-    with EmbeddedServer(directory, durable=False) as server, connect(server.start()) as client:
-        yield client
-
-
-@pytest.fixture
-def keys() -> Keys:
-    return Keys(f"test-{uuid.uuid4()}")
 
 
 def _drain(client: redis.Redis, keys: Keys, *workers: str) -> tuple[Drain, list[str]]:
