@@ -48,7 +48,7 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-_File = Annotated[Path, typer.Argument(help="The topology file.")]
+_File = Annotated[Path, typer.Argument(metavar="[FILE]", help="The topology file.")]
 _Scale = Annotated[
     list[str] | None,
     typer.Option("--scale", metavar="POOL=N", help="Start N replicas of a pool. May be repeated."),

@@ -10,8 +10,8 @@ import pytest
 from bananas_topology import Client, __version__
 from tests.cli.shell import Shell
 
-COMMANDS = ("init", "validate", "up", "enqueue", "queues", "job", "schema", "dead list")
-CHANGING = ("dead retry", "dead purge")
+COMMANDS = ("init", "validate", "up", "render", "import", "enqueue", "queues", "job", "schema")
+OF_THE_DEAD = ("dead list", "dead retry", "dead purge")
 
 
 def test_the_version_is_said(shell: Shell) -> None:
@@ -20,11 +20,12 @@ def test_the_version_is_said(shell: Shell) -> None:
     assert (result.returncode, result.stdout) == (0, f"bananas {__version__}\n")
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, *CHANGING])
+@pytest.mark.parametrize("command", [*COMMANDS, *OF_THE_DEAD])
 def test_every_command_shows_examples_in_its_help(shell: Shell, command: str) -> None:
     result = shell(*command.split(), "--help")
 
     assert result.returncode == 0
+    assert "[file]" not in result.stdout, "a placeholder is in capitals"
     _, _, examples = result.stdout.partition("Examples:")
     assert f"bananas {command}" in examples
 
