@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from bananas_topology.api_contract import API_VARIABLES
+from bananas_topology.api_contract import API_VARIABLES, SHARED_VARIABLES
 from bananas_topology.contract import VARIABLES
 from bananas_topology.importer.draft import Draft, Section, put
 from bananas_topology.importer.source import EnvironmentFields, Field
@@ -122,7 +122,7 @@ def apply_worker(draft: Draft, section: Section, environment: EnvironmentFields)
 def apply_api(draft: Draft, section: Section, environment: EnvironmentFields) -> None:
     """Write the api's variables into its section."""
     for name, (text, source) in environment.items():
-        if name == "API_PORT" or (name.startswith("LOG_") and name in _POOL_FIELDS):
+        if name == "API_PORT" or (name in SHARED_VARIABLES and name in _POOL_FIELDS):
             _put_checked(section, name, text, source)
         elif name in _POOL_FIELDS:
             source.drop("a worker's variable; the api has no use for it")

@@ -131,6 +131,15 @@ class Logging:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiLogging:
+    """What the api says on standard output, and how. `format` None: as in `Logging`."""
+
+    level: str
+    format: str | None
+    color: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
     """Whether results are stored, and for how long."""
 
@@ -258,7 +267,7 @@ class Api:
     autoscale: Autoscale | None
     placement: Placement | None
     disruption: Disruption | None
-    logging: Logging
+    logging: ApiLogging
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bananas_topology.spec.model import (
     Amounts,
     Api,
+    ApiLogging,
     Autoscale,
     Compose,
     Disruption,
@@ -120,6 +121,14 @@ def logging_of(section: Section) -> Logging:
     )
 
 
+def _api_logging_of(section: Section) -> ApiLogging:
+    return ApiLogging(
+        level=section.text("level"),
+        format=section.optional_text("format"),
+        color=section.flag("color"),
+    )
+
+
 def results_of(section: Section) -> Results:
     """Whether results are kept, and how long."""
     return Results(
@@ -154,7 +163,7 @@ def api_of(section: Section, image: str) -> Api:
         autoscale=autoscale,
         placement=placement_of(section),
         disruption=disruption_of(section),
-        logging=logging_of(section.section("logging")),
+        logging=_api_logging_of(section.section("logging")),
     )
 
 

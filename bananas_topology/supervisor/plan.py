@@ -15,7 +15,7 @@ from pathlib import Path
 from bananas_topology.contract import VARIABLES
 from bananas_topology.errors import ControlFailed
 from bananas_topology.launch import Launch, launch_for, launch_for_api
-from bananas_topology.spec.model import Api, Logging, Pool, Topology
+from bananas_topology.spec.model import Api, ApiLogging, Logging, Pool, Topology
 
 #: What a local child is told beside or instead of what a container is told.
 LOCAL_VARIABLES = ("REDIS_URL", "WORKER_ID", "LOG_FORMAT", "LOG_COLOR")
@@ -109,7 +109,12 @@ def plan_api(topology: Topology, api: Api, host: Host) -> ChildPlan:
 
 
 def _child(
-    topology: Topology, host: Host, launch: Launch, name: str, pool: str, logging: Logging
+    topology: Topology,
+    host: Host,
+    launch: Launch,
+    name: str,
+    pool: str,
+    logging: Logging | ApiLogging,
 ) -> ChildPlan:
     # What a shell happens to have set for some other worker must not leak into this one.
     contract = {variable.name for variable in VARIABLES}

@@ -202,6 +202,18 @@ def test_a_port_that_is_none_is_a_mistake_or_left_out(port: str) -> None:
     assert "expected a whole number from 1 to 65535" in found.note
 
 
+def test_of_logging_the_api_keeps_what_it_obeys() -> None:
+    imported = _import_text(
+        "services: {w: {environment: [WORKER_MODE=thin]}, api: {environment: "
+        "[API_PORT=80, LOG_LEVEL=debug, LOG_FILE_ENABLED=true]}}"
+    )
+
+    api = _topology(imported.text).api
+    assert api is not None
+    assert api.logging.level == "debug"
+    assert _fate(imported, "services.api.environment[2]").fate is Fate.DROPPED
+
+
 def test_a_map_environment_is_read_as_a_list_is() -> None:
     as_list = "services: {w: {image: a, environment: [WORKER_MODE=thin, 'JOB_TIMEOUT=90s']}}"
     as_map = "services: {w: {environment: {JOB_TIMEOUT: 90s, WORKER_MODE: thin}, image: a}}"
