@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -47,13 +46,6 @@ def job(
         present.print_fields(_as_fields(view))
 
 
-def started_at(view: JobView) -> datetime | None:
-    """When its last run began, as far as is known."""
-    if view.started_at is None and view.completed_at is not None and view.duration_ms is not None:
-        return view.completed_at - timedelta(milliseconds=view.duration_ms)
-    return view.started_at
-
-
 def _as_json(view: JobView) -> dict[str, Any]:
     body = view.body or {}
     kept = ("name", "priority", "attempts", "max_retries", "created_at", "payload")
@@ -62,7 +54,7 @@ def _as_json(view: JobView) -> dict[str, Any]:
         "status": view.status,
         **{name: body.get(name) for name in kept},
         "due_at": view.due,
-        "started_at": started_at(view),
+        "started_at": view.begun_at,
         "completed_at": view.completed_at,
         "duration_ms": view.duration_ms,
         "worker_id": view.worker_id,
@@ -81,7 +73,7 @@ def _as_fields(view: JobView) -> Iterator[tuple[str, str]]:
     yield "created", present.moment(body.get("created_at"))
     if view.due is not None:
         yield "due", present.moment(view.due)
-    if (started := started_at(view)) is not None:
+    if (started := view.begun_at) is not None:
         yield "started", present.moment(started)
     if view.completed_at is not None:
         yield "done", present.moment(view.completed_at)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -92,6 +92,13 @@ class JobView:
     completed_at: datetime | None
     duration_ms: int | None
     failure: dict[str, str] | None
+
+    @property
+    def begun_at(self) -> datetime | None:
+        """When its last run began, as far as is known; `started_at` is of one that goes on."""
+        if self.started_at is None and self.completed_at and self.duration_ms is not None:
+            return self.completed_at - timedelta(milliseconds=self.duration_ms)
+        return self.started_at
 
 
 class Inspector:

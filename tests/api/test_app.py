@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import threading
 import uuid
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -148,6 +149,8 @@ def test_waiting_ends_when_the_job_is_done(
 
     finisher.join()
     assert (job["status"], job["result"], job["duration_ms"]) == ("completed", [3], 5)
+    begun, done = (datetime.fromisoformat(job[name]) for name in ("started_at", "completed_at"))
+    assert done - begun == timedelta(milliseconds=5)
 
 
 def test_a_wait_that_is_over_shows_the_job_as_it_is(http: TestClient) -> None:

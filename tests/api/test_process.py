@@ -11,16 +11,10 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from tests.jobs.servers import free_port
 from tests.waiting import wait_for
 
 TOKEN = "correct horse battery"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @contextmanager
@@ -50,7 +44,7 @@ def _wait_until_alive(process: subprocess.Popen[str], port: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_as_asked_with_code_0(server_url: str, number: signal.Signals) -> None:
-    port = _free_port()
+    port = free_port()
     with _api(port, REDIS_URL=server_url) as process:
         _wait_until_alive(process, port)
 
@@ -62,7 +56,7 @@ def test_it_ends_as_asked_with_code_0(server_url: str, number: signal.Signals) -
 
 
 def test_it_listens_everywhere_only_with_a_token(server_url: str) -> None:
-    port = _free_port()
+    port = free_port()
     with _api(port, REDIS_URL=server_url, API_TOKEN=TOKEN) as process:
         _wait_until_alive(process, port)
 
