@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from bananas_topology import Client
 from bananas_topology.jobs.embedded import EmbeddedServer
 from bananas_topology.supervisor.record import RunRecord, find, state_directory
 from tests.cli.shell import Shell
+from tests.jobs.servers import free_port
 from tests.waiting import wait_for
 
 TOPOLOGY = """\
@@ -119,8 +119,7 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(shop: Path) -> None:
 
 
 def test_an_api_is_part_of_the_plan_and_answers(shop: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     (shop / "topology.yaml").write_text(f"{TOPOLOGY}api: {{port: {port}}}\n")
 
     planned = _up(shop, "--dry-run").stdout.splitlines()
@@ -202,6 +201,17 @@ def test_a_topology_with_errors_is_not_started(shop: Path) -> None:
     assert result.returncode == 1
     assert "topology.yaml:5:" in result.stderr
     assert 'did you mean "concurrency"?' in result.stderr
+    assert not (shop / ".bananas").exists()
+
+
+def test_an_external_server_whose_url_is_not_set_is_not_replaced_by_ours(shop: Path) -> None:
+    (shop / "topology.yaml").write_text(f"{TOPOLOGY}redis: {{url: '${{REDIS_URL}}'}}\n")
+
+    result = _up(shop)
+
+    assert result.returncode == 1
+    assert "redis.url in topology.yaml names a variable that is not set" in result.stderr
+    assert "Traceback" not in result.stderr
     assert not (shop / ".bananas").exists()
 
 
