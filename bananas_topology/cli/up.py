@@ -261,8 +261,10 @@ def _drain(
 def _exit_code(ending: Ending, drain: Drain | None, children: int) -> int:
     if drain is not None:
         present.notice(drain.summary() if ending.drained else "not drained: stopped before that")
-    if len(ending.given_up) == children:
-        present.notice("error: every worker was given up: the lines above say why")
+    if ending.given_up:
+        every = len(ending.given_up) == children
+        who = "every worker was" if every else ", ".join(ending.given_up)
+        present.notice(f"error: {who} given up: the lines above say why")
         return FAILED
     if ending.killed or (drain is not None and drain.died):
         return FAILED

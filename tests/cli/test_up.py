@@ -329,6 +329,21 @@ def test_workers_that_cannot_work_are_given_up(shop: Path) -> None:
     assert "every worker was given up" in result.stderr
 
 
+def test_a_worker_that_was_given_up_is_a_failure_whatever_the_others_did(shop: Path) -> None:
+    (shop / "topology.yaml").write_text(f"{TOPOLOGY}  broken: {{env: {{BROKEN: 'yes'}}}}\n")
+    (shop / "jobs.py").write_text(f"import os\n{JOBS}\nassert not os.environ.get('BROKEN')\n")
+    with _running(shop) as (process, _):
+        assert process.stdout is not None
+        while "child given up" not in process.stdout.readline():
+            assert process.poll() is None
+
+        process.send_signal(signal.SIGINT)
+        _, talk = process.communicate(timeout=20)
+
+    assert process.returncode == 1
+    assert "error: broken-0 given up: the lines above say why" in talk
+
+
 def test_an_up_is_found_from_where_it_was_started(shop: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
