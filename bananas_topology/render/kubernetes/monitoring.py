@@ -14,6 +14,15 @@ from bananas_topology.render.kubernetes.objects import (
 )
 from bananas_topology.spec.model import Topology
 
+#: Ready jobs of one priority that are too many, for most deployments: a patch says it for others.
+_DEEP = 1000
+
+#: The share of its slots' time that a pool may be at work before jobs will soon wait.
+_BUSY = 0.8
+
+#: The share of runs that may fail.
+_FAILING = 0.05
+
 
 def monitoring_name(topology: Topology) -> str:
     return object_name(topology, "bananas")
@@ -52,14 +61,14 @@ def _rules(topology: Topology) -> list[Object]:
     rules = [
         _alert(
             "BananasQueueDeep",
-            f"max by (priority) (bananas_queue_depth{where}) > 1000",
+            f"max by (priority) (bananas_queue_depth{where}) > {_DEEP}",
             "5m",
             "{{ $value }} {{ $labels.priority }} jobs are waiting",
             "Workers do not keep up: add replicas or concurrency, or look for what slows jobs.",
         ),
         _alert(
             "BananasWorkersBusy",
-            f"avg by (pool) (bananas_worker_utilization{where}) > 0.8",
+            f"avg by (pool) (bananas_worker_utilization{where}) > {_BUSY}",
             "10m",
             "The workers of pool {{ $labels.pool }} are busy "
             "{{ $value | humanizePercentage }} of the time",
@@ -67,7 +76,7 @@ def _rules(topology: Topology) -> list[Object]:
         ),
         _alert(
             "BananasErrorRateHigh",
-            f"{failed} / ({completed} + {failed}) > 0.05",
+            f"{failed} / ({completed} + {failed}) > {_FAILING}",
             "5m",
             "{{ $value | humanizePercentage }} of the runs of jobs fail",
             "bananas dead list shows the last error of the jobs that were given up.",
