@@ -165,12 +165,12 @@ class Supervisor:
         poll.register(inbox.fileno(), select.POLLIN)
         if self._sink.has_pending:
             poll.register(self._sink.fd, select.POLLOUT)
-        children = {}
+        children: dict[int, Child] = {}
         if not self._sink.wants_pause:
-            children = {post.child.pipe: post.child for post in self._posts}
+            pipes = ((post.child.pipe, post.child) for post in self._posts)
+            children = {pipe: child for pipe, child in pipes if pipe is not None}
         for pipe in children:
-            if pipe is not None:
-                poll.register(pipe, select.POLLIN)
+            poll.register(pipe, select.POLLIN)
         for fd, _ in poll.poll(max(0.0, self._next_moment() - monotonic()) * 1000):
             if fd in children:
                 children[fd].pump()
