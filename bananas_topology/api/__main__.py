@@ -1,7 +1,8 @@
 """``python -m bananas_topology.api``: the HTTP service, configured by its environment alone.
 
-Exit codes: 0 stopped as asked; 1 the server cannot be used or the port is taken; 2 settings are
-wrong, or what the api is made of is not installed.
+Exit codes: 0 stopped as asked; 1 no server can be what REDIS_URL says, or the port is taken; 2
+settings are wrong, or what the api is made of is not installed. A server that is away is waited for:
+/readyz says so.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def state_directory(topology_path: Path, name: str) -> Path:
         root.chmod(0o700)
         ignore = root / ".gitignore"
         if not ignore.exists():
-            ignore.write_text("*\n")
+            write_whole(ignore, "*\n")
     except OSError as error:
         raise ControlFailed(
             f"cannot make {directory}: {error.strerror}; `up` keeps its state beside the "
