@@ -114,10 +114,13 @@ def _tell(imported: Imported, report: Report) -> None:
 def _summary(fates: Sequence[str]) -> str:
     """How many fields met which fate.
 
-    >>> _summary(["kept", "mistake", "kept"])
-    '3 fields: 2 kept, 1 mistake'
+    >>> _summary(["kept", "mistake", "mistake", "dropped"]), _summary(["mistake"])
+    ('4 fields: 1 kept, 1 dropped, 2 mistakes', '1 field: 1 mistake')
     """
     counts = Counter(fates)
     order = ("kept", "translated", "dropped", "mistake")
     parts = [f"{counts[fate]} {fate}" for fate in order if counts[fate]]
-    return f"{len(fates)} fields: {', '.join(parts)}"
+    if counts["mistake"] > 1:
+        parts[-1] += "s"
+    fields = "1 field" if len(fates) == 1 else f"{len(fates):,} fields"
+    return f"{fields}: {', '.join(parts)}"
