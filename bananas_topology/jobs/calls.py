@@ -141,7 +141,11 @@ class Caller:
     def run_one(self, call: Call) -> Any:
         """Send one call and return its reply; raises as `run`."""
         reply = self._round_trip(call.packed(), 1)[0]
-        return self.run([call])[0] if isinstance(reply, hiredis.ReplyError) else reply
+        if _is_unknown(reply):
+            return self.run([call])[0]
+        if isinstance(reply, hiredis.ReplyError):
+            self._refuse(reply)
+        return reply
 
     def close(self) -> None:
         """Close the connections that nobody uses just now."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import redis
@@ -111,8 +111,8 @@ class DeadJobs:
         now, start = wall_now(), -self.count()
         while start < 0:
             stop = min(start + BATCH, 0)
-            for job, _ in self._read(start, stop - 1):
-                if chosen.takes(job, now):
+            for job, _, lives in self._read(start, stop - 1):
+                if not lives and chosen.takes(job, now):
                     yield job
             start = stop
 
@@ -126,7 +126,9 @@ class DeadJobs:
         unreadable: list[str] = []
         for place, met in self._batches(chosen, now):
             arguments: list[Value] = []
-            for job, body in met:
+            for job, body, lives in met:
+                if lives:
+                    continue
                 if job.is_readable and body is not None:
                     fresh = rewrite(
                         body, status="pending", attempts=0, updated_at=format_timestamp(now)
@@ -134,32 +136,34 @@ class DeadJobs:
                     arguments += (_bytes(job.job_id), fresh, job.priority, job.job_type or "")
                 else:
                     unreadable.append(job.job_id)
-            place.taken = self._run(scripts.REVIVE, place, arguments)
-            jobs += place.taken
+            jobs += self._run(scripts.REVIVE, place, arguments)
         return Revival(jobs, tuple(unreadable))
 
     def purge(self, chosen: DeadFilter = EVERYTHING) -> int:
         """Forget the dead that are meant, for ever; how many there were."""
         purged = 0
         for place, met in self._batches(chosen, wall_now()):
-            place.taken = self._run(scripts.PURGE, place, [_bytes(job.job_id) for job, _ in met])
-            purged += place.taken
+            arguments: list[Value] = []
+            for job, body, lives in met:
+                forgotten = "" if lives else "rest" if body is None else "all"
+                arguments += (_bytes(job.job_id), forgotten)
+            purged += self._run(scripts.PURGE, place, arguments)
         return purged
 
-    def _batches(self, chosen: DeadFilter, now: datetime) -> Iterator[tuple[_Place, _Met]]:
+    def _batches(self, chosen: DeadFilter, now: datetime) -> Iterator[tuple[_Place, _Batch]]:
         """Yield those that are meant from the oldest on, and where in the list they lie.
 
-        Who takes some out of the list says how many in `taken`, before the next batch is read.
+        What `_run` takes out of the list is taken into account before the next batch is read.
         """
         if chosen.job_ids is not None:
             for ids in _batched(sorted(map(_bytes, chosen.job_ids)), BATCH):
-                met = [(job, body) for job, body in self._look(ids) if chosen.takes(job, now)]
+                met = [each for each in self._look(ids) if chosen.takes(each.job, now)]
                 yield _Place("", ""), met
             return
         to = -1
         while batch := self._read(to - BATCH + 1, to)[::-1]:
             place = _Place(to - BATCH + 1, to)
-            met = [(job, body) for job, body in batch if chosen.takes(job, now)]
+            met = [each for each in batch if chosen.takes(each.job, now)]
             if met:
                 yield place, met
             to -= len(batch) - place.taken
@@ -168,32 +172,62 @@ class DeadJobs:
         if not arguments:
             return 0
         head = (self._keys.prefix, place.start, place.stop)
-        return int(self._caller.run_one(Call(script, (self._keys.dead,), (*head, *arguments))))
+        jobs, place.taken = self._caller.run_one(
+            Call(script, (self._keys.dead,), (*head, *arguments))
+        )
+        return int(jobs)
 
-    def _read(self, start: int, stop: int) -> _Met:
+    def _read(self, start: int, stop: int) -> _Batch:
         """Read the dead between two places, with their bodies, the latest first."""
         with translated(self._client):
             ids: Any = self._client.lrange(self._keys.dead, start, stop)
         return self._look(ids)
 
-    def _look(self, ids: Sequence[bytes]) -> _Met:
+    def _look(self, ids: Sequence[bytes]) -> _Batch:
         if not ids:
             return []
         with translated(self._client):
             bodies: Any = self._client.mget(self._names(self._keys.job(""), ids))
             failures: Any = self._client.mget(self._names(self._keys.failure(""), ids))
-        return [
-            (_dead_job(_text(job_id), body, failure), body)
-            for job_id, body, failure in zip(ids, bodies, failures, strict=True)
+        jobs = [
+            _dead_job(_text(each[0]), *each[1:]) for each in zip(ids, bodies, failures, strict=True)
         ]
+        return [
+            _Met(job, body, self._lives(job, body)) for job, body in zip(jobs, bodies, strict=True)
+        ]
+
+    def _lives(self, job: DeadJob, body: bytes | None) -> bool:
+        """Whether a job is not dead, whatever the list says.
+
+        What is dead says so, or was set aside: then its failure is kept without end.
+        """
+        if not job.is_readable or _fields(body).get("status") not in _OF_THE_LIVING:
+            return False
+        with translated(self._client):
+            return self._client.ttl(_bytes(self._keys.failure(job.job_id))) != -1
 
     def _names(self, head: str, ids: Iterable[bytes]) -> _Names:
         return [head.encode() + job_id for job_id in ids]
 
 
-# Dead jobs with their bodies; names of keys.
-_Met = list[tuple[DeadJob, bytes | None]]
+# What the body of a job says that is not dead.
+_OF_THE_LIVING = ("pending", "scheduled", "processing", "completed")
+
 _Names = list[bytes]
+
+
+class _Met(NamedTuple):
+    """What is found in a place of the list; `lives`: a new job of the id, to be left alone.
+
+    Such a one was enqueued when nothing was kept of the dead one any more but its place.
+    """
+
+    job: DeadJob
+    body: bytes | None
+    lives: bool
+
+
+_Batch = list[_Met]
 
 
 @dataclass(slots=True)

@@ -27,9 +27,9 @@ def _load(name: str, *shared: str) -> Script:
 
 ENQUEUE = _load("enqueue")
 CLAIM = _load("claim", "reading", "promoting")
-ACK = _load("ack")
+ACK = _load("ack", "concluding")
 RETRY = _load("retry")
-BURY = _load("bury")
+BURY = _load("bury", "concluding")
 RELEASE = _load("release", "returning")
 RECOVER = _load("recover", "reading", "returning")
 PROMOTE = _load("promote", "promoting")

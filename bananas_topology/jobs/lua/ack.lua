@@ -10,8 +10,7 @@ then six a job: id, fence, body, result as JSON, completed_at, duration_ms
 RETURNS  one integer a job: 1 acked, 0 the claim was lost
 --]]
 local claims, prefix, keep_s, result_ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
-local job_key, result_key, channel =
-  prefix .. ':job:', prefix .. ':result:', prefix .. ':result:notify:'
+local job_key = prefix .. ':job:'
 local ids, acked, replies = {}, {}, {}
 for i = 4, #ARGV, 6 do
   ids[#ids + 1] = ARGV[i]
@@ -23,14 +22,8 @@ for n, id in ipairs(ids) do
   if fences[n] == ARGV[i + 1] then
     call('SET', job_key .. id, ARGV[i + 2], 'EX', keep_s)
     if result_ms ~= '0' then
-      local result = result_key .. id
-      local added = call('HSET', result, 'status', 'completed', 'result', ARGV[i + 3],
+      conclude(prefix, id, result_ms, 'error', 'status', 'completed', 'result', ARGV[i + 3],
         'completed_at', ARGV[i + 4], 'duration_ms', ARGV[i + 5])
-      if added < 4 then
-        call('HDEL', result, 'error') -- of a failed run that somebody had repeated
-      end
-      call('PEXPIRE', result, result_ms)
-      call('PUBLISH', channel .. id, 'ready')
     end
     acked[#acked + 1] = id
     replies[n] = 1

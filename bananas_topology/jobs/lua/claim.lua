@@ -9,6 +9,8 @@ parked), and each job is parked at most once.
 A suspect (see recover.lua) is taken by a worker that holds nothing else, and nothing is taken
 beside it. Where all workers are busy, one of them, the quarantine, takes nothing until it is empty.
 
+A process whose worker id is another's by now takes nothing: nobody would know of these claims.
+
 KEYS[1]  claims:<worker>
 ARGV[1]  prefix
 ARGV[2]  worker id
@@ -20,7 +22,7 @@ ARGV[7]  jobs to park at the most (the bound of this script's run time)
 ARGV[8]  due jobs to promote first, at the most; 0 promotes none
 ARGV[9]  number of priorities, then the priorities in order, then the job types
 RETURNS  {1 when a bound was met and another call would find more, else 0,
-          number of jobs promoted,
+          number of jobs promoted; ARGV[8] where there may be more,
           the crashes of the job where it is a suspect, else an empty list,
           then three a job: id, body (nil when there is none), fence}
 A fence is "<token>.<place in the call>|<source>|<claimed at, in ms>", with a "!" before the first
@@ -31,13 +33,18 @@ local lease_ms, token, left = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 local bytes_left, park_left, due = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local last_priority = 9 + tonumber(ARGV[9])
 local _, now_ms = now()
+local incarnation = call('HGET', prefix .. ':worker:' .. worker, 'incarnation')
+if incarnation and incarnation ~= string.match(token, '^(.*)%.') then
+  return { 0, 0, {} }
+end
 call('ZADD', prefix .. ':workers', now_ms + lease_ms, worker)
 
 local job_key, queue_key = prefix .. ':job:', prefix .. ':queue:'
 local replies, rung, parked_types, taken = { 0, 0, {} }, {}, {}, 0
-local handled = {}
+local handled, handled_types = {}, {}
 for i = last_priority + 1, #ARGV do
   handled[ARGV[i]] = true
+  handled_types[#handled_types + 1] = ARGV[i]
 end
 
 -- The place of a call's first job is written so long that the server keeps the claims as a hash
@@ -54,6 +61,8 @@ local function take(id, body, tail)
     local n = #replies
     replies[n + 1], replies[n + 2], replies[n + 3] = id, body, fence
     left = left - 1
+  else
+    park_left = park_left - 1 -- bounds this as well
   end
 end
 
@@ -72,18 +81,29 @@ local function take_some_parked(source, limit)
     if bytes_left <= 0 then
       return put_back(list, ids, i)
     end
-    take(id, call('GET', job_key .. id), tail)
+    take(id, stored(job_key .. id), tail)
   end
+end
+
+-- Those of the worker's types that have a list of parked jobs, looked for from the shorter side.
+local function parked_here(parked)
+  local count, types = call('SCARD', parked), {}
+  if count > #handled_types and #handled_types > 0 then
+    for i, is_parked in ipairs(call('SMISMEMBER', parked, unpack(handled_types))) do
+      types[#types + 1] = is_parked == 1 and handled_types[i] or nil
+    end
+  elseif count > 0 then
+    for _, job_type in ipairs(call('SMEMBERS', parked)) do
+      types[#types + 1] = handled[job_type] and job_type or nil
+    end
+  end
+  return types
 end
 
 -- Each type gets its share before any gets more, so that none waits for another to run dry.
 local function take_parked(priority)
-  local parked, types = prefix .. ':parked:' .. priority, {}
-  for _, job_type in ipairs(call('SMEMBERS', parked)) do
-    if handled[job_type] then
-      types[#types + 1] = job_type
-    end
-  end
+  local parked = prefix .. ':parked:' .. priority
+  local types = parked_here(parked)
   local first = now_ms % math.max(#types, 1)
   for pass = 1, 2 do
     for i = 1, #types do
@@ -116,7 +136,6 @@ local function park(id, priority, job_type)
   end
 end
 
-
 local function take_queued(priority)
   local queue, tail = queue_key .. priority, '|' .. priority .. '|' .. now_ms
   local met = {}
@@ -130,7 +149,7 @@ local function take_queued(priority)
         put_back(queue, ids, i)
         break
       end
-      local body = call('GET', job_key .. id)
+      local body = stored(job_key .. id)
       local job_type = body and type_of(body)
       if job_type and not handled[job_type] then
         bytes_left = bytes_left - #body
@@ -174,7 +193,7 @@ local function take_suspect(source)
     call('SREM', prefix .. ':suspects', source)
   end
   if id then
-    take(id, call('GET', job_key .. id), '!|' .. source .. '|' .. now_ms)
+    take(id, stored(job_key .. id), '!|' .. source .. '|' .. now_ms)
     replies[3] = call('LRANGE', prefix .. ':crashes:' .. id, 0, -1)
     -- Others see to the rest meanwhile.
     for i = 10, last_priority do
@@ -194,8 +213,9 @@ local function sees_to_suspects()
   local sources = call('EXISTS', prefix .. ':suspects') == 1 and suspects() or {}
   if held > 0 and #sources > 0 then
     local quarantine = prefix .. ':quarantine'
+    -- Kept by whoever has it: one worker runs empty, not one after the other by a part.
     return call('SET', quarantine, worker, 'NX', 'PX', lease_ms * 4)
-      or call('GET', quarantine) == worker
+      or call('GET', quarantine) == worker and call('PEXPIRE', quarantine, lease_ms * 4) == 1
   end
   for _, source in ipairs(sources) do
     if take_suspect(source) then

@@ -1,8 +1,12 @@
 --[[
 Shared by what moves due jobs into their queues (promote, claim).
 
-promote(prefix, limit, rung)  move up to `limit`, in due order, on Redis's clock; how many there were
+promote(prefix, limit, rung)  move up to `limit`, in due order, on Redis's clock; how many there were,
+                              or `limit` where it stopped at a bound of its own
 --]]
+
+-- Bytes of bodies after which a promotion stops: others wait for the server meanwhile.
+local PROMOTE_BYTES = 4 * 1024 * 1024
 
 -- Priority, type, and the body without its scheduled_for. Bodies of ours are read and cut without
 -- parsing: they begin with these fields. Others are parsed, and stored as they are: encoding them
@@ -23,9 +27,15 @@ local function promote(prefix, limit, rung)
   local scheduled = prefix .. ':queue:scheduled'
   local now_s = string.format('%.6f', (now()))
   local ids = call('ZRANGEBYSCORE', scheduled, '-inf', now_s, 'LIMIT', 0, limit)
+  local bytes = 0
   for _, id in ipairs(ids) do
+    if bytes > PROMOTE_BYTES then
+      return tonumber(limit)
+    end
     local key = prefix .. ':job:' .. id
-    local priority, job_type, without = read_scheduled(call('GET', key) or '')
+    local body = stored(key) or ''
+    bytes = bytes + #body
+    local priority, job_type, without = read_scheduled(body)
     if without then
       call('SET', key, without)
     end

@@ -50,7 +50,7 @@ local function suspect_source(id, source)
   if string.find(source, ':', 1, true) then
     return source
   end
-  local body = call('GET', prefix .. ':job:' .. id)
+  local body = stored(prefix .. ':job:' .. id)
   local job_type = body and type_of(body)
   return job_type and source .. ':' .. job_type
 end

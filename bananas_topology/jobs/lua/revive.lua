@@ -7,7 +7,7 @@ ARGV[1]  prefix
 ARGV[2]  where to look for them, from
 ARGV[3]  and to (see exhuming.lua)
 then four a job: id, body, priority, job type
-RETURNS  number of jobs revived
+RETURNS  {number of jobs revived, number of places that were theirs}
 --]]
 local dead, prefix = KEYS[1], ARGV[1]
 local chosen, rung, revived = {}, {}, 0
@@ -31,4 +31,4 @@ for i = 4, #ARGV, 4 do
 end
 unearth(dead, places, ids)
 ring(prefix, rung)
-return revived
+return { revived, #places }
