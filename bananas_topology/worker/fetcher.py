@@ -253,13 +253,15 @@ class Fetcher:
             due_ms = min(due_ms, beat.next_expiry_ms + _EXPIRY_MARGIN_MS)
         return due_ms / 1000
 
-    def _promote(self) -> None:
-        """Have due jobs promoted, by the claim that follows if there is one."""
+    def _promote(self) -> float | None:
+        """Have due jobs promoted, by the claim that follows if there is one.
+
+        One batch at a time: however many are due, signals, outcomes and the lease do not wait.
+        """
         if self._room() > 0:
             self._must_promote = self._must_look = True
-            return
-        while self._broker.promote() == PROMOTE_LIMIT:
-            pass
+            return None
+        return 0.0 if self._broker.promote() == PROMOTE_LIMIT else None
 
     def _room(self) -> int:
         """How many jobs more to take now."""
