@@ -155,10 +155,12 @@ class Client:
 
     def _await_end(self, job_id: str, deadline: float | None) -> JobView:
         """Look at a job until it has ended or the deadline is over."""
-        channels = PubSub(self._redis.connection_pool, ignore_subscribe_messages=True)
+        channels = PubSub(self._redis.connection_pool)
         with translated(self._redis), channels as channel:
-            # Subscribed before the first look, so that no notification falls between the two.
+            # Subscribed before the first look, so that no notification falls between the two; what
+            # another connection asks may overtake it until it is confirmed.
             channel.subscribe(self._keys.notify(job_id))
+            channel.get_message(timeout=LOOK_S)
             while True:
                 view = self._inspector.job(job_id)
                 left = LOOK_S if deadline is None else min(LOOK_S, deadline - monotonic())
@@ -186,10 +188,11 @@ def check_job(job: NewJob) -> None:
 
 
 def _await_message(channel: Any, seconds: float) -> None:
-    """Wait for a message; those of the subscription itself do not count."""
+    """Wait for a message; a late confirmation of the subscription does not count."""
     until = monotonic() + seconds
     while (left := until - monotonic()) > 0:
-        if channel.get_message(timeout=left) is not None:
+        message = channel.get_message(timeout=left)
+        if message is not None and message["type"] == "message":
             return
 
 
@@ -233,7 +236,10 @@ def _due(
     if at is not None:
         if at.tzinfo is None:
             raise InvalidJob(f"{at.isoformat()} has no time zone; expected one, such as UTC")
-        return f"{at.timestamp():.6f}", at.astimezone(UTC)
+        try:
+            return f"{at.timestamp():.6f}", at.astimezone(UTC)
+        except OverflowError as error:
+            raise InvalidJob(f"{at.isoformat()} is no time in UTC: {error}") from error
     try:
         delay_ms = duration_ms(delay or 0)
     except ValueError as error:
