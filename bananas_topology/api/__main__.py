@@ -1,7 +1,7 @@
 """``python -m bananas_topology.api``: the HTTP service, configured by its environment alone.
 
 Exit codes: 0 stopped as asked; 1 REDIS_URL can be no server's, or the port is taken; 2 settings are
-wrong, or what the api is made of is not installed. A server that is away is waited for: see /readyz.
+wrong, or what the api is made of is not installed. One that is away is waited for: see /readyz.
 """
 
 from __future__ import annotations
