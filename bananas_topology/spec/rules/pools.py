@@ -8,6 +8,7 @@ from dataclasses import replace
 from bananas_topology.spec.build import SCHEDULER, longest_timeout_ms
 from bananas_topology.spec.model import Mode, Pool
 from bananas_topology.spec.rules.scene import Finding, Scene
+from bananas_topology.spec.schema import schema
 from bananas_topology.units import format_duration
 
 
@@ -117,7 +118,7 @@ def a_stop_waits_for_the_longest_job(scene: Scene) -> Iterator[Finding]:
 
 def pools_differ_in_something(scene: Scene) -> Iterator[Finding]:
     """Two pools of one kind are one pool with more replicas."""
-    if not scene.is_sure_of(*_ALL):
+    if not scene.is_sure_of(*schema()["$defs"]["pool"]["properties"]):
         return
     seen: list[tuple[Pool, Pool]] = []
     for pool in scene.topology.pools:
@@ -131,12 +132,6 @@ def pools_differ_in_something(scene: Scene) -> Iterator[Finding]:
                 at_key=True,
             )
         seen.append((pool, blank))
-
-
-_ALL = (
-    "mode", "priorities", "job_types", "concurrency", "scheduler", "job_timeout", "max_retries",
-    "env", "secrets", "resources", "autoscale", "placement", "image", "logging", "egress",
-)  # fmt: skip
 
 
 def thin_stands_alone(scene: Scene) -> Iterator[Finding]:
