@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 
 from bananas_topology.api.problems import Problem
 from bananas_topology.client import NewJob
-from bananas_topology.contract import JOB_TYPE_PATTERN, MAX_RETRIES
+from bananas_topology.contract import JOB_TYPE_PATTERN, MAX_RETRIES, PRIORITIES
 from bananas_topology.jobs.inspect import JobView
 from bananas_topology.jobs.job import MAX_ID_LENGTH
 
@@ -31,6 +31,13 @@ _Id = Annotated[
         description="An id of your own makes the request safe to repeat.",
     ),
 ]
+# A pattern and not an enum: the error says what was expected.
+_Priority = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=f"^({'|'.join(PRIORITIES)})$", extra_json_schema={"enum": list(PRIORITIES)}
+    ),
+]
 _Delay = Annotated[str, msgspec.Meta(description="How long to wait from now, such as `5m`.")]
 _At = Annotated[datetime, msgspec.Meta(tz=True, description="When to run, with a time zone.")]
 _MaxRetries = Annotated[int, msgspec.Meta(ge=0, le=MAX_RETRIES)]
@@ -41,7 +48,7 @@ class NewJobBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: _JobType
     payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    priority: Literal["high", "normal", "low"] = "normal"
+    priority: _Priority = "normal"
     id: _Id | None = None
     delay: _Delay | None = None
     at: _At | None = None

@@ -83,7 +83,7 @@ def api_service(topology: Topology, api: Api) -> dict[str, Any]:
         topology, launch, api.secrets, {"API_TOKEN": required("API_TOKEN", hint)}
     )
     service["deploy"] = _deploy(api.replicas, api.resources, api.placement)
-    url = f"http://127.0.0.1:{api.port}/health"
+    url = f"http://127.0.0.1:{api.port}/readyz"
     probe = f"import urllib.request as request; request.urlopen('{url}', timeout=4)"
     service["healthcheck"] = _healthcheck(["CMD", "python", "-c", probe])
     if api.publish is not None:
