@@ -243,6 +243,8 @@ def translated(client: redis.Redis) -> Iterator[None]:
         raise unreachable(client, error) from error
     except redis.ResponseError as error:
         raise refusal(client, error) from error
+    except redis.exceptions.InvalidResponse as error:
+        raise RedisUnsuitable(f"what answers at {address(client)} is no Redis: {error}") from error
 
 
 def unreachable(client: redis.Redis, error: BaseException) -> RedisUnavailable:

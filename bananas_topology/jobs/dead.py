@@ -160,9 +160,11 @@ class DeadJobs:
                 met = [each for each in self._look(ids) if chosen.takes(each.job, now)]
                 yield _Place("", ""), met
             return
-        to = -1
-        while batch := self._read(to - BATCH + 1, to)[::-1]:
-            place = _Place(to - BATCH + 1, to)
+        # No more than lay there at first: what runs again may be back among them at once.
+        to, left = -1, self.count()
+        while left > 0 and (batch := self._read(to - min(BATCH, left) + 1, to)[::-1]):
+            place = _Place(to - len(batch) + 1, to)
+            left -= len(batch)
             met = [each for each in batch if chosen.takes(each.job, now)]
             if met:
                 yield place, met

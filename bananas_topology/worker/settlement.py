@@ -29,6 +29,9 @@ from bananas_topology.worker.run import Run
 #: Seconds for which one reading of the clock is good: making a timestamp costs more than the rest.
 _FRESH_S = 0.001
 
+#: Characters of an error that are logged; `bananas job` shows the rest.
+LOGGED_ERROR = 1_000
+
 log = logging.getLogger(__name__)
 
 
@@ -144,17 +147,24 @@ def log_settlement(run: Run, settlement: Settlement) -> None:
         case Ack():
             log.debug("job completed", extra=fields)
         case Retry(delay_ms=delay_ms):
-            error = settlement.failure.decode()
-            log.warning("job failed, runs again", extra=fields | {"delay_ms": delay_ms})
-            log.debug("failure", extra={"job_id": run.claim.job_id, "failure": error})
-        case Bury(error=error):
-            log.error("job buried", extra=fields | {"error": error})
+            told = {"delay_ms": delay_ms, "error": _told(settlement.failure)}
+            log.warning("job failed, runs again", extra=fields | told)
+            failure = settlement.failure.decode()
+            log.debug("failure", extra={"job_id": run.claim.job_id, "failure": failure})
+        case Bury():
+            log.error("job buried", extra=fields | {"error": _told(settlement.failure)})
         case Release():
             # What was claimed ahead goes back all the time; only what had begun is worth a word.
             level = logging.DEBUG if run.job is None else logging.INFO
             log.log(level, "job released", extra=fields)
         case _:
             assert_never(settlement)
+
+
+def _told(failure: bytes) -> str:
+    """A failure in a line of the log: its kind too, for the message of a KeyError is but a key."""
+    read = msgspec.json.decode(failure, type=Failure)
+    return f"{read.type}: {read.message[:LOGGED_ERROR]}"
 
 
 def _body(run: Run) -> bytes:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -44,6 +46,26 @@ def test_a_url_of_no_known_form_is_refused_with_what_was_expected(url: str, says
         connect(url)
 
     assert says in str(caught.value)
+
+
+def test_what_is_no_redis_is_told_so() -> None:
+    with socket.create_server((HOST, 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1024)
+                connection.sendall(b"<html>bad request</html>\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with (
+            connect(f"redis://{HOST}:{port}") as client,
+            pytest.raises(RedisUnsuitable, match=rf"what answers at {HOST}:{port} is no Redis"),
+        ):
+            check_server(client)
+        thread.join()
 
 
 def test_no_form_of_url_shows_its_password() -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import msgspec
 import pytest
 import redis
@@ -139,3 +142,21 @@ def test_a_job_twice_among_the_dead_runs_again_once(
 
     assert dead.count() == 0
     assert client.llen(keys.queue("normal")) == 1
+
+
+def test_a_job_that_dies_again_at_once_is_retried_once(
+    client: redis.Redis, keys: Keys, dead: DeadJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [f"{i:03}" for i in range(BATCH + 3)]
+    _bury(client, keys, ids)
+    look = dead._look
+
+    def look_late(found: Sequence[bytes]) -> Any:
+        # What was retried up to here runs, and dies, before the next of the dead are looked at.
+        claims = Hands(Broker(client, keys)).exchange(count=BATCH).claims
+        client.lpush(keys.dead, *[claim.job_id for claim in claims] or ["new"])
+        return look(found)
+
+    monkeypatch.setattr(dead, "_look", look_late)
+
+    assert dead.retry().jobs == len(ids)

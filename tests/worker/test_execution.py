@@ -23,8 +23,9 @@ from bananas_topology.worker.execution import (
     execute,
     prepare,
 )
+from bananas_topology.worker.logs import fields_of
 from bananas_topology.worker.run import Run
-from bananas_topology.worker.settlement import Settler
+from bananas_topology.worker.settlement import Settler, log_settlement
 from bananas_topology.worker.tasks import Task, resolve_tasks
 from tests.worker import sample_jobs
 
@@ -194,3 +195,20 @@ def test_falsy_results_are_results() -> None:
     values: list[Any] = [None, 0, False, "", [], {}]
     for value in values:
         assert _outcome(_run("echo", value)) == Completed(json.dumps(value).encode())
+
+
+@pytest.mark.parametrize(
+    ("max_retries", "event"), [(3, "job failed, runs again"), (0, "job buried")]
+)
+def test_the_log_says_of_what_kind_a_failure_was(
+    caplog: pytest.LogCaptureFixture, max_retries: int, event: str
+) -> None:
+    run = _run("fail", "is wrong", max_retries=max_retries)
+    settlement = _settle(run, _tasks())
+
+    with caplog.at_level("WARNING"):
+        log_settlement(run, settlement)
+
+    [record] = caplog.records
+    assert record.getMessage() == event
+    assert fields_of(record)["error"] == "ValueError: is wrong"
