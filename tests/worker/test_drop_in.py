@@ -1,0 +1,108 @@
+"""Foreign clients and a real worker: what they put there runs, what they look for is there."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import redis
+from redis.client import PubSub
+
+from bananas_topology.client import Client
+from bananas_topology.clock import parse_timestamp
+from bananas_topology.jobs.keys import Keys
+from tests.worker.support import Starter, wait_for
+
+PAYLOAD = '{"to": "\\u00fc@b.c", "n": 12345678901234567890, "list": [], "half": 1.50}'
+
+# Each as its client writes it: nanoseconds, escapes and spaces, milliseconds; fields of their own.
+GO = (
+    '{"id":"%s","name":"echo","payload":' + PAYLOAD + ',"status":"pending","priority":"high",'
+    '"created_at":"2025-11-10T12:00:00.123456789Z","updated_at":"2025-11-10T12:00:00.123456789Z",'
+    '"attempts":0,"max_retries":3}'
+)
+PYTHON = (
+    '{"id": "%s", "name": "echo", "description": "", "payload": ' + PAYLOAD + ', "status": '
+    '"pending", "priority": "normal", "created_at": "2026-11-24T03:33:59.931960+00:00", '
+    '"updated_at": "2026-11-24T03:33:59.931960+00:00", "scheduled_for": null, "attempts": 0, '
+    '"max_retries": 3, "error": "", "routing_key": ""}'
+)
+TYPESCRIPT = (
+    '{"id":"%s","name":"echo","description":"d","payload":' + PAYLOAD + ',"status":"pending",'
+    '"priority":"low","created_at":"2025-11-10T12:00:00.120Z","updated_at":'
+    '"2025-11-10T12:00:00.120Z","attempts":0,"max_retries":3,"routing_key":"eu","of_its_own":[]}'
+)
+
+
+@pytest.mark.parametrize("way", ["now", "later"])
+def test_jobs_of_every_client_run_and_end_as_they_expect(
+    start: Starter, client: redis.Redis, keys: Keys, way: str
+) -> None:
+    bodies = {"go-1": GO, "py 2": PYTHON, "ts:3": TYPESCRIPT}
+    start(ENABLE_SCHEDULER="true", SCHEDULER_INTERVAL="100ms", RESULT_BACKEND_TTL_SUCCESS="10m")
+    channel = PubSub(client.connection_pool, ignore_subscribe_messages=True)
+    channel.subscribe(*map(keys.notify, bodies))
+
+    for job_id, form in bodies.items():
+        body = form % job_id
+        client.set(keys.job(job_id), body)
+        if way == "now":
+            client.lpush(keys.queue(json.loads(body)["priority"]), job_id)
+        else:
+            client.zadd(keys.scheduled, {job_id: 1764000000.5})
+
+    heard: dict[bytes, bytes] = {}
+
+    def hear_all() -> bool:
+        message = channel.get_message(timeout=0.5)
+        if message is not None:
+            heard[message["channel"]] = message["data"]
+        return len(heard) == len(bodies)
+
+    wait_for(hear_all)
+    channel.close()
+    assert heard == {keys.notify(job_id).encode(): b"ready" for job_id in bodies}
+    for job_id, form in bodies.items():
+        result: Any = client.hgetall(keys.result(job_id))
+        assert set(result) == {b"status", b"completed_at", b"duration_ms", b"result"}
+        assert result[b"status"] == b"completed"
+        assert json.loads(result[b"result"]) == json.loads(PAYLOAD)
+        parse_timestamp(result[b"completed_at"].decode())
+        assert 0 < client.ttl(keys.result(job_id)) <= 600
+        assert 0 < client.ttl(keys.job(job_id)) <= 86_400
+        stored: Any = client.get(keys.job(job_id))
+        assert PAYLOAD.encode() in stored
+        before, after = json.loads(form % job_id), json.loads(stored)
+        assert (after["status"], after["attempts"]) == ("completed", 1)
+        changed = ("status", "attempts", "updated_at", "error", "scheduled_for")
+        assert {name: after[name] for name in before if name not in changed} == {
+            name: before[name] for name in before if name not in changed
+        }
+
+
+def test_falsy_results_come_back_and_a_failures_result_keeps_its_own_time(
+    start: Starter, producer: Client, client: redis.Redis, keys: Keys
+) -> None:
+    start(RESULT_BACKEND_TTL_FAILURE="20m")
+    falsy: tuple[Any, ...] = (None, 0, False, "", [], {})
+    ids = [producer.enqueue("echo", value) for value in falsy]
+    failing = producer.enqueue("fail", "no luck")
+
+    assert [producer.wait(job_id, timeout=10) for job_id in ids] == list(falsy)
+    wait_for(lambda: client.hget(keys.result(failing), "status") == b"failed")
+    fields: Any = client.hkeys(keys.result(failing))
+    assert set(fields) == {b"status", b"completed_at", b"duration_ms", b"error"}
+    assert 600 < client.ttl(keys.result(failing)) <= 1_200
+
+
+def test_without_a_result_backend_waiting_ends_all_the_same(
+    start: Starter, producer: Client, client: redis.Redis, keys: Keys
+) -> None:
+    start(RESULT_BACKEND_ENABLED="false")
+
+    job_id = producer.enqueue("echo", 1)
+
+    assert producer.wait(job_id, timeout=10) is None
+    assert not client.exists(keys.result(job_id))
+    assert producer.get(job_id).status == "completed"
