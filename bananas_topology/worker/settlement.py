@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
@@ -11,10 +12,10 @@ import msgspec
 
 from bananas_topology.backoff import exponential_ms, with_jitter_ms
 from bananas_topology.clock import format_timestamp, wall_seconds
-from bananas_topology.errors import ContractViolation
+from bananas_topology.errors import ContractViolation, InvalidJob
 from bananas_topology.jobs.broker import Ack, Bury, Release, Retry, Settlement
 from bananas_topology.jobs.crashes import story
-from bananas_topology.jobs.job import DECODE_ERRORS, Failure, rewrite
+from bananas_topology.jobs.job import DECODE_ERRORS, Failure, decode, rewrite
 from bananas_topology.worker.execution import (
     Abandoned,
     Completed,
@@ -129,6 +130,8 @@ def poisoned(run: Run) -> Run:
         body = rewrite(claim.body or b"", status="failed", error=reason, updated_at=stamp)
     except DECODE_ERRORS:
         body = b""
+    with suppress(InvalidJob):
+        run.job = decode(claim.body or b"")  # for the log to say its type
     run.settlement = Bury(claim, body, failure, reason, stamp, 0)
     return run
 

@@ -225,6 +225,7 @@ def test_a_handler_that_takes_its_worker_down_is_buried_and_its_neighbours_finis
 
     scene.assert_all_completed(but={poison})
     assert scene.runs()[poison] == 3
+    assert "job_type=segfault" in (scene.directory / "up.log").read_text()
     failure = scene.inspector.job(poison).failure
     assert failure is not None
     assert "worker-0" in json.dumps(failure)
