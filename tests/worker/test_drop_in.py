@@ -11,6 +11,7 @@ from redis.client import PubSub
 
 from bananas_topology.client import Client
 from bananas_topology.clock import parse_timestamp
+from bananas_topology.jobs.broker import PROMOTE_LIMIT
 from bananas_topology.jobs.keys import Keys
 from tests.worker.support import Starter, wait_for
 
@@ -106,3 +107,25 @@ def test_without_a_result_backend_waiting_ends_all_the_same(
     assert producer.wait(job_id, timeout=10) is None
     assert not client.exists(keys.result(job_id))
     assert producer.get(job_id).status == "completed"
+
+
+def test_a_scheduler_alone_promotes_whatever_is_due_and_still_hears_a_signal(
+    start: Starter, client: redis.Redis, keys: Keys
+) -> None:
+    many = 2 * PROMOTE_LIMIT + 500
+    client.zadd(keys.scheduled, {f"{number}": number for number in range(many)})
+    scheduler = start(WORKER_MODE="scheduler-only", WORKER_HANDLERS="")
+
+    wait_for(lambda: client.llen(keys.queue("normal")) == many)
+
+    assert client.zcard(keys.scheduled) == 0
+    assert client.lrange(keys.queue("normal"), -3, -1) == [b"2", b"1", b"0"]
+    assert scheduler.end() == 0
+
+
+def test_a_payload_of_megabytes_goes_there_and_back(start: Starter, producer: Client) -> None:
+    start()
+    payload = "x" * (5 * 2**20)
+    ids = [producer.enqueue("echo", payload) for _ in range(3)]
+
+    assert all(producer.wait(job_id, timeout=20) == payload for job_id in ids)
