@@ -212,21 +212,21 @@ class Broker:
         calls = [self._settle(group, consumer) for group in groups]
         if request is None:
             return Exchange(lost=_lost(groups, self._caller.run(calls) if calls else []))
-        claim = self._claim(consumer, request)
+        claim = self.claim_call(consumer, request)
         is_alone = any(settlement.claim.crashes for settlement in settlements)
         if is_alone or len(settlements) < CLAIM_FIRST:
             *replies, claimed = self._caller.run([*calls, claim])
-            reply = _claimed(claimed)
+            reply = claimed_by(claimed)
             if start is not None:
                 start(reply)
         elif start is None:
             claimed, *replies = self._caller.run([claim, *calls])
-            reply = _claimed(claimed)
+            reply = claimed_by(claimed)
         else:
             early: list[Exchange] = []
 
             def hand_over(claimed: list[Any]) -> None:
-                early.append(_claimed(claimed))
+                early.append(claimed_by(claimed))
                 start(early[0])
 
             _, *replies = self._caller.run([claim, *calls], hand_over)
@@ -314,7 +314,8 @@ class Broker:
         keys = (self.keys.workers, self.keys.worker(worker_id), self.keys.claims(worker_id))
         return bool(self._caller.run_one(Call(scripts.LEAVE, keys, (worker_id, incarnation))))
 
-    def _claim(self, consumer: Consumer, request: ClaimRequest) -> Call:
+    def claim_call(self, consumer: Consumer, request: ClaimRequest) -> Call:
+        """The call that claims, for who sends it on a connection of its own (see wake.py)."""
         arguments: list[Value] = [
             self.keys.prefix,
             consumer.worker_id,
@@ -346,9 +347,9 @@ class Broker:
         return Call(script, (self.keys.claims(consumer.worker_id),), arguments)
 
 
-def _claimed(claimed: list[Any]) -> Exchange:
+def claimed_by(reply: list[Any]) -> Exchange:
     """What a claim's reply says (see claim.lua)."""
-    more, promoted, history, *flat = claimed
+    more, promoted, history, *flat = reply
     crashes = tuple(map(Crash.parse, history))
     claims = tuple(
         Claim(job_id.decode(errors="surrogateescape"), body, fence, crashes)

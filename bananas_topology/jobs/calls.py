@@ -29,7 +29,7 @@ SEND_BYTES = 8 * 2**20
 _RECEIVE_BYTES = 65_536
 
 # Typed by hand: the library's own annotation allows one argument only.
-_pack: Callable[[tuple[Value, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
+pack: Callable[[tuple[Value, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 
 def _ignore(reply: Any) -> None:
@@ -49,11 +49,15 @@ class Call:
         words: list[Value] = ["EVALSHA", self.script.digest, len(self.keys)]
         words += self.keys
         words += self.arguments
-        return _pack(tuple(words))
+        return pack(tuple(words))
 
 
-class _Channel:
-    """One of redis-py's connections, spoken to directly. For one thread at a time."""
+class Channel:
+    """One of redis-py's connections, spoken to directly. For one thread at a time.
+
+    Raises (every method):
+        OSError, hiredis.HiredisError: the connection is of no use any more.
+    """
 
     __slots__ = ("_reader", "_socket", "connection")
 
@@ -68,15 +72,20 @@ class _Channel:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
-    def exchange(self, data: bytes, count: int, first: Callable[[Any], None]) -> list[Any]:
-        """Send commands and read as many replies; an error reply is a `hiredis.ReplyError`.
+    @property
+    def fileno(self) -> int:
+        """The socket to select on; -1 when it was closed under us."""
+        return -1 if self.connection._sock is None else int(self._socket.fileno())
+
+    def send(self, data: bytes) -> None:
+        """Send commands."""
+        self._socket.sendall(data)
+
+    def receive(self, count: int, first: Callable[[Any], None] = _ignore) -> list[Any]:
+        """Read so many replies; an error reply is a `hiredis.ReplyError`.
 
         `first` is given the first reply as soon as it is here, while the server sees to the rest.
-
-        Raises:
-            OSError, hiredis.HiredisError: the connection is of no use any more.
         """
-        self._socket.sendall(data)
         reader, replies = self._reader, []
         while True:
             # False is "not all of it is here yet": RESP2 has no booleans of its own.
@@ -91,6 +100,11 @@ class _Channel:
                 raise ConnectionResetError("the server closed the connection")
             reader.feed(received)
 
+    def close(self, client: redis.Redis) -> None:
+        """Close the connection and give it back to the client that it is of."""
+        self.connection.disconnect()
+        client.connection_pool.release(self.connection)
+
 
 class Caller:
     """Calls scripts, several in one round trip. Thread-safe; a forked child has its own channels.
@@ -102,7 +116,7 @@ class Caller:
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
         # list.pop and list.append are atomic: the stack needs no lock.
-        self._idle: list[_Channel] = []
+        self._idle: list[Channel] = []
         self._pid = os.getpid()
 
     def run(self, calls: Sequence[Call], first: Callable[[Any], None] = _ignore) -> list[Any]:
@@ -125,7 +139,7 @@ class Caller:
                 first(reply)
 
         replies = self._send([call.packed() for call in calls], hand_over)
-        unknown = [i for i, reply in enumerate(replies) if _is_unknown(reply)]
+        unknown = [i for i, reply in enumerate(replies) if is_unknown(reply)]
         if unknown:
             self._load()
             again = self._send([calls[i].packed() for i in unknown])
@@ -141,7 +155,7 @@ class Caller:
     def run_one(self, call: Call) -> Any:
         """Send one call and return its reply; raises as `run`."""
         reply = self._round_trip(call.packed(), 1)[0]
-        if _is_unknown(reply):
+        if is_unknown(reply):
             return self.run([call])[0]
         if isinstance(reply, hiredis.ReplyError):
             self._refuse(reply)
@@ -150,7 +164,7 @@ class Caller:
     def close(self) -> None:
         """Close the connections that nobody uses just now."""
         while self._idle:
-            self._drop(self._idle.pop())
+            self._idle.pop().close(self._client)
 
     def _send(self, commands: list[bytes], first: Callable[[Any], None] = _ignore) -> list[Any]:
         """Send commands, `SEND_BYTES` of them in one write."""
@@ -167,7 +181,7 @@ class Caller:
 
     def _load(self) -> None:
         """Send all scripts: a server that has lost one has lost them all."""
-        for reply in self._send([_pack(("SCRIPT", "LOAD", script.source)) for script in ALL]):
+        for reply in self._send([pack(("SCRIPT", "LOAD", script.source)) for script in ALL]):
             if isinstance(reply, hiredis.ReplyError):
                 self._refuse(reply)
 
@@ -182,34 +196,32 @@ class Caller:
     ) -> list[Any]:
         channel = self._take()
         try:
-            replies = channel.exchange(data, count, first)
+            channel.send(data)
+            replies = channel.receive(count, first)
         except BlockingIOError as error:
-            self._drop(channel)
+            channel.close(self._client)
             raise unreachable(self._client, TimeoutError(f"no reply in {TIMEOUT_S:g} s")) from error
         except (OSError, hiredis.HiredisError) as error:
-            self._drop(channel)
+            channel.close(self._client)
             self.close()  # the others were made to the same server
             raise unreachable(self._client, error) from error
         except BaseException:
             # Interrupted half-way: the replies to come would be taken for another call's.
-            self._drop(channel)
+            channel.close(self._client)
             raise
         self._idle.append(channel)
         return replies
 
-    def _take(self) -> _Channel:
+    def _take(self) -> Channel:
         if self._pid != os.getpid():
             self._idle, self._pid = [], os.getpid()
         try:
             return self._idle.pop()
         except IndexError:
             with translated(self._client):
-                return _Channel(self._client.connection_pool.get_connection())
-
-    def _drop(self, channel: _Channel) -> None:
-        channel.connection.disconnect()
-        self._client.connection_pool.release(channel.connection)
+                return Channel(self._client.connection_pool.get_connection())
 
 
-def _is_unknown(reply: Any) -> bool:
+def is_unknown(reply: Any) -> bool:
+    """Whether the server did not know the script, and so did not run it."""
     return isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT")

@@ -3,77 +3,105 @@
 The listener keeps one blocking command outstanding on a connection of its own, whose socket the
 worker's loop selects on beside its other events. Whoever makes a job ready rings (see prelude.lua);
 what foreign producers bring rings nothing, so the command ends by itself after `LISTEN_S`.
+
+Behind that command waits a claim, which the server runs the moment it ends: the ring brings the job
+along, a round trip sooner than if the worker had to ask for it. So a listener that is closed, or
+whose connection is lost, may have claimed: the worker recovers then what it does not know of.
 """
 
 from __future__ import annotations
 
-import redis
+from dataclasses import dataclass
 
-from bananas_topology.jobs.broker import Consumer
-from bananas_topology.jobs.connection import translated
-from bananas_topology.jobs.keys import Keys
+import hiredis
+
+from bananas_topology.jobs.broker import Broker, ClaimRequest, Consumer, Exchange, claimed_by
+from bananas_topology.jobs.calls import Channel, is_unknown, pack
+from bananas_topology.jobs.connection import refusal, translated, unreachable
 
 #: Seconds after which an unrung listener answers: how late a foreign producer's job may be found.
-LISTEN_S = 1
+LISTEN_S = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What ended a wait: whether somebody rang, and what was claimed then.
+
+    `taken` None: nothing was, for the server had lost the script; whoever waited has to ask.
+    """
+
+    rung: bool
+    taken: Exchange | None
 
 
 class WakeListener:
-    """Waits for one of the rings that concern a consumer. For use by one thread."""
+    """Waits for one of the rings that concern a consumer. For use by one thread.
 
-    def __init__(
-        self, client: redis.Redis, keys: Keys, consumer: Consumer, *, by_type: bool
-    ) -> None:
-        self._client = client
-        self._connection: redis.Connection | None = None
+    Raises (`listen` and `answer`):
+        RedisUnavailable: the server cannot be reached, or the connection broke.
+        RedisUnsuitable: it refuses us.
+    """
+
+    def __init__(self, broker: Broker, consumer: Consumer, *, by_type: bool) -> None:
+        self._broker = broker
+        self._consumer = consumer
+        self._channel: Channel | None = None
+        self._is_waiting = False
         types = consumer.job_types if by_type else (None,)
-        self._names = [keys.wake(p, job_type) for p in consumer.priorities for job_type in types]
+        wake = broker.keys.wake
+        names = [wake(p, job_type) for p in consumer.priorities for job_type in types]
+        self._wait = pack(("BZPOPMIN", *names, str(LISTEN_S)))
 
-    def listen(self) -> None:
-        """Start to wait; nothing happens while it waits already.
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits; what it may claim then is spoken for."""
+        return self._is_waiting and self.fileno() >= 0
 
-        Raises:
-            RedisUnavailable: the server cannot be reached.
-        """
-        if self.fileno() >= 0:
+    def listen(self, request: ClaimRequest) -> None:
+        """Start to wait, and to claim so when the wait ends; nothing happens while it waits."""
+        if self.is_waiting:
             return
-        self.close()  # what is left of a connection that was closed under us
-        with translated(self._client):
-            connection = self._client.connection_pool.get_connection()
-            try:
-                connection.send_command("BZPOPMIN", *self._names, LISTEN_S)  # type: ignore[no-untyped-call]
-            except BaseException:
-                self._client.connection_pool.release(connection)
-                raise
-        self._connection = connection
+        data = self._wait + self._broker.claim_call(self._consumer, request).packed()
+        client = self._broker.client
+        if self._channel is None or self._channel.fileno < 0:
+            self.close()  # what is left of a connection that was closed under us
+            with translated(client):
+                self._channel = Channel(client.connection_pool.get_connection())
+        try:
+            self._channel.send(data)
+        except OSError as error:
+            self.close()
+            raise unreachable(client, error) from error
+        self._is_waiting = True
 
     def fileno(self) -> int:
         """The socket to select on while it waits, -1 while it does not."""
-        if self._connection is None:
-            return -1
-        sock = getattr(self._connection, "_sock", None)
-        return -1 if sock is None else int(sock.fileno())
+        return self._channel.fileno if self._channel and self._is_waiting else -1
 
-    def answer(self) -> bool:
+    def answer(self) -> Answer | None:
         """Take the answer that made the socket readable; afterwards it no longer waits.
 
-        True: somebody rang. False: it ended by itself, and only what foreign producers brought may
-        have come.
-
-        Raises:
-            RedisUnavailable: the connection broke.
+        None: it did not wait.
         """
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return False
-        with translated(self._client):
-            try:
-                return connection.read_response() is not None
-            finally:
-                self._client.connection_pool.release(connection)
+        channel, client = self._channel, self._broker.client
+        if channel is None or not self._is_waiting:
+            return None
+        try:
+            ring, claimed = channel.receive(2)
+        except (OSError, hiredis.HiredisError) as error:
+            self.close()
+            raise unreachable(client, error) from error
+        self._is_waiting = False
+        for reply in (ring, claimed):
+            if isinstance(reply, hiredis.ReplyError) and not is_unknown(reply):
+                self.close()
+                raise refusal(client, str(reply))
+        return Answer(ring is not None, None if is_unknown(claimed) else claimed_by(claimed))
 
-    def close(self) -> None:
-        """Stop waiting, now: the connection is given up with the command outstanding on it."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.disconnect()  # type: ignore[no-untyped-call]
-            self._client.connection_pool.release(connection)
+    def close(self) -> bool:
+        """Stop waiting, now, and close the connection; whether it may have claimed meanwhile."""
+        channel, self._channel = self._channel, None
+        was_waiting, self._is_waiting = self._is_waiting, False
+        if channel is not None:
+            channel.close(self._broker.client)
+        return was_waiting

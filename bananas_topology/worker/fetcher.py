@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bananas_topology.clock import monotonic
+from bananas_topology.clock import monotonic, sleep
 from bananas_topology.contract import WorkerConfig
 from bananas_topology.errors import (
     BananasTopologyError,
@@ -51,8 +51,8 @@ TALK_S = 0.001
 #: for the next ring: a lone short job is settled sooner so.
 BREATH_S = 0.001
 
-#: Seconds after which an idle worker looks for jobs that nobody rang for.
-LOOK_S = 0.9
+#: Seconds for which the loop leaves the interpreter to the thread that a ring's job has woken.
+YIELD_S = 0.00005
 
 #: Bytes of settlements that one round trip carries: the rest goes with the next.
 SETTLE_BYTES = 16 * 2**20
@@ -74,16 +74,18 @@ class Fetcher:
         self._consumer = Consumer.of(config, job_types)
         self._incarnation = uuid.uuid4().hex[:12]
         self._presence = Presence(config, job_types, self._incarnation)
-        self._listener = WakeListener(
-            broker.client, broker.keys, self._consumer, by_type=bool(config.job_types)
-        )
+        self._listener = WakeListener(broker, self._consumer, by_type=bool(config.job_types))
+        self._listening = ClaimRequest(0, "")
         self._ranks = {priority.encode(): n for n, priority in enumerate(config.priorities)}
         self._pace = Pace(config.concurrency)
         self._unsettled: list[Run] = []
         self._claim_number = 0
-        self._talked_at = self._looked_at = self._started_at = 0.0
+        self._talked_at = self._started_at = 0.0
         self._must_look = self._must_recover = True
         self._must_promote = False
+        self._promotes = config.enable_scheduler
+        self._promote_s = config.scheduler_interval_ms / 1000
+        self._promoted_at = 0.0
         self.tally = Tally(config.concurrency, is_scraped=config.metrics_port > 0)
         self.link = Link()
         self._duties = self._make_duties(config)
@@ -96,10 +98,9 @@ class Fetcher:
     def _make_duties(self, config: WorkerConfig) -> list[Duty]:
         duties = [Duty(config.lease_ms / 3000, self._beat)]
         if config.enable_scheduler:
-            interval_s = config.scheduler_interval_ms / 1000
-            duties.append(Duty(interval_s, self._promote))
+            duties.append(Duty(self._promote_s, self._promote))
             if config.schedules:
-                duties.append(Duty(interval_s, self._make_scheduler(config).run))
+                duties.append(Duty(self._promote_s, self._make_scheduler(config).run))
         return duties
 
     def _make_scheduler(self, config: WorkerConfig) -> Scheduler:
@@ -124,9 +125,9 @@ class Fetcher:
         return self._listener.fileno()
 
     def quiet(self) -> None:
-        """Take nothing more."""
+        """Take nothing more; what a listener may have claimed is given back."""
         self.is_quiet = True
-        self._listener.close()
+        self._must_recover |= self._listener.close() and self.is_booted
 
     def finished(self, runs: list[Run]) -> None:
         """Have runs that have ended settled, and learn from them how far to claim ahead."""
@@ -175,7 +176,7 @@ class Fetcher:
             run_due(self._duties)
             self._exchange()
             if self._wants_ring() and monotonic() - self._started_at >= BREATH_S:
-                self._listener.listen()
+                self._listen()
         except BananasTopologyError as error:
             if not self.is_booted and not isinstance(error, RedisUnavailable):
                 raise
@@ -185,29 +186,35 @@ class Fetcher:
             self.link.succeeded()
 
     def hear(self) -> None:
-        """Take the answer that made `fileno` readable: a ring, or that there was none."""
+        """Take the answer that made `fileno` readable: a ring and what it brought, or neither."""
         try:
-            rung = self._listener.answer()
+            answer = self._listener.answer()
+            if answer is None or answer.taken is None:
+                self._must_look = True
+                return
+            self._took(self._listening, answer.taken)
+            if answer.taken.claims:
+                sleep(YIELD_S)
+            if self._wants_ring() and not answer.rung:
+                self._listen()
         except BananasTopologyError as error:
             self._lost(error)
-            return
-        self._must_look |= rung or monotonic() - self._looked_at > LOOK_S
-        if not self._must_look:
-            self.listen_again()
 
-    def listen_again(self) -> None:
-        """Wait for the next ring."""
-        try:
-            self._listener.listen()
-        except BananasTopologyError as error:
-            self._lost(error)
+    def _listen(self) -> None:
+        """Wait for the next ring, with a claim for all that is free just now behind it."""
+        self._listening = self._next_request(max(1, self._slots.free), self._promotes)
+        self._listener.listen(self._listening)
 
     def has_left(self) -> bool:
         """Tell Redis that this worker is gone; whether that is done, or not needed."""
         if not self.is_booted:
             return True
+        worker_id = self._consumer.worker_id
         try:
-            self._broker.leave(self._consumer.worker_id, self._incarnation)
+            if not self._broker.leave(worker_id, self._incarnation) and not self.is_deposed:
+                # A ring that came while the listener was closed has claimed behind our back.
+                self._broker.recover(self._consumer, self._incarnation, ())
+                self._broker.leave(worker_id, self._incarnation)
         except BananasTopologyError as error:
             self.link.failed(error)
             return False
@@ -258,20 +265,26 @@ class Fetcher:
 
         One batch at a time: however many are due, signals, outcomes and the lease do not wait.
         """
+        rest_s = self._promoted_at + self._promote_s - monotonic()
+        if rest_s > 0:
+            return rest_s  # a listener's claim has seen to it
         if self._room() > 0:
             self._must_promote = self._must_look = True
             return None
+        self._promoted_at = monotonic()
         return 0.0 if self._broker.promote() == PROMOTE_LIMIT else None
 
     def _room(self) -> int:
         """How many jobs more to take now."""
         if self.is_quiet or not self._consumer.job_types or self._slots.waiting > self.enough:
             return 0
-        return max(0, self._slots.free + self._pace.ahead * (not self._slots.has_async))
+        spoken_for = self._listening.count if self._listener.is_waiting else 0
+        ahead = self._pace.ahead * (not self._slots.has_async)
+        return max(0, self._slots.free + ahead - spoken_for)
 
     def _wants_ring(self) -> bool:
         """Whether there is nothing to do but to wait for a ring, and nobody waits for it yet."""
-        return not self._must_look and self._listener.fileno() < 0 and self._room() > 0
+        return not self._must_look and not self._listener.is_waiting and self._room() > 0
 
     def _exchange(self) -> None:
         """Settle what is done and claim what there are slots for."""
@@ -280,7 +293,7 @@ class Fetcher:
         if not wanted and not self._unsettled:
             return
         sending = self._next_settlements()
-        request = self._next_request(room) if wanted else None
+        request = self._next_request(room, self._must_promote) if wanted else None
         # Started as soon as it is here: the slots work while the server settles the rest.
         start = partial(self._took, request) if request is not None else None
         reply = self._broker.exchange(self._consumer, list(sending.values()), request, start)
@@ -306,13 +319,14 @@ class Fetcher:
                 break
         return sending
 
-    def _next_request(self, count: int) -> ClaimRequest:
+    def _next_request(self, count: int, promote: bool) -> ClaimRequest:
         self._claim_number += 1
         token = f"{self._incarnation}.{self._claim_number}"
-        return ClaimRequest(count, token, promote=self._must_promote)
+        return ClaimRequest(count, token, promote=promote)
 
     def _took(self, request: ClaimRequest, reply: Exchange) -> None:
-        self._looked_at = monotonic()
+        if request.promote:
+            self._promoted_at = monotonic()
         self._must_promote = request.promote and reply.promoted == PROMOTE_LIMIT
         more = reply.more or self._must_promote
         self._must_look = more or len(reply.claims) >= request.count

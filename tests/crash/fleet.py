@@ -90,6 +90,8 @@ class Scene:
         where = assert_each_in_one_place(self.redis, self.keys, self.job_ids)
         dead = {job_id for job_id, place in where.items() if place == "dead"}
         completed = {job_id for job_id, place in where.items() if place == "completed"}
+        unexpected = dead - (but or set())
+        assert not unexpected, [self.inspector.job(job_id).failure for job_id in unexpected]
         assert dead == (but or set())
         assert completed == set(self.job_ids) - dead
 

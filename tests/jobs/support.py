@@ -42,12 +42,15 @@ class Hands:
         self.incarnation = f"inc{next(self._incarnations)}"
         self._calls = itertools.count(1)
 
+    def request(self, count: int, **more: Any) -> ClaimRequest:
+        """A request for up to `count` jobs."""
+        return ClaimRequest(count, f"{self.incarnation}.{next(self._calls)}", **more)
+
     def exchange(
         self, settlements: Sequence[Settlement] = (), count: int = 0, **more: Any
     ) -> Exchange:
         """Settle, and claim up to `count`."""
-        token = f"{self.incarnation}.{next(self._calls)}"
-        request = ClaimRequest(count, token, **more) if count else None
+        request = self.request(count, **more) if count else None
         return self.broker.exchange(self.consumer, settlements, request)
 
     def claim(self, count: int = 1, **more: Any) -> list[str]:

@@ -8,7 +8,7 @@ import redis
 from bananas_topology.clock import monotonic
 from bananas_topology.jobs.broker import Broker, Release
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.wake import LISTEN_S, WakeListener
+from bananas_topology.jobs.wake import LISTEN_S, Answer, WakeListener
 from tests.jobs.support import Hands, encoded
 
 
@@ -18,53 +18,104 @@ def _answers_within(listener: WakeListener, seconds: float) -> bool:
     return bool(poll.poll(seconds * 1000))
 
 
+def _listener(hands: Hands, *, by_type: bool = False) -> WakeListener:
+    return WakeListener(hands.broker, hands.consumer, by_type=by_type)
+
+
+def _ids(answer: Answer | None) -> list[str]:
+    assert answer is not None
+    assert answer.taken is not None
+    return [claim.job_id for claim in answer.taken.claims]
+
+
 @pytest.mark.parametrize("by_type", [False, True])
-def test_an_idle_worker_is_rung_for_what_it_can_do(
-    client: redis.Redis, keys: Keys, by_type: bool
-) -> None:
+def test_a_ring_brings_the_job_along(client: redis.Redis, keys: Keys, by_type: bool) -> None:
     broker = Broker(client, keys)
     hands = Hands(broker, job_types=("add",))
-    listener = WakeListener(client, keys, hands.consumer, by_type=by_type)
-    listener.listen()
+    listener = _listener(hands, by_type=by_type)
+    listener.listen(hands.request(1))
 
-    broker.enqueue([encoded("a")])
+    broker.enqueue([encoded("a"), encoded("b")])
     assert _answers_within(listener, 5)
-    assert listener.answer() is True
+    answer = listener.answer()
 
-    [claim] = hands.exchange(count=1).claims
-    listener.listen()
-    hands.exchange([Release(claim)])
-    assert _answers_within(listener, 5)
+    assert answer is not None
+    assert answer.rung
+    assert _ids(answer) == ["a"]
+    assert not listener.is_waiting
+    assert client.hkeys(keys.claims(hands.consumer.worker_id)) == [b"a"]
     listener.close()
 
 
-def test_a_listener_that_nobody_rings_answers_by_itself(client: redis.Redis, keys: Keys) -> None:
+def test_what_is_released_rings_too(client: redis.Redis, keys: Keys) -> None:
     broker = Broker(client, keys)
-    listener = WakeListener(client, keys, Hands(broker, job_types=("add",)).consumer, by_type=True)
+    hands = Hands(broker, job_types=("add",))
+    broker.enqueue([encoded("a")])
+    [claim] = hands.exchange(count=1).claims
+    other = Hands(broker, worker_id="other", job_types=("add",))
+    listener = _listener(other)
+    client.delete(keys.wake("normal"))
+    listener.listen(other.request(1))
+
+    hands.exchange([Release(claim)])
+
+    assert _answers_within(listener, 5)
+    assert _ids(listener.answer()) == ["a"]
+    listener.close()
+
+
+def test_a_listener_that_nobody_rings_looks_by_itself(client: redis.Redis, keys: Keys) -> None:
+    hands = Hands(Broker(client, keys), job_types=("add",))
+    listener = _listener(hands, by_type=True)
     begun = monotonic()
-    listener.listen()
-    broker.enqueue([encoded("a", "sub")])
+    listener.listen(hands.request(1))
+    job = encoded("a")
+    client.set(keys.job("a"), job.body)
+    client.lpush(keys.queue("normal"), "a")  # as foreign producers do
 
     assert _answers_within(listener, 10)
-    assert listener.answer() is False
+    answer = listener.answer()
+
+    assert answer is not None
+    assert not answer.rung
+    assert _ids(answer) == ["a"]
     assert monotonic() - begun > LISTEN_S * 0.9
+    listener.close()
+
+
+def test_where_the_server_forgot_the_script_the_worker_is_told_to_ask(
+    client: redis.Redis, keys: Keys
+) -> None:
+    broker = Broker(client, keys)
+    hands = Hands(broker)
+    listener = _listener(hands)
+    broker.enqueue([encoded("a")])
+    client.delete(keys.wake("normal"))
+    listener.listen(hands.request(1))
+    client.script_flush()
+
+    client.zadd(keys.wake("normal"), {"1": 0})
+    assert _answers_within(listener, 5)
+
+    assert listener.answer() == Answer(rung=True, taken=None)
+    assert hands.claim(1) == ["a"]
+    listener.close()
 
 
 def test_one_of_several_idle_workers_is_rung_for_what_another_left(
     client: redis.Redis, keys: Keys
 ) -> None:
     broker = Broker(client, keys)
-    hands = Hands(broker)
-    listeners = [WakeListener(client, keys, hands.consumer, by_type=False) for _ in range(2)]
-    for listener in listeners:
-        listener.listen()
+    hands = [Hands(broker, worker_id=f"w{index}") for index in range(2)]
+    listeners = [_listener(each) for each in hands]
+    for listener, each in zip(listeners, hands, strict=True):
+        listener.listen(each.request(1))
 
     broker.enqueue([encoded("a"), encoded("b")])
-    assert _answers_within(listeners[0], 5)
-    assert hands.claim(1) == ["a"]
 
+    assert _answers_within(listeners[0], 5)
     assert _answers_within(listeners[1], 5)
-    assert listeners[1].answer() is True
+    assert sorted(job for each in listeners for job in _ids(each.answer())) == ["a", "b"]
     for listener in listeners:
         listener.close()
 
