@@ -271,8 +271,10 @@ class Fetcher:
         if self._room() > 0:
             self._must_promote = self._must_look = True
             return None
+        if self._broker.promote() == PROMOTE_LIMIT:
+            return 0.0
         self._promoted_at = monotonic()
-        return 0.0 if self._broker.promote() == PROMOTE_LIMIT else None
+        return None
 
     def _room(self) -> int:
         """How many jobs more to take now."""
@@ -325,9 +327,9 @@ class Fetcher:
         return ClaimRequest(count, token, promote=promote)
 
     def _took(self, request: ClaimRequest, reply: Exchange) -> None:
-        if request.promote:
-            self._promoted_at = monotonic()
         self._must_promote = request.promote and reply.promoted == PROMOTE_LIMIT
+        if request.promote and not self._must_promote:
+            self._promoted_at = monotonic()
         more = reply.more or self._must_promote
         self._must_look = more or len(reply.claims) >= request.count
         if not reply.claims:

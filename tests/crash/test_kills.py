@@ -137,6 +137,15 @@ def test_a_scheduler_killed_again_and_again_starts_each_job_once(scene: Scene) -
     assert set(scene.runs().values()) == {1}
 
 
+def test_a_scheduler_promotes_all_that_is_due_however_much_it_is(scene: Scene) -> None:
+    scene.enqueue("nap", 0.001, 2_500, delay_s=0.001)
+
+    with scene.worker("s", WORKER_MODE="scheduler-only", SCHEDULER_INTERVAL="60s"):
+        wait_for(lambda: scene.inspector.backlog().ready == 2_500, 20)
+
+    assert scene.inspector.backlog().scheduled == 0
+
+
 def _is_another(scene: Scene, worker_id: str, pid: int) -> bool:
     return scene.pids().get(worker_id, pid) != pid
 
