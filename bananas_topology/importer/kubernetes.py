@@ -156,7 +156,7 @@ def _environment(
 ) -> EnvironmentFields:
     """A container's plain variables: those of its ConfigMaps, and its own, which win."""
     variables: dict[str, tuple[str, Field]] = {}
-    for source in _items(container.get("envFrom")):
+    for source in container.child("envFrom").items:
         reference = source.text_of("configMapRef", "name")
         if reference in config_maps:
             for name, text, field in fields_of(config_maps[reference].get("data")):
@@ -167,7 +167,7 @@ def _environment(
             put(draft.kubernetes, ("secret",), secret.text, secret)
         else:
             source.drop("what it refers to is not among the files")
-    for entry in _items(container.get("env")):
+    for entry in container.child("env").items:
         name, value = entry.text_of("name"), entry.get("value")
         if value is not None and entry.get("name"):
             # What Kubernetes takes as it is, a topology would interpolate.
@@ -181,7 +181,7 @@ def _environment(
 
 def _put_secrets(section: Section, container: Field) -> None:
     """Variables by secret reference: REDIS_URL and API_TOKEN always are, others are named."""
-    for entry in _items(container.get("env")):
+    for entry in container.child("env").items:
         reference = entry.get("valueFrom", "secretKeyRef")
         if reference is None:
             continue
@@ -193,12 +193,8 @@ def _put_secrets(section: Section, container: Field) -> None:
         entry.translate("by secret reference, under the variable's own name")
 
 
-def _items(field: Field | None) -> list[Field]:
-    return field.items if field else []
-
-
 def _import_api_port(section: Section, container: Field) -> None:
-    for port in _items(container.get("ports")):
+    for port in container.child("ports").items:
         number = port.get("containerPort")
         if number is None:
             continue
@@ -214,7 +210,7 @@ def _import_redis(draft: Draft, document: Field, container: Field) -> None:
     if limit := container.get("resources", "limits", "memory"):
         put_read(managed, ("memory",), amounts.kubernetes_memory, limit)
     judge_command(managed, container.get("command"), container.get("args"))
-    for claim in _items(document.get("spec", "volumeClaimTemplates")):
+    for claim in document.child("spec", "volumeClaimTemplates").items:
         if storage := claim.get("spec", "resources", "requests", "storage"):
             put_read(managed, ("storage",), amounts.kubernetes_memory, storage)
     document.child("spec").translate("the managed Redis of the topology")
@@ -249,7 +245,7 @@ def _import_other(draft: Draft, document: Field, sections: dict[str, Section]) -
 
 
 def _import_service(draft: Draft, document: Field) -> None:
-    ports = {port.text_of("targetPort") for port in _items(document.get("spec", "ports"))}
+    ports = {port.text_of("targetPort") for port in document.child("spec", "ports").items}
     is_headless = document.text_of("spec", "clusterIP") == "None" or "6379" in ports
     kind = document.get("spec", "type")
     if draft.api is not None and not is_headless and kind is not None:
@@ -259,7 +255,7 @@ def _import_service(draft: Draft, document: Field) -> None:
 
 def _import_ingress(draft: Draft, document: Field) -> None:
     section = draft.api
-    rules = _items(document.get("spec", "rules"))
+    rules = document.child("spec", "rules").items
     if section is None or not rules or rules[0].get("host") is None:
         document.drop("no api with a host name to reach it by")
         return
@@ -267,7 +263,7 @@ def _import_ingress(draft: Draft, document: Field) -> None:
     put(section, ("ingress", "host"), host.text, host)
     if name := document.get("spec", "ingressClassName"):
         put(section, ("ingress", "class"), name.text, name)
-    for tls in _items(document.get("spec", "tls")):
+    for tls in document.child("spec", "tls").items:
         if secret := tls.get("secretName"):
             put(section, ("ingress", "tls_secret"), secret.text, secret)
     document.child("spec").translate("`api.ingress`: all paths of the host")

@@ -26,14 +26,14 @@ def import_pod_spec(
     _import_resources(section, container.get("resources"))
     _import_placement(section, pod)
     _import_probes(container)
-    for secret in _items(pod.get("imagePullSecrets")):
+    for secret in pod.child("imagePullSecrets").items:
         name = secret.text_of("name")
         names = draft.kubernetes.setdefault("image_pull_secrets", [])
         if name not in names:
             names.append(name)
         secret.keep()
     _import_ports(container)
-    for other in _items(pod.get("containers"))[1:]:
+    for other in pod.child("containers").items[1:]:
         other.drop("a second container: add it by `kubernetes.patches`")
     if grace := pod.get("terminationGracePeriodSeconds"):
         grace.translate("made of the pool's `grace`")
@@ -53,10 +53,6 @@ def _put_replicas(section: Section, replicas: Field, least: str | None) -> None:
         replicas.condemn(f"each apply would undo the autoscaler; `autoscale.min` is {least}")
 
 
-def _items(field: Field | None) -> list[Field]:
-    return field.items if field else []
-
-
 def _import_resources(section: Section, resources: Field | None) -> None:
     for kind in ("requests", "limits"):
         if resources and (found := resources.get(kind, "cpu")):
@@ -72,12 +68,12 @@ def _import_placement(section: Section, pod: Field) -> None:
         put(section, ("placement", "require", label), leaf.text, leaf)
     affinity = pod.get("affinity", "nodeAffinity")
     if affinity:
-        required = affinity.get(
+        required = affinity.child(
             "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms"
         )
-        for node_term in _items(required):
+        for node_term in required.items:
             _import_terms(section, "require", node_term)
-        for preference in _items(affinity.get("preferredDuringSchedulingIgnoredDuringExecution")):
+        for preference in affinity.child("preferredDuringSchedulingIgnoredDuringExecution").items:
             if term := preference.get("preference"):
                 _import_terms(section, "prefer", term)
             if weight := preference.get("weight"):
@@ -85,7 +81,7 @@ def _import_placement(section: Section, pod: Field) -> None:
                     weight.translate("a preference of a topology has weight 100")
                 else:
                     weight.drop("a preference of a topology has weight 100")
-    for toleration in _items(pod.get("tolerations")):
+    for toleration in pod.child("tolerations").items:
         known = {
             key: leaf.text
             for key, leaf in toleration.mapping.items()
@@ -97,8 +93,8 @@ def _import_placement(section: Section, pod: Field) -> None:
 
 
 def _import_terms(section: Section, kind: str, term: Field) -> None:
-    for expression in _items(term.get("matchExpressions")):
-        label, values = expression.text_of("key"), _items(expression.get("values"))
+    for expression in term.child("matchExpressions").items:
+        label, values = expression.text_of("key"), expression.child("values").items
         if expression.text_of("operator") == "In" and len(values) == 1:
             section_path = ("placement", kind, label)
             put(section, section_path, values[0].text, values[0])
@@ -120,7 +116,7 @@ def _import_probes(container: Field) -> None:
 
 
 def _import_ports(container: Field) -> None:
-    for port in _items(container.get("ports")):
+    for port in container.child("ports").items:
         if port.text_of("name") == "pprof":
             port.condemn("a profiler open to the cluster; the port serves metrics now")
         else:

@@ -23,8 +23,8 @@ def import_hpa(draft: Draft, document: Field, sections: dict[str, Section]) -> N
     if section is None:
         return
     _put_bounds(section, document, "minReplicas", "maxReplicas")
-    metrics = document.get("spec", "metrics")
-    for metric in metrics.items if metrics else ():
+    metrics = document.child("spec", "metrics")
+    for metric in metrics.items:
         _import_metric(section, metric)
     _import_behavior(section, document.get("spec", "behavior"))
     document.child("spec").translate("`autoscale` of the pool")
@@ -52,8 +52,8 @@ def import_keda(draft: Draft, document: Field, sections: dict[str, Section]) -> 
         if target := advanced.get("scalingModifiers", "target"):
             put_read(section, ("autoscale", "queue_depth"), whole, target)
         _import_behavior(section, advanced.get("horizontalPodAutoscalerConfig", "behavior"))
-    triggers = document.get("spec", "triggers")
-    for trigger in triggers.items if triggers else ():
+    triggers = document.child("spec", "triggers")
+    for trigger in triggers.items:
         if trigger.text_of("type") in ("cpu", "memory"):
             if value := trigger.get("metadata", "value"):
                 path = ("autoscale", trigger.text_of("type"))
@@ -154,8 +154,8 @@ def _import_direction(section: Section, name: str, direction: Field) -> None:
             put(section, ("autoscale", name, "select"), select.text.lower(), select)
         else:
             select.drop("a topology cannot forbid to scale; leave `autoscale` out instead")
-    policies = direction.get("policies")
-    for policy in policies.items if policies else ():
+    policies = direction.child("policies")
+    for policy in policies.items:
         kind, value, period = (policy.get(key) for key in ("type", "value", "periodSeconds"))
         if value and kind and kind.text in ("Percent", "Pods"):
             put_read(section, ("autoscale", name, kind.text.lower()), whole, value)
