@@ -29,19 +29,19 @@ A fence is "<token>.<place in the call>|<source>|<claimed at, in ms>", with a "!
 bar where the job runs alone; the source is where it came from, "<priority>" or "<priority>:<type>".
 --]]
 local claims, prefix, worker = KEYS[1], ARGV[1], ARGV[2]
-local lease_ms, token, left = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+local lease_ms, token, left = tonumber(ARGV[3]), ARGV[4] .. '.', tonumber(ARGV[5])
 local bytes_left, park_left, due = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local last_priority = 9 + tonumber(ARGV[9])
 local _, now_ms = now()
 local incarnation = call('HGET', prefix .. ':worker:' .. worker, 'incarnation')
-if incarnation and incarnation ~= string.match(token, '^(.*)%.') then
+if incarnation and incarnation ~= string.match(ARGV[4], '^(.*)%.') then
   return { 0, 0, {} }
 end
 call('ZADD', prefix .. ':workers', now_ms + lease_ms, worker)
 
 local job_key, queue_key = prefix .. ':job:', prefix .. ':queue:'
 local replies, rung, parked_types, taken = { 0, 0, {} }, {}, {}, 0
-local handled, handled_types = {}, {}
+local handled, handled_types, seen, met = {}, {}, {}, {}
 for i = last_priority + 1, #ARGV do
   handled[ARGV[i]] = true
   handled_types[#handled_types + 1] = ARGV[i]
@@ -51,18 +51,19 @@ end
 -- table: in the compact form that it has for small values, each look would go through all of them.
 local FIRST = string.rep('0', 64) .. '1'
 
--- `tail` is what a fence ends with: the same for all jobs of one source.
-local function take(id, body, tail)
-  taken = taken + 1
-  local fence = token .. (taken == 1 and FIRST or taken) .. tail
-  bytes_left = bytes_left - (body and #body or 0)
-  -- An id that is in a queue twice is one job: it does not run beside itself.
-  if call('HSETNX', claims, id, fence) == 1 then
-    local n = #replies
-    replies[n + 1], replies[n + 2], replies[n + 3] = id, body, fence
-    left = left - 1
-  else
-    park_left = park_left - 1 -- bounds this as well
+-- Jobs that are read, and whose claims are written, in one go at the most.
+local CHUNK = 32
+
+local function park(id, priority, job_type)
+  local source = priority .. ':' .. job_type
+  call('LPUSH', queue_key .. source, id)
+  park_left = park_left - 1
+  if not parked_types[source] then
+    parked_types[source] = true
+    call('SADD', prefix .. ':parked:' .. priority, job_type)
+    -- Rung for both kinds of listeners; who cannot handle it either will not meet it again.
+    rung[source] = true
+    rung[priority] = true
   end
 end
 
@@ -74,15 +75,65 @@ local function put_back(list, ids, first)
   replies[1] = 1
 end
 
-local function take_some_parked(source, limit)
-  local list, tail = queue_key .. source, '|' .. source .. '|' .. now_ms
-  local ids = call('RPOP', list, limit) or {}
-  for i, id in ipairs(ids) do
-    if bytes_left <= 0 then
-      return put_back(list, ids, i)
-    end
-    take(id, stored(job_key .. id), tail)
+-- The bodies of jobs and the fences under which they are held already, from ids[first] on.
+local function read(ids, first, last)
+  local keys = {}
+  for i = first, last do
+    keys[#keys + 1] = job_key .. ids[i]
   end
+  return call('MGET', unpack(keys)), call('HMGET', claims, unpack(ids, first, last))
+end
+
+-- Take ids[first] to ids[last]; the first that does not fit any more, if there is one. `tail` is
+-- what their fences end with. With a `priority`, foreign jobs among them are parked.
+local function take_chunk(ids, first, last, tail, priority)
+  local bodies, fences = read(ids, first, last)
+  local ours, rest = {}, nil
+  for i = first, last do
+    if bytes_left <= 0 then
+      rest = i
+      break
+    end
+    local id, body = ids[i], bodies[i - first + 1]
+    local job_type = priority and body and type_of(body)
+    bytes_left = bytes_left - (body and #body or 0)
+    if job_type and not handled[job_type] then
+      park(id, priority, job_type)
+    elseif fences[i - first + 1] or seen[id] then
+      -- An id that is in a queue twice is one job: it does not run beside itself.
+      park_left = park_left - 1 -- bounds this as well
+    else
+      seen[id] = true
+      left, taken, met[job_type or ''] = left - 1, taken + 1, true
+      local fence, n = token .. (taken == 1 and FIRST or taken) .. tail, #replies
+      replies[n + 1], replies[n + 2], replies[n + 3] = id, body, fence
+      ours[#ours + 1] = id
+      ours[#ours + 1] = fence
+    end
+  end
+  if #ours > 0 then
+    call('HSET', claims, unpack(ours))
+  end
+  return rest
+end
+
+-- Take what was popped from a list; what does not fit goes back. The first chunk is of one job, each
+-- further one of twice as many: where bodies are large, few are read in vain.
+local function take(list, ids, tail, priority)
+  local first, size = 1, 1
+  while first <= #ids do
+    local last = math.min(first + size - 1, #ids)
+    local rest = take_chunk(ids, first, last, tail, priority)
+    if rest then
+      return put_back(list, ids, rest)
+    end
+    first, size = last + 1, math.min(2 * size, CHUNK)
+  end
+end
+
+local function take_some_parked(source, limit)
+  local list = queue_key .. source
+  take(list, call('RPOP', list, limit) or {}, '|' .. source .. '|' .. now_ms)
 end
 
 -- Those of the worker's types that have a list of parked jobs, looked for from the shorter side.
@@ -123,42 +174,15 @@ local function take_parked(priority)
   end
 end
 
-local function park(id, priority, job_type)
-  local source = priority .. ':' .. job_type
-  call('LPUSH', queue_key .. source, id)
-  park_left = park_left - 1
-  if not parked_types[source] then
-    parked_types[source] = true
-    call('SADD', prefix .. ':parked:' .. priority, job_type)
-    -- Rung for both kinds of listeners; who cannot handle it either will not meet it again.
-    rung[source] = true
-    rung[priority] = true
-  end
-end
-
 local function take_queued(priority)
   local queue, tail = queue_key .. priority, '|' .. priority .. '|' .. now_ms
-  local met = {}
+  met = {}
   while left > 0 and park_left > 0 and bytes_left > 0 do
     local ids = call('RPOP', queue, math.min(left, park_left))
     if not ids then
       return
     end
-    for i, id in ipairs(ids) do
-      if bytes_left <= 0 then
-        put_back(queue, ids, i)
-        break
-      end
-      local body = stored(job_key .. id)
-      local job_type = body and type_of(body)
-      if job_type and not handled[job_type] then
-        bytes_left = bytes_left - #body
-        park(id, priority, job_type)
-      else
-        take(id, body, tail)
-        met[job_type or ''] = true
-      end
-    end
+    take(queue, ids, tail, priority)
   end
   if call('EXISTS', queue) == 1 then
     -- The likeliest types of what is left are those just met.
@@ -193,7 +217,7 @@ local function take_suspect(source)
     call('SREM', prefix .. ':suspects', source)
   end
   if id then
-    take(id, stored(job_key .. id), '!|' .. source .. '|' .. now_ms)
+    take(list, { id }, '!|' .. source .. '|' .. now_ms)
     replies[3] = call('LRANGE', prefix .. ':crashes:' .. id, 0, -1)
     -- Others see to the rest meanwhile.
     for i = 10, last_priority do
@@ -225,7 +249,6 @@ local function sees_to_suspects()
   return false
 end
 
-token = token .. '.'
 if due > 0 then
   replies[2] = promote(prefix, due, rung)
 end
