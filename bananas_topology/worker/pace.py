@@ -11,7 +11,8 @@ from __future__ import annotations
 #: Seconds that a job claimed ahead may wait: by so much is a more urgent one late, at the most.
 WINDOW_S = 0.005
 
-#: The most jobs to hold ahead: past it, larger batches gain nothing.
+#: The most jobs to hold, those that slots run among them: larger batches gain nothing, and outgrow
+#: the caches of worker and server.
 LIMIT = 250
 
 #: How fast the estimate of durations falls; it rises at once, and so errs on the side of too long.
@@ -35,7 +36,7 @@ class Pace:
         if self._mean_s >= 2 * WINDOW_S:
             return 0
         by_duration = WINDOW_S * self._concurrency / max(self._mean_s, 1e-6)
-        return int(min(LIMIT, by_duration, self._by_wait))
+        return int(min(max(0, LIMIT - self._concurrency), by_duration, self._by_wait))
 
     def note(self, count: int, total_s: float, waited_s: float) -> None:
         """Learn from `count` runs that took `total_s` together; the last one waited `waited_s`."""

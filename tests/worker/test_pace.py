@@ -15,7 +15,12 @@ def test_nothing_is_held_ahead_before_anything_is_known() -> None:
 
 
 def test_short_jobs_are_held_ahead_up_to_the_limit() -> None:
-    assert _after(10, seconds=10e-6, waited_s=0.001) == LIMIT
+    assert _after(10, seconds=10e-6, waited_s=0.001) == LIMIT - 10
+
+
+def test_the_more_run_the_fewer_are_held_ahead() -> None:
+    assert _after(50, seconds=10e-6, waited_s=0.001) == LIMIT - 50
+    assert _after(LIMIT + 1, seconds=10e-6, waited_s=0.001) == 0
 
 
 def test_long_jobs_are_not_held_ahead() -> None:
@@ -47,4 +52,4 @@ def test_one_slow_batch_is_believed_at_once_and_forgotten_slowly() -> None:
     assert pace.ahead == 0
     for _ in range(50):
         pace.note(10, 10 * 10e-6, 0.001)
-    assert pace.ahead == LIMIT
+    assert pace.ahead == LIMIT - 10
