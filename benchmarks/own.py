@@ -14,11 +14,11 @@ from typing import Any
 from bananas_topology import Client
 from bananas_topology.client import NewJob
 from benchmarks.bench import ALONE, Bench, Failed, Worker
-from benchmarks.catalogue import Peer
+from benchmarks.catalogue import PEERS, Peer
 from benchmarks.environments import ROOT
 from benchmarks.figures import median, percentile, rate
 from benchmarks.payloads import payload
-from benchmarks.scenarios import DRAIN_S, FILL_S, Figures, Scenario
+from benchmarks.scenarios import DRAIN_S, FILL_S, Figures, Scenario, drain
 
 FLOOD_JOBS = 30_000
 HIGH_JOBS = 200
@@ -43,6 +43,27 @@ POOLS = (TYPES[:4], TYPES[4:])
 PAYLOADS = (100, 1_000)
 
 
+def scale(bench: Bench, peer: Peer) -> Figures:
+    """Two processes, and 50 threads, beside one process of 10 threads: there and back.
+
+    In one run, since the machine's mood changes between two. Also how much of its one core the
+    server is busy with a single process: more than all of it, no number of processes can have.
+    """
+    fifty = next(each for each in PEERS if each.name == "bananas-50")
+    ways = {"one": (peer, 1), "fifty": (fifty, 1), "two": (peer, 2)}
+    runs: dict[str, list[Figures]] = {name: [] for name in ways}
+    for name in [*ways, *reversed(ways)]:
+        who, replicas = ways[name]
+        runs[name].append(drain(bench, who, replicas))
+    rates = {name: sum(each["jobs_per_s"] for each in runs[name]) / 2 for name in ways}
+    busy = [each["server_us"] * each["jobs_per_s"] / 1e6 for each in runs["one"]]
+    return {f"jobs_per_s_{name}": value for name, value in rates.items()} | {
+        "ratio_fifty": rates["fifty"] / rates["one"],
+        "ratio_two": rates["two"] / rates["one"],
+        "server_busy_one": sum(busy) / 2,
+    }
+
+
 def flood(bench: Bench, peer: Peer) -> Figures:
     """High jobs, one at a time, amid low jobs of 5 ms: from enqueue until the handler begins."""
     bench.reset(FLOOD_JOBS)
@@ -63,10 +84,8 @@ def flood(bench: Bench, peer: Peer) -> Figures:
 
 
 def backlog(bench: Bench, peer: Peer) -> Figures:
-    """Jobs a second with ten thousand jobs in the queue, again and again, and with a million."""
-    bench.reset(SMALL_BACKLOG * SMALL_TIMES)
-    with Client(bench.url) as client, bench.workers(peer) as (worker,):
-        small = median([_burst(bench, client, worker, n) for n in range(SMALL_TIMES)][1:])
+    """Jobs a second with a million jobs in the queue, and before and after it with ten thousand."""
+    rates = _bursts(bench, peer)
     bench.reset(LARGE_BACKLOG)
     with Client(bench.url) as client:
         _enqueue(client, "noop", range(LARGE_BACKLOG))
@@ -74,7 +93,15 @@ def backlog(bench: Bench, peer: Peer) -> Figures:
             # As many as make a rate; draining all of the million would show nothing more.
             samples = bench.watch(LARGE_BACKLOG // 10, DRAIN_S)
     large = rate(samples, LARGE_BACKLOG // 10, 1)
+    small = median(rates + _bursts(bench, peer))
     return {"jobs_per_s_10k": small, "jobs_per_s_1m": large, "ratio": large / small}
+
+
+def _bursts(bench: Bench, peer: Peer) -> list[float]:
+    """The rates of short queues, one after the other; the first warms up and does not count."""
+    bench.reset(SMALL_BACKLOG * SMALL_TIMES)
+    with Client(bench.url) as client, bench.workers(peer) as (worker,):
+        return [_burst(bench, client, worker, n) for n in range(SMALL_TIMES)][1:]
 
 
 def _burst(bench: Bench, client: Client, worker: Worker, number: int) -> float:
@@ -229,8 +256,9 @@ def _is_us(peer: Peer) -> bool:
 
 #: The scenarios of ours, in the report's order.
 FOR_US: tuple[Scenario, ...] = (
+    Scenario("scale", "more processes, more threads", scale, _is_us),
     Scenario("flood", "high jobs amid low ones", flood, _is_us),
-    Scenario("backlog", "long backlog", backlog, _is_us, once=True),
+    Scenario("backlog", "long backlog", backlog, _is_us),
     Scenario("types", "eight types in two pools", types, _is_us),
     Scenario("first", "first of its type behind 200,000", first_of_type, _is_us),
     Scenario("memory", "server memory per job", memory, _is_us, once=True),
