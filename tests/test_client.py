@@ -18,7 +18,8 @@ from bananas_topology.errors import (
     RedisUnavailable,
     WaitTimeout,
 )
-from bananas_topology.jobs.broker import Ack, Broker, Bury
+from bananas_topology.jobs.broker import Broker
+from bananas_topology.jobs.exchange import Ack, Bury
 from bananas_topology.jobs.job import rewrite
 from bananas_topology.jobs.keys import Keys
 from tests.jobs.servers import HOST, Proxy, free_port, running, wait_until

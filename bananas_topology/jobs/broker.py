@@ -1,26 +1,36 @@
 """One method a transition: builds keys and arguments, calls the script, names what came back.
 
-Everything a worker settles and claims at one time goes in one round trip. Nothing here decides
+Everything a worker settles and claims at one time goes in one exchange. Nothing here decides
 anything about jobs, and nothing is repeated: after RedisUnavailable the caller does not know
 whether the scripts ran, and every one of them may be called again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
 import redis
 
 from bananas_topology.contract import WorkerConfig
 from bananas_topology.jobs import scripts
 from bananas_topology.jobs.calls import Call, Caller, Value
 from bananas_topology.jobs.connection import translated
-from bananas_topology.jobs.crashes import KEEP_CRASHES_S, Crash
-from bananas_topology.jobs.job import KEEP_COMPLETED_S, KEEP_DEAD_S, Claim, EncodedJob
+from bananas_topology.jobs.crashes import KEEP_CRASHES_S
+from bananas_topology.jobs.exchange import (
+    Ack,
+    Bury,
+    ClaimRequest,
+    PendingExchange,
+    Release,
+    Retry,
+    Settlement,
+    further_arguments,
+    in_groups,
+)
+from bananas_topology.jobs.job import KEEP_COMPLETED_S, KEEP_DEAD_S, EncodedJob
 from bananas_topology.jobs.keys import Keys
 
 #: Foreign jobs that one claim moves aside at the most: some milliseconds of the server's time.
@@ -32,84 +42,11 @@ PROMOTE_LIMIT = 1_000
 #: Claims that one call of a recovery returns at the most, likewise.
 RECOVER_LIMIT = 1_000
 
-#: Settlements that go into one call at the most, likewise.
-SETTLE_LIMIT = 500
-
 #: Settlements from which on a claim goes before them.
 CLAIM_FIRST = 16
 
-#: Bytes of bodies after which a claim takes no further job.
-CLAIM_BYTES = 4 * 2**20
-
 #: Workers that a sign of life learns of at the most whose lease has run out.
 EXPIRED_LIMIT = 100
-
-
-class Ack(msgspec.Struct, frozen=True):
-    """The job is done: its final body and its result as JSON."""
-
-    claim: Claim
-    body: bytes
-    result: bytes
-    completed_at: str
-    duration_ms: int
-
-
-class Retry(msgspec.Struct, frozen=True):
-    """The job runs again later: its body for then, and why."""
-
-    claim: Claim
-    body: bytes
-    failure: bytes
-    delay_ms: int
-
-
-class Bury(msgspec.Struct, frozen=True):
-    """The job never runs again. `body` empty: what is stored is no job, and stays as it is."""
-
-    claim: Claim
-    body: bytes
-    failure: bytes
-    error: str
-    completed_at: str
-    duration_ms: int
-
-
-class Release(msgspec.Struct, frozen=True):
-    """The job goes back untouched."""
-
-    claim: Claim
-
-
-Settlement = Ack | Retry | Bury | Release
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimRequest:
-    """Up to `count` jobs of the `job_types`, and not many more than `max_bytes` of bodies.
-
-    `token` is of one call alone: the worker's incarnation, a dot, a number that grows from call to
-    call. `promote`: due jobs are moved into their queues first, in the same call.
-    """
-
-    count: int
-    token: str
-    max_bytes: int = CLAIM_BYTES
-    promote: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """What one round trip brought. `lost`: settlements whose claim was no longer ours.
-
-    `more`: the claim ended at a bound other than `count`; another one would find more.
-    `promoted`: due jobs moved; `PROMOTE_LIMIT` of them: there may be more.
-    """
-
-    claims: tuple[Claim, ...] = ()
-    lost: tuple[Settlement, ...] = ()
-    more: bool = False
-    promoted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,38 +137,21 @@ class Broker:
         consumer: Consumer,
         settlements: Sequence[Settlement],
         request: ClaimRequest | None,
-        start: Callable[[Exchange], None] | None = None,
-    ) -> Exchange:
-        """Settle what is done and claim what there is to do, in one round trip.
+    ) -> PendingExchange:
+        """Send what is done and a claim for what there is to do; the replies are read from it.
 
-        `start` is given what was claimed as soon as it is here: where much is settled, the claim
-        goes first, and the worker works while the server settles. Not so with a job that ran alone:
-        nothing is claimed while it is held. May raise after `start` was called.
+        Where much is settled, the claim goes first, and the worker works while the server settles.
+        Not so with a job that ran alone: nothing is claimed while it is held.
         """
-        groups = _groups(settlements)
+        groups = in_groups(settlements)
         calls = [self._settle(group, consumer) for group in groups]
         if request is None:
-            return Exchange(lost=_lost(groups, self._caller.run(calls) if calls else []))
+            return PendingExchange(self._caller.send(calls), groups, None)
         claim = self.claim_call(consumer, request)
         is_alone = any(settlement.claim.crashes for settlement in settlements)
         if is_alone or len(settlements) < CLAIM_FIRST:
-            *replies, claimed = self._caller.run([*calls, claim])
-            reply = claimed_by(claimed)
-            if start is not None:
-                start(reply)
-        elif start is None:
-            claimed, *replies = self._caller.run([claim, *calls])
-            reply = claimed_by(claimed)
-        else:
-            early: list[Exchange] = []
-
-            def hand_over(claimed: list[Any]) -> None:
-                early.append(claimed_by(claimed))
-                start(early[0])
-
-            _, *replies = self._caller.run([claim, *calls], hand_over)
-            reply = early[0]
-        return Exchange(reply.claims, _lost(groups, replies), reply.more, reply.promoted)
+            return PendingExchange(self._caller.send([*calls, claim]), groups, -1)
+        return PendingExchange(self._caller.send([claim, *calls]), groups, 0)
 
     def recover(self, consumer: Consumer, incarnation: str, known: Iterable[bytes]) -> Recovery:
         """Return the claims under the worker's own id that it does not work on.
@@ -343,50 +263,5 @@ class Broker:
         for settlement in group:
             claim = settlement.claim
             arguments += (claim.job_id.encode(errors="surrogateescape"), claim.fence)
-            arguments += _rest(settlement)
+            arguments += further_arguments(settlement)
         return Call(script, (self.keys.claims(consumer.worker_id),), arguments)
-
-
-def claimed_by(reply: list[Any]) -> Exchange:
-    """What a claim's reply says (see claim.lua)."""
-    more, promoted, history, *flat = reply
-    crashes = tuple(map(Crash.parse, history))
-    claims = tuple(
-        Claim(job_id.decode(errors="surrogateescape"), body, fence, crashes)
-        for job_id, body, fence in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
-    )
-    return Exchange(claims, (), more == 1, promoted)
-
-
-def _lost(groups: list[list[Settlement]], replies: list[list[int]]) -> tuple[Settlement, ...]:
-    """Those of the settlements that found their claim no longer ours."""
-    return tuple(
-        settlement
-        for group, reply in zip(groups, replies, strict=True)
-        if 0 in reply
-        for settlement, done in zip(group, reply, strict=True)
-        if not done
-    )
-
-
-def _groups(settlements: Iterable[Settlement]) -> list[list[Settlement]]:
-    """Part settlements by kind, and into calls of bounded size."""
-    kinds: dict[type[Settlement], list[Settlement]] = {}
-    for settlement in settlements:
-        kinds.setdefault(type(settlement), []).append(settlement)
-    return [
-        group[start : start + SETTLE_LIMIT]
-        for group in kinds.values()
-        for start in range(0, len(group), SETTLE_LIMIT)
-    ]
-
-
-def _rest(each: Settlement) -> tuple[Value, ...]:
-    """What a settlement's script takes behind id and fence (see the scripts' headers)."""
-    if isinstance(each, Ack):
-        return (each.body, each.result, each.completed_at, each.duration_ms)
-    if isinstance(each, Retry):
-        return (each.body, each.failure, each.delay_ms)
-    if isinstance(each, Bury):
-        return (each.body, each.failure, each.error, each.completed_at, each.duration_ms)
-    return ()

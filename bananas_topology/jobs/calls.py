@@ -10,14 +10,15 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import hiredis
 import redis
 
-from bananas_topology.errors import RedisUnavailable
+from bananas_topology.errors import ContractViolation, RedisUnavailable
 from bananas_topology.jobs.connection import TIMEOUT_S, refusal, translated, unreachable
 from bananas_topology.jobs.scripts import ALL, Script
 
@@ -30,10 +31,6 @@ _RECEIVE_BYTES = 65_536
 
 # Typed by hand: the library's own annotation allows one argument only.
 pack: Callable[[tuple[Value, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
-
-
-def _ignore(reply: Any) -> None:
-    """What is done with a first reply that nobody waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,24 +78,22 @@ class Channel:
         """Send commands."""
         self._socket.sendall(data)
 
-    def receive(self, count: int, first: Callable[[Any], None] = _ignore) -> list[Any]:
-        """Read so many replies; an error reply is a `hiredis.ReplyError`.
+    def receive(self, least: int, most: int) -> list[Any]:
+        """Read replies, and more of them where they are here; an error is a `hiredis.ReplyError`.
 
-        `first` is given the first reply as soon as it is here, while the server sees to the rest.
+        No more than `most` may be to come.
         """
-        reader, replies = self._reader, []
+        replies: list[Any] = []
         while True:
             # False is "not all of it is here yet": RESP2 has no booleans of its own.
-            while (reply := reader.gets()) is not False:
+            while len(replies) < most and (reply := self._reader.gets()) is not False:
                 replies.append(reply)
-                if len(replies) == 1:
-                    first(reply)
-                if len(replies) == count:
-                    return replies
+            if len(replies) >= least:
+                return replies
             received = self._socket.recv(_RECEIVE_BYTES)
             if not received:
                 raise ConnectionResetError("the server closed the connection")
-            reader.feed(received)
+            self._reader.feed(received)
 
     def close(self, client: redis.Redis) -> None:
         """Close the connection and give it back to the client that it is of."""
@@ -114,112 +109,171 @@ class Caller:
     """
 
     def __init__(self, client: redis.Redis) -> None:
-        self._client = client
+        self.client = client
         # list.pop and list.append are atomic: the stack needs no lock.
         self._idle: list[Channel] = []
         self._pid = os.getpid()
 
-    def run(self, calls: Sequence[Call], first: Callable[[Any], None] = _ignore) -> list[Any]:
-        """Send the calls together and return their replies in the same order.
-
-        `first` is given the first call's reply, once, as soon as that is known.
+    def send(self, calls: Sequence[Call]) -> Flight:
+        """Send the calls together; their replies are read from the flight.
 
         Raises:
-            RedisUnavailable: the server did not answer, or not usefully; what was sent may have
-                been done.
-            RedisUnsuitable: it refuses us.
-            ContractViolation: a script failed: a defect of Bananas.
+            RedisUnavailable: they could not be sent; some may have been done.
         """
-        was_known = False
+        return Flight(self, [call.packed() for call in calls])
 
-        def hand_over(reply: Any) -> None:
-            nonlocal was_known
-            was_known = not isinstance(reply, hiredis.ReplyError)
-            if was_known:
-                first(reply)
+    def run(self, calls: Sequence[Call]) -> list[Any]:
+        """Send the calls together and return their replies in the same order.
 
-        replies = self._send([call.packed() for call in calls], hand_over)
-        unknown = [i for i, reply in enumerate(replies) if is_unknown(reply)]
-        if unknown:
-            self._load()
-            again = self._send([calls[i].packed() for i in unknown])
-            for i, reply in zip(unknown, again, strict=True):
-                replies[i] = reply
-        if not was_known and not isinstance(replies[0], hiredis.ReplyError):
-            first(replies[0])
-        for reply in replies:
-            if isinstance(reply, hiredis.ReplyError):
-                self._refuse(reply)
-        return replies
+        Raises:
+            RedisUnavailable, RedisUnsuitable, ContractViolation: as `Flight`.
+        """
+        return self.send(calls).rest()
 
     def run_one(self, call: Call) -> Any:
         """Send one call and return its reply; raises as `run`."""
-        reply = self._round_trip(call.packed(), 1)[0]
-        if is_unknown(reply):
-            return self.run([call])[0]
-        if isinstance(reply, hiredis.ReplyError):
-            self._refuse(reply)
-        return reply
+        return self.run([call])[0]
 
     def close(self) -> None:
         """Close the connections that nobody uses just now."""
         while self._idle:
-            self._idle.pop().close(self._client)
+            self._idle.pop().close(self.client)
 
-    def _send(self, commands: list[bytes], first: Callable[[Any], None] = _ignore) -> list[Any]:
-        """Send commands, `SEND_BYTES` of them in one write."""
-        replies: list[Any] = []
-        batch: list[bytes] = []
-        size = 0
-        for command in commands:
-            if batch and size + len(command) > SEND_BYTES:
-                replies += self._round_trip(b"".join(batch), len(batch), first)
-                batch, size, first = [], 0, _ignore
-            batch.append(command)
-            size += len(command)
-        return replies + self._round_trip(b"".join(batch), len(batch), first)
-
-    def _load(self) -> None:
-        """Send all scripts: a server that has lost one has lost them all."""
-        for reply in self._send([pack(("SCRIPT", "LOAD", script.source)) for script in ALL]):
-            if isinstance(reply, hiredis.ReplyError):
-                self._refuse(reply)
-
-    def _refuse(self, error: hiredis.ReplyError) -> NoReturn:
-        failure = refusal(self._client, str(error))
-        if isinstance(failure, RedisUnavailable):
-            self.close()  # after a failover another server may be the right one: connect anew
-        raise failure
-
-    def _round_trip(
-        self, data: bytes, count: int, first: Callable[[Any], None] = _ignore
-    ) -> list[Any]:
-        channel = self._take()
-        try:
-            channel.send(data)
-            replies = channel.receive(count, first)
-        except BlockingIOError as error:
-            channel.close(self._client)
-            raise unreachable(self._client, TimeoutError(f"no reply in {TIMEOUT_S:g} s")) from error
-        except (OSError, hiredis.HiredisError) as error:
-            channel.close(self._client)
-            self.close()  # the others were made to the same server
-            raise unreachable(self._client, error) from error
-        except BaseException:
-            # Interrupted half-way: the replies to come would be taken for another call's.
-            channel.close(self._client)
-            raise
-        self._idle.append(channel)
-        return replies
-
-    def _take(self) -> Channel:
+    def take(self) -> Channel:
+        """Have a channel to oneself, until it is given back or closed."""
         if self._pid != os.getpid():
             self._idle, self._pid = [], os.getpid()
         try:
             return self._idle.pop()
         except IndexError:
-            with translated(self._client):
-                return Channel(self._client.connection_pool.get_connection())
+            with translated(self.client):
+                return Channel(self.client.connection_pool.get_connection())
+
+    def give_back(self, channel: Channel) -> None:
+        """Leave a channel, all of whose replies are read, to others."""
+        self._idle.append(channel)
+
+    def load(self) -> None:
+        """Send all scripts: a server that has lost one has lost them all."""
+        for reply in Flight(
+            self, [pack(("SCRIPT", "LOAD", script.source)) for script in ALL]
+        ).read():
+            if isinstance(reply, hiredis.ReplyError):
+                self.refuse(reply)
+
+    def refuse(self, error: hiredis.ReplyError) -> NoReturn:
+        """Raise what an error reply means."""
+        failure = refusal(self.client, str(error))
+        if isinstance(failure, RedisUnavailable):
+            self.close()  # after a failover another server may be the right one: connect anew
+        raise failure
+
+
+class Flight:
+    """Calls that were sent, on a channel of their own until the last reply is read.
+
+    Raises (every method):
+        RedisUnavailable: the server did not answer, or not usefully; what was sent may have
+            been done.
+        RedisUnsuitable: it refuses us.
+        ContractViolation: a script failed: a defect of Bananas.
+    """
+
+    __slots__ = ("_caller", "_channel", "_commands", "_replies", "_sent")
+
+    def __init__(self, caller: Caller, commands: list[bytes]) -> None:
+        self._caller = caller
+        self._commands = commands
+        self._sent = 0
+        self._replies: list[Any] = []
+        self._channel: Channel | None = caller.take()
+        self._send()
+
+    @property
+    def fileno(self) -> int:
+        """The socket that becomes readable when a reply is here; -1 when none will be."""
+        return self._channel.fileno if self._channel else -1
+
+    @property
+    def is_here(self) -> bool:
+        """Whether all replies are here: then the socket does not become readable any more."""
+        return len(self._replies) == len(self._commands)
+
+    def first(self) -> Any:
+        """The first call's reply, while the server sees to the others.
+
+        None where the server had lost the script, or refuses us: `rest` sees to that.
+        """
+        self._receive(1)
+        reply = self._replies[0]
+        return None if isinstance(reply, hiredis.ReplyError) else reply
+
+    def rest(self) -> list[Any]:
+        """All replies, in the order of the calls."""
+        replies = self.read()
+        unknown = [i for i, reply in enumerate(replies) if is_unknown(reply)]
+        if unknown:
+            self._caller.load()
+            again = Flight(self._caller, [self._commands[i] for i in unknown]).read()
+            for i, reply in zip(unknown, again, strict=True):
+                replies[i] = reply
+        for reply in replies:
+            if isinstance(reply, hiredis.ReplyError):
+                self._caller.refuse(reply)
+        return replies
+
+    def read(self) -> list[Any]:
+        """All replies, errors among them; what did not fit into one write is sent in between."""
+        while not self.is_here:
+            if len(self._replies) == self._sent:
+                self._send()
+            self._receive(self._sent)
+        if self._channel is not None:
+            self._caller.give_back(self._channel)
+            self._channel = None
+        return self._replies
+
+    def drop(self) -> None:
+        """Give up the replies that are still to be read."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close(self._caller.client)
+
+    def _send(self) -> None:
+        first, size = self._sent, 0
+        while self._sent < len(self._commands):
+            size += len(self._commands[self._sent])
+            if size > SEND_BYTES and self._sent > first:
+                break
+            self._sent += 1
+        with self._speaking() as channel:
+            channel.send(b"".join(self._commands[first : self._sent]))
+
+    def _receive(self, count: int) -> None:
+        """Have at least so many replies here."""
+        here = len(self._replies)
+        with self._speaking() as channel:
+            self._replies += channel.receive(count - here, self._sent - here)
+
+    @contextmanager
+    def _speaking(self) -> Iterator[Channel]:
+        """Close the channel when something goes wrong on it, and raise what that means."""
+        client = self._caller.client
+        if self._channel is None:
+            raise ContractViolation("a flight that has ended has no channel")
+        try:
+            yield self._channel
+        except BlockingIOError as error:
+            self.drop()
+            raise unreachable(client, TimeoutError(f"no reply in {TIMEOUT_S:g} s")) from error
+        except (OSError, hiredis.HiredisError) as error:
+            self.drop()
+            self._caller.close()  # the others were made to the same server
+            raise unreachable(client, error) from error
+        except BaseException:
+            # Interrupted half-way: the replies to come would be taken for another call's.
+            self.drop()
+            raise
 
 
 def is_unknown(reply: Any) -> bool:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 import hiredis
 
-from bananas_topology.jobs.broker import Broker, ClaimRequest, Consumer, Exchange, claimed_by
+from bananas_topology.jobs.broker import Broker, Consumer
 from bananas_topology.jobs.calls import Channel, is_unknown, pack
 from bananas_topology.jobs.connection import refusal, translated, unreachable
+from bananas_topology.jobs.exchange import Claimed, ClaimRequest, claimed_by
 
 #: Seconds after which an unrung listener answers: how late a foreign producer's job may be found.
 LISTEN_S = 0.9
@@ -31,7 +32,7 @@ class Answer:
     """
 
     rung: bool
-    taken: Exchange | None
+    taken: Claimed | None
 
 
 class WakeListener:
@@ -87,7 +88,7 @@ class WakeListener:
         if channel is None or not self._is_waiting:
             return None
         try:
-            ring, claimed = channel.receive(2)
+            ring, claimed = channel.receive(2, 2)
         except (OSError, hiredis.HiredisError) as error:
             self.close()
             raise unreachable(client, error) from error

@@ -1,50 +1,39 @@
 """All that a worker says to Redis: settling, claiming, its sign of life, the scheduler's duties.
 
-One round trip settles what is done and claims what there are slots for. Whatever Redis does,
-outcomes are kept here until it takes them.
+One exchange settles what is done and claims what there are slots for. Whatever Redis does, outcomes
+are kept until it takes them (see outbox.py).
 """
 
 from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from bananas_topology.clock import monotonic, sleep
 from bananas_topology.contract import WorkerConfig
-from bananas_topology.errors import (
-    BananasTopologyError,
-    ContractViolation,
-    RedisUnavailable,
-)
-from bananas_topology.jobs.broker import (
-    PROMOTE_LIMIT,
-    Ack,
-    Broker,
-    ClaimRequest,
-    Consumer,
-    Exchange,
-    Settlement,
-)
+from bananas_topology.errors import BananasTopologyError, RedisUnavailable
+from bananas_topology.jobs.broker import PROMOTE_LIMIT, Broker, Consumer
 from bananas_topology.jobs.connection import check_server
 from bananas_topology.jobs.crashes import is_poison
+from bananas_topology.jobs.exchange import Claimed, ClaimRequest
 from bananas_topology.jobs.job import Claim
 from bananas_topology.jobs.wake import WakeListener
 from bananas_topology.worker.duties import Duty, next_due, run_due
 from bananas_topology.worker.link import Link
 from bananas_topology.worker.metrics import Tally
+from bananas_topology.worker.outbox import Outbox
 from bananas_topology.worker.pace import Pace
 from bananas_topology.worker.presence import Presence
 from bananas_topology.worker.run import Run
-from bananas_topology.worker.settlement import log_settlement, poisoned
+from bananas_topology.worker.settlement import poisoned
 from bananas_topology.worker.threads import Slots
 
 if TYPE_CHECKING:
     from bananas_topology.worker.scheduler import Scheduler
 
-#: Seconds between two round trips while the slots have enough to do.
+#: Seconds between two exchanges while the slots have enough to do.
 TALK_S = 0.001
 
 #: Seconds that started jobs have the processor to themselves, and may end, before the worker waits
@@ -53,9 +42,6 @@ BREATH_S = 0.001
 
 #: Seconds for which the loop leaves the interpreter to the thread that a ring's job has woken.
 YIELD_S = 0.00005
-
-#: Bytes of settlements that one round trip carries: the rest goes with the next.
-SETTLE_BYTES = 16 * 2**20
 
 #: Milliseconds behind the end of another worker's lease at which it is looked at.
 _EXPIRY_MARGIN_MS = 20
@@ -78,7 +64,6 @@ class Fetcher:
         self._listening = ClaimRequest(0, "")
         self._ranks = {priority.encode(): n for n, priority in enumerate(config.priorities)}
         self._pace = Pace(config.concurrency)
-        self._unsettled: list[Run] = []
         self._claim_number = 0
         self._talked_at = self._started_at = 0.0
         self._must_look = self._must_recover = True
@@ -87,6 +72,7 @@ class Fetcher:
         self._promote_s = config.scheduler_interval_ms / 1000
         self._promoted_at = 0.0
         self.tally = Tally(config.concurrency, is_scraped=config.metrics_port > 0)
+        self._outbox = Outbox(self.tally)
         self.link = Link()
         self._duties = self._make_duties(config)
         self.is_booted = False
@@ -113,16 +99,16 @@ class Fetcher:
     @property
     def has_unsettled(self) -> bool:
         """Whether outcomes are left that Redis does not know of."""
-        return bool(self._unsettled)
+        return bool(self._outbox.runs)
 
     @property
     def enough(self) -> int:
         """How many waiting jobs keep the slots at work until more are fetched."""
         return self._pace.ahead * 3 // 4
 
-    def fileno(self) -> int:
-        """What to select on while it waits for a ring; -1 while it does not. Then call `hear`."""
-        return self._listener.fileno()
+    def filenos(self) -> list[int]:
+        """What to select on; then call `hear`."""
+        return [fd for fd in (self._outbox.fileno(), self._listener.fileno()) if fd >= 0]
 
     def quiet(self) -> None:
         """Take nothing more; what a listener may have claimed is given back."""
@@ -142,21 +128,19 @@ class Fetcher:
         self.settle(runs)
 
     def settle(self, runs: list[Run]) -> None:
-        """Have runs settled by the next round trip."""
-        self._unsettled += runs
-        for run in runs:
-            if run.settlement is not None:
-                log_settlement(run, run.settlement)
+        """Have runs settled by the next exchange."""
+        self._outbox.put(runs)
 
     def next_talk(self) -> float:
         """When there is something to say to Redis: at once, if slots might run dry."""
         if self._must_recover:
             return self.link.next_try
         if self._slots.waiting > self.enough:
-            return self._talked_at + TALK_S
-        if self._unsettled or (self._must_look and self._room() > 0):
+            # While the server is still at what was sent, more gathers.
+            return self._outbox.due if self._outbox.is_under_way else self._talked_at + TALK_S
+        if self._outbox.has_unsent or (self._must_look and self._room() > 0):
             return self.link.next_try
-        at = next_due(self._duties)
+        at = min(next_due(self._duties), self._outbox.due)
         if self._wants_ring():
             at = min(at, self._started_at + BREATH_S)
         return max(self.link.next_try, at)
@@ -185,20 +169,27 @@ class Fetcher:
             self._talked_at = monotonic()
             self.link.succeeded()
 
-    def hear(self) -> None:
-        """Take the answer that made `fileno` readable: a ring and what it brought, or neither."""
+    def hear(self, readable: Collection[int]) -> None:
+        """Read what has come."""
         try:
-            answer = self._listener.answer()
-            if answer is None or answer.taken is None:
-                self._must_look = True
-                return
-            self._took(self._listening, answer.taken)
-            if answer.taken.claims:
-                sleep(YIELD_S)
-            if self._wants_ring() and not answer.rung:
-                self._listen()
+            if self._outbox.fileno() in readable:
+                self._outbox.land()
+            if self._listener.fileno() in readable:
+                self._hear_ring()
         except BananasTopologyError as error:
             self._lost(error)
+
+    def _hear_ring(self) -> None:
+        """Take a ring and what it brought, or neither."""
+        answer = self._listener.answer()
+        if answer is None or answer.taken is None:
+            self._must_look = True
+            return
+        self._took(self._listening, answer.taken)
+        if answer.taken.claims:
+            sleep(YIELD_S)
+        if self._wants_ring() and not answer.rung:
+            self._listen()
 
     def _listen(self) -> None:
         """Wait for the next ring, with a claim for all that is free just now behind it."""
@@ -223,6 +214,7 @@ class Fetcher:
     def _lost(self, error: BananasTopologyError) -> None:
         # What was sent may have been done, its reply lost: claims that we do not know of.
         self._must_recover = self._must_look = True
+        self._outbox.recall()
         self._listener.close()
         self.link.failed(error)
 
@@ -232,7 +224,7 @@ class Fetcher:
             for warning in check_server(self._broker.client):
                 log.warning(warning)
         self._beat()
-        known = {run.claim.job_id for run in (*self._slots.held, *self._unsettled)}
+        known = {run.claim.job_id for run in (*self._slots.held, *self._outbox.runs)}
         ids = [job_id.encode(errors="surrogateescape") for job_id in known]
         recovery = self._broker.recover(self._consumer, self._incarnation, ids)
         if recovery.returned:
@@ -289,44 +281,33 @@ class Fetcher:
         return not self._must_look and not self._listener.is_waiting and self._room() > 0
 
     def _exchange(self) -> None:
-        """Settle what is done and claim what there are slots for."""
-        room = self._room()
-        wanted = room > 0 and (self._must_look or bool(self._unsettled))
-        if not wanted and not self._unsettled:
-            return
-        sending = self._next_settlements()
-        request = self._next_request(room, self._must_promote) if wanted else None
-        # Started as soon as it is here: the slots work while the server settles the rest.
-        start = partial(self._took, request) if request is not None else None
-        reply = self._broker.exchange(self._consumer, list(sending.values()), request, start)
-        for run in sending:
-            self.tally.count(run)
-        del self._unsettled[: len(sending)]
-        for lost in reply.lost:
-            was = type(lost).__name__.lower()
-            log.warning("claim lost", extra={"job_id": lost.claim.job_id, "was": was})
+        """Settle what is done and claim what there are slots for.
 
-    def _next_settlements(self) -> dict[Run, Settlement]:
-        sending: dict[Run, Settlement] = {}
-        size = 0
-        for run in self._unsettled:
-            settlement = run.settlement
-            if settlement is None:
-                raise ContractViolation(f"job {run.claim.job_id} has ended without a settlement")
-            sending[run] = settlement
-            size += len(run.claim.body or b"")
-            if isinstance(settlement, Ack):
-                size += len(settlement.result)
-            if size > SETTLE_BYTES:
-                break
-        return sending
+        What was settled is learnt with the next exchange, or when that is readable: the server
+        never waits for us to read, nor do the slots.
+        """
+        room = self._room()
+        batch = self._outbox.batch()
+        wanted = room > 0 and (self._must_look or bool(batch))
+        if not wanted and not batch:
+            return self._outbox.land()
+        request = self._next_request(room, self._must_promote) if wanted else None
+        settlements = [run.settlement for run in batch if run.settlement is not None]
+        pending = self._broker.exchange(self._consumer, settlements, request)
+        self._outbox.sent(pending, batch)
+        self._outbox.land(leave=1)
+        claimed = pending.claimed()
+        if request is not None and claimed is not None:
+            self._took(request, claimed)
+        if not pending.is_open:
+            self._outbox.land()
 
     def _next_request(self, count: int, promote: bool) -> ClaimRequest:
         self._claim_number += 1
         token = f"{self._incarnation}.{self._claim_number}"
         return ClaimRequest(count, token, promote=promote)
 
-    def _took(self, request: ClaimRequest, reply: Exchange) -> None:
+    def _took(self, request: ClaimRequest, reply: Claimed) -> None:
         self._must_promote = request.promote and reply.promoted == PROMOTE_LIMIT
         if request.promote and not self._must_promote:
             self._promoted_at = monotonic()

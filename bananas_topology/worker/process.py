@@ -169,17 +169,15 @@ class Worker:
         poll = select.poll()
         poll.register(inbox.fileno(), select.POLLIN)
         poll.register(self._slots.fileno(), select.POLLIN)
-        listening = self._fetcher.fileno()
-        if listening >= 0:
-            poll.register(listening, select.POLLIN)
+        for fd in self._fetcher.filenos():
+            poll.register(fd, select.POLLIN)
         ready = self._slots.sleep_in(
             lambda seconds: poll.poll(seconds * 1000), timeout, self._fetcher.enough
         )
         readable = {fd for fd, _ in ready}
         if self._slots.fileno() in readable:
             self._slots.acknowledge()
-        if listening in readable:
-            self._fetcher.hear()
+        self._fetcher.hear(readable)
 
     def _seconds_to_sleep(self) -> float:
         now = monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from bananas_topology.handlers import JobContext
-from bananas_topology.jobs.broker import Settlement
+from bananas_topology.jobs.exchange import Settlement
 from bananas_topology.jobs.job import Claim, Job
 from bananas_topology.worker.tasks import Task
 

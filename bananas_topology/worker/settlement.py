@@ -13,8 +13,8 @@ import msgspec
 from bananas_topology.backoff import exponential_ms, with_jitter_ms
 from bananas_topology.clock import format_timestamp, wall_seconds
 from bananas_topology.errors import ContractViolation, InvalidJob
-from bananas_topology.jobs.broker import Ack, Bury, Release, Retry, Settlement
 from bananas_topology.jobs.crashes import story
+from bananas_topology.jobs.exchange import Ack, Bury, Release, Retry, Settlement
 from bananas_topology.jobs.job import DECODE_ERRORS, Failure, decode, rewrite
 from bananas_topology.worker.execution import (
     Abandoned,

@@ -13,7 +13,8 @@ from fastapi.testclient import TestClient
 
 from bananas_topology.api.app import MAX_BODY_BYTES
 from bananas_topology.contract import WorkerConfig
-from bananas_topology.jobs.broker import Ack, Broker, ClaimRequest, Consumer
+from bananas_topology.jobs.broker import Broker, Consumer
+from bananas_topology.jobs.exchange import Ack, ClaimRequest
 from bananas_topology.jobs.keys import Keys
 from tests.api.conftest import serving
 
@@ -25,10 +26,12 @@ def _consumer(*job_types: str) -> Consumer:
 def _finish_one(client: redis.Redis, keys: Keys, result: bytes) -> None:
     """Claim a job of type `add` and ack it."""
     broker, consumer = Broker(client, keys), _consumer("add")
-    [claim] = broker.exchange(consumer, [], ClaimRequest(1, uuid.uuid4().hex)).claims
+    claimed = broker.exchange(consumer, [], ClaimRequest(1, uuid.uuid4().hex)).claimed()
+    assert claimed is not None
+    [claim] = claimed.claims
     assert claim.body is not None
     ack = Ack(claim, claim.body, result, "2026-01-01T00:00:00.000000Z", 5)
-    broker.exchange(consumer, [ack], None)
+    assert broker.exchange(consumer, [ack], None).lost() == ()
 
 
 def _assert_problem(response: Any, status: int, words: str) -> None:

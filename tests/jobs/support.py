@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bananas_topology.clock import wall_now
 from bananas_topology.contract import PRIORITIES
-from bananas_topology.jobs.broker import Broker, ClaimRequest, Consumer, Exchange, Settlement
-from bananas_topology.jobs.job import EncodedJob, encode_new
+from bananas_topology.jobs.broker import Broker, Consumer
+from bananas_topology.jobs.exchange import Claimed, ClaimRequest, Settlement
+from bananas_topology.jobs.job import Claim, EncodedJob, encode_new
 
 
 def encoded(job_id: str, job_type: str = "add", payload: Any = None, **more: Any) -> EncodedJob:
@@ -26,6 +27,16 @@ def encoded(job_id: str, job_type: str = "add", payload: Any = None, **more: Any
         now=wall_now(),
     )
     return EncodedJob(job_id, body, priority, job_type, due)
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """All that one exchange brought; `lost`: settlements whose claim was no longer the worker's."""
+
+    claims: tuple[Claim, ...]
+    lost: tuple[Settlement, ...]
+    more: bool
+    promoted: int
 
 
 class Hands:
@@ -51,7 +62,9 @@ class Hands:
     ) -> Exchange:
         """Settle, and claim up to `count`."""
         request = self.request(count, **more) if count else None
-        return self.broker.exchange(self.consumer, settlements, request)
+        pending = self.broker.exchange(self.consumer, settlements, request)
+        claimed = pending.claimed() or Claimed()
+        return Exchange(claimed.claims, pending.lost(), claimed.more, claimed.promoted)
 
     def claim(self, count: int = 1, **more: Any) -> list[str]:
         """Claim and say which."""

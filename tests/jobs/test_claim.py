@@ -6,7 +6,8 @@ import pytest
 import redis
 
 from bananas_topology.contract import PRIORITIES
-from bananas_topology.jobs.broker import PARK_LIMIT, Broker, Release
+from bananas_topology.jobs.broker import PARK_LIMIT, Broker
+from bananas_topology.jobs.exchange import Release
 from bananas_topology.jobs.keys import Keys
 from tests.jobs.invariants import assert_each_in_one_place
 from tests.jobs.support import Hands, encoded

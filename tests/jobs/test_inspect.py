@@ -4,7 +4,8 @@ import pytest
 import redis
 
 from bananas_topology.errors import JobNotFound
-from bananas_topology.jobs.broker import Broker, Bury
+from bananas_topology.jobs.broker import Broker
+from bananas_topology.jobs.exchange import Bury
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
 from tests.jobs.support import Hands, encoded

@@ -9,8 +9,9 @@ import pytest
 import redis
 
 from bananas_topology.clock import format_timestamp, wall_now
-from bananas_topology.jobs.broker import Ack, Broker, Bury, Recovery, Release
+from bananas_topology.jobs.broker import Broker, Recovery
 from bananas_topology.jobs.crashes import is_poison, story
+from bananas_topology.jobs.exchange import Ack, Bury, Release
 from bananas_topology.jobs.job import Claim, rewrite
 from bananas_topology.jobs.keys import Keys
 from tests.jobs.invariants import assert_each_in_one_place

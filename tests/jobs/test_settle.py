@@ -8,7 +8,8 @@ import msgspec
 import pytest
 import redis
 
-from bananas_topology.jobs.broker import SETTLE_LIMIT, Ack, Broker, Bury, Release, Retry
+from bananas_topology.jobs.broker import Broker
+from bananas_topology.jobs.exchange import SETTLE_LIMIT, Ack, Bury, Release, Retry
 from bananas_topology.jobs.job import Claim, rewrite
 from bananas_topology.jobs.keys import Keys
 from tests.jobs.invariants import assert_each_in_one_place, places

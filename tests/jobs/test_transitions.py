@@ -20,8 +20,9 @@ from hypothesis.stateful import (
 
 from bananas_topology.clock import format_timestamp, wall_now
 from bananas_topology.contract import PRIORITIES
-from bananas_topology.jobs.broker import Ack, Broker, Bury, Release, Retry, Settlement
+from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.dead import DeadFilter, DeadJobs
+from bananas_topology.jobs.exchange import Ack, Bury, Release, Retry, Settlement
 from bananas_topology.jobs.job import Claim, encode_new, rewrite
 from bananas_topology.jobs.keys import Keys
 from tests.jobs.invariants import assert_each_in_one_place

@@ -6,7 +6,8 @@ import pytest
 import redis
 
 from bananas_topology.clock import monotonic
-from bananas_topology.jobs.broker import Broker, Release
+from bananas_topology.jobs.broker import Broker
+from bananas_topology.jobs.exchange import Release
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.wake import LISTEN_S, Answer, WakeListener
 from tests.jobs.support import Hands, encoded

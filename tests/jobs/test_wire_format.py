@@ -12,7 +12,8 @@ import redis
 
 from bananas_topology.client import Client
 from bananas_topology.contract import PRIORITIES
-from bananas_topology.jobs.broker import Ack, Broker, Bury, Retry, Settlement
+from bananas_topology.jobs.broker import Broker
+from bananas_topology.jobs.exchange import Ack, Bury, Retry, Settlement
 from bananas_topology.jobs.job import Claim, decode, encode_new, new_id, rewrite
 from bananas_topology.jobs.keys import Keys
 from tests.jobs.support import Hands, encoded

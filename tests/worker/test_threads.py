@@ -11,7 +11,7 @@ import pytest
 
 from bananas_topology.contract import WorkerConfig
 from bananas_topology.handlers import load_handlers
-from bananas_topology.jobs.broker import Ack, Bury, Release, Retry
+from bananas_topology.jobs.exchange import Ack, Bury, Release, Retry
 from bananas_topology.jobs.job import Claim
 from bananas_topology.worker.run import Run
 from bananas_topology.worker.settlement import Settler

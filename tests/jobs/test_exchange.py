@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import select
+
+import pytest
+import redis
+
+from bananas_topology.jobs.broker import CLAIM_FIRST, Broker
+from bananas_topology.jobs.exchange import Ack, PendingExchange
+from bananas_topology.jobs.job import Claim
+from bananas_topology.jobs.keys import Keys
+from tests.jobs.invariants import places
+from tests.jobs.support import Hands, encoded
+
+NOW = "2026-01-01T00:00:00.000000Z"
+MANY = CLAIM_FIRST + 1
+
+
+def _ack(claim: Claim) -> Ack:
+    body = (claim.body or b"").replace(b'"pending"', b'"completed"')
+    return Ack(claim, body, b"null", NOW, 1)
+
+
+def _becomes_readable(pending: PendingExchange) -> bool:
+    poll = select.poll()
+    poll.register(pending.fileno, select.POLLIN)
+    return bool(poll.poll(5_000))
+
+
+@pytest.fixture
+def hands(client: redis.Redis, keys: Keys) -> Hands:
+    broker = Broker(client, keys)
+    broker.enqueue([encoded(f"job-{n}") for n in range(3 * MANY)])
+    return Hands(broker)
+
+
+def test_what_was_claimed_is_known_while_settlements_are_still_to_be_read(hands: Hands) -> None:
+    acks = [_ack(claim) for claim in hands.exchange(count=MANY).claims]
+
+    pending = hands.broker.exchange(hands.consumer, acks, hands.request(5))
+    claimed = pending.claimed()
+
+    assert claimed is not None
+    assert len(claimed.claims) == 5
+    assert not pending.is_open or _becomes_readable(pending)
+    assert pending.lost() == ()
+    assert not pending.is_open
+
+
+def test_settlements_alone_become_readable_when_they_are_done(hands: Hands) -> None:
+    acks = [_ack(claim) for claim in hands.exchange(count=MANY).claims]
+
+    pending = hands.broker.exchange(hands.consumer, acks, None)
+
+    assert pending.claimed() is None
+    assert pending.is_open
+    assert _becomes_readable(pending)
+    assert pending.lost() == ()
+
+
+def test_a_second_exchange_is_sent_before_the_first_is_read(
+    hands: Hands, client: redis.Redis, keys: Keys
+) -> None:
+    acks = [_ack(claim) for claim in hands.exchange(count=MANY).claims]
+    first = hands.broker.exchange(hands.consumer, acks, hands.request(MANY))
+    claimed = first.claimed()
+    assert claimed is not None
+    more = [_ack(claim) for claim in claimed.claims]
+
+    second = hands.broker.exchange(hands.consumer, [*more, acks[0]], hands.request(1))
+
+    assert first.lost() == ()
+    last = second.claimed()
+    assert last is not None
+    assert [claim.job_id for claim in last.claims] == [f"job-{2 * MANY}"]
+    assert second.lost() == (acks[0],)
+    done = [job_id for job_id, where in places(client, keys).items() if where == ["completed"]]
+    assert len(done) == 2 * MANY
+
+
+def test_an_exchange_that_is_dropped_leaves_no_reply_for_the_next(hands: Hands) -> None:
+    acks = [_ack(claim) for claim in hands.exchange(count=MANY).claims]
+    pending = hands.broker.exchange(hands.consumer, acks, hands.request(1))
+    pending.claimed()
+
+    pending.drop()
+    pending.drop()
+
+    assert set(hands.exchange(acks).lost) == set(acks), "they were done by then"
+    assert len(hands.claim()) == 1
+
+
+def test_scripts_that_the_server_has_lost_are_sent_again(
+    hands: Hands, client: redis.Redis, keys: Keys
+) -> None:
+    acks = [_ack(claim) for claim in hands.exchange(count=MANY).claims]
+    client.script_flush()
+
+    pending = hands.broker.exchange(hands.consumer, acks, hands.request(1))
+    claimed = pending.claimed()
+
+    assert claimed is not None
+    assert len(claimed.claims) == 1
+    assert not pending.is_open
+    assert pending.lost() == ()
