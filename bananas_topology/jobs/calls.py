@@ -131,8 +131,18 @@ class Caller:
         return self.send(calls).rest()
 
     def run_one(self, call: Call) -> Any:
-        """Send one call and return its reply; raises as `run`."""
-        return self.run([call])[0]
+        """Send one call and return its reply, sooner than by a flight; raises as `run`."""
+        channel = self.take()
+        try:
+            channel.send(call.packed())
+            [reply] = channel.receive(1, 1)
+        except BaseException as error:
+            channel.close(self.client)
+            self.give_up(error)
+        self._idle.append(channel)
+        if not isinstance(reply, hiredis.ReplyError):
+            return reply
+        return self.run([call])[0] if is_unknown(reply) else self.refuse(reply)
 
     def close(self) -> None:
         """Close the connections that nobody uses just now."""
@@ -155,11 +165,21 @@ class Caller:
 
     def load(self) -> None:
         """Send all scripts: a server that has lost one has lost them all."""
-        for reply in Flight(
-            self, [pack(("SCRIPT", "LOAD", script.source)) for script in ALL]
-        ).read():
+        loading = [pack(("SCRIPT", "LOAD", script.source)) for script in ALL]
+        for reply in Flight(self, loading).read():
             if isinstance(reply, hiredis.ReplyError):
                 self.refuse(reply)
+
+    def give_up(self, error: BaseException) -> NoReturn:
+        """Raise what it means that a channel broke."""
+        if isinstance(error, BlockingIOError):
+            late = TimeoutError(f"no reply in {TIMEOUT_S:g} s")
+            raise unreachable(self.client, late) from error
+        if isinstance(error, (OSError, hiredis.HiredisError)):
+            self.close()  # the others were made to the same server
+            raise unreachable(self.client, error) from error
+        # Interrupted half-way: the replies to come would have been taken for another call's.
+        raise error
 
     def refuse(self, error: hiredis.ReplyError) -> NoReturn:
         """Raise what an error reply means."""
@@ -195,9 +215,9 @@ class Flight:
         return self._channel.fileno if self._channel else -1
 
     @property
-    def is_here(self) -> bool:
-        """Whether all replies are here: then the socket does not become readable any more."""
-        return len(self._replies) == len(self._commands)
+    def is_awaited(self) -> bool:
+        """Whether replies are on their way; if not, the socket does not become readable."""
+        return len(self._replies) < self._sent
 
     def first(self) -> Any:
         """The first call's reply, while the server sees to the others.
@@ -224,8 +244,8 @@ class Flight:
 
     def read(self) -> list[Any]:
         """All replies, errors among them; what did not fit into one write is sent in between."""
-        while not self.is_here:
-            if len(self._replies) == self._sent:
+        while len(self._replies) < len(self._commands):
+            if not self.is_awaited:
                 self._send()
             self._receive(self._sent)
         if self._channel is not None:
@@ -258,22 +278,13 @@ class Flight:
     @contextmanager
     def _speaking(self) -> Iterator[Channel]:
         """Close the channel when something goes wrong on it, and raise what that means."""
-        client = self._caller.client
         if self._channel is None:
             raise ContractViolation("a flight that has ended has no channel")
         try:
             yield self._channel
-        except BlockingIOError as error:
+        except BaseException as error:
             self.drop()
-            raise unreachable(client, TimeoutError(f"no reply in {TIMEOUT_S:g} s")) from error
-        except (OSError, hiredis.HiredisError) as error:
-            self.drop()
-            self._caller.close()  # the others were made to the same server
-            raise unreachable(client, error) from error
-        except BaseException:
-            # Interrupted half-way: the replies to come would be taken for another call's.
-            self.drop()
-            raise
+            self._caller.give_up(error)
 
 
 def is_unknown(reply: Any) -> bool:

@@ -104,8 +104,8 @@ class PendingExchange:
 
     @property
     def is_open(self) -> bool:
-        """Whether replies are still to come."""
-        return not self._flight.is_here
+        """Whether replies are on their way; if not, nothing is gained by waiting to ask."""
+        return self._flight.is_awaited
 
     @property
     def fileno(self) -> int:

@@ -5,8 +5,9 @@ import select
 import pytest
 import redis
 
+from bananas_topology.jobs import calls
 from bananas_topology.jobs.broker import CLAIM_FIRST, Broker
-from bananas_topology.jobs.exchange import Ack, PendingExchange
+from bananas_topology.jobs.exchange import Ack, PendingExchange, Release
 from bananas_topology.jobs.job import Claim
 from bananas_topology.jobs.keys import Keys
 from tests.jobs.invariants import places
@@ -88,6 +89,21 @@ def test_an_exchange_that_is_dropped_leaves_no_reply_for_the_next(hands: Hands) 
 
     assert set(hands.exchange(acks).lost) == set(acks), "they were done by then"
     assert len(hands.claim()) == 1
+
+
+def test_what_does_not_fit_into_one_write_is_sent_with_the_next(
+    hands: Hands, client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *done, last = hands.exchange(count=MANY).claims
+    monkeypatch.setattr(calls, "SEND_BYTES", 1)
+
+    acks = [_ack(claim) for claim in done]
+    pending = hands.broker.exchange(hands.consumer, [*acks, Release(last)], hands.request(1))
+
+    assert pending.claimed() is not None
+    assert not pending.is_open, "nobody would hear of what is not sent"
+    assert pending.lost() == ()
+    assert places(client, keys)[last.job_id] == ["queue:normal"]
 
 
 def test_scripts_that_the_server_has_lost_are_sent_again(
