@@ -39,12 +39,12 @@ goldens: $(INSTALLED)
 # Ours against the peers: benchmarks/README.md. A part of it, which leaves the results that are in the
 # repository alone: make bench ONLY=bananas,huey SCENARIOS=drain,enqueue RUNS=1 KILL_SECONDS=120
 BENCH := .venv-bench
-OUT ?= $(if $(ONLY)$(SCENARIOS),$(BENCH)/results,benchmarks)
+OUT ?= $(if $(AGAIN),benchmarks,$(if $(ONLY)$(SCENARIOS),$(BENCH)/results,benchmarks))
 
 bench: $(BENCH)/.installed
 	$(BENCH)/bin/python -m benchmarks --out $(OUT) $(if $(ONLY),--only $(ONLY)) \
 	  $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(if $(RUNS),--runs $(RUNS)) \
-	  $(if $(KILL_SECONDS),--kill-seconds $(KILL_SECONDS))
+	  $(if $(KILL_SECONDS),--kill-seconds $(KILL_SECONDS)) $(if $(AGAIN),--again)
 
 $(BENCH)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(BENCH)

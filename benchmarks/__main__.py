@@ -56,7 +56,12 @@ def main() -> int:
     if not records:
         print("error: nothing was measured", file=sys.stderr)
         return 1
-    _write(Results(records), versions, arguments)
+    results = Results(records)
+    if arguments.again:
+        before = json.loads((arguments.out / "results.json").read_text())
+        results = Results([Record(**each) for each in before["records"]]).with_again(records)
+        versions = before["versions"] | versions
+    _write(results, versions, arguments)
     return 0
 
 
@@ -67,6 +72,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=3, help="runs to take medians of")
     parser.add_argument(
         "--kill-seconds", type=float, default=30, help="how long killed jobs may take to come back"
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="put it in the place of what is in the folder"
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder")
     return parser.parse_args()

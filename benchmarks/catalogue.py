@@ -49,7 +49,7 @@ PEERS: tuple[Peer, ...] = (
     ),
     Peer(
         "bananas-50", "Bananas, concurrency 50", "bananas", (), BANANAS_WORKER, 120_000,
-        "the same with 50 threads; drain only", concurrency=50,
+        "the same with 50 threads; drain only", has_bulk=True, concurrency=50,
         environment=(("WORKER_HANDLERS", "benchmarks.peers.bananas"),),
     ),
     Peer(

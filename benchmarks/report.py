@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks.catalogue import PEERS
@@ -14,13 +14,17 @@ from benchmarks.own import FOR_US
 
 @dataclass(frozen=True)
 class Record:
-    """One run of one scenario by one peer; `failure` instead of figures when it did not work."""
+    """One run of one scenario by one peer; `failure` instead of figures when it did not work.
+
+    `again`: measured later than the others, without them.
+    """
 
     scenario: str
     peer: str
     run: int
     figures: Mapping[str, float]
     failure: str = ""
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,12 @@ class Results:
     """The records, read by scenario, peer and figure."""
 
     records: Sequence[Record]
+
+    def with_again(self, records: Sequence[Record]) -> Results:
+        """These, but for what was measured again."""
+        anew = {(record.scenario, record.peer) for record in records}
+        kept = [each for each in self.records if (each.scenario, each.peer) not in anew]
+        return Results([*kept, *(replace(record, again=True) for record in records)])
 
     def values(self, scenario: str, peer: str, figure: str) -> list[float]:
         return [
@@ -227,6 +237,9 @@ def markdown(results: Results, versions: Mapping[str, str], runs: int, kill_s: f
         "## Set-up",
         "\n".join(setups),
     ]
+    again = {f"{record.scenario} of {record.peer}" for record in results.records if record.again}
+    if again:
+        parts.insert(2, f"Measured again later, by itself: {', '.join(sorted(again))}.")
     if failures:
         parts += ["## What did not work", "\n".join(failures)]
     return "\n\n".join(parts) + "\n"

@@ -28,6 +28,14 @@ def _results() -> Results:
     )
 
 
+def test_what_is_measured_again_takes_its_place_and_says_so() -> None:
+    again = _results().with_again([Record("drain", "huey", 0, {"jobs_per_s": 4_000.0})])
+
+    assert again.values("drain", "huey", "jobs_per_s") == [4_000.0]
+    assert again.median("drain", "bananas") == 20_000.0
+    assert "Measured again later, by itself: drain of huey." in report.markdown(again, {}, 3, 30)
+
+
 def test_median_and_percentile_refuse_nothing() -> None:
     with pytest.raises(ValueError, match="median"):
         median([])
