@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import redis
 
@@ -37,6 +37,7 @@ T = TypeVar("T")
 
 def main() -> int:
     arguments = _parse()
+    before = _read_before(arguments.out) if arguments.again else None
     scenarios = [*for_all(arguments.kill_seconds), *FOR_US]
     peers = _chosen(PEERS, arguments.only, lambda peer: peer.name, "peer")
     scenarios = _chosen(scenarios, arguments.scenarios, lambda each: each.name, "scenario")
@@ -57,12 +58,19 @@ def main() -> int:
         print("error: nothing was measured", file=sys.stderr)
         return 1
     results = Results(records)
-    if arguments.again:
-        before = json.loads((arguments.out / "results.json").read_text())
+    if before is not None:
         results = Results([Record(**each) for each in before["records"]]).with_again(records)
         versions = before["versions"] | versions
     _write(results, versions, arguments)
     return 0
+
+
+def _read_before(folder: Path) -> Any:
+    """What was measured before: read at the start, so that nothing is measured for nothing."""
+    try:
+        return json.loads((folder / "results.json").read_text())
+    except OSError as error:
+        raise SystemExit(f"error: no results to add to: {error}") from error
 
 
 def _parse() -> argparse.Namespace:

@@ -139,7 +139,7 @@ class Caller:
         except BaseException as error:
             channel.close(self.client)
             self.give_up(error)
-        self._idle.append(channel)
+        self.give_back(channel)
         if not isinstance(reply, hiredis.ReplyError):
             return reply
         return self.run([call])[0] if is_unknown(reply) else self.refuse(reply)
@@ -229,7 +229,7 @@ class Flight:
         return None if isinstance(reply, hiredis.ReplyError) else reply
 
     def rest(self) -> list[Any]:
-        """All replies, in the order of the calls."""
+        """All replies, in the order of the calls; the same when asked again."""
         replies = self.read()
         unknown = [i for i, reply in enumerate(replies) if is_unknown(reply)]
         if unknown:

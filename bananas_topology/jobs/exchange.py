@@ -92,7 +92,7 @@ class Claimed:
 class PendingExchange:
     """An exchange that was sent: ask for what was `claimed` first, then for what was `lost`."""
 
-    __slots__ = ("_flight", "_groups", "_place", "_replies")
+    __slots__ = ("_flight", "_groups", "_place")
 
     def __init__(
         self, flight: Flight, groups: list[list[Settlement]], place: Literal[0, -1] | None
@@ -100,7 +100,6 @@ class PendingExchange:
         self._flight = flight
         self._groups = groups
         self._place = place
-        self._replies: list[Any] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -117,11 +116,11 @@ class PendingExchange:
         if self._place is None:
             return None
         reply = self._flight.first() if self._place == 0 else None
-        return claimed_by(self._rest()[self._place] if reply is None else reply)
+        return claimed_by(self._flight.rest()[self._place] if reply is None else reply)
 
     def lost(self) -> tuple[Settlement, ...]:
         """The settlements whose claim was no longer ours; the others are done."""
-        replies = self._rest()
+        replies = self._flight.rest()
         if self._place is not None:
             replies = replies[1:] if self._place == 0 else replies[:-1]
         return _lost(self._groups, replies)
@@ -129,11 +128,6 @@ class PendingExchange:
     def drop(self) -> None:
         """Give up what is still to be read: it may have been done, or not."""
         self._flight.drop()
-
-    def _rest(self) -> list[Any]:
-        if self._replies is None:
-            self._replies = self._flight.rest()
-        return self._replies
 
 
 def claimed_by(reply: list[Any]) -> Claimed:

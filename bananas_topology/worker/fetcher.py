@@ -23,7 +23,7 @@ from bananas_topology.jobs.wake import WakeListener
 from bananas_topology.worker.duties import Duty, next_due, run_due
 from bananas_topology.worker.link import Link
 from bananas_topology.worker.metrics import Tally
-from bananas_topology.worker.outbox import Outbox
+from bananas_topology.worker.outbox import Outbox, settlement_of
 from bananas_topology.worker.pace import Pace
 from bananas_topology.worker.presence import Presence
 from bananas_topology.worker.run import Run
@@ -135,12 +135,12 @@ class Fetcher:
         """When there is something to say to Redis: at once, if slots might run dry."""
         if self._must_recover:
             return self.link.next_try
+        at = min(next_due(self._duties), self._outbox.due)
         if self._slots.waiting > self.enough:
             # While the server is still at what was sent, more gathers.
-            return self._outbox.due if self._outbox.is_under_way else self._talked_at + TALK_S
+            return at if self._outbox.is_under_way else self._talked_at + TALK_S
         if self._outbox.has_unsent or (self._must_look and self._room() > 0):
             return self.link.next_try
-        at = min(next_due(self._duties), self._outbox.due)
         if self._wants_ring():
             at = min(at, self._started_at + BREATH_S)
         return max(self.link.next_try, at)
@@ -292,7 +292,7 @@ class Fetcher:
         if not wanted and not batch:
             return self._outbox.land()
         request = self._next_request(room, self._must_promote) if wanted else None
-        settlements = [run.settlement for run in batch if run.settlement is not None]
+        settlements = [settlement_of(run) for run in batch]
         pending = self._broker.exchange(self._consumer, settlements, request)
         self._outbox.sent(pending, batch)
         self._outbox.land(leave=1)

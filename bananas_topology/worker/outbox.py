@@ -35,7 +35,6 @@ class Outbox:
         self._runs: list[Run] = []
         # The first of the runs are those of the first exchange, and so on.
         self._under_way: deque[tuple[PendingExchange, Sequence[Run]]] = deque()
-        self._sent = 0
         self._sent_at = 0.0
 
     @property
@@ -66,14 +65,14 @@ class Outbox:
         """Have runs settled."""
         self._runs += runs
         for run in runs:
-            log_settlement(run, _settlement_of(run))
+            log_settlement(run, settlement_of(run))
 
     def batch(self) -> list[Run]:
         """What the next exchange is to carry."""
         batch: list[Run] = []
         size = 0
         for run in islice(self._runs, self._sent, None):
-            settlement = _settlement_of(run)
+            settlement = settlement_of(run)
             batch.append(run)
             size += len(run.claim.body or b"")
             if isinstance(settlement, Ack):
@@ -85,7 +84,6 @@ class Outbox:
     def sent(self, pending: PendingExchange, batch: Sequence[Run]) -> None:
         """Note that the batch is under way."""
         self._under_way.append((pending, batch))
-        self._sent += len(batch)
         self._sent_at = monotonic()
 
     def land(self, leave: int = 0) -> None:
@@ -94,7 +92,6 @@ class Outbox:
             pending, batch = self._under_way[0]
             lost = pending.lost()
             self._under_way.popleft()
-            self._sent -= len(batch)
             del self._runs[: len(batch)]
             for run in batch:
                 self._tally.count(run)
@@ -107,10 +104,19 @@ class Outbox:
         """Have all that is under way sent again: it may have been done, or not."""
         while self._under_way:
             self._under_way.pop()[0].drop()
-        self._sent = 0
+
+    @property
+    def _sent(self) -> int:
+        """How many of the runs are under way; the exchanges are two at the most."""
+        return sum(len(batch) for _, batch in self._under_way)
 
 
-def _settlement_of(run: Run) -> Settlement:
+def settlement_of(run: Run) -> Settlement:
+    """What Redis is to be told of a run that has ended.
+
+    Raises:
+        ContractViolation: it has not.
+    """
     if run.settlement is None:
         raise ContractViolation(f"job {run.claim.job_id} has ended without a settlement")
     return run.settlement

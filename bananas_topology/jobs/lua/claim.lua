@@ -41,7 +41,7 @@ call('ZADD', prefix .. ':workers', now_ms + lease_ms, worker)
 
 local job_key, queue_key = prefix .. ':job:', prefix .. ':queue:'
 local replies, rung, parked_types, taken = { 0, 0, {} }, {}, {}, 0
-local handled, handled_types, seen, met = {}, {}, {}, {}
+local handled, handled_types, met = {}, {}, {}
 for i = last_priority + 1, #ARGV do
   handled[ARGV[i]] = true
   handled_types[#handled_types + 1] = ARGV[i]
@@ -88,7 +88,7 @@ end
 -- what their fences end with. With a `priority`, foreign jobs among them are parked.
 local function take_chunk(ids, first, last, tail, priority)
   local bodies, fences = read(ids, first, last)
-  local ours, rest = {}, nil
+  local ours, seen, rest = {}, {}, nil
   for i = first, last do
     if bytes_left <= 0 then
       rest = i
