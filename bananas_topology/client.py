@@ -15,15 +15,15 @@ from typing import Any, Self, TypeVar
 
 from redis.client import PubSub
 
-from bananas_topology.clock import monotonic, sleep, wall_now
-from bananas_topology.contract import WorkerConfig
+from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import InvalidJob, JobFailed, RedisUnavailable, WaitTimeout
 from bananas_topology.handlers import Duration, duration_ms
 from bananas_topology.jobs.broker import Broker
-from bananas_topology.jobs.connection import connect, translated
+from bananas_topology.jobs.connection import connect, translate_errors
 from bananas_topology.jobs.inspect import Inspector, JobView
 from bananas_topology.jobs.job import EncodedJob, encode_new, new_id
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.system.clock import monotonic, sleep, wall_now
 
 #: Jobs that `enqueue_many` sends in one call to the server.
 BATCH = 500
@@ -156,7 +156,7 @@ class Client:
     def _await_end(self, job_id: str, deadline: float | None) -> JobView:
         """Look at a job until it has ended or the deadline is over."""
         channels = PubSub(self._redis.connection_pool)
-        with translated(self._redis), channels as channel:
+        with translate_errors(self._redis), channels as channel:
             # Subscribed before the first look, so that no notification falls between the two; what
             # another connection asks may overtake it until it is confirmed.
             channel.subscribe(self._keys.notify(job_id))

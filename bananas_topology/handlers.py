@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from bananas_topology.clock import monotonic
-from bananas_topology.contract import JOB_TYPE_PATTERN, MAX_RETRIES
+from bananas_topology.contract.worker import JOB_TYPE_PATTERN, MAX_RETRIES
 from bananas_topology.errors import HandlerError
+from bananas_topology.system.clock import monotonic
 from bananas_topology.units import parse_duration_ms
 
 _MARK = "__bananas_job__"

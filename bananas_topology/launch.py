@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bananas_topology.api_contract import ApiConfig, api_to_env
-from bananas_topology.contract import CronJob, JobLimits, WorkerConfig, to_env
+from bananas_topology.contract.api import ApiConfig, api_to_env
+from bananas_topology.contract.worker import CronJob, JobLimits, WorkerConfig, to_env
 from bananas_topology.spec.model import Api, Pool, Topology
 
 #: Run with the interpreter of whoever starts it; an image has it as its entrypoint.

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from bananas_topology.processes import dying_with_parent
+from bananas_topology.system.processes import dying_with_parent
 
 
 def start(

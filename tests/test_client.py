@@ -10,7 +10,6 @@ import pytest
 import redis
 
 from bananas_topology.client import BATCH, Client, NewJob
-from bananas_topology.clock import format_timestamp, monotonic, wall_now
 from bananas_topology.errors import (
     InvalidJob,
     JobFailed,
@@ -22,6 +21,7 @@ from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.exchange import Ack, Bury
 from bananas_topology.jobs.job import rewrite
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.system.clock import format_timestamp, monotonic, wall_now
 from tests.jobs.servers import HOST, Proxy, free_port, running, wait_until
 from tests.jobs.support import Hands
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from bananas_topology import JobContext, Retry, job
-from bananas_topology.clock import monotonic
 from bananas_topology.errors import HandlerError
 from bananas_topology.handlers import load_handlers
+from bananas_topology.system.clock import monotonic
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bananas_topology.api_contract import api_from_env
-from bananas_topology.contract import JobLimits, WorkerConfig, from_env
+from bananas_topology.contract.api import api_from_env
+from bananas_topology.contract.worker import JobLimits, WorkerConfig, from_env
 from bananas_topology.launch import STOP_MARGIN_MS, launch_for, launch_for_api
 from bananas_topology.spec.load import check_bytes
 from bananas_topology.spec.model import Topology

@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from bananas_topology.cli.main import app
-from bananas_topology.contract import VARIABLES
+from bananas_topology.contract.worker import VARIABLES
 from bananas_topology.handlers import load_handlers
 from bananas_topology.spec.codes import markdown_table
 from bananas_topology.spec.load import check_bytes

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from bananas_topology.contract import EXIT_CONFIG
+from bananas_topology.contract.worker import EXIT_CONFIG
 
 
 def main() -> int:

@@ -22,7 +22,7 @@ from bananas_topology.api.bodies import MAX_JOBS, JobBody, NewJobBody, read_jobs
 from bananas_topology.api.metrics import Metrics
 from bananas_topology.api.problems import Problem, answer_with_problems, problem_response
 from bananas_topology.api.service import Service
-from bananas_topology.clock import monotonic
+from bananas_topology.system.clock import monotonic
 from bananas_topology.units import parse_duration_ms
 
 #: Bytes of a request at the most.

@@ -13,7 +13,7 @@ import msgspec
 
 from bananas_topology.api.problems import Problem
 from bananas_topology.client import NewJob
-from bananas_topology.contract import JOB_TYPE_PATTERN, MAX_RETRIES, PRIORITIES
+from bananas_topology.contract.worker import JOB_TYPE_PATTERN, MAX_RETRIES, PRIORITIES
 from bananas_topology.jobs.inspect import JobView
 from bananas_topology.jobs.job import MAX_ID_LENGTH
 

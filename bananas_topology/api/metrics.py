@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from bananas_topology.errors import RedisUnavailable, RedisUnsuitable
 from bananas_topology.jobs.inspect import Inspector
-from bananas_topology.queue_metrics import queue_gauges
+from bananas_topology.jobs.queue_metrics import queue_gauges
 
 
 class Metrics:

@@ -18,9 +18,9 @@ import uvicorn
 
 from bananas_topology.api.app import make_app
 from bananas_topology.api.service import Service
-from bananas_topology.api_contract import ApiConfig, api_from_env
 from bananas_topology.client import Client
-from bananas_topology.contract import EXIT_CONFIG, EXIT_FAILED, WorkerConfig
+from bananas_topology.contract.api import ApiConfig, api_from_env
+from bananas_topology.contract.worker import EXIT_CONFIG, EXIT_FAILED, WorkerConfig
 from bananas_topology.errors import BananasTopologyError, InvalidSettings
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.inspect import Inspector

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bananas_topology.cli import present
+from bananas_topology.cli import console
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.options import AsFormat, Format, RedisUrl, TopologyFile
 
@@ -69,14 +69,14 @@ def list_dead(
         shown = found[: limit or None]
         total = dead.count()
     if format is Format.JSON:
-        present.print_json([asdict(job) for job in shown])
+        console.print_json([asdict(job) for job in shown])
     elif shown:
         columns = ("id", "type", "died", "attempts", "error")
-        present.print_table(columns, [_row(job) for job in shown])
+        console.print_table(columns, [_row(job) for job in shown])
     if len(found) > len(shown):
-        present.notice(f"the latest {limit:,} are shown, of {total:,} dead in all; --limit 0: all")
+        console.notice(f"the latest {limit:,} are shown, of {total:,} dead in all; --limit 0: all")
     elif not shown:
-        present.notice("no job is dead" if not total else f"none of the {total:,} dead is meant")
+        console.notice("no job is dead" if not total else f"none of the {total:,} dead is meant")
 
 
 @app.command()
@@ -109,7 +109,7 @@ def retry(
         names = ", ".join(revival.unreadable[:_IDS_SHOWN])
         more = ", …" if len(revival.unreadable) > _IDS_SHOWN else ""
         why = "not dead, or " if ids else ""
-        present.notice(f"left as they are, being {why}no jobs that can be read: {names}{more}")
+        console.notice(f"left as they are, being {why}no jobs that can be read: {names}{more}")
     raise typer.Exit(_judged(revival.jobs, ids))
 
 
@@ -179,7 +179,7 @@ def _row(job: DeadJob) -> tuple[str, ...]:
     return (
         job.job_id,
         job.job_type or "unknown",
-        present.age(job.died_at) + " ago" if job.died_at else "unknown",
+        console.age(job.died_at) + " ago" if job.died_at else "unknown",
         str(job.attempts),
         job.error.partition("\n")[0],
     )
@@ -190,7 +190,7 @@ def _judged(met: int, ids: list[str] | None) -> int:
     missing = len(set(ids or ())) - met
     if missing <= 0:
         return OK
-    present.notice(f"error: {missing:,} of the jobs that were named not found among the dead")
+    console.notice(f"error: {missing:,} of the jobs that were named not found among the dead")
     return FAILED
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection
 
-from bananas_topology.clock import monotonic
 from bananas_topology.errors import RedisUnavailable, RedisUnsuitable
 from bananas_topology.jobs.inspect import Backlog, Inspector
+from bananas_topology.system.clock import monotonic
 
 #: Polls in a row that must find nothing: between two keys read, a job may move from one to the
 #: other and be seen in neither.

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bananas_topology.cli import present
+from bananas_topology.cli import console
 from bananas_topology.errors import ImportRefused
-from bananas_topology.files import write_whole
+from bananas_topology.system.files import write_atomic
 
 if TYPE_CHECKING:
     from bananas_topology.importer.importer import Imported
@@ -64,7 +64,7 @@ def import_topology(
 
         bananas import k8s.yml hpa.yml --report full > topology.yaml
 
-        bananas import docker-compose.yml --report json | jq '.fields[] | select(.fate=="mistake")'
+        bananas import k8s.yml --report json | jq '.fields[] | select(.status == "mistake")'
     """
     from bananas_topology.importer.importer import import_files
 
@@ -73,12 +73,12 @@ def import_topology(
     texts = [(str(file), _read(file)) for file in files]
     imported = import_files(texts, files[0].absolute().parent.name)
     if output is not None:
-        write_whole(output, imported.text)
+        write_atomic(output, imported.text)
     elif report is not Report.JSON:
         print(imported.text, end="")
     _tell(imported, report)
     if output is not None:
-        present.notice(f"written: {output}; check it with `bananas validate {output}`")
+        console.notice(f"written: {output}; check it with `bananas validate {output}`")
 
 
 def _read(file: Path) -> str:
@@ -98,29 +98,29 @@ def _tell(imported: Imported, report: Report) -> None:
     if report is Report.JSON:
         document = {
             "topology": imported.text,
-            "fields": [asdict(each) for each in imported.fates],
+            "fields": [asdict(each) for each in imported.statuses],
             "notices": imported.notices,
         }
-        present.print_json(document)
+        console.print_json(document)
         return
-    for each in imported.fates:
-        if report is Report.FULL or each.fate in ("dropped", "mistake"):
-            present.notice(str(each))
+    for each in imported.statuses:
+        if report is Report.FULL or each.status in ("dropped", "mistake"):
+            console.notice(str(each))
     for notice in imported.notices:
-        present.notice(f"notice: {notice}")
-    present.notice(_summary([str(each.fate) for each in imported.fates]))
+        console.notice(f"notice: {notice}")
+    console.notice(_summary([str(each.status) for each in imported.statuses]))
 
 
-def _summary(fates: Sequence[str]) -> str:
-    """How many fields met which fate.
+def _summary(statuses: Sequence[str]) -> str:
+    """How many fields met which status.
 
     >>> _summary(["kept", "mistake", "mistake", "dropped"]), _summary(["mistake"])
     ('4 fields: 1 kept, 1 dropped, 2 mistakes', '1 field: 1 mistake')
     """
-    counts = Counter(fates)
+    counts = Counter(statuses)
     order = ("kept", "translated", "dropped", "mistake")
-    parts = [f"{counts[fate]} {fate}" for fate in order if counts[fate]]
+    parts = [f"{counts[status]} {status}" for status in order if counts[status]]
     if counts["mistake"] > 1:
         parts[-1] += "s"
-    fields = "1 field" if len(fates) == 1 else f"{len(fates):,} fields"
+    fields = "1 field" if len(statuses) == 1 else f"{len(statuses):,} fields"
     return f"{fields}: {', '.join(parts)}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bananas_topology.cli import present
+from bananas_topology.cli import console
 from bananas_topology.cli.options import AsFormat, Format, RedisUrl, TopologyFile
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ def job(
     with inspecting(locate(redis_url, file)) as inspector:
         view = inspector.job(id)
     if format is Format.JSON:
-        present.print_json(_as_json(view))
+        console.print_json(_as_json(view))
     else:
-        present.print_fields(_as_fields(view))
+        console.print_fields(_as_fields(view))
 
 
 def _as_json(view: JobView) -> dict[str, Any]:
@@ -70,15 +70,15 @@ def _as_fields(view: JobView) -> Iterator[tuple[str, str]]:
     yield "type", str(body.get("name", "unknown"))
     yield "status", view.status + (f" by {view.worker_id}" if view.worker_id else "")
     yield "priority", str(body.get("priority", "unknown"))
-    yield "created", present.moment(body.get("created_at"))
+    yield "created", console.moment(body.get("created_at"))
     if view.due is not None:
-        yield "due", present.moment(view.due)
+        yield "due", console.moment(view.due)
     if (started := view.begun_at) is not None:
-        yield "started", present.moment(started)
+        yield "started", console.moment(started)
     if view.completed_at is not None:
-        yield "done", present.moment(view.completed_at)
+        yield "done", console.moment(view.completed_at)
     if view.duration_ms is not None:
-        yield "took", present.duration(view.duration_ms / 1000)
+        yield "took", console.duration(view.duration_ms / 1000)
     yield "attempts", _attempts(view)
     yield "payload", _shortened(json.dumps(body.get("payload"), ensure_ascii=False))
     if view.status == "completed":

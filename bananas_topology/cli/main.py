@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from bananas_topology import __version__
-from bananas_topology.cli import dead, present
-from bananas_topology.cli.enqueue import enqueue
+from bananas_topology.cli import console, dead
+from bananas_topology.cli.enqueue.command import enqueue
 from bananas_topology.cli.exit_codes import FAILED, INTERRUPTED
 from bananas_topology.cli.import_topology import import_topology
 from bananas_topology.cli.init import init
@@ -87,13 +87,13 @@ def _run() -> int | str | None:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BananasTopologyError as error:
-        present.notice(f"error: {error}")
+        console.notice(f"error: {error}")
     except OSError as error:
         if error.filename is not None:
-            present.notice(f"error: {error.filename}: {error.strerror}")
+            console.notice(f"error: {error.filename}: {error.strerror}")
         elif error.errno in _CANNOT_WRITE:
             _write_nowhere()
-            present.notice(f"error: the output cannot be written: {error.strerror}")
+            console.notice(f"error: the output cannot be written: {error.strerror}")
         else:
             raise
     return FAILED

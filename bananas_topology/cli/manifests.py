@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from bananas_topology.errors import RenderFailed
-from bananas_topology.files import write_whole
 from bananas_topology.render.target import HEADER_MARK, File, Rendering
+from bananas_topology.system.files import write_atomic
 
 
 def write_all(rendering: Rendering, directory: Path) -> list[str]:
@@ -35,7 +35,7 @@ def write_one(file: File, directory: Path, mode: int = 0o644) -> Path:
     path = _place(file, directory)
     _check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, file.text, mode)
+    write_atomic(path, file.text, mode)
     return path
 
 

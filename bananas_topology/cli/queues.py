@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bananas_topology.cli import present
+from bananas_topology.cli import console
 from bananas_topology.cli.options import AsFormat, Format, RedisUrl, TopologyFile
 
 if TYPE_CHECKING:
@@ -41,20 +41,20 @@ def queues(
     with inspecting(locate(redis_url, file)) as inspector:
         state = _State(inspector.backlog(), inspector.depths(), inspector.workers())
     if format is Format.JSON:
-        present.print_json(_as_json(state))
+        console.print_json(_as_json(state))
         return
-    present.print_table(("queue", "jobs", "oldest", "note"), list(_queue_rows(state)))
+    console.print_table(("queue", "jobs", "oldest", "note"), list(_queue_rows(state)))
     if state.workers:
         print()
         columns = ("worker", "pool", "running", "threads", "host", "process", "up for")
-        present.print_table(columns, [_worker_row(worker) for worker in state.workers])
+        console.print_table(columns, [_worker_row(worker) for worker in state.workers])
     else:
-        present.notice("no worker is running")
+        console.notice("no worker is running")
 
 
 def _queue_rows(state: _State) -> Iterator[tuple[str, str, str, str]]:
     for depth in state.depths:
-        yield depth.priority, f"{depth.ready:,}", present.age(depth.oldest), ""
+        yield depth.priority, f"{depth.ready:,}", console.age(depth.oldest), ""
         for job_type, count in depth.parked.items():
             note = "no handler" if job_type in depth.unhandled else ""
             yield f"{depth.priority}: {job_type}", f"{count:,}", "", note
@@ -77,7 +77,7 @@ def _worker_row(worker: WorkerView) -> tuple[str, ...]:
         str(worker.concurrency),
         worker.host,
         str(worker.pid),
-        present.age(worker.started_at),
+        console.age(worker.started_at),
     )
 
 

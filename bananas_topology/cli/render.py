@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bananas_topology.cli import present
+from bananas_topology.cli import console
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.options import DEFAULT_FILE
 from bananas_topology.cli.topology import read_topology
@@ -93,7 +93,7 @@ def render(
 
     rendering = find_target(name).render(topology)
     for text in rendering.notices:
-        present.notice(f"notice: {text}")
+        console.notice(f"notice: {text}")
     if output is None:
         sys.stdout.buffer.write(rendering.stream().encode())
         raise typer.Exit(OK)
@@ -135,7 +135,7 @@ def _compare(rendering: Rendering, directory: Path) -> int:
     if not found:
         return OK
     sys.stdout.buffer.write(found.encode())
-    present.notice(f"{directory} is not what the topology renders to; render again with -o")
+    console.notice(f"{directory} is not what the topology renders to; render again with -o")
     return FAILED
 
 
@@ -150,8 +150,8 @@ def _write(rendering: Rendering, directory: Path, secrets: tuple[RenderedFile, .
     from bananas_topology.cli.manifests import write_all, write_one
 
     for text in write_all(rendering, directory):
-        present.notice(text)
-    present.notice(f"wrote {len(rendering.files)} files to {directory}")
+        console.notice(text)
+    console.notice(f"wrote {len(rendering.files)} files to {directory}")
     for each in secrets:
         path = write_one(each, directory, _SECRET_MODE)
-        present.notice(f"wrote {path}, which holds secrets: keep it out of version control")
+        console.notice(f"wrote {path}, which holds secrets: keep it out of version control")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bananas_topology.cli import present
+from bananas_topology.cli import console
 from bananas_topology.cli.options import DEFAULT_FILE
-from bananas_topology.contract import WorkerConfig
+from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import ControlFailed
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _topology(path: Path) -> Topology | None:
 
     report = check(path, os.environ)
     if report.topology is None:
-        present.notice(f"warning: {path} has errors: `bananas validate {path}` lists them")
+        console.notice(f"warning: {path} has errors: `bananas validate {path}` lists them")
     return report.topology
 
 
@@ -120,7 +120,7 @@ def _say_if_elsewhere(record: RunRecord | None, url: str | None) -> None:
     from bananas_topology.jobs.connection import redact
 
     if record is not None and url is not None and url != record.redis_url:
-        present.notice(
+        console.notice(
             f"warning: using {redact(url)}, but the `up` of this directory uses "
             f"{redact(record.redis_url)}"
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from bananas_topology.cli import present
+from bananas_topology.cli import console
 from bananas_topology.cli.exit_codes import FAILED
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ def read_topology(file: Path, left_undone: str) -> Topology:
     from bananas_topology.spec.load import check
 
     report = check(file, os.environ)
-    present.print_diagnostics(report)
+    console.print_diagnostics(report)
     if report.topology is None:
-        present.notice(f"error: {file} has errors: nothing was {left_undone}")
+        console.notice(f"error: {file} has errors: nothing was {left_undone}")
         raise typer.Exit(FAILED)
     return report.topology

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bananas_topology.cli import present
+from bananas_topology.cli import console
 from bananas_topology.cli.exit_codes import FAILED, INTERRUPTED, OK
 from bananas_topology.cli.options import DEFAULT_FILE, RedisUrl
 from bananas_topology.cli.topology import read_topology
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bananas_topology.spec.model import Api, Pool, Topology
     from bananas_topology.supervisor.output import Output
     from bananas_topology.supervisor.plan import ChildPlan
-    from bananas_topology.supervisor.supervisor import Ending
+    from bananas_topology.supervisor.supervisor import RunResult
 
 #: Seconds between two progress lines of a drain where they cannot replace each other.
 PROGRESS_S = 2.0
@@ -111,7 +111,7 @@ def up(
     pools = chosen_pools(topology, dict(_scaling(text) for text in scale or ()), names)
     api = chosen_api(topology, names)
     if dry_run:
-        present.print_plan(pools, api)
+        console.print_plan(pools, api)
         return
     asked = None if log_format is LogFormat.AUTO else log_format.value
     raise typer.Exit(_run(topology, pools, _Options(redis_url, asked, drain, api)))
@@ -134,7 +134,7 @@ def _run(topology: Topology, pools: Sequence[tuple[Pool, int]], options: _Option
     from bananas_topology.cli.server import named_url
     from bananas_topology.jobs.connection import check_server, connect, redact
     from bananas_topology.supervisor.plan import Host, plan_api, plan_children
-    from bananas_topology.supervisor.record import held, state_directory
+    from bananas_topology.supervisor.record import exclusive_lock, state_directory
     from bananas_topology.supervisor.supervisor import Supervisor
 
     url = named_url(options.redis_url, os.environ) or topology.redis.url
@@ -148,25 +148,25 @@ def _run(topology: Topology, pools: Sequence[tuple[Pool, int]], options: _Option
         _check_api_is_installed()
     directory = state_directory(topology.path, topology.name)
     with ExitStack() as stack:
-        stack.enter_context(held(directory, topology.name))
-        tend = None
+        stack.enter_context(exclusive_lock(directory, topology.name))
+        on_poll = None
         if url:
-            present.notice(f"redis: {redact(url)}")
+            console.notice(f"redis: {redact(url)}")
         else:
-            url, tend = _embedded(stack, directory)
+            url, on_poll = _embedded(stack, directory)
         client = stack.enter_context(connect(url, key_prefix=topology.redis.key_prefix))
         for warning in check_server(client):
-            present.notice(f"warning: {warning}")
-        host = Host(os.environ, url, options.log_format, present.is_colored(sys.stdout))
+            console.notice(f"warning: {warning}")
+        host = Host(os.environ, url, options.log_format, console.is_colored(sys.stdout))
         workers = plan_children(topology, pools, host)
         plans = (*workers, *([plan_api(topology, options.api, host)] if options.api else []))
         _write_record(stack, directory, topology, url)
-        present.notice(f"starting {_extent(topology, pools, options.api)}; Ctrl-C stops it")
+        console.notice(f"starting {_extent(topology, pools, options.api)}; Ctrl-C stops it")
         output = stack.enter_context(_output(plans))
         drain = _drain(topology, workers, client, output) if options.drain else None
         is_drained = drain.is_over if drain else None
-        ending = Supervisor(plans, output, is_drained=is_drained, tend=tend).run()
-    return _exit_code(ending, drain, len(plans))
+        result = Supervisor(plans, output, is_drained=is_drained, on_poll=on_poll).run()
+    return _exit_code(result, drain, len(plans))
 
 
 def _check_api_is_installed() -> None:
@@ -191,20 +191,25 @@ def _embedded(stack: ExitStack, directory: Path) -> tuple[str, Callable[[], None
 
     server = stack.enter_context(EmbeddedServer(directory))
     url = server.start()
-    present.notice(f"redis: embedded Valkey on {url}, data in {os.path.relpath(directory)}")
-    return url, server.revive
+    console.notice(f"redis: embedded Valkey on {url}, data in {os.path.relpath(directory)}")
+    return url, server.restart_if_dead
 
 
 def _write_record(stack: ExitStack, directory: Path, topology: Topology, url: str) -> None:
     """Let other commands find us: beside the topology file, and where we were started."""
-    from bananas_topology.clock import format_timestamp, wall_now
-    from bananas_topology.processes import start_mark
-    from bananas_topology.supervisor.record import RunRecord, noted, state_directory, write
+    from bananas_topology.supervisor.record import (
+        RunRecord,
+        published_record,
+        state_directory,
+        write,
+    )
+    from bananas_topology.system.clock import format_timestamp, wall_now
+    from bananas_topology.system.processes import start_time_token
 
     pid = os.getpid()
     record = RunRecord(
         pid=pid,
-        process_mark=start_mark(pid) or "",
+        start_time_token=start_time_token(pid) or "",
         name=topology.name,
         topology=str(topology.path.absolute()),
         redis_url=url,
@@ -216,24 +221,24 @@ def _write_record(stack: ExitStack, directory: Path, topology: Topology, url: st
         # A folder that cannot be written to is no reason not to work.
         with suppress(ControlFailed, OSError):
             here = state_directory(Path.cwd() / DEFAULT_FILE, topology.name)
-            stack.enter_context(noted(here, record))
+            stack.enter_context(published_record(here, record))
 
 
 @contextmanager
 def _output(plans: Sequence[ChildPlan]) -> Iterator[Output]:
     """Standard output for the children's lines, with the supervisor's own among them."""
-    from bananas_topology.contract import WorkerConfig
+    from bananas_topology.contract.worker import WorkerConfig
     from bananas_topology.supervisor.output import SUPERVISOR, Output, StreamHandler
     from bananas_topology.supervisor.sink import Sink
     from bananas_topology.worker.logs import JsonFormatter, TextFormatter
 
     output = Output(
-        Sink(sys.stdout.fileno()), [plan.name for plan in plans], present.painter(sys.stdout)
+        Sink(sys.stdout.fileno()), [plan.name for plan in plans], console.painter(sys.stdout)
     )
     is_json = all(plan.env["LOG_FORMAT"] == "json" for plan in plans)
     handler = StreamHandler(output.stream(SUPERVISOR, SUPERVISOR, is_json=is_json))
     us = WorkerConfig(worker_id=SUPERVISOR, pool=SUPERVISOR)
-    colored = present.is_colored(sys.stdout)
+    colored = console.is_colored(sys.stdout)
     handler.setFormatter(JsonFormatter(us) if is_json else TextFormatter(colored))
     logger = logging.getLogger("bananas_topology")
     logger.setLevel(logging.INFO)
@@ -253,19 +258,19 @@ def _drain(
 
     inspector = Inspector(client, Keys(topology.redis.key_prefix))
     workers = [plan.name for plan in plans]
-    if present.can_rewrite(sys.stdout):
+    if console.can_rewrite(sys.stdout):
         return Drain(inspector, workers, output.sink.show_status, show_every_s=0.0)
     return Drain(inspector, workers, logging.getLogger(__name__).info, show_every_s=PROGRESS_S)
 
 
-def _exit_code(ending: Ending, drain: Drain | None, children: int) -> int:
+def _exit_code(result: RunResult, drain: Drain | None, children: int) -> int:
     if drain is not None:
-        present.notice(drain.summary() if ending.drained else "not drained: stopped before that")
-    if ending.given_up:
-        every = len(ending.given_up) == children
-        who = "every worker was" if every else ", ".join(ending.given_up)
-        present.notice(f"error: {who} given up: the lines above say why")
+        console.notice(drain.summary() if result.drained else "not drained: stopped before that")
+    if result.given_up:
+        every = len(result.given_up) == children
+        who = "every worker was" if every else ", ".join(result.given_up)
+        console.notice(f"error: {who} given up: the lines above say why")
         return FAILED
-    if ending.killed or (drain is not None and drain.died):
+    if result.killed or (drain is not None and drain.died):
         return FAILED
-    return OK if drain is None or ending.drained else INTERRUPTED
+    return OK if drain is None or result.drained else INTERRUPTED

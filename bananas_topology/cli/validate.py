@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bananas_topology.cli import present
+from bananas_topology.cli import console
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.options import DEFAULT_FILE, AsFormat, Format
 
@@ -56,15 +56,15 @@ def validate(files: _Files = None, format: AsFormat = Format.TEXT, strict: _Stri
     else:
         _print_text(reports)
         if errors or warnings:
-            present.notice(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}")
+            console.notice(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}")
     raise typer.Exit(OK if passed else FAILED)
 
 
 def _print_text(reports: dict[Path, Report]) -> None:
     for file, report in reports.items():
-        present.print_diagnostics(report, sys.stdout)
+        console.print_diagnostics(report, sys.stdout)
         if report.topology is not None:
-            present.notice(f"{file}: valid: {_summary(report.topology)}")
+            console.notice(f"{file}: valid: {_summary(report.topology)}")
 
 
 def _summary(topology: Topology) -> str:
@@ -92,7 +92,7 @@ def _print_json(reports: dict[Path, Report], errors: int, warnings: int) -> None
         if report.topology is not None
     ]
     found = [_as_fields(each) for report in reports.values() for each in report.diagnostics]
-    present.print_json(
+    console.print_json(
         {
             "valid": errors == 0,
             "errors": errors,

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from bananas_topology.contract import PRIORITIES, WorkerConfig
+from bananas_topology.contract.worker import PRIORITIES, WorkerConfig
 from bananas_topology.importer.draft import Draft, Section, look
 from bananas_topology.importer.variables import POOL_DEFAULTS
 from bananas_topology.units import format_duration, parse_duration_ms

@@ -57,7 +57,7 @@ def import_compose(draft: Draft, document: Field) -> None:
     for service_name, service in services.items():
         _import_service(draft, service_name, service)
     if version := document.get("version"):
-        version.condemn("`version` is obsolete; Compose ignores it")
+        version.mark_mistake("`version` is obsolete; Compose ignores it")
     for section in ("volumes", "networks", "secrets", "configs"):
         if found := document.get(section):
             found.translate(f"rendered with the {section} that its services need")
@@ -126,7 +126,7 @@ def _import_redis(draft: Draft, service: Field) -> None:
     managed: Section = draft.redis.setdefault("managed", {})
     judge_image(draft, service.child("image"))
     if ports := service.get("ports"):
-        ports.condemn("the server is open to the host's network; rendered ones are not")
+        ports.mark_mistake("the server is open to the host's network; rendered ones are not")
     if limit := service.get("deploy", "resources", "limits", "memory"):
         put_read(managed, ("memory",), amounts.memory, limit)
     judge_command(managed, service.get("command"))
@@ -147,7 +147,7 @@ def _import_process(draft: Draft, section: Section, service: Field) -> None:
     _import_placement(section, service.get("deploy", "placement"))
     _import_volumes(section, service.get("volumes"))
     if ports := service.get("ports"):
-        ports.condemn("a worker serves nobody outside; its host ports are left out")
+        ports.mark_mistake("a worker serves nobody outside; its host ports are left out")
     if env_file := service.get("env_file"):
         env_file.drop("Compose reads it, we do not: name the variables in `env` or `secrets`")
     for key, note in _RENDERED.items():
@@ -200,7 +200,7 @@ def _import_volumes(section: Section, volumes: Field | None) -> None:
         if target and path.startswith(target) and volume.mapping and not volume.get("source"):
             volume.translate("each replica has a volume of its own for its log file")
         elif target and path.startswith(target):
-            volume.condemn("replicas wrote one log file on one volume; each has its own now")
+            volume.mark_mistake("replicas wrote one log file on one volume; each has its own now")
         else:
             volume.drop("a topology mounts no volumes: use `compose.patches`")
 
@@ -224,9 +224,9 @@ def _import_port(section: Section, port: Field, has_replicas: bool) -> None:
     if not is_whole(target):
         port.drop("the api serves one port")
     elif section.setdefault("port", int(target)) != int(target):
-        port.condemn(f"only the port {section['port']} is meant to be reached")
+        port.mark_mistake(f"only the port {section['port']} is meant to be reached")
     elif host and has_replicas and "-" not in host:
-        port.condemn("replicas cannot share one host port; `api.publish` takes a range")
+        port.mark_mistake("replicas cannot share one host port; `api.publish` takes a range")
     elif host:
         put(section, ("publish",), _published(host), port)
     else:
@@ -238,7 +238,7 @@ def _import_long_port(section: Section, port: Field, has_replicas: bool) -> None
         put_read(section, ("port",), whole, target)
     if published := port.get("published"):
         if has_replicas and "-" not in published.text:
-            published.condemn("replicas cannot share one host port; `publish` takes a range")
+            published.mark_mistake("replicas cannot share one host port; `publish` takes a range")
         else:
             put(section, ("publish",), _published(published.text), published)
     port.translate("the api's port")

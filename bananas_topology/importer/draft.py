@@ -1,4 +1,4 @@
-"""The topology that is being written, section by section, and the fates that go with it.
+"""The topology that is being written, section by section, and the statuses that go with it.
 
 A section is what a YAML mapping of the topology file will hold. `put` is the only way in: it keeps
 what stands there already, so that several files may tell of one pool without overwriting.
@@ -78,7 +78,7 @@ def put_read(
         value = read(source.text)
     except ValueError as error:
         if "$" not in source.text:
-            source.condemn(f"cannot be read, so it is left out: {error}")
+            source.mark_mistake(f"cannot be read, so it is left out: {error}")
             return
         value = source.text
     put(section, path, value, source, note)

@@ -10,9 +10,9 @@ from bananas_topology.errors import ImportRefused
 from bananas_topology.importer.assemble import assemble
 from bananas_topology.importer.compose import import_compose, is_compose
 from bananas_topology.importer.draft import Draft
-from bananas_topology.importer.fates import FieldFate
 from bananas_topology.importer.kubernetes import import_manifests, is_manifest
 from bananas_topology.importer.source import Field, Source, read
+from bananas_topology.importer.status import FieldStatus
 from bananas_topology.importer.writer import write
 
 #: Where an editor finds the schema, once `bananas schema` was asked to put it there.
@@ -29,7 +29,7 @@ class Imported:
     """A topology's text, what became of every field, and what a person should know."""
 
     text: str
-    fates: tuple[FieldFate, ...]
+    statuses: tuple[FieldStatus, ...]
     notices: tuple[str, ...]
 
 
@@ -52,8 +52,8 @@ def import_files(files: Sequence[tuple[str, str]], default_name: str) -> Importe
             "the files name no handlers: set `handlers` to the Python modules that hold yours"
         )
     text = write(assemble(draft), [name for name, _ in files], SCHEMA_URL)
-    fates = tuple(fate for source in sources for fate in source.fates())
-    return Imported(text, fates, tuple(draft.notices))
+    statuses = tuple(status for source in sources for status in source.statuses())
+    return Imported(text, statuses, tuple(draft.notices))
 
 
 def _import_compose_files(draft: Draft, source: Source) -> list[Field]:

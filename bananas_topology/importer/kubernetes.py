@@ -199,7 +199,7 @@ def _import_api_port(section: Section, container: Field) -> None:
         if number is None:
             continue
         if str(section.get("port", number.text)) != number.text:
-            port.condemn(f"only the port {section['port']} is meant to be reached")
+            port.mark_mistake(f"only the port {section['port']} is meant to be reached")
         else:
             put_read(section, ("port",), whole, number)
 
@@ -238,7 +238,7 @@ def _import_other(draft: Draft, document: Field, sections: dict[str, Section]) -
         case _ if kind in _RENDERED_KINDS:
             document.translate(_RENDERED_KINDS[kind])
         case "ConfigMap":
-            if document.child("kind").fate is None:
+            if document.child("kind").status is None:
                 document.drop("nobody of Bananas refers to it")
         case _ if kind not in _WORKLOADS:
             document.drop(f"a {kind} is nothing that a topology describes")

@@ -50,7 +50,7 @@ def _put_replicas(section: Section, replicas: Field, least: str | None) -> None:
     elif replicas.text == least:
         replicas.translate("where `autoscale` begins")
     else:
-        replicas.condemn(f"each apply would undo the autoscaler; `autoscale.min` is {least}")
+        replicas.mark_mistake(f"each apply would undo the autoscaler; `autoscale.min` is {least}")
 
 
 def _import_resources(section: Section, resources: Field | None) -> None:
@@ -110,7 +110,7 @@ def _import_probes(container: Field) -> None:
             continue
         path = probe.get("httpGet", "path")
         if path and path.text.startswith(_PPROF):
-            probe.condemn("a profiler's page says nothing of progress; probes judge it now")
+            probe.mark_mistake("a profiler's page says nothing of progress; probes judge it now")
         else:
             probe.translate("rendered probes judge the worker's own progress")
 
@@ -118,7 +118,7 @@ def _import_probes(container: Field) -> None:
 def _import_ports(container: Field) -> None:
     for port in container.child("ports").items:
         if port.text_of("name") == "pprof":
-            port.condemn("a profiler open to the cluster; the port serves metrics now")
+            port.mark_mistake("a profiler open to the cluster; the port serves metrics now")
         else:
             port.translate("the ports that a worker and the api serve are known")
 

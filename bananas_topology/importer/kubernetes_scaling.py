@@ -101,7 +101,7 @@ def _put_available(section: Section, available: Field) -> None:
     if not is_whole(available.text):
         available.drop("a topology gives a number of replicas, not a share")
     elif isinstance(least, int) and int(available.text) >= least:
-        available.condemn(
+        available.mark_mistake(
             f"with {least} replicas it blocks a node's drain for ever; one may go at a time"
         )
     else:

@@ -33,7 +33,7 @@ def judge_image(draft: Draft, image: Field) -> None:
         draft.redis.setdefault("managed", {})["image"] = image.text
         image.keep()
     else:
-        image.condemn("not pinned to a minor version; `redis.managed.image` has its default")
+        image.mark_mistake("not pinned to a minor version; `redis.managed.image` has its default")
 
 
 def judge_command(managed: Section, *commands: Field | None) -> None:
@@ -49,7 +49,7 @@ def judge_command(managed: Section, *commands: Field | None) -> None:
     for leaf in leaves:
         broken = [fault for word, fault in faults.items() if word in leaf.text]
         if broken:
-            leaf.condemn("; ".join(broken))
+            leaf.mark_mistake("; ".join(broken))
         else:
             leaf.translate("the managed Redis uses 3/4 of its memory, append-only, no eviction")
 

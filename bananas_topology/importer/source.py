@@ -1,6 +1,6 @@
 """Imported files as trees of fields that remember where they stand and what became of them.
 
-A converter reads a field and says its fate; what nobody has said anything of at the end is
+A converter reads a field and says its status; what nobody has said anything of at the end is
 dropped, and the report says so. Scalars stay the text that their author wrote.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import yaml
 
 from bananas_topology.errors import ImportRefused
-from bananas_topology.importer.fates import Fate, FieldFate
+from bananas_topology.importer.status import FieldStatus, Status
 
 #: Fields of one file, and levels of nesting, at the most: more is an alias bomb.
 MAX_FIELDS = 100_000
@@ -26,7 +26,7 @@ NOT_SAID = "nothing in a topology says this; a patch can (`kubernetes.patches`, 
 class Field:
     """One node: a mapping, a sequence, or a leaf with its `text` (empty containers are leaves).
 
-    `fate` None: nobody has said anything yet. `is_string` tells ``"1"`` from ``1``.
+    `status` None: nobody has said anything yet. `is_string` tells ``"1"`` from ``1``.
     """
 
     place: str
@@ -36,7 +36,7 @@ class Field:
     is_null: bool = False
     mapping: dict[str, Field] = field(default_factory=dict)
     items: list[Field] = field(default_factory=list)
-    fate: Fate | None = None
+    status: Status | None = None
     note: str = ""
 
     @property
@@ -68,25 +68,25 @@ class Field:
 
     def keep(self, note: str = "") -> None:
         """The topology says this too."""
-        self._mark(Fate.KEPT, note)
+        self._mark(Status.KEPT, note)
 
     def translate(self, note: str) -> None:
         """The topology says it in another way: how."""
-        self._mark(Fate.TRANSLATED, note)
+        self._mark(Status.TRANSLATED, note)
 
     def drop(self, note: str) -> None:
         """The topology does not say it: why."""
-        self._mark(Fate.DROPPED, note)
+        self._mark(Status.DROPPED, note)
 
-    def condemn(self, rule: str) -> None:
+    def mark_mistake(self, rule: str) -> None:
         """It was a mistake: which rule it breaks, and what is there instead."""
-        self._mark(Fate.MISTAKE, rule)
+        self._mark(Status.MISTAKE, rule)
 
-    def _mark(self, fate: Fate, note: str) -> None:
+    def _mark(self, status: Status, note: str) -> None:
         """The first word on a leaf counts: the more special converters speak first."""
         for leaf in self.leaves():
-            if leaf.fate is None:
-                leaf.fate, leaf.note = fate, note
+            if leaf.status is None:
+                leaf.status, leaf.note = status, note
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +96,16 @@ class Source:
     name: str
     documents: tuple[Field, ...]
 
-    def fates(self) -> list[FieldFate]:
+    def statuses(self) -> list[FieldStatus]:
         """What became of every leaf, in file order."""
         return [
-            FieldFate(
+            FieldStatus(
                 file=self.name,
                 line=leaf.line,
                 place=f"{_owner(document)}{leaf.place}" or "(document)",
                 value=_shown(leaf.text),
-                fate=leaf.fate or Fate.DROPPED,
-                note=leaf.note if leaf.fate else NOT_SAID,
+                status=leaf.status or Status.DROPPED,
+                note=leaf.note if leaf.status else NOT_SAID,
             )
             for document in self.documents
             for leaf in document.leaves()

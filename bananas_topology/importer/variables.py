@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from bananas_topology.api_contract import API_VARIABLES, SHARED_VARIABLES
-from bananas_topology.contract import VARIABLES
+from bananas_topology.contract.api import API_VARIABLES, SHARED_VARIABLES
+from bananas_topology.contract.worker import VARIABLES
 from bananas_topology.importer.draft import Draft, Section, put
 from bananas_topology.importer.source import EnvironmentFields, Field
 from bananas_topology.units import format_duration, parse_duration_ms
@@ -146,7 +146,7 @@ def _put_checked(section: Section, name: str, text: str, source: Field) -> None:
         _BY_NAME[name].read(text)
         put(section, path, convert(text), source)
     except ValueError as error:
-        source.condemn(f"the contract refuses it: {error}; the default is there instead")
+        source.mark_mistake(f"the contract refuses it: {error}; the default is there instead")
 
 
 def _apply_shared(draft: Draft, name: str, text: str, source: Field) -> bool:
@@ -176,7 +176,7 @@ def _apply_redis_url(draft: Draft, text: str, source: Field) -> None:
         source.translate("the managed Redis of the topology")
     elif "@" in text and "$" not in text:
         put(draft.redis, ("url",), "${REDIS_URL}", None)
-        source.condemn("a password in clear; REDIS_URL comes by secret reference instead")
+        source.mark_mistake("a password in clear; REDIS_URL comes by secret reference instead")
     else:
         put(draft.redis, ("url",), "${REDIS_URL}" if "$" in text else text, source)
 
@@ -186,7 +186,7 @@ def _apply_json(text: str, source: Field, take: Callable[[Section], object]) -> 
         value = json.loads(text)
         take(value)
     except (ValueError, TypeError, AttributeError) as error:
-        source.condemn(f"the contract refuses it: {error}; it is left out")
+        source.mark_mistake(f"the contract refuses it: {error}; it is left out")
     else:
         source.keep()
 

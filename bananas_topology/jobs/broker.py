@@ -14,10 +14,10 @@ from typing import Any
 
 import redis
 
-from bananas_topology.contract import WorkerConfig
+from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.jobs import scripts
 from bananas_topology.jobs.calls import Call, Caller, Value
-from bananas_topology.jobs.connection import translated
+from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.crashes import KEEP_CRASHES_S
 from bananas_topology.jobs.exchange import (
     Ack,
@@ -27,8 +27,8 @@ from bananas_topology.jobs.exchange import (
     Release,
     Retry,
     Settlement,
-    further_arguments,
     in_groups,
+    settlement_args,
 )
 from bananas_topology.jobs.job import KEEP_COMPLETED_S, KEEP_DEAD_S, EncodedJob
 from bananas_topology.jobs.keys import Keys
@@ -187,13 +187,13 @@ class Broker:
 
     def now(self) -> datetime:
         """Read the server's clock."""
-        with translated(self.client):
+        with translate_errors(self.client):
             seconds, micros = self.client.time()
         return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
 
     def schedule(self, name: str) -> ScheduleState:
         """Read where a schedule is."""
-        with translated(self.client):
+        with translate_errors(self.client):
             values: Any = self.client.hmget(self.keys.schedule(name), "next_run", "cron")
         next_run, cron = ((value or b"").decode() for value in values)
         return ScheduleState(next_run, cron)
@@ -229,10 +229,10 @@ class Broker:
         held, next_expiry_ms, *expired = self._caller.run_one(Call(scripts.BEAT, keys, arguments))
         return Beat(held == 1, tuple(worker_id.decode() for worker_id in expired), next_expiry_ms)
 
-    def leave(self, worker_id: str, incarnation: str) -> bool:
+    def deregister(self, worker_id: str, incarnation: str) -> bool:
         """Forget a worker that holds nothing; False when it does, or is another process's."""
         keys = (self.keys.workers, self.keys.worker(worker_id), self.keys.claims(worker_id))
-        return bool(self._caller.run_one(Call(scripts.LEAVE, keys, (worker_id, incarnation))))
+        return bool(self._caller.run_one(Call(scripts.DEREGISTER, keys, (worker_id, incarnation))))
 
     def claim_call(self, consumer: Consumer, request: ClaimRequest) -> Call:
         """The call that claims, for who sends it on a connection of its own (see wake.py)."""
@@ -263,5 +263,5 @@ class Broker:
         for settlement in group:
             claim = settlement.claim
             arguments += (claim.job_id.encode(errors="surrogateescape"), claim.fence)
-            arguments += further_arguments(settlement)
+            arguments += settlement_args(settlement)
         return Call(script, (self.keys.claims(consumer.worker_id),), arguments)

@@ -19,7 +19,7 @@ import hiredis
 import redis
 
 from bananas_topology.errors import ContractViolation, RedisUnavailable
-from bananas_topology.jobs.connection import TIMEOUT_S, refusal, translated, unreachable
+from bananas_topology.jobs.connection import TIMEOUT_S, refusal, translate_errors, unreachable
 from bananas_topology.jobs.scripts import ALL, Script
 
 Value = str | bytes | int
@@ -114,19 +114,19 @@ class Caller:
         self._idle: list[Channel] = []
         self._pid = os.getpid()
 
-    def send(self, calls: Sequence[Call]) -> Flight:
+    def send(self, calls: Sequence[Call]) -> PendingCalls:
         """Send the calls together; their replies are read from the flight.
 
         Raises:
             RedisUnavailable: they could not be sent; some may have been done.
         """
-        return Flight(self, [call.packed() for call in calls])
+        return PendingCalls(self, [call.packed() for call in calls])
 
     def run(self, calls: Sequence[Call]) -> list[Any]:
         """Send the calls together and return their replies in the same order.
 
         Raises:
-            RedisUnavailable, RedisUnsuitable, ContractViolation: as `Flight`.
+            RedisUnavailable, RedisUnsuitable, ContractViolation: as `PendingCalls`.
         """
         return self.send(calls).rest()
 
@@ -156,7 +156,7 @@ class Caller:
         try:
             return self._idle.pop()
         except IndexError:
-            with translated(self.client):
+            with translate_errors(self.client):
                 return Channel(self.client.connection_pool.get_connection())
 
     def give_back(self, channel: Channel) -> None:
@@ -166,7 +166,7 @@ class Caller:
     def load(self) -> None:
         """Send all scripts: a server that has lost one has lost them all."""
         loading = [pack(("SCRIPT", "LOAD", script.source)) for script in ALL]
-        for reply in Flight(self, loading).read():
+        for reply in PendingCalls(self, loading).read():
             if isinstance(reply, hiredis.ReplyError):
                 self.refuse(reply)
 
@@ -189,7 +189,7 @@ class Caller:
         raise failure
 
 
-class Flight:
+class PendingCalls:
     """Calls that were sent, on a channel of their own until the last reply is read.
 
     Raises (every method):
@@ -234,7 +234,7 @@ class Flight:
         unknown = [i for i, reply in enumerate(replies) if is_unknown(reply)]
         if unknown:
             self._caller.load()
-            again = Flight(self._caller, [self._commands[i] for i in unknown]).read()
+            again = PendingCalls(self._caller, [self._commands[i] for i in unknown]).read()
             for i, reply in zip(unknown, again, strict=True):
                 replies[i] = reply
         for reply in replies:

@@ -196,7 +196,7 @@ def check_server(client: redis.Redis) -> list[str]:
         RedisUnavailable: it cannot be reached, or is not ready.
         RedisUnsuitable: it is too old, or refuses us.
     """
-    with translated(client):
+    with translate_errors(client):
         info: dict[str, Any] = client.info()
     version = str(info.get("redis_version", "0"))
     if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST_VERSION:
@@ -233,7 +233,7 @@ def address(client: redis.Redis) -> str:
 
 
 @contextmanager
-def translated(client: redis.Redis) -> Iterator[None]:
+def translate_errors(client: redis.Redis) -> Iterator[None]:
     """Turn whatever redis raises inside into the house's own, by who must act."""
     try:
         yield

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from bananas_topology.clock import format_timestamp
+from bananas_topology.system.clock import format_timestamp
 
 #: Seconds that a job's crashes are remembered after the last of them.
 KEEP_CRASHES_S = 604_800
@@ -48,6 +48,6 @@ def is_poison(crashes: Sequence[Crash], max_crashes: int) -> bool:
     return len(crashes) >= max_crashes and crashes[-1].alone
 
 
-def story(crashes: Sequence[Crash]) -> str:
+def crash_history(crashes: Sequence[Crash]) -> str:
     """What to tell of a poison job: its history in one line."""
     return f"the job took its worker down {len(crashes)} times: {'; '.join(map(str, crashes))}"

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 import msgspec
 import redis
 
-from bananas_topology.clock import format_timestamp, parse_timestamp, wall_now
-from bananas_topology.contract import PRIORITIES
+from bananas_topology.contract.worker import PRIORITIES
 from bananas_topology.errors import InvalidJob
 from bananas_topology.jobs import scripts
 from bananas_topology.jobs.calls import Call, Caller, Value
-from bananas_topology.jobs.connection import translated
+from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.job import decode, rewrite
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.system.clock import format_timestamp, parse_timestamp, wall_now
 
 #: Dead jobs that are looked at in one round trip.
 BATCH = 100
@@ -103,7 +103,7 @@ class DeadJobs:
 
     def count(self) -> int:
         """How many there are, in all."""
-        with translated(self._client):
+        with translate_errors(self._client):
             return int(self._client.llen(self._keys.dead))
 
     def list(self, chosen: DeadFilter = EVERYTHING) -> Iterator[DeadJob]:
@@ -181,14 +181,14 @@ class DeadJobs:
 
     def _read(self, start: int, stop: int) -> _Batch:
         """Read the dead between two places, with their bodies, the latest first."""
-        with translated(self._client):
+        with translate_errors(self._client):
             ids: Any = self._client.lrange(self._keys.dead, start, stop)
         return self._look(ids)
 
     def _look(self, ids: Sequence[bytes]) -> _Batch:
         if not ids:
             return []
-        with translated(self._client):
+        with translate_errors(self._client):
             bodies: Any = self._client.mget(self._names(self._keys.job(""), ids))
             failures: Any = self._client.mget(self._names(self._keys.failure(""), ids))
         jobs = [
@@ -205,7 +205,7 @@ class DeadJobs:
         """
         if not job.is_readable or _fields(body).get("status") not in _OF_THE_LIVING:
             return False
-        with translated(self._client):
+        with translate_errors(self._client):
             return self._client.ttl(_bytes(self._keys.failure(job.job_id))) != -1
 
     def _names(self, head: str, ids: Iterable[bytes]) -> _Names:

@@ -23,10 +23,10 @@ from typing import IO, Any, Literal, Self
 import redis
 
 from bananas_topology.backoff import exponential_ms
-from bananas_topology.clock import monotonic, sleep
 from bananas_topology.errors import EmbeddedServerFailed, RedisUnavailable, RedisUnsuitable
-from bananas_topology.jobs.connection import connect, translated
-from bananas_topology.processes import dying_with_parent, start_mark
+from bananas_topology.jobs.connection import connect, translate_errors
+from bananas_topology.system.clock import monotonic, sleep
+from bananas_topology.system.processes import dying_with_parent, start_time_token
 
 HOST = "127.0.0.1"
 
@@ -112,7 +112,7 @@ class EmbeddedServer:
                 raise
         raise self._failed("no port was free")
 
-    def revive(self) -> None:
+    def restart_if_dead(self) -> None:
         """Start a server that has died again, on the same port; clients find it by themselves."""
         now = monotonic()
         if self._process is None or (code := self._process.poll()) is None:
@@ -215,7 +215,7 @@ class EmbeddedServer:
 
     def _state(self, client: redis.Redis) -> Literal["ready", "loading", "silent"]:
         try:
-            with translated(client):
+            with translate_errors(client):
                 info: Any = client.info()
         except (RedisUnavailable, RedisUnsuitable, redis.RedisError):
             return "silent"
@@ -268,7 +268,7 @@ def _owned(path: Path) -> Iterator[IO[str]]:
                     f"another server{f' (process {pid})' if pid else ''} uses the data in "
                     f"{path.parent}; stop it first"
                 )
-            if pid and start_mark(pid) == owner.get("mark"):
+            if pid and start_time_token(pid) == owner.get("mark"):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
             sleep(_PAUSE_S * 10)
@@ -286,7 +286,7 @@ def _try_lock(lock: IO[str]) -> bool:
 def _write_owner(lock: IO[str], pid: int, port: int) -> None:
     lock.seek(0)
     lock.truncate()
-    json.dump({"pid": pid, "mark": start_mark(pid), "port": port}, lock)
+    json.dump({"pid": pid, "mark": start_time_token(pid), "port": port}, lock)
 
 
 def _read_owner(path: Path) -> dict[str, Any]:

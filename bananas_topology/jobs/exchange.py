@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from bananas_topology.jobs.calls import Flight, Value
+from bananas_topology.jobs.calls import PendingCalls, Value
 from bananas_topology.jobs.crashes import Crash
 from bananas_topology.jobs.job import Claim
 
@@ -92,45 +92,45 @@ class Claimed:
 class PendingExchange:
     """An exchange that was sent: ask for what was `claimed` first, then for what was `lost`."""
 
-    __slots__ = ("_flight", "_groups", "_place")
+    __slots__ = ("_groups", "_pending", "_place")
 
     def __init__(
-        self, flight: Flight, groups: list[list[Settlement]], place: Literal[0, -1] | None
+        self, flight: PendingCalls, groups: list[list[Settlement]], place: Literal[0, -1] | None
     ) -> None:
-        self._flight = flight
+        self._pending = flight
         self._groups = groups
         self._place = place
 
     @property
     def is_open(self) -> bool:
         """Whether replies are on their way; if not, nothing is gained by waiting to ask."""
-        return self._flight.is_awaited
+        return self._pending.is_awaited
 
     @property
     def fileno(self) -> int:
         """The socket that becomes readable when a reply is here, while it `is_open`."""
-        return self._flight.fileno
+        return self._pending.fileno
 
     def claimed(self) -> Claimed | None:
         """What was claimed, as soon as that is here; None where nothing was asked for."""
         if self._place is None:
             return None
-        reply = self._flight.first() if self._place == 0 else None
-        return claimed_by(self._flight.rest()[self._place] if reply is None else reply)
+        reply = self._pending.first() if self._place == 0 else None
+        return decode_claim(self._pending.rest()[self._place] if reply is None else reply)
 
     def lost(self) -> tuple[Settlement, ...]:
         """The settlements whose claim was no longer ours; the others are done."""
-        replies = self._flight.rest()
+        replies = self._pending.rest()
         if self._place is not None:
             replies = replies[1:] if self._place == 0 else replies[:-1]
         return _lost(self._groups, replies)
 
     def drop(self) -> None:
         """Give up what is still to be read: it may have been done, or not."""
-        self._flight.drop()
+        self._pending.drop()
 
 
-def claimed_by(reply: list[Any]) -> Claimed:
+def decode_claim(reply: list[Any]) -> Claimed:
     """What a claim's reply says (see claim.lua)."""
     more, promoted, history, *flat = reply
     crashes = tuple(map(Crash.parse, history))
@@ -164,7 +164,7 @@ def in_groups(settlements: Iterable[Settlement]) -> list[list[Settlement]]:
     ]
 
 
-def further_arguments(each: Settlement) -> tuple[Value, ...]:
+def settlement_args(each: Settlement) -> tuple[Value, ...]:
     """What a settlement's script takes behind id and fence (see the scripts' headers)."""
     if isinstance(each, Ack):
         return (each.body, each.result, each.completed_at, each.duration_ms)

@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 import redis
 
-from bananas_topology.clock import parse_timestamp
-from bananas_topology.contract import PRIORITIES
+from bananas_topology.contract.worker import PRIORITIES
 from bananas_topology.errors import JobNotFound
-from bananas_topology.jobs.connection import translated
+from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.system.clock import parse_timestamp
 
 #: What Redis hands over at a time when many results are read.
 _BATCH = 500
@@ -114,7 +114,7 @@ class Inspector:
 
     def backlog(self) -> Backlog:
         """Count the jobs everywhere."""
-        with translated(self._client):
+        with translate_errors(self._client):
             depths = [self._depth(priority, []) for priority in PRIORITIES]
             pipeline = self._client.pipeline(transaction=False)
             pipeline.zcard(self._keys.scheduled)
@@ -130,12 +130,12 @@ class Inspector:
     def depths(self) -> list[QueueDepth]:
         """Count the ready jobs of each priority."""
         living = self.workers()
-        with translated(self._client):
+        with translate_errors(self._client):
             return [self._depth(priority, living) for priority in PRIORITIES]
 
     def workers(self) -> list[WorkerView]:
         """List the workers that live, by id."""
-        with translated(self._client):
+        with translate_errors(self._client):
             seconds, _ = self._client.time()
             living: Any = self._client.zrangebyscore(self._keys.workers, seconds * 1000, "+inf")
             pipeline = self._client.pipeline(transaction=False)
@@ -156,7 +156,7 @@ class Inspector:
             JobNotFound: nothing is.
         """
         keys = self._keys
-        with translated(self._client):
+        with translate_errors(self._client):
             workers = self._worker_ids()
             pipeline = self._client.pipeline(transaction=False)
             pipeline.get(_bytes(keys.job(job_id)))
@@ -176,7 +176,7 @@ class Inspector:
         found: dict[str, Any] = {}
         for start in range(0, len(job_ids), _BATCH):
             batch = job_ids[start : start + _BATCH]
-            with translated(self._client):
+            with translate_errors(self._client):
                 pipeline = self._client.pipeline(transaction=False)
                 for job_id in batch:
                     pipeline.hmget(_bytes(self._keys.result(job_id)), "status", "result")

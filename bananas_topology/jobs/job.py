@@ -14,10 +14,10 @@ from typing import Any
 
 import msgspec
 
-from bananas_topology.clock import format_timestamp
-from bananas_topology.contract import JOB_TYPE_PATTERN, MAX_RETRIES, PRIORITIES
+from bananas_topology.contract.worker import JOB_TYPE_PATTERN, MAX_RETRIES, PRIORITIES
 from bananas_topology.errors import InvalidJob, InvalidPayload
 from bananas_topology.jobs.crashes import Crash
+from bananas_topology.system.clock import format_timestamp
 
 #: Seconds that the body of a completed job is kept.
 KEEP_COMPLETED_S = 86_400

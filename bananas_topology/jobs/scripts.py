@@ -35,11 +35,11 @@ RECOVER = _load("recover", "reading", "returning")
 PROMOTE = _load("promote", "promoting")
 FIRE = _load("fire")
 BEAT = _load("beat")
-LEAVE = _load("leave")
+DEREGISTER = _load("deregister")
 REVIVE = _load("revive", "exhuming")
 PURGE = _load("purge", "exhuming")
 
 ALL = (
-    *(ENQUEUE, CLAIM, ACK, RETRY, BURY, RELEASE, RECOVER, PROMOTE, FIRE, BEAT, LEAVE),
+    *(ENQUEUE, CLAIM, ACK, RETRY, BURY, RELEASE, RECOVER, PROMOTE, FIRE, BEAT, DEREGISTER),
     *(REVIVE, PURGE),
 )

@@ -17,8 +17,8 @@ import hiredis
 
 from bananas_topology.jobs.broker import Broker, Consumer
 from bananas_topology.jobs.calls import Channel, is_unknown, pack
-from bananas_topology.jobs.connection import refusal, translated, unreachable
-from bananas_topology.jobs.exchange import Claimed, ClaimRequest, claimed_by
+from bananas_topology.jobs.connection import refusal, translate_errors, unreachable
+from bananas_topology.jobs.exchange import Claimed, ClaimRequest, decode_claim
 
 #: Seconds after which an unrung listener answers: how late a foreign producer's job may be found.
 LISTEN_S = 0.9
@@ -66,7 +66,7 @@ class WakeListener:
         client = self._broker.client
         if self._channel is None or self._channel.fileno < 0:
             self.close()  # what is left of a connection that was closed under us
-            with translated(client):
+            with translate_errors(client):
                 self._channel = Channel(client.connection_pool.get_connection())
         try:
             self._channel.send(data)
@@ -97,7 +97,7 @@ class WakeListener:
             if isinstance(reply, hiredis.ReplyError) and not is_unknown(reply):
                 self.close()
                 raise refusal(client, str(reply))
-        return Answer(ring is not None, None if is_unknown(claimed) else claimed_by(claimed))
+        return Answer(ring is not None, None if is_unknown(claimed) else decode_claim(claimed))
 
     def close(self) -> bool:
         """Stop waiting, now, and close the connection; whether it may have claimed meanwhile."""

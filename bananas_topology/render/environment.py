@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bananas_topology.api_contract import API_VARIABLES
-from bananas_topology.contract import VARIABLES
+from bananas_topology.contract.api import API_VARIABLES
+from bananas_topology.contract.worker import VARIABLES
 
 #: What makes a pool that pool stays with it, even where another pool's is the same.
 OF_ONE_POOL = (

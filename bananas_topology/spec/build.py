@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path as FilePath
 
-from bananas_topology.contract import (
+from bananas_topology.contract.worker import (
     MAX_SCHEDULER_INTERVAL_MS,
     MIN_LEASE_MS,
     MIN_SCHEDULER_INTERVAL_MS,

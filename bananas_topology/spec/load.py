@@ -8,9 +8,9 @@ from pathlib import Path
 
 from bananas_topology.spec import document as yaml_document
 from bananas_topology.spec.build import build
+from bananas_topology.spec.defaults import apply_layers
 from bananas_topology.spec.diagnostics import Diagnostic, InvalidTopology, Severity
 from bananas_topology.spec.document import MAX_BYTES, Document
-from bananas_topology.spec.layers import apply_layers
 from bananas_topology.spec.model import Topology
 from bananas_topology.spec.nodes import Mapping as MapNode
 from bananas_topology.spec.rules import apply_rules

@@ -19,9 +19,9 @@ from typing import Any
 import jsonschema
 
 from bananas_topology.spec.document import Document
+from bananas_topology.spec.messages import ELSEWHERE, SYNONYMS, field_of, shown, subject_of
 from bananas_topology.spec.nodes import Mapping, Node, Path, find, key_place, plain, value_place
 from bananas_topology.spec.syntax import resolve
-from bananas_topology.spec.words import ELSEWHERE, SYNONYMS, field_of, shown, subject_of
 
 #: Beyond this many faults of shape, nobody reads on.
 MAX_FAULTS = 200

@@ -10,9 +10,9 @@ from types import MappingProxyType
 from typing import Any
 
 from bananas_topology.spec.document import Document
+from bananas_topology.spec.messages import field_of, shown
 from bananas_topology.spec.nodes import Mapping, Node, Path, Scalar, Sequence, child, find, plain
 from bananas_topology.spec.schema import definition
-from bananas_topology.spec.words import field_of, shown
 from bananas_topology.units import (
     format_duration,
     parse_cpu_millis,

@@ -11,10 +11,10 @@ import signal
 import subprocess
 from contextlib import suppress
 
-from bananas_topology.clock import monotonic
-from bananas_topology.processes import dying_with_parent
 from bananas_topology.supervisor.output import Stream
 from bananas_topology.supervisor.plan import ChildPlan
+from bananas_topology.system.clock import monotonic
+from bananas_topology.system.processes import dying_with_parent
 
 #: Bytes read at a time: all that a pipe holds on Linux.
 _CHUNK_BYTES = 64 * 1024

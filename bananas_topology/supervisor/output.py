@@ -11,8 +11,8 @@ import json
 import logging
 from collections.abc import Callable, Collection
 
-from bananas_topology.clock import format_timestamp, wall_now
 from bananas_topology.supervisor.sink import Sink
+from bananas_topology.system.clock import format_timestamp, wall_now
 
 #: Bytes from which on a line without an end is cut into pieces.
 MAX_LINE_BYTES = 1024 * 1024

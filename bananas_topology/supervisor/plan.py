@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bananas_topology.contract import VARIABLES
+from bananas_topology.contract.worker import VARIABLES
 from bananas_topology.errors import ControlFailed
 from bananas_topology.launch import Launch, launch_for, launch_for_api
 from bananas_topology.spec.model import Api, ApiLogging, Logging, Pool, Topology

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bananas_topology.errors import ControlFailed
-from bananas_topology.files import write_whole
-from bananas_topology.processes import start_mark
+from bananas_topology.system.files import write_atomic
+from bananas_topology.system.processes import start_time_token
 
 #: Beside the topology file: a directory for each topology, with its record, server log and data.
 STATE_DIRECTORY = ".bananas"
@@ -26,10 +26,10 @@ _LOCK = "up.lock"
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A running `up`. `process_mark` tells its process from a later one with the same id."""
+    """A running `up`. `start_time_token` tells its process from a later one with the same id."""
 
     pid: int
-    process_mark: str
+    start_time_token: str
     name: str
     topology: str
     redis_url: str
@@ -50,7 +50,7 @@ def state_directory(topology_path: Path, name: str) -> Path:
         root.chmod(0o700)
         ignore = root / ".gitignore"
         if not ignore.exists():
-            write_whole(ignore, "*\n")
+            write_atomic(ignore, "*\n")
     except OSError as error:
         raise ControlFailed(
             f"cannot make {directory}: {error.strerror}; `up` keeps its state beside the "
@@ -60,7 +60,7 @@ def state_directory(topology_path: Path, name: str) -> Path:
 
 
 @contextmanager
-def held(directory: Path, name: str) -> Iterator[None]:
+def exclusive_lock(directory: Path, name: str) -> Iterator[None]:
     """Be the only `up` of this topology on this host, for as long as the context is open.
 
     Raises:
@@ -84,11 +84,11 @@ def held(directory: Path, name: str) -> Iterator[None]:
 
 def write(directory: Path, record: RunRecord) -> None:
     """Write the record, whole or not at all; only its owner may read it (it has the URL)."""
-    write_whole(directory / _RECORD, json.dumps(asdict(record), indent=2), 0o600)
+    write_atomic(directory / _RECORD, json.dumps(asdict(record), indent=2), 0o600)
 
 
 @contextmanager
-def noted(directory: Path, record: RunRecord) -> Iterator[None]:
+def published_record(directory: Path, record: RunRecord) -> Iterator[None]:
     """Have the record in a directory for as long as the context is open.
 
     It is for finding an `up` from where it was started, when that is not where its topology is.
@@ -117,4 +117,4 @@ def _read(path: Path) -> RunRecord | None:
         record = RunRecord(**json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
-    return record if start_mark(record.pid) == record.process_mark else None
+    return record if start_time_token(record.pid) == record.start_time_token else None

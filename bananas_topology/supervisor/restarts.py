@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
-from bananas_topology.contract import EXIT_CONFIG, EXIT_RESTART
+from bananas_topology.contract.worker import EXIT_CONFIG, EXIT_RESTART
 
 #: Ends that a history remembers: more than it takes for the longest delay.
 _REMEMBERED = 32

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import select
 
-from bananas_topology.clock import monotonic
+from bananas_topology.system.clock import monotonic
 
 #: Bytes in the buffer from which on children are not read, so that a slow reader slows them down.
 HIGH_WATER_BYTES = 256 * 1024

@@ -19,8 +19,6 @@ import signal
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from bananas_topology.clock import monotonic
-from bananas_topology.signals import SignalInbox
 from bananas_topology.supervisor.child import Child
 from bananas_topology.supervisor.output import Output, Stream
 from bananas_topology.supervisor.plan import ChildPlan
@@ -32,6 +30,8 @@ from bananas_topology.supervisor.restarts import (
     decide,
     remember,
 )
+from bananas_topology.system.clock import monotonic
+from bananas_topology.system.signals import SignalInbox
 
 #: Seconds that a child has after SIGQUIT, which tells it to leave at once, until SIGKILL.
 HURRY_S = 3.0
@@ -40,7 +40,7 @@ HURRY_S = 3.0
 #: the same Ctrl-C that the terminal sends us as well.
 SAME_PRESS_S = 0.2
 
-#: Seconds between two calls of what is polled (`is_drained`, `tend`).
+#: Seconds between two calls of what is polled (`is_drained`, `on_poll`).
 POLL_S = 0.2
 
 #: Seconds that the last lines may take to be written once all children have ended.
@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class RunResult:
     """How it ended. `drained`: by itself, nothing being left to do."""
 
     drained: bool
@@ -80,7 +80,7 @@ class _Post:
 class Supervisor:
     """Runs children. `run` may be called once, in the main thread.
 
-    `is_drained` is polled, and stops everything once it says so; `tend` is called as often, and
+    `is_drained` is polled, and stops everything once it says so; `on_poll` is called as often, and
     when a process has ended, to look after what is not a child.
     """
 
@@ -91,19 +91,19 @@ class Supervisor:
         *,
         policy: RestartPolicy | None = None,
         is_drained: Callable[[], bool] | None = None,
-        tend: Callable[[], None] | None = None,
+        on_poll: Callable[[], None] | None = None,
     ) -> None:
         self._sink = output.sink
         self._policy = policy or RestartPolicy()
         self._is_drained = is_drained
-        self._tend = tend
+        self._on_poll = on_poll
         self._poll_at = 0.0
         self._stopping_since: float | None = None
         self._hurrying = False
         self._drained = False
         self._posts = [_Post(Child(plan, _stream(output, plan))) for plan in plans]
 
-    def run(self) -> Ending:
+    def run(self) -> RunResult:
         """Start the children and keep them, until stopped, drained, or every one is given up."""
         with SignalInbox(_signals()) as inbox:
             try:
@@ -121,7 +121,7 @@ class Supervisor:
                 for post in self._posts:
                     post.child.kill()
                 self._sink.finish(monotonic() + LAST_LINES_S)
-        return Ending(
+        return RunResult(
             drained=self._drained,
             given_up=tuple(post.child.name for post in self._posts if post.is_given_up),
             killed=tuple(post.child.name for post in self._posts if post.is_killed),
@@ -179,7 +179,7 @@ class Supervisor:
         moments = [monotonic() + LONGEST_SLEEP_S]
         for post in self._posts:
             moments += [moment for moment in (post.start_at, post.kill_at) if moment is not None]
-        if self._is_drained or self._tend:
+        if self._is_drained or self._on_poll:
             moments.append(self._poll_at)
         return min(moments)
 
@@ -199,8 +199,8 @@ class Supervisor:
 
     def _poll(self, now: float) -> None:
         self._poll_at = now + POLL_S
-        if self._tend is not None:
-            self._tend()
+        if self._on_poll is not None:
+            self._on_poll()
         if self._is_drained is not None and not self._is_stopping and self._is_drained():
             self._drained = True
             self.stop()

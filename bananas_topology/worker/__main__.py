@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 
-from bananas_topology.contract import EXIT_CONFIG, EXIT_FAILED, WorkerConfig, from_env
+from bananas_topology.contract.worker import EXIT_CONFIG, EXIT_FAILED, WorkerConfig, from_env
 from bananas_topology.errors import BananasTopologyError, HandlerError, InvalidSettings
 from bananas_topology.handlers import load_handlers
 from bananas_topology.jobs.broker import Broker

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bananas_topology.clock import monotonic
+from bananas_topology.system.clock import monotonic
 
 
 @dataclass(slots=True)

@@ -18,10 +18,10 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from bananas_topology.clock import monotonic
 from bananas_topology.errors import BananasTopologyError
 from bananas_topology.jobs.inspect import Inspector
-from bananas_topology.queue_metrics import queue_gauges
+from bananas_topology.jobs.queue_metrics import queue_gauges
+from bananas_topology.system.clock import monotonic
 from bananas_topology.worker.metrics import BUCKETS_S, Histogram, Tally, TypeTally
 from bananas_topology.worker.threads import Slots
 from bananas_topology.worker.vitals import Vitals

@@ -11,8 +11,7 @@ import uuid
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from bananas_topology.clock import monotonic, sleep
-from bananas_topology.contract import WorkerConfig
+from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import BananasTopologyError, RedisUnavailable
 from bananas_topology.jobs.broker import PROMOTE_LIMIT, Broker, Consumer
 from bananas_topology.jobs.connection import check_server
@@ -20,6 +19,7 @@ from bananas_topology.jobs.crashes import is_poison
 from bananas_topology.jobs.exchange import Claimed, ClaimRequest
 from bananas_topology.jobs.job import Claim
 from bananas_topology.jobs.wake import WakeListener
+from bananas_topology.system.clock import monotonic, sleep
 from bananas_topology.worker.duties import Duty, next_due, run_due
 from bananas_topology.worker.link import Link
 from bananas_topology.worker.metrics import Tally
@@ -202,10 +202,10 @@ class Fetcher:
             return True
         worker_id = self._consumer.worker_id
         try:
-            if not self._broker.leave(worker_id, self._incarnation) and not self.is_deposed:
+            if not self._broker.deregister(worker_id, self._incarnation) and not self.is_deposed:
                 # A ring that came while the listener was closed has claimed behind our back.
                 self._broker.recover(self._consumer, self._incarnation, ())
-                self._broker.leave(worker_id, self._incarnation)
+                self._broker.deregister(worker_id, self._incarnation)
         except BananasTopologyError as error:
             self.link.failed(error)
             return False

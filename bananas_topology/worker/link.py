@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from bananas_topology.clock import monotonic
 from bananas_topology.errors import BananasTopologyError
+from bananas_topology.system.clock import monotonic
 
 #: Seconds between tries while Redis does not answer: doubled from the first to the last. The last
 #: bounds how long after Redis's return work is taken up again.

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from bananas_topology.contract import WorkerConfig
+from bananas_topology.contract.worker import WorkerConfig
 
 _LEVELS = {"debug": 10, "info": 20, "warn": 30, "error": 40}
 _LEVEL_NAMES = {10: "debug", 20: "info", 30: "warn", 40: "error", 50: "error"}

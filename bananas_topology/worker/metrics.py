@@ -11,9 +11,9 @@ from bisect import bisect_left
 
 import msgspec
 
-from bananas_topology.clock import monotonic, parse_timestamp, wall_seconds
 from bananas_topology.jobs.exchange import Ack, Bury, Retry
 from bananas_topology.jobs.job import DECODE_ERRORS
+from bananas_topology.system.clock import monotonic, parse_timestamp, wall_seconds
 from bananas_topology.units import format_duration
 from bananas_topology.worker.run import Run
 

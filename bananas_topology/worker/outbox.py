@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 
-from bananas_topology.clock import monotonic
 from bananas_topology.errors import ContractViolation
 from bananas_topology.jobs.exchange import Ack, PendingExchange, Settlement
+from bananas_topology.system.clock import monotonic
 from bananas_topology.worker.metrics import Tally
 from bananas_topology.worker.run import Run
 from bananas_topology.worker.settlement import log_settlement

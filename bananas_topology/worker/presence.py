@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import socket
 
-from bananas_topology.clock import format_timestamp, wall_now
-from bananas_topology.contract import WorkerConfig
+from bananas_topology.contract.worker import WorkerConfig
+from bananas_topology.system.clock import format_timestamp, wall_now
 
 
 class Presence:

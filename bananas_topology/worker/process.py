@@ -18,11 +18,11 @@ import select
 import signal
 import sys
 
-from bananas_topology.clock import monotonic
-from bananas_topology.contract import EXIT_RESTART, WorkerConfig
+from bananas_topology.contract.worker import EXIT_RESTART, WorkerConfig
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.inspect import Inspector
-from bananas_topology.signals import SignalInbox
+from bananas_topology.system.clock import monotonic
+from bananas_topology.system.signals import SignalInbox
 from bananas_topology.worker.duties import Duty, next_due, run_due
 from bananas_topology.worker.fetcher import Fetcher
 from bananas_topology.worker.metrics import REPORT_S

@@ -13,11 +13,11 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from bananas_topology.clock import format_timestamp, monotonic, parse_timestamp, wall_now
-from bananas_topology.contract import CronJob
+from bananas_topology.contract.worker import CronJob
 from bananas_topology.errors import InvalidJob, InvalidSettings
 from bananas_topology.jobs.broker import Broker, ScheduleState
 from bananas_topology.jobs.job import EncodedJob, encode_new
+from bananas_topology.system.clock import format_timestamp, monotonic, parse_timestamp, wall_now
 
 #: An occurrence later than this was missed: it fires only where the schedule catches up.
 MISSED_AFTER = timedelta(seconds=60)

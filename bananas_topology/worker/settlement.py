@@ -11,11 +11,11 @@ from typing import assert_never
 import msgspec
 
 from bananas_topology.backoff import exponential_ms, with_jitter_ms
-from bananas_topology.clock import format_timestamp, wall_seconds
 from bananas_topology.errors import ContractViolation, InvalidJob
-from bananas_topology.jobs.crashes import story
+from bananas_topology.jobs.crashes import crash_history
 from bananas_topology.jobs.exchange import Ack, Bury, Release, Retry, Settlement
 from bananas_topology.jobs.job import DECODE_ERRORS, Failure, decode, rewrite
+from bananas_topology.system.clock import format_timestamp, wall_seconds
 from bananas_topology.worker.execution import (
     Abandoned,
     Completed,
@@ -124,7 +124,7 @@ class Settler:
 def poisoned(run: Run) -> Run:
     """Have a job buried unrun, with the history of the workers that it took down."""
     claim, stamp = run.claim, format_timestamp(datetime.now(UTC))
-    reason = story(claim.crashes)
+    reason = crash_history(claim.crashes)
     failure = _encode(Failure("Poison", reason, at=stamp))
     try:
         body = rewrite(claim.body or b"", status="failed", error=reason, updated_at=stamp)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from bananas_topology.clock import monotonic
+from bananas_topology.system.clock import monotonic
 
 #: Seconds that a stop tries to tell Redis what it holds, once its grace is over, or that it holds
 #: nothing. What it cannot tell is returned by the lease.

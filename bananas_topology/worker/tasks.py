@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bananas_topology.backoff import BASE_DELAY_MS, MAX_DELAY_MS
-from bananas_topology.contract import JobLimits, WorkerConfig
+from bananas_topology.contract.worker import JobLimits, WorkerConfig
 from bananas_topology.handlers import Handler
 from bananas_topology.jobs.job import PayloadDecoder
 

@@ -20,8 +20,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from bananas_topology.clock import monotonic, sleep
 from bananas_topology.errors import JobTimeout
+from bananas_topology.system.clock import monotonic, sleep
 from bananas_topology.worker.coroutines import Coroutines
 from bananas_topology.worker.execution import (
     Abandoned,

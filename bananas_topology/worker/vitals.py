@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from bananas_topology.clock import monotonic
 from bananas_topology.liveness import lives, touch
+from bananas_topology.system.clock import monotonic
 
 #: Seconds between two writes of the liveness file.
 _TOUCH_S = 1.0

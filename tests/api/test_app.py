@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from bananas_topology.api.app import MAX_BODY_BYTES
-from bananas_topology.contract import WorkerConfig
+from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.jobs.broker import Broker, Consumer
 from bananas_topology.jobs.exchange import Ack, ClaimRequest
 from bananas_topology.jobs.keys import Keys

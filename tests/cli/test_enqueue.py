@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from bananas_topology import Client
-from bananas_topology.cli.batch import CHUNK_BYTES
+from bananas_topology.cli.enqueue.batch import CHUNK_BYTES
 from bananas_topology.jobs.inspect import Inspector
 from tests.cli.shell import Shell
 from tests.waiting import wait_for

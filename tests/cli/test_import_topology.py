@@ -69,7 +69,7 @@ def test_the_report_as_json_has_every_field_and_the_topology(shop: Path) -> None
 
     report = json.loads(done.stdout)
     assert yaml.safe_load(report["topology"])["pools"] == {"worker": {"mode": "thin"}}
-    assert {each["fate"] for each in report["fields"]} == {"kept", "translated", "mistake"}
+    assert {each["status"] for each in report["fields"]} == {"kept", "translated", "mistake"}
 
 
 @pytest.mark.parametrize(

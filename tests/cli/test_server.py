@@ -9,8 +9,8 @@ import pytest
 
 from bananas_topology.cli.server import Server, locate
 from bananas_topology.errors import ControlFailed
-from bananas_topology.processes import start_mark
-from bananas_topology.supervisor.record import RunRecord, noted, state_directory
+from bananas_topology.supervisor.record import RunRecord, published_record, state_directory
+from bananas_topology.system.processes import start_time_token
 
 TOPOLOGY = "version: 1\nname: shop\nhandlers: [jobs]\npools: {worker: {mode: thin}}\n"
 REDIS = "redis: {url: redis://topology, key_prefix: fruit}\n"
@@ -33,14 +33,14 @@ def _up(name: str = "shop", directory: str = ".") -> Iterator[None]:
     """What a running `up` writes down, with this process as its own."""
     record = RunRecord(
         pid=os.getpid(),
-        process_mark=start_mark(os.getpid()) or "",
+        start_time_token=start_time_token(os.getpid()) or "",
         name=name,
         topology="topology.yaml",
         redis_url="redis://record",
         key_prefix="recorded",
         started_at="2026-01-01T00:00:00.000000Z",
     )
-    with noted(state_directory(Path(directory) / "topology.yaml", name), record):
+    with published_record(state_directory(Path(directory) / "topology.yaml", name), record):
         yield
 
 

@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 
 
 @dataclass
-class Scene:
+class RuleContext:
     """One test's server, prefix, directory and jobs."""
 
     url: str

@@ -13,7 +13,7 @@ import pytest
 
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.embedded import EmbeddedServer
-from tests.crash.fleet import Scene
+from tests.crash.fleet import RuleContext
 from tests.waiting import wait_for
 
 JOBS = 1_000
@@ -40,7 +40,7 @@ def _kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def _recovered(scene: Scene, killed: dict[str, set[str]]) -> bool:
+def _recovered(scene: RuleContext, killed: dict[str, set[str]]) -> bool:
     """Whether everything that killed workers held has been run to its end, or runs again."""
     runs = scene.runs()
     return all(
@@ -50,7 +50,7 @@ def _recovered(scene: Scene, killed: dict[str, set[str]]) -> bool:
     )
 
 
-def _kill_and_await_recovery(scene: Scene, workers: list[str]) -> set[str]:
+def _kill_and_await_recovery(scene: RuleContext, workers: list[str]) -> set[str]:
     """Kill workers while they hold jobs; returns what they held."""
     # Some work is done between two kills: what is in flight at three kills in a row passes for
     # poison, and rightly so.
@@ -69,7 +69,7 @@ def _kill_and_await_recovery(scene: Scene, workers: list[str]) -> set[str]:
 @pytest.mark.parametrize(
     "workers", [["worker-0"], ["worker-0", "worker-1"]], ids=["one worker", "all workers"]
 )
-def test_workers_killed_again_and_again_lose_no_job(scene: Scene, workers: list[str]) -> None:
+def test_workers_killed_again_and_again_lose_no_job(scene: RuleContext, workers: list[str]) -> None:
     in_flight: set[str] = set()
     with scene.up(POOLS):
         wait_for(lambda: len(scene.pids()) == 3, 20)
@@ -82,7 +82,7 @@ def test_workers_killed_again_and_again_lose_no_job(scene: Scene, workers: list[
     scene.assert_run_twice_only(in_flight)
 
 
-def test_a_worker_that_is_never_reborn_is_reaped_by_another(scene: Scene) -> None:
+def test_a_worker_that_is_never_reborn_is_reaped_by_another(scene: RuleContext) -> None:
     scene.enqueue("nap", NAP_S, JOBS)
     with scene.worker("lost", WORKER_CONCURRENCY="8") as lost:
         wait_for(lambda: scene.is_running("lost"), 20)
@@ -99,7 +99,7 @@ def test_a_worker_that_is_never_reborn_is_reaped_by_another(scene: Scene) -> Non
     assert b"lost" not in scene.redis.zrange(scene.keys.workers, 0, -1)
 
 
-def test_a_supervisor_killed_again_and_again_loses_no_job(scene: Scene) -> None:
+def test_a_supervisor_killed_again_and_again_loses_no_job(scene: RuleContext) -> None:
     scene.enqueue("nap", NAP_S, JOBS)
     for kills in (1, 2):
         with scene.up(POOLS) as supervisor:
@@ -121,7 +121,7 @@ def test_a_supervisor_killed_again_and_again_loses_no_job(scene: Scene) -> None:
     assert len(again) <= 2 * 2 * 2 * CONCURRENCY
 
 
-def test_a_scheduler_killed_again_and_again_starts_each_job_once(scene: Scene) -> None:
+def test_a_scheduler_killed_again_and_again_starts_each_job_once(scene: RuleContext) -> None:
     with scene.up(POOLS):
         wait_for(lambda: len(scene.pids()) == 3, 20)
         for delay_s in (0.3, 0.6, 0.9, 1.2):
@@ -137,7 +137,7 @@ def test_a_scheduler_killed_again_and_again_starts_each_job_once(scene: Scene) -
     assert set(scene.runs().values()) == {1}
 
 
-def test_a_scheduler_promotes_all_that_is_due_however_much_it_is(scene: Scene) -> None:
+def test_a_scheduler_promotes_all_that_is_due_however_much_it_is(scene: RuleContext) -> None:
     scene.enqueue("nap", 0.001, 2_500, delay_s=0.001)
 
     with scene.worker("s", WORKER_MODE="scheduler-only", SCHEDULER_INTERVAL="60s"):
@@ -146,7 +146,7 @@ def test_a_scheduler_promotes_all_that_is_due_however_much_it_is(scene: Scene) -
     assert scene.inspector.backlog().scheduled == 0
 
 
-def _is_another(scene: Scene, worker_id: str, pid: int) -> bool:
+def _is_another(scene: RuleContext, worker_id: str, pid: int) -> bool:
     return scene.pids().get(worker_id, pid) != pid
 
 
@@ -155,7 +155,7 @@ def _server_pid(directory: Path) -> int:
 
 
 def test_a_server_killed_again_and_again_loses_no_job(
-    durable_scene: tuple[Scene, EmbeddedServer],
+    durable_scene: tuple[RuleContext, EmbeddedServer],
 ) -> None:
     scene, server = durable_scene
     with scene.worker("a", WORKER_CONCURRENCY="8"), scene.worker("b", WORKER_CONCURRENCY="8"):
@@ -177,7 +177,7 @@ def test_a_server_killed_again_and_again_loses_no_job(
 
 
 def _is_revived(server: EmbeddedServer) -> bool:
-    server.revive()
+    server.restart_if_dead()
     try:
         with connect(server.url) as client:
             return bool(client.ping())
@@ -186,7 +186,7 @@ def _is_revived(server: EmbeddedServer) -> bool:
         return False
 
 
-def test_a_worker_asleep_beyond_its_lease_changes_nothing_when_it_wakes(scene: Scene) -> None:
+def test_a_worker_asleep_beyond_its_lease_changes_nothing_when_it_wakes(scene: RuleContext) -> None:
     gate = scene.directory / "gate"
     scene.enqueue("hold", str(gate))
     [job_id] = scene.job_ids
@@ -206,11 +206,11 @@ def test_a_worker_asleep_beyond_its_lease_changes_nothing_when_it_wakes(scene: S
             scene.assert_all_completed()
 
 
-def _said(scene: Scene, worker_id: str, message: str) -> bool:
+def _said(scene: RuleContext, worker_id: str, message: str) -> bool:
     return any(entry["msg"] == message for entry in scene.log(worker_id))
 
 
-def test_five_sigterms_in_a_row_lose_nothing_and_count_no_attempt(scene: Scene) -> None:
+def test_five_sigterms_in_a_row_lose_nothing_and_count_no_attempt(scene: RuleContext) -> None:
     scene.enqueue("nap", 0.5, 30)
     with scene.worker("a", WORKER_CONCURRENCY="8") as worker:
         wait_for(lambda: sum(scene.runs().values()) >= 8, 20)
@@ -228,7 +228,9 @@ def test_five_sigterms_in_a_row_lose_nothing_and_count_no_attempt(scene: Scene) 
         scene.wait_until_done(30)
 
 
-def test_an_idle_worker_told_to_stop_leaves_nothing_that_a_ring_has_claimed(scene: Scene) -> None:
+def test_an_idle_worker_told_to_stop_leaves_nothing_that_a_ring_has_claimed(
+    scene: RuleContext,
+) -> None:
     for index in range(4):
         with scene.worker(f"w{index}", WORKER_CONCURRENCY="4") as worker:
             scene.enqueue("nap", 0.001, 3)
@@ -246,7 +248,7 @@ def test_an_idle_worker_told_to_stop_leaves_nothing_that_a_ring_has_claimed(scen
 
 
 def test_a_handler_that_takes_its_worker_down_is_buried_and_its_neighbours_finish(
-    scene: Scene,
+    scene: RuleContext,
 ) -> None:
     with scene.up("pools: {worker: {mode: thin, concurrency: 10, job_timeout: 30s}}\n"):
         scene.enqueue("nap", 0.02, 100)

@@ -13,7 +13,7 @@ import redis
 
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.embedded import EmbeddedServer
-from tests.crash.fleet import Scene
+from tests.crash.fleet import RuleContext
 from tests.crash.network import Network, Weather
 from tests.waiting import wait_for
 
@@ -35,12 +35,12 @@ def network(server_url: str) -> Iterator[Network]:
     network.close()
 
 
-def _assert_work_is_taken_up(scene: Scene) -> None:
+def _assert_work_is_taken_up(scene: RuleContext) -> None:
     before = scene.inspector.backlog().completed
     wait_for(lambda: scene.inspector.backlog().completed > before + 8, BACK_S, "for work")
 
 
-def _assert_said_once(scene: Scene, worker: str, outages: int = 1) -> None:
+def _assert_said_once(scene: RuleContext, worker: str, outages: int = 1) -> None:
     messages = [str(entry["msg"]) for entry in scene.log(worker)]
     assert sum(message.startswith("redis lost") for message in messages) == outages, messages
     assert messages.count("redis back") == outages
@@ -48,7 +48,7 @@ def _assert_said_once(scene: Scene, worker: str, outages: int = 1) -> None:
 
 @pytest.mark.parametrize("weather", [each for each in Weather if each is not Weather.FINE])
 def test_a_worker_outlives_a_network_that_fails(
-    scene: Scene, network: Network, weather: Weather
+    scene: RuleContext, network: Network, weather: Weather
 ) -> None:
     with replace(scene, url=network.url).worker("a", WORKER_CONCURRENCY="8"):
         scene.enqueue("nap", NAP_S, JOBS)
@@ -65,7 +65,7 @@ def test_a_worker_outlives_a_network_that_fails(
 
 
 def test_a_worker_that_starts_before_its_server_waits_for_it(
-    scene: Scene, network: Network
+    scene: RuleContext, network: Network
 ) -> None:
     scene.enqueue("nap", NAP_S, 20)
     far = replace(scene, url=network.url)
@@ -127,7 +127,7 @@ def test_a_worker_outlives_a_server_that_refuses(
         EmbeddedServer(tmp_path / "server", durable=False) as server,
         connect(server.start()) as client,
     ):
-        scene = Scene(server.url, prefix, tmp_path, client)
+        scene = RuleContext(server.url, prefix, tmp_path, client)
         with scene.worker("a", WORKER_CONCURRENCY="8"):
             scene.enqueue("nap", NAP_S, JOBS)
             wait_for(lambda: scene.inspector.backlog().completed > 20, 20)
@@ -144,5 +144,5 @@ def test_a_worker_outlives_a_server_that_refuses(
             _assert_said_once(scene, "a")
 
 
-def _has_said(scene: Scene, message: str) -> bool:
+def _has_said(scene: RuleContext, message: str) -> bool:
     return any(str(entry["msg"]).startswith(message) for entry in scene.log("a"))

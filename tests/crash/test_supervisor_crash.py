@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bananas_topology.processes import start_mark
 from bananas_topology.supervisor.supervisor import SAME_PRESS_S
+from bananas_topology.system.processes import start_time_token
 from tests.waiting import wait_for
 
 HOST = Path(__file__).with_name("supervisor_host.py")
@@ -45,7 +45,7 @@ def _supervisor(directory: Path, *children: str) -> Iterator[subprocess.Popen[by
         finally:
             process.kill()
             for pid in _pids(directory, "started"):
-                if start_mark(pid) is not None:
+                if start_time_token(pid) is not None:
                     os.kill(pid, signal.SIGKILL)
 
 
@@ -66,8 +66,8 @@ def test_a_child_killed_with_9_runs_again_within_2_seconds(tmp_path: Path) -> No
         os.kill(first, signal.SIGKILL)
 
         [*_, third] = _wait_for_start(tmp_path, 3, within_s=2.0)
-        assert start_mark(second) is not None
-        assert start_mark(third) is not None
+        assert start_time_token(second) is not None
+        assert start_time_token(third) is not None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tell a child of this")
@@ -76,11 +76,11 @@ def test_nothing_outlives_a_supervisor_killed_with_9_by_5_seconds(tmp_path: Path
     with _supervisor(tmp_path, *[f"a-{index}={WORKING}" for index in range(4)]) as supervisor:
         children = _wait_for_start(tmp_path, 4)
         server = json.loads((tmp_path / "server" / "server.lock").read_text())["pid"]
-        assert start_mark(server) is not None
+        assert start_time_token(server) is not None
 
         supervisor.kill()
 
-        wait_for(lambda: all(start_mark(pid) is None for pid in (*children, server)), 5.0)
+        wait_for(lambda: all(start_time_token(pid) is None for pid in (*children, server)), 5.0)
 
 
 def test_ctrl_c_lets_children_finish_what_they_do(tmp_path: Path) -> None:

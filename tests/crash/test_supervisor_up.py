@@ -15,8 +15,8 @@ from bananas_topology.errors import RedisUnavailable
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.inspect import Backlog, Inspector
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.processes import start_mark
 from bananas_topology.supervisor.record import RunRecord, find
+from bananas_topology.system.processes import start_time_token
 from tests.waiting import wait_for
 
 TOPOLOGY = """\
@@ -102,11 +102,11 @@ def test_nothing_outlives_an_up_killed_with_9_and_the_next_one_does_the_rest(sho
         wait_for(lambda: inspector.backlog().running and len(_pids(inspector)) == 2, 10)
         owner = json.loads((shop / ".bananas" / "shop" / "server.lock").read_text())
         pids = [*_pids(inspector).values(), owner["pid"]]
-        assert all(start_mark(pid) is not None for pid in pids)
+        assert all(start_time_token(pid) is not None for pid in pids)
 
         process.kill()
 
-        wait_for(lambda: all(start_mark(pid) is None for pid in pids), 5)
+        wait_for(lambda: all(start_time_token(pid) is None for pid in pids), 5)
         assert find(shop) is None
     with _up(shop) as (_, record):
         inspector = _inspector(record)

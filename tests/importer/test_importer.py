@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from bananas_topology.errors import ImportRefused
-from bananas_topology.importer.fates import Fate, FieldFate
 from bananas_topology.importer.importer import Imported, import_files
+from bananas_topology.importer.status import FieldStatus, Status
 from bananas_topology.render.target import find_target
 from bananas_topology.spec.load import check_bytes
 from bananas_topology.spec.model import Topology
@@ -50,8 +50,8 @@ def _without_comments(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
 
 
-def _fate(imported: Imported, place: str) -> FieldFate:
-    [found] = [each for each in imported.fates if each.place == place]
+def _fate(imported: Imported, place: str) -> FieldStatus:
+    [found] = [each for each in imported.statuses if each.place == place]
     return found
 
 
@@ -79,7 +79,7 @@ def test_what_is_imported_rendered_and_imported_again_is_the_same(deployment: st
     second = _import_text(rendered)
 
     assert _without_comments(second.text) == _without_comments(first)
-    assert [each for each in second.fates if each.fate is Fate.MISTAKE] == []
+    assert [each for each in second.statuses if each.status is Status.MISTAKE] == []
 
 
 @pytest.mark.parametrize("target", ["compose", "k8s"])
@@ -93,7 +93,7 @@ def test_what_our_topologies_render_to_imports_to_a_fixed_point(path: Path, targ
     again = find_target(target).render(_topology(first.text)).stream()
 
     assert _without_comments(_import_text(again).text) == _without_comments(first.text)
-    assert [str(each) for each in first.fates if each.fate is Fate.MISTAKE] == []
+    assert [str(each) for each in first.statuses if each.status is Status.MISTAKE] == []
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def _leaves(name: str) -> list[tuple[int, str]]:
 def test_every_leaf_stands_in_the_report_with_its_value(name: str) -> None:
     names = next(names for names, _ in DEPLOYMENTS.values() if name in names)
 
-    reported = [(each.line, each.value) for each in _import(names).fates if each.file == name]
+    reported = [(each.line, each.value) for each in _import(names).statuses if each.file == name]
 
     for number, value in _leaves(name):
         assert any(line == number + 1 and value in shown for line, shown in reported), value
@@ -137,7 +137,7 @@ def test_a_change_of_any_leaf_shows_in_the_report(name: str) -> None:
     """Every seventh leaf: that all of them are in the report is shown above, and quicker."""
     names = next(names for names, _ in DEPLOYMENTS.values() if name in names)
     texts = {each: (FIXTURES / each).read_text("utf-8") for each in names}
-    before = [(each.place, each.value, each.fate) for each in _import(names).fates]
+    before = [(each.place, each.value, each.status) for each in _import(names).statuses]
 
     for number, value in _leaves(name)[::7]:
         lines = texts[name].splitlines()
@@ -146,7 +146,9 @@ def test_a_change_of_any_leaf_shows_in_the_report(name: str) -> None:
         lines[number] = lines[number][:at] + changed + lines[number][at + len(value) :]
         files = [(each, "\n".join(lines) if each == name else texts[each]) for each in names]
 
-        after = [(each.place, each.value, each.fate) for each in import_files(files, "shop").fates]
+        after = [
+            (each.place, each.value, each.status) for each in import_files(files, "shop").statuses
+        ]
 
         assert after != before, lines[number]
 
@@ -155,7 +157,7 @@ def test_eviction_of_queued_jobs_is_called_a_mistake() -> None:
     imported = _import(["docker-compose-default.yml"])
 
     found = _fate(imported, "services.redis.command")
-    assert found.fate is Fate.MISTAKE
+    assert found.status is Status.MISTAKE
     assert "evicts queued jobs" in found.note
     assert "allkeys-lru" in found.note
 
@@ -163,7 +165,7 @@ def test_eviction_of_queued_jobs_is_called_a_mistake() -> None:
 def test_one_host_port_for_several_replicas_is_called_a_mistake() -> None:
     found = _fate(_import(["docker-compose-default.yml"]), "services.api.ports[0]")
 
-    assert found.fate is Fate.MISTAKE
+    assert found.status is Status.MISTAKE
     assert "cannot share one host port" in found.note
 
 
@@ -171,10 +173,10 @@ def test_a_budget_that_blocks_a_drain_is_called_a_mistake() -> None:
     imported = _import(DEPLOYMENTS["kubernetes"][0])
 
     found = _fate(imported, "poddisruptionbudget/scheduler-pdb spec.minAvailable")
-    assert found.fate is Fate.MISTAKE
+    assert found.status is Status.MISTAKE
     assert "blocks a node's drain" in found.note
     other = _fate(imported, "poddisruptionbudget/worker-high-pdb spec.minAvailable")
-    assert other.fate is Fate.KEPT
+    assert other.status is Status.KEPT
 
 
 def test_replicas_that_would_undo_an_autoscaler_are_called_a_mistake() -> None:
@@ -186,7 +188,7 @@ def test_replicas_that_would_undo_an_autoscaler_are_called_a_mistake() -> None:
     imported = import_files([("a.yml", deployment), ("b.yml", autoscaler)], "shop")
 
     found = _fate(imported, "deployment/worker-high spec.replicas")
-    assert found.fate is Fate.MISTAKE
+    assert found.status is Status.MISTAKE
     assert "undo the autoscaler" in found.note
 
 
@@ -198,7 +200,7 @@ def test_a_port_that_is_none_is_a_mistake_or_left_out(port: str) -> None:
         _import_text(f"services: {{{worker}, api: {{environment: [API_PORT=80], ports: {ports}}}}}")
 
     found = _fate(told, "services.api.environment.API_PORT")
-    assert found.fate is Fate.MISTAKE
+    assert found.status is Status.MISTAKE
     assert "expected a whole number from 1 to 65535" in found.note
 
 
@@ -211,7 +213,7 @@ def test_of_logging_the_api_keeps_what_it_obeys() -> None:
     api = _topology(imported.text).api
     assert api is not None
     assert api.logging.level == "debug"
-    assert _fate(imported, "services.api.environment[2]").fate is Fate.DROPPED
+    assert _fate(imported, "services.api.environment[2]").status is Status.DROPPED
 
 
 def test_a_map_environment_is_read_as_a_list_is() -> None:
@@ -230,7 +232,7 @@ def test_a_password_in_clear_is_a_mistake_and_nowhere_shown() -> None:
     )
 
     found = _fate(imported, "services.w.environment[1]")
-    assert found.fate is Fate.MISTAKE
+    assert found.status is Status.MISTAKE
     assert "a password in clear" in found.note
     assert "s3cret" not in str(found) + imported.text
     assert yaml.safe_load(imported.text)["redis"] == {"url": "${REDIS_URL}"}
@@ -250,7 +252,7 @@ def test_a_value_that_the_contract_refuses_is_a_mistake_and_left_out() -> None:
     imported = _import_text(text)
 
     found = _fate(imported, "services.w.environment.WORKER_CONCURRENCY")
-    assert found.fate is Fate.MISTAKE
+    assert found.status is Status.MISTAKE
     assert "expected a whole number" in found.note
     assert yaml.safe_load(imported.text)["pools"] == {"w": {"mode": "thin"}}
 
@@ -286,7 +288,7 @@ def test_services_that_are_not_ours_are_left_out_and_said() -> None:
 
     imported = _import_text(text)
 
-    assert _fate(imported, "services.db.image").fate is Fate.DROPPED
+    assert _fate(imported, "services.db.image").status is Status.DROPPED
     assert any('"db"' in notice for notice in imported.notices)
 
 
@@ -332,5 +334,5 @@ def test_what_is_no_deployment_of_ours_is_refused_with_what_was_looked_for(
 def test_what_cannot_be_read_is_said_field_by_field_and_never_a_traceback(text: str) -> None:
     imported = _import_text(text)
 
-    assert imported.fates
-    json.dumps([str(each) for each in imported.fates])
+    assert imported.statuses
+    json.dumps([str(each) for each in imported.statuses])

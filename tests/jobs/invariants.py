@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import redis
 
-from bananas_topology.contract import PRIORITIES
+from bananas_topology.contract.worker import PRIORITIES
 from bananas_topology.jobs.keys import Keys
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import redis
 
-from bananas_topology.clock import monotonic, sleep
 from bananas_topology.jobs.embedded import find_binary
-from bananas_topology.processes import dying_with_parent
+from bananas_topology.system.clock import monotonic, sleep
+from bananas_topology.system.processes import dying_with_parent
 
 HOST = "127.0.0.1"
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bananas_topology.clock import wall_now
-from bananas_topology.contract import PRIORITIES
+from bananas_topology.contract.worker import PRIORITIES
 from bananas_topology.jobs.broker import Broker, Consumer
 from bananas_topology.jobs.exchange import Claimed, ClaimRequest, Settlement
 from bananas_topology.jobs.job import Claim, EncodedJob, encode_new
+from bananas_topology.system.clock import wall_now
 
 
 def encoded(job_id: str, job_type: str = "add", payload: Any = None, **more: Any) -> EncodedJob:

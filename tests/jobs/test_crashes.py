@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bananas_topology.jobs.crashes import Crash, is_poison, story
+from bananas_topology.jobs.crashes import Crash, crash_history, is_poison
 
 SHARED = Crash.parse(b"1795534438507|reborn|shared|w|0")
 ALONE = Crash.parse(b"1795534439000|reaped|alone|w-1")
@@ -34,7 +34,7 @@ def test_poison_has_crashed_often_enough_and_alone_the_last_time(
 
 
 def test_the_story_of_a_poison_job_names_when_where_and_how() -> None:
-    told = story((SHARED, ALONE))
+    told = crash_history((SHARED, ALONE))
 
     assert told.startswith("the job took its worker down 2 times: 2026-11-24T15:33:58.507000Z w|0")
     assert told.endswith("w-1 (reaped), alone")

@@ -16,7 +16,7 @@ import redis
 from bananas_topology.errors import EmbeddedServerFailed
 from bananas_topology.jobs import embedded
 from bananas_topology.jobs.embedded import EmbeddedServer
-from bananas_topology.processes import start_mark
+from bananas_topology.system.processes import start_time_token
 
 
 def _client(server: EmbeddedServer) -> redis.Redis:
@@ -58,7 +58,7 @@ def test_a_stopped_server_is_gone(tmp_path: Path) -> None:
 
     server.stop()
 
-    assert start_mark(pid) is None
+    assert start_time_token(pid) is None
 
 
 def test_a_durable_server_has_its_data_again_after_a_restart(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_data_survives_kill_9_of_the_server(tmp_path: Path) -> None:
         os.kill(_pid(server), signal.SIGKILL)
 
         def is_back() -> bool:
-            server.revive()
+            server.restart_if_dead()
             try:
                 with _client(server) as client:
                     return bool(client.ping())
@@ -112,7 +112,7 @@ def _seconds_until_revived(server: EmbeddedServer, directory: Path) -> float:
     begun = time.monotonic()
 
     def is_revived() -> bool:
-        server.revive()
+        server.restart_if_dead()
         return _owner(directory) != killed
 
     _wait_for(is_revived)
@@ -175,7 +175,7 @@ def test_a_server_left_behind_on_the_same_data_is_stopped_first(tmp_path: Path) 
         with _client(server) as client:
             assert client.get("kept") == "yes"
     left_behind.stop()
-    assert start_mark(pid) is None
+    assert start_time_token(pid) is None
 
 
 def test_a_server_that_cannot_start_says_what_it_logged(tmp_path: Path) -> None:
@@ -224,4 +224,4 @@ def test_a_server_does_not_outlive_who_started_it(tmp_path: Path) -> None:
 
         starter.kill()
 
-        _wait_for(lambda: start_mark(pid) is None, within_s=5.0)
+        _wait_for(lambda: start_time_token(pid) is None, within_s=5.0)

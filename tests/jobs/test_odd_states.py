@@ -6,13 +6,13 @@ import msgspec
 import pytest
 import redis
 
-from bananas_topology.clock import format_timestamp, wall_now
 from bananas_topology.errors import ContractViolation
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.dead import DeadFilter, DeadJobs
 from bananas_topology.jobs.exchange import Ack, Bury
 from bananas_topology.jobs.job import Claim, Failure, rewrite
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.system.clock import format_timestamp, wall_now
 from tests.jobs.invariants import assert_each_in_one_place
 from tests.jobs.support import Hands, encoded
 

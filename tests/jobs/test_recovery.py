@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import redis
 
-from bananas_topology.clock import format_timestamp, wall_now
 from bananas_topology.jobs.broker import Broker, Recovery
-from bananas_topology.jobs.crashes import is_poison, story
+from bananas_topology.jobs.crashes import crash_history, is_poison
 from bananas_topology.jobs.exchange import Ack, Bury, Release
 from bananas_topology.jobs.job import Claim, rewrite
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.system.clock import format_timestamp, wall_now
 from tests.jobs.invariants import assert_each_in_one_place
 from tests.jobs.support import Hands, encoded
 
@@ -61,8 +61,8 @@ def test_a_worker_id_is_one_process_and_the_latest(broker: Broker) -> None:
 
     assert _beat(first)[0] is False
     assert _beat(second)[0] is True
-    assert not broker.leave("w-0", first.incarnation)
-    assert broker.leave("w-0", second.incarnation)
+    assert not broker.deregister("w-0", first.incarnation)
+    assert broker.deregister("w-0", second.incarnation)
 
 
 def test_a_worker_that_holds_claims_is_not_forgotten(
@@ -73,9 +73,9 @@ def test_a_worker_that_holds_claims_is_not_forgotten(
     broker.enqueue([encoded("a")])
     [claim] = hands.exchange(count=1).claims
 
-    assert not broker.leave("w-0", hands.incarnation)
+    assert not broker.deregister("w-0", hands.incarnation)
     hands.exchange([Release(claim)])
-    assert broker.leave("w-0", hands.incarnation)
+    assert broker.deregister("w-0", hands.incarnation)
     assert not client.exists(keys.workers, keys.worker("w-0"))
 
 
@@ -197,7 +197,7 @@ def test_poison_is_buried_after_three_crashes_and_all_its_neighbours_finish(
         i = turn % 2
         running, settled = held[i][:10], []
         if running and is_poison(running[0].crashes, 3):
-            assert "took its worker down 3 times" in story(running[0].crashes)
+            assert "took its worker down 3 times" in crash_history(running[0].crashes)
             settled = [Bury(running.pop(0), b"", b"{}", "poison", at, 0)]
         elif any(claim.job_id in poison for claim in running):
             crashes += 1

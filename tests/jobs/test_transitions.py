@@ -18,13 +18,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bananas_topology.clock import format_timestamp, wall_now
-from bananas_topology.contract import PRIORITIES
+from bananas_topology.contract.worker import PRIORITIES
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.dead import DeadFilter, DeadJobs
 from bananas_topology.jobs.exchange import Ack, Bury, Release, Retry, Settlement
 from bananas_topology.jobs.job import Claim, encode_new, rewrite
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.system.clock import format_timestamp, wall_now
 from tests.jobs.invariants import assert_each_in_one_place
 from tests.jobs.support import Hands, encoded
 

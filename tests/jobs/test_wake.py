@@ -5,11 +5,11 @@ import select
 import pytest
 import redis
 
-from bananas_topology.clock import monotonic
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.exchange import Release
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.wake import LISTEN_S, Answer, WakeListener
+from bananas_topology.system.clock import monotonic
 from tests.jobs.support import Hands, encoded
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bananas_topology.api_contract import API_VARIABLES
-from bananas_topology.contract import VARIABLES
+from bananas_topology.contract.api import API_VARIABLES
+from bananas_topology.contract.worker import VARIABLES
 from bananas_topology.errors import RenderFailed
 from bananas_topology.launch import launch_for, launch_for_api
 from bananas_topology.render.compose import ComposeTarget

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
-from bananas_topology.contract import VARIABLES
+from bananas_topology.contract.worker import VARIABLES
 from bananas_topology.launch import launch_for
 from bananas_topology.render.kubernetes.target import KubernetesTarget
 from bananas_topology.spec.load import load

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from bananas_topology.clock import monotonic
 from bananas_topology.render.kubernetes.autoscaling import QUEUE_DEPTH_METRIC
+from bananas_topology.system.clock import monotonic
 from tests.conftest import MakeTopology
 from tests.render.cluster import objects_of
 

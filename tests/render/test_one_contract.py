@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bananas_topology.contract import from_env
+from bananas_topology.contract.worker import from_env
 from bananas_topology.launch import launch_for, launch_for_api
 from bananas_topology.render.compose import ComposeTarget
 from bananas_topology.render.containers import METRICS_PORT

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import redis
 
-from bananas_topology.clock import monotonic
 from bananas_topology.jobs.embedded import find_binary
 from bananas_topology.render.redis_server import (
     DATA_DIRECTORY,
@@ -20,6 +19,7 @@ from bananas_topology.render.redis_server import (
     PORT,
     start_script,
 )
+from bananas_topology.system.clock import monotonic
 
 #: Seconds that the server may take to answer.
 _DEADLINE_S = 30.0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from bananas_topology.contract import from_env
+from bananas_topology.contract.worker import from_env
 from bananas_topology.launch import launch_for
 from bananas_topology.spec.codes import CODES
 from bananas_topology.spec.diagnostics import Severity

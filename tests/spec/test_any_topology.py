@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bananas_topology.contract import from_env
+from bananas_topology.contract.worker import from_env
 from bananas_topology.launch import launch_for
 from bananas_topology.spec.load import check_bytes
 from bananas_topology.spec.schema import definition, schema

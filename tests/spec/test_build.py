@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bananas_topology.contract import WorkerConfig, from_env
+from bananas_topology.contract.worker import WorkerConfig, from_env
 from bananas_topology.launch import launch_for
 from bananas_topology.spec.load import check_bytes
 from bananas_topology.spec.model import Mode, Pool, Topology

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from bananas_topology.contract import JOB_TYPE_PATTERN, VARIABLES, WorkerConfig
+from bananas_topology.contract.worker import JOB_TYPE_PATTERN, VARIABLES, WorkerConfig
 from bananas_topology.spec.model import Pool
 from bananas_topology.spec.schema import definition, schema, schema_text
 from bananas_topology.units import parse_duration_ms

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bananas_topology.api_contract import api_from_env
-from bananas_topology.contract import from_env
+from bananas_topology.contract.api import api_from_env
+from bananas_topology.contract.worker import from_env
 from bananas_topology.errors import ControlFailed
 from bananas_topology.launch import launch_for
 from bananas_topology.spec.load import check_bytes

@@ -9,14 +9,20 @@ from pathlib import Path
 import pytest
 
 from bananas_topology.errors import ControlFailed
-from bananas_topology.processes import start_mark
-from bananas_topology.supervisor.record import RunRecord, find, held, state_directory, write
+from bananas_topology.supervisor.record import (
+    RunRecord,
+    exclusive_lock,
+    find,
+    state_directory,
+    write,
+)
+from bananas_topology.system.processes import start_time_token
 
 
 def _record(name: str = "shop", started_at: str = "2026-01-01T00:00:00.000000Z") -> RunRecord:
     return RunRecord(
         pid=os.getpid(),
-        process_mark=start_mark(os.getpid()) or "",
+        start_time_token=start_time_token(os.getpid()) or "",
         name=name,
         topology="topology.yaml",
         redis_url="redis://127.0.0.1:6379",
@@ -52,7 +58,7 @@ def test_a_record_whose_process_is_gone_is_passed_over(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="start times are read from /proc")
 def test_a_record_whose_process_id_has_a_new_owner_is_passed_over(tmp_path: Path) -> None:
-    write(_state(tmp_path), replace(_record(), process_mark="1"))
+    write(_state(tmp_path), replace(_record(), start_time_token="1"))
 
     assert find(tmp_path) is None
 
@@ -85,11 +91,11 @@ def test_a_record_is_for_its_owner_only_and_never_committed(tmp_path: Path) -> N
 def test_a_second_up_of_the_same_topology_is_refused_and_told_who_runs(tmp_path: Path) -> None:
     directory = _state(tmp_path)
 
-    with held(directory, "shop"):
+    with exclusive_lock(directory, "shop"):
         write(directory, _record())
         with (
             pytest.raises(ControlFailed, match=rf'"shop" is already up here.*{os.getpid()}'),
-            held(directory, "shop"),
+            exclusive_lock(directory, "shop"),
         ):
             pass
 
@@ -98,10 +104,10 @@ def test_a_second_up_of_the_same_topology_is_refused_and_told_who_runs(tmp_path:
 
 def test_the_record_goes_with_its_up_and_another_may_start(tmp_path: Path) -> None:
     directory = _state(tmp_path)
-    with held(directory, "shop"):
+    with exclusive_lock(directory, "shop"):
         write(directory, _record())
 
-    with held(directory, "shop"):
+    with exclusive_lock(directory, "shop"):
         assert find(tmp_path) is None
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from bananas_topology.processes import start_mark
 from bananas_topology.supervisor.output import Output
 from bananas_topology.supervisor.plan import ChildPlan
 from bananas_topology.supervisor.restarts import RestartPolicy
 from bananas_topology.supervisor.sink import Sink
-from bananas_topology.supervisor.supervisor import SAME_PRESS_S, Ending, Supervisor
+from bananas_topology.supervisor.supervisor import SAME_PRESS_S, RunResult, Supervisor
+from bananas_topology.system.processes import start_time_token
 from tests.waiting import wait_for
 
 #: The same decisions, fifty times as fast.
@@ -56,10 +56,10 @@ class Stage:
         self,
         *plans: ChildPlan,
         is_drained: Callable[[], bool] | None = None,
-        tend: Callable[[], None] | None = None,
-    ) -> Ending:
+        on_poll: Callable[[], None] | None = None,
+    ) -> RunResult:
         output = Output(self.sink, [plan.name for plan in plans], lambda pool, text: text)
-        supervisor = Supervisor(plans, output, policy=FAST, is_drained=is_drained, tend=tend)
+        supervisor = Supervisor(plans, output, policy=FAST, is_drained=is_drained, on_poll=on_poll)
         ending = supervisor.run()
         self.shown = os.read(self.read_end, 1 << 20)
         return ending
@@ -94,7 +94,7 @@ time.sleep(60)
 
     ending = stage.run(stage.plan(slow_to_stop))
 
-    assert ending == Ending(drained=False, given_up=(), killed=())
+    assert ending == RunResult(drained=False, given_up=(), killed=())
     assert b"finished" in stage.shown
 
 
@@ -145,7 +145,7 @@ time.sleep(60)
 
     assert ending.killed == ("a-0",)
     [other] = _pids(stage.directory)
-    wait_for(lambda: start_mark(other) is None)
+    wait_for(lambda: start_time_token(other) is None)
 
 
 @pytest.mark.parametrize("end", ["sys.exit(1)", "sys.exit(0)", "os.kill(os.getpid(), 9)"])
@@ -177,7 +177,7 @@ print("still here", flush=True)
 
     ending = stage.run(stage.plan(crashing), stage.plan(other, "b-0"))
 
-    assert ending == Ending(drained=False, given_up=("a-0",), killed=())
+    assert ending == RunResult(drained=False, given_up=("a-0",), killed=())
     assert len(_pids(stage.directory)) == FAST.loop_exits
     assert [r.getMessage() for r in caplog.records].count("child given up") == 1
     assert b"still here" in stage.shown
@@ -230,12 +230,12 @@ def test_children_are_stopped_once_drained(stage: Stage) -> None:
 def test_what_is_tended_is_looked_after_while_children_run(stage: Stage) -> None:
     calls: list[int] = []
 
-    def tend() -> None:
+    def on_poll() -> None:
         calls.append(1)
         if len(calls) == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    stage.run(stage.plan(POLITE.format("")), tend=tend)
+    stage.run(stage.plan(POLITE.format("")), on_poll=on_poll)
 
     assert len(calls) >= 3
 
@@ -259,7 +259,7 @@ def test_a_closed_output_ends_everything_gracefully(tmp_path: Path) -> None:
 
     ending = Supervisor([stage.plan(POLITE.format(""))], output).run()
 
-    assert ending == Ending(drained=False, given_up=(), killed=())
+    assert ending == RunResult(drained=False, given_up=(), killed=())
     os.close(write_end)
 
 

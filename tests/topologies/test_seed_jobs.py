@@ -23,9 +23,9 @@ from seed_jobs.transfer import Download, Picture, Source, Upload
 from seed_jobs.workspace import VARIABLE
 
 from bananas_topology import Bury, Client, JobContext
-from bananas_topology.clock import monotonic
-from bananas_topology.contract import WorkerConfig, to_env
+from bananas_topology.contract.worker import WorkerConfig, to_env
 from bananas_topology.handlers import load_handlers
+from bananas_topology.system.clock import monotonic
 
 TOPOLOGIES = Path(seed_jobs.__file__).parents[1]
 

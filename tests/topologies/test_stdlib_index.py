@@ -21,10 +21,10 @@ import pytest
 import redis
 
 from bananas_topology import Client, JobContext, Retry
-from bananas_topology.clock import monotonic
-from bananas_topology.contract import WorkerConfig, to_env
+from bananas_topology.contract.worker import WorkerConfig, to_env
 from bananas_topology.errors import JobFailed
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.system.clock import monotonic
 
 DEMO = Path(__file__).parents[2] / "topologies" / "stdlib-index"
 

@@ -10,9 +10,9 @@ import redis
 from redis.client import PubSub
 
 from bananas_topology.client import Client
-from bananas_topology.clock import parse_timestamp
 from bananas_topology.jobs.broker import PROMOTE_LIMIT
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.system.clock import parse_timestamp
 from tests.worker.support import Starter, wait_for
 
 PAYLOAD = '{"to": "\\u00fc@b.c", "n": 12345678901234567890, "list": [], "half": 1.50}'

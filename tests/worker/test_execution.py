@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from bananas_topology.clock import monotonic, parse_timestamp
-from bananas_topology.contract import JobLimits, WorkerConfig
+from bananas_topology.contract.worker import JobLimits, WorkerConfig
 from bananas_topology.handlers import load_handlers
 from bananas_topology.jobs.exchange import Ack, Bury, Release, Retry, Settlement
 from bananas_topology.jobs.job import Claim
+from bananas_topology.system.clock import monotonic, parse_timestamp
 from bananas_topology.worker.execution import (
     RESULT_LIMIT,
     Abandoned,

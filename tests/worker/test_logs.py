@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bananas_topology.contract import WorkerConfig
+from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import RedisUnavailable
 from bananas_topology.worker import logs
 from bananas_topology.worker.link import Link

@@ -12,12 +12,12 @@ from zoneinfo import ZoneInfo
 import pytest
 import redis
 
-from bananas_topology.clock import format_timestamp
-from bananas_topology.contract import CronJob
+from bananas_topology.contract.worker import CronJob
 from bananas_topology.errors import InvalidSettings
 from bananas_topology.jobs.broker import Broker, ScheduleState
 from bananas_topology.jobs.job import EncodedJob
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.system.clock import format_timestamp
 from bananas_topology.worker.scheduler import Scheduler, SteadyClock, next_occurrence
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

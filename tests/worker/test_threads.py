@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from bananas_topology.contract import WorkerConfig
+from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.handlers import load_handlers
 from bananas_topology.jobs.exchange import Ack, Bury, Release, Retry
 from bananas_topology.jobs.job import Claim

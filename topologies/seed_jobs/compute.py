@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from bananas_topology import Bury, JobContext, job
-from seed_jobs.workspace import file_name, folder, write_whole
+from seed_jobs.workspace import file_name, folder, write_atomic
 
 _ADDRESS = re.compile(r"[^@\s<>,;:\"]+@[^@\s<>,;:\"]+")
 _REGIONS = ("north", "east", "south", "west")
@@ -69,7 +69,7 @@ def send_email(payload: Email, context: JobContext) -> dict[str, Any]:
     message["Message-ID"] = message_id
     message.set_content(payload.body)
     content = message.as_bytes()
-    write_whole(folder("outbox") / name, content)
+    write_atomic(folder("outbox") / name, content)
     return {"message_id": message_id, "bytes": len(content), "file": name}
 
 
@@ -89,7 +89,7 @@ def generate_report(payload: ReportRequest | None, context: JobContext) -> dict[
         writer.writerow((day, region, cents))
     content = text.getvalue().encode()
     name = file_name(context.job_id, ".csv")
-    write_whole(folder("reports") / name, content)
+    write_atomic(folder("reports") / name, content)
     return {
         "kind": request.kind,
         "rows": request.rows,

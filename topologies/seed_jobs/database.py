@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from bananas_topology import JobContext, job
-from seed_jobs.workspace import file_name, folder, write_whole
+from seed_jobs.workspace import file_name, folder, write_atomic
 
 #: Seconds that a job waits for another one's transaction.
 BUSY_S = 30.0
@@ -94,7 +94,7 @@ def backup_data(payload: Backup | None, context: JobContext) -> dict[str, Any]:
     backups = folder("backups")
     name = file_name(context.job_id, ".sql.gz")
     packed = gzip.compress(content, mtime=0)
-    write_whole(backups / name, packed)
+    write_atomic(backups / name, packed)
     others = (path for path in backups.glob("*.sql.gz") if path.name != name)
     removed = sorted(others, key=_age_s)[(payload or Backup()).keep - 1 :]
     for path in removed:

@@ -19,7 +19,7 @@ from urllib.parse import unquote_to_bytes
 from msgspec import Meta
 
 from bananas_topology import Bury, job
-from seed_jobs.workspace import folder, write_whole
+from seed_jobs.workspace import folder, write_atomic
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _ENOUGH = "data:text/csv,name%2Ckilos%0Acavendish%2C120%0Aplantain%2C80%0A"
@@ -89,7 +89,7 @@ def process_images(payload: Picture | None) -> dict[str, Any]:
     ]
     small = _shrunk(rows, min(picture.shrink, picture.width, picture.height))
     full_png, small_png = _png(rows), _png(small)
-    write_whole(folder("pictures") / f"{sha256(small_png).hexdigest()}.png", small_png)
+    write_atomic(folder("pictures") / f"{sha256(small_png).hexdigest()}.png", small_png)
     return {
         "width": len(small[0]),
         "height": len(small),
@@ -108,7 +108,7 @@ def upload_files(payload: Upload) -> dict[str, Any]:
         content = text.encode()
         digest = sha256(content).hexdigest()
         packed = gzip.compress(content, mtime=0)
-        write_whole(store / f"{digest}.gz", packed)
+        write_atomic(store / f"{digest}.gz", packed)
         stored.append(
             {"name": name, "sha256": digest, "bytes": len(content), "stored_bytes": len(packed)}
         )

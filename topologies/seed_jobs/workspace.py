@@ -27,7 +27,7 @@ def folder(name: str) -> Path:
     return path
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes) -> None:
     """Write a file so that readers meet all of it or nothing; a second time changes nothing."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
     try:

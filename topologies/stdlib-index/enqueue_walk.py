@@ -18,7 +18,7 @@ from bananas_topology.errors import BananasTopologyError
 from bananas_topology.jobs.embedded import EmbeddedServer
 from bananas_topology.spec.load import load
 from bananas_topology.spec.model import Topology
-from bananas_topology.supervisor.record import held, state_directory
+from bananas_topology.supervisor.record import exclusive_lock, state_directory
 
 TOPOLOGY = Path(__file__).with_name("topology.yaml")
 
@@ -48,7 +48,7 @@ def _server(topology: Topology) -> Iterator[str]:
         yield url
         return
     directory = state_directory(topology.path, topology.name)
-    with held(directory, topology.name), EmbeddedServer(directory) as server:
+    with exclusive_lock(directory, topology.name), EmbeddedServer(directory) as server:
         yield server.start()
 
 

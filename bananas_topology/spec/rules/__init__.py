@@ -12,9 +12,9 @@ from bananas_topology.spec.document import Document
 from bananas_topology.spec.model import Topology
 from bananas_topology.spec.nodes import Path, key_place, value_place
 from bananas_topology.spec.rules import pools, schedules, settings, sizing, work
-from bananas_topology.spec.rules.scene import Finding, Scene
+from bananas_topology.spec.rules.context import Finding, RuleContext
 
-Rule = Callable[[Scene], Iterator[Finding]]
+Rule = Callable[[RuleContext], Iterator[Finding]]
 
 RULES: tuple[tuple[str, Rule], ...] = (
     ("BT201", work.a_used_priority_is_taken_by_some_pool),
@@ -61,11 +61,11 @@ RULES: tuple[tuple[str, Rule], ...] = (
 
 def apply_rules(document: Document, topology: Topology, damaged: set[Path]) -> None:
     """Report what the rules find; what follows from a fault that is reported already is not."""
-    scene = Scene(topology, document.root, frozenset(damaged))
+    context = RuleContext(topology, document.root, frozenset(damaged))
     for code, rule in RULES:
         severity = Severity.WARNING if code.startswith("BT3") else Severity.ERROR
-        for finding in rule(scene):
-            if scene.is_doubtful(finding):
+        for finding in rule(context):
+            if context.is_doubtful(finding):
                 continue
             locate = key_place if finding.at_key else value_place
             place = locate(document.root, finding.path)

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 from bananas_topology.spec.build import SCHEDULER, longest_timeout_ms
 from bananas_topology.spec.model import Mode, Pool
-from bananas_topology.spec.rules.scene import Finding, Scene
+from bananas_topology.spec.rules.context import Finding, RuleContext
 from bananas_topology.spec.schema import schema
 from bananas_topology.units import format_duration
 
 
-def specialized_needs_priorities(scene: Scene) -> Iterator[Finding]:
+def specialized_needs_priorities(context: RuleContext) -> Iterator[Finding]:
     """What a specialized pool is specialized in has to be said."""
-    for pool in scene.topology.pools:
-        path = scene.path_of(pool)
-        if pool.mode is Mode.SPECIALIZED and not scene.has((*path, "priorities")):
+    for pool in context.topology.pools:
+        path = context.path_of(pool)
+        if pool.mode is Mode.SPECIALIZED and not context.has((*path, "priorities")):
             yield Finding(
                 path,
                 f'pool "{pool.name}" is specialized, but has no priorities',
@@ -26,10 +26,10 @@ def specialized_needs_priorities(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def job_specialized_needs_job_types(scene: Scene) -> Iterator[Finding]:
+def job_specialized_needs_job_types(context: RuleContext) -> Iterator[Finding]:
     """What a job-specialized pool is specialized in has to be said."""
-    for pool in scene.topology.pools:
-        path = scene.path_of(pool)
+    for pool in context.topology.pools:
+        path = context.path_of(pool)
         if pool.mode is Mode.JOB_SPECIALIZED and not pool.job_types:
             yield Finding(
                 path,
@@ -41,11 +41,11 @@ def job_specialized_needs_job_types(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def job_types_need_job_specialized(scene: Scene) -> Iterator[Finding]:
+def job_types_need_job_specialized(context: RuleContext) -> Iterator[Finding]:
     """In other modes job types would be ignored, and nothing is parsed and ignored."""
-    for pool in scene.workers():
-        path = (*scene.path_of(pool), "job_types")
-        if pool.mode is not Mode.JOB_SPECIALIZED and scene.has(path):
+    for pool in context.workers():
+        path = (*context.path_of(pool), "job_types")
+        if pool.mode is not Mode.JOB_SPECIALIZED and context.has(path):
             yield Finding(
                 path,
                 f'pool "{pool.name}" has job types, which mode "{pool.mode}" takes all of',
@@ -55,14 +55,14 @@ def job_types_need_job_specialized(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def a_scheduler_runs_no_jobs(scene: Scene) -> Iterator[Finding]:
+def a_scheduler_runs_no_jobs(context: RuleContext) -> Iterator[Finding]:
     """A pool in mode scheduler-only has no threads and takes nothing."""
-    for pool in scene.topology.pools:
-        path = scene.path_of(pool)
+    for pool in context.topology.pools:
+        path = context.path_of(pool)
         if pool.mode is not Mode.SCHEDULER_ONLY or path == (SCHEDULER,):
             continue
         for name in ("concurrency", "priorities", "job_types", "autoscale", "grace", "scheduler"):
-            node = scene.node((*path, name))
+            node = context.node((*path, name))
             if node is None or (name == "scheduler" and pool.enable_scheduler):
                 continue
             yield Finding(
@@ -74,9 +74,9 @@ def a_scheduler_runs_no_jobs(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def a_backoff_ends_above_its_beginning(scene: Scene) -> Iterator[Finding]:
+def a_backoff_ends_above_its_beginning(context: RuleContext) -> Iterator[Finding]:
     """The longest wait is not shorter than the first."""
-    for name, job in scene.topology.jobs.items():
+    for name, job in context.topology.jobs.items():
         base_ms, cap_ms = job.backoff_base_ms, job.backoff_cap_ms
         if base_ms is not None and cap_ms is not None and cap_ms < base_ms:
             yield Finding(
@@ -87,25 +87,25 @@ def a_backoff_ends_above_its_beginning(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def a_pool_has_a_name_of_its_own(scene: Scene) -> Iterator[Finding]:
+def a_pool_has_a_name_of_its_own(context: RuleContext) -> Iterator[Finding]:
     """Rendered services and objects are called like pools: redis, api and scheduler are taken."""
     taken = {"redis": "the server is called so in rendered output, so a pool cannot be"}
-    if scene.has(("api",)):
+    if context.has(("api",)):
         taken["api"] = 'the "api:" section is called so, so a pool cannot be'
-    if scene.has((SCHEDULER,)):
+    if context.has((SCHEDULER,)):
         taken[SCHEDULER] = 'the "scheduler:" section is a pool of this name already'
     for name, reason in taken.items():
-        if scene.has(("pools", name)):
+        if context.has(("pools", name)):
             message = f'no pool can be called "{name}": {reason}'
             yield Finding(("pools", name), message, "choose another name", at_key=True)
 
 
-def a_stop_waits_for_the_longest_job(scene: Scene) -> Iterator[Finding]:
+def a_stop_waits_for_the_longest_job(context: RuleContext) -> Iterator[Finding]:
     """A grace shorter than a job's timeout hands back jobs that would have ended in time."""
-    for pool in scene.workers():
-        path = (*scene.path_of(pool), "grace")
-        longest_ms = longest_timeout_ms(pool, scene.topology.jobs)
-        if scene.has(path) and pool.grace_ms < longest_ms:
+    for pool in context.workers():
+        path = (*context.path_of(pool), "grace")
+        longest_ms = longest_timeout_ms(pool, context.topology.jobs)
+        if context.has(path) and pool.grace_ms < longest_ms:
             yield Finding(
                 path,
                 f'"grace" of pool "{pool.name}" is {format_duration(pool.grace_ms)}, shorter than '
@@ -116,17 +116,17 @@ def a_stop_waits_for_the_longest_job(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def pools_differ_in_something(scene: Scene) -> Iterator[Finding]:
+def pools_differ_in_something(context: RuleContext) -> Iterator[Finding]:
     """Two pools of one kind are one pool with more replicas."""
-    if not scene.is_sure_of(*schema()["$defs"]["pool"]["properties"]):
+    if not context.is_sure_of(*schema()["$defs"]["pool"]["properties"]):
         return
     seen: list[tuple[Pool, Pool]] = []
-    for pool in scene.topology.pools:
+    for pool in context.topology.pools:
         blank = replace(pool, name="", replicas=0)
         twin = next((first for first, its_blank in seen if its_blank == blank), None)
         if twin is not None:
             yield Finding(
-                scene.path_of(pool),
+                context.path_of(pool),
                 f'pools "{twin.name}" and "{pool.name}" differ in nothing but their names',
                 f"one pool with replicas: {twin.replicas + pool.replicas} is the same",
                 at_key=True,
@@ -134,10 +134,10 @@ def pools_differ_in_something(scene: Scene) -> Iterator[Finding]:
         seen.append((pool, blank))
 
 
-def thin_stands_alone(scene: Scene) -> Iterator[Finding]:
+def thin_stands_alone(context: RuleContext) -> Iterator[Finding]:
     """A thin pool is a whole deployment; beside others it takes what they are there for."""
-    workers = list(scene.workers())
-    if not scene.is_sure_of("mode", "priorities", "job_types"):
+    workers = list(context.workers())
+    if not context.is_sure_of("mode", "priorities", "job_types"):
         return
     for thin in (pool for pool in workers if pool.mode is Mode.THIN):
         others = [
@@ -148,21 +148,21 @@ def thin_stands_alone(scene: Scene) -> Iterator[Finding]:
         if others:
             names = ", ".join(f'"{name}"' for name in others)
             yield Finding(
-                scene.path_of(thin),
+                context.path_of(thin),
                 f'pool "{thin.name}" is thin, and takes the same jobs as {names}',
                 "thin is for a deployment of one pool; use mode: default",
                 at_key=True,
             )
 
 
-def replicas_share_no_log_file(scene: Scene) -> Iterator[Finding]:
+def replicas_share_no_log_file(context: RuleContext) -> Iterator[Finding]:
     """Processes that rotate one file lose each other's lines."""
     paths: dict[str, str] = {}
-    for pool in scene.topology.pools:
+    for pool in context.topology.pools:
         file = pool.logging.file
         if not file.enabled:
             continue
-        path = (*scene.path_of(pool), "logging", "file", "enabled")
+        path = (*context.path_of(pool), "logging", "file", "enabled")
         is_many = pool.replicas > 1 or (
             pool.autoscale is not None and pool.autoscale.max_replicas > 1
         )

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
 
-from bananas_topology.spec.rules.scene import Finding, Scene
+from bananas_topology.spec.rules.context import Finding, RuleContext
 
 #: Longer than any expression that a person would write, in characters.
 _MAX_CRON = 200
@@ -52,9 +52,9 @@ def _is_impossible(cron: str, reason: str) -> bool:
     return isinstance(_parsed(" ".join(fields)), CronSim)
 
 
-def cron_is_cron(scene: Scene) -> Iterator[Finding]:
+def cron_is_cron(context: RuleContext) -> Iterator[Finding]:
     """Five fields (or six, with seconds in front) that the scheduler understands."""
-    for schedule in scene.topology.schedules:
+    for schedule in context.topology.schedules:
         parsed = _parsed(schedule.cron)
         if isinstance(parsed, CronSim) or _is_impossible(schedule.cron, parsed):
             continue
@@ -66,9 +66,9 @@ def cron_is_cron(scene: Scene) -> Iterator[Finding]:
         )
 
 
-def cron_fires_some_day(scene: Scene) -> Iterator[Finding]:
+def cron_fires_some_day(context: RuleContext) -> Iterator[Finding]:
     """A day that no month has never comes."""
-    for schedule in scene.topology.schedules:
+    for schedule in context.topology.schedules:
         parsed = _parsed(schedule.cron)
         if isinstance(parsed, str):
             never = _is_impossible(schedule.cron, parsed)
@@ -82,9 +82,9 @@ def cron_fires_some_day(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def the_time_zone_is_known(scene: Scene) -> Iterator[Finding]:
+def the_time_zone_is_known(context: RuleContext) -> Iterator[Finding]:
     """By the names of the tz database."""
-    for schedule in scene.topology.schedules:
+    for schedule in context.topology.schedules:
         try:
             ZoneInfo(schedule.timezone)
         except (KeyError, ValueError, OSError):
@@ -97,9 +97,9 @@ def the_time_zone_is_known(scene: Scene) -> Iterator[Finding]:
             yield Finding(("schedules", schedule.name, "timezone"), message, hint)
 
 
-def a_payload_is_json(scene: Scene) -> Iterator[Finding]:
+def a_payload_is_json(context: RuleContext) -> Iterator[Finding]:
     """JSON knows no infinity and no NaN; its readers no whole number of more than 64 bits."""
-    for schedule in scene.topology.schedules:
+    for schedule in context.topology.schedules:
         for steps in _not_json(schedule.payload, ()):
             yield Finding(
                 ("schedules", schedule.name, "payload", *steps),

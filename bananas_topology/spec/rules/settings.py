@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from bananas_topology.api_contract import SHARED_VARIABLES
-from bananas_topology.contract import VARIABLES
+from bananas_topology.contract.api import SHARED_VARIABLES
+from bananas_topology.contract.worker import VARIABLES
 from bananas_topology.spec.model import Patch
 from bananas_topology.spec.nodes import Path, Scalar
-from bananas_topology.spec.rules.scene import Finding, Scene
+from bananas_topology.spec.rules.context import Finding, RuleContext
 
 #: Which field says what a variable of the contract says.
 _FIELD_OF = {
@@ -56,17 +56,17 @@ _LABEL_KEY = re.compile(
 _LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
 
 
-def _owners(scene: Scene) -> Iterator[tuple[Path, str, Mapping[str, str], tuple[str, ...]]]:
+def _owners(context: RuleContext) -> Iterator[tuple[Path, str, Mapping[str, str], tuple[str, ...]]]:
     """Whoever has variables: path, how to speak of it, env and secrets."""
-    for pool in scene.topology.pools:
-        yield scene.path_of(pool), f'pool "{pool.name}"', pool.env, pool.secrets
-    if api := scene.topology.api:
+    for pool in context.topology.pools:
+        yield context.path_of(pool), f'pool "{pool.name}"', pool.env, pool.secrets
+    if api := context.topology.api:
         yield ("api",), "the api", api.env, api.secrets
 
 
-def env_sets_no_contract_variable(scene: Scene) -> Iterator[Finding]:
+def env_sets_no_contract_variable(context: RuleContext) -> Iterator[Finding]:
     """What a worker is told, the fields say; a second voice would win or lose silently."""
-    for path, subject, env, secrets in _owners(scene):
+    for path, subject, env, secrets in _owners(context):
         taken = _OF_THE_API if path == ("api",) else _OF_WORKERS
         places: list[tuple[str, Path]] = [(name, (*path, "env", name)) for name in env]
         if path == ("api",) and "API_TOKEN" in env:
@@ -83,9 +83,9 @@ def env_sets_no_contract_variable(scene: Scene) -> Iterator[Finding]:
             yield Finding(place, message, hint, at_key=True)
 
 
-def a_secret_has_no_value_in_the_file(scene: Scene) -> Iterator[Finding]:
+def a_secret_has_no_value_in_the_file(context: RuleContext) -> Iterator[Finding]:
     """A variable is secret, or has a value that everybody can read; not both."""
-    for path, subject, env, secrets in _owners(scene):
+    for path, subject, env, secrets in _owners(context):
         for name in env:
             if name in secrets:
                 message = f'{subject} has {name} both in "env" and among its secrets'
@@ -93,9 +93,9 @@ def a_secret_has_no_value_in_the_file(scene: Scene) -> Iterator[Finding]:
                 yield Finding((*path, "env", name), message, hint, at_key=True)
 
 
-def no_secret_in_clear(scene: Scene) -> Iterator[Finding]:
+def no_secret_in_clear(context: RuleContext) -> Iterator[Finding]:
     """What is in `env` is in every rendered file."""
-    for path, subject, env, secrets in _owners(scene):
+    for path, subject, env, secrets in _owners(context):
         for name, value in env.items():
             if name == "API_TOKEN" and path == ("api",):
                 continue  # refused altogether
@@ -105,9 +105,9 @@ def no_secret_in_clear(scene: Scene) -> Iterator[Finding]:
                 yield Finding((*path, "env", name), message, hint, at_key=True)
 
 
-def redis_url_is_a_url(scene: Scene) -> Iterator[Finding]:
+def redis_url_is_a_url(context: RuleContext) -> Iterator[Finding]:
     """Its scheme says how to connect; its value is never shown."""
-    url = scene.topology.redis.url
+    url = context.topology.redis.url
     if url is None:
         return
     scheme, separator, rest = url.partition("://")
@@ -119,9 +119,9 @@ def redis_url_is_a_url(scene: Scene) -> Iterator[Finding]:
         )
 
 
-def no_password_in_clear(scene: Scene) -> Iterator[Finding]:
+def no_password_in_clear(context: RuleContext) -> Iterator[Finding]:
     """A topology file is read by many, and kept for ever by version control."""
-    node = scene.node(("redis", "url"))
+    node = context.node(("redis", "url"))
     if not isinstance(node, Scalar) or node.is_interpolated:
         return
     if re.match(r"[a-z+]+://[^/?#]*:[^/?#]+@", node.text):
@@ -130,9 +130,9 @@ def no_password_in_clear(scene: Scene) -> Iterator[Finding]:
         yield Finding(("redis", "url"), message, hint)
 
 
-def a_hash_tag_is_whole(scene: Scene) -> Iterator[Finding]:
+def a_hash_tag_is_whole(context: RuleContext) -> Iterator[Finding]:
     """Redis Cluster goes by what stands between the first braces; half a pair means nothing."""
-    prefix = scene.topology.redis.key_prefix
+    prefix = context.topology.redis.key_prefix
     if re.search(r"[{}]", prefix) and not re.fullmatch(r"[^{}]*\{[^{}]+\}[^{}]*", prefix):
         yield Finding(
             ("redis", "key_prefix"),
@@ -141,9 +141,9 @@ def a_hash_tag_is_whole(scene: Scene) -> Iterator[Finding]:
         )
 
 
-def an_address_range_is_one(scene: Scene) -> Iterator[Finding]:
+def an_address_range_is_one(context: RuleContext) -> Iterator[Finding]:
     """The network part of a range says all of it."""
-    for pool in scene.topology.pools:
+    for pool in context.topology.pools:
         for at, egress in enumerate(pool.egress):
             # Few topologies have one, and the module takes a while.
             from ipaddress import ip_network
@@ -151,24 +151,24 @@ def an_address_range_is_one(scene: Scene) -> Iterator[Finding]:
             try:
                 ip_network(egress.cidr)
             except ValueError as error:
-                path = (*scene.path_of(pool), "egress", at, "cidr")
+                path = (*context.path_of(pool), "egress", at, "cidr")
                 message = f'"{egress.cidr}" is no address range: {error}'
                 yield Finding(path, message, "expected one such as 10.0.0.0/8")
 
 
-def labels_are_such_as_kubernetes_takes(scene: Scene) -> Iterator[Finding]:
+def labels_are_such_as_kubernetes_takes(context: RuleContext) -> Iterator[Finding]:
     """The cluster refuses an object with a label that is not well-formed."""
     maps: list[tuple[Path, Mapping[str, str]]] = []
-    for pool in scene.topology.pools:
+    for pool in context.topology.pools:
         if pool.placement:
-            path = (*scene.path_of(pool), "placement")
+            path = (*context.path_of(pool), "placement")
             maps += [((*path, "prefer"), pool.placement.prefer)]
             maps += [((*path, "require"), pool.placement.require)]
-    if scene.topology.api and scene.topology.api.placement:
-        placement = scene.topology.api.placement
+    if context.topology.api and context.topology.api.placement:
+        placement = context.topology.api.placement
         maps += [(("api", "placement", "prefer"), placement.prefer)]
         maps += [(("api", "placement", "require"), placement.require)]
-    maps.append((("kubernetes", "labels"), scene.topology.kubernetes.labels))
+    maps.append((("kubernetes", "labels"), context.topology.kubernetes.labels))
     expected = "expected up to 63 letters, digits, dashes, dots, underscores; ends alphanumeric"
     for path, labels in maps:
         for key, value in labels.items():
@@ -177,17 +177,17 @@ def labels_are_such_as_kubernetes_takes(scene: Scene) -> Iterator[Finding]:
                 yield Finding((*path, key), message, expected, at_key=True)
             elif not _LABEL_VALUE.fullmatch(value):
                 yield Finding((*path, key), f'"{value[:80]}" is no value of a label', expected)
-    for key in scene.topology.kubernetes.annotations:
+    for key in context.topology.kubernetes.annotations:
         if not _LABEL_KEY.fullmatch(key):
             path = ("kubernetes", "annotations", key)
             yield Finding(path, f'"{key[:80]}" is no key of an annotation', expected, at_key=True)
 
 
-def a_patch_operation_is_complete(scene: Scene) -> Iterator[Finding]:
+def a_patch_operation_is_complete(context: RuleContext) -> Iterator[Finding]:
     """Some operations take a value, others a place to take it from."""
     for target, patches in (
-        ("kubernetes", scene.topology.kubernetes.patches),
-        ("compose", scene.topology.compose.patches),
+        ("kubernetes", context.topology.kubernetes.patches),
+        ("compose", context.topology.compose.patches),
     ):
         for at, patch in enumerate(patches):
             yield from _incomplete((target, "patches", at, "json"), patch)

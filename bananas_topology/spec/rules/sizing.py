@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bananas_topology.spec.rules.scene import Finding, Scene
+from bananas_topology.spec.rules.context import Finding, RuleContext
 from bananas_topology.units import format_cpu, format_memory
 
 _MAX_PORT = 65_535
 
 
-def an_autoscaler_has_room(scene: Scene) -> Iterator[Finding]:
+def an_autoscaler_has_room(context: RuleContext) -> Iterator[Finding]:
     """The fewest are not more than the most."""
-    for each in scene.scalables():
+    for each in context.scalables():
         scale = each.autoscale
         if scale is not None and scale.min_replicas > scale.max_replicas:
             yield Finding(
@@ -23,9 +23,9 @@ def an_autoscaler_has_room(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def an_autoscaler_has_a_target(scene: Scene) -> Iterator[Finding]:
+def an_autoscaler_has_a_target(context: RuleContext) -> Iterator[Finding]:
     """Without a target there is nothing to scale by."""
-    for each in scene.scalables():
+    for each in context.scalables():
         scale = each.autoscale
         if scale is None:
             continue
@@ -47,9 +47,9 @@ def an_autoscaler_has_a_target(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def a_share_is_of_a_request(scene: Scene) -> Iterator[Finding]:
+def a_share_is_of_a_request(context: RuleContext) -> Iterator[Finding]:
     """An autoscaler's percents are of what the workers request."""
-    for each in scene.scalables():
+    for each in context.scalables():
         if each.autoscale is None:
             continue
         requests = each.resources.requests
@@ -68,10 +68,10 @@ def a_share_is_of_a_request(scene: Scene) -> Iterator[Finding]:
                 )
 
 
-def scaling_to_none_counts_jobs(scene: Scene) -> Iterator[Finding]:
+def scaling_to_none_counts_jobs(context: RuleContext) -> Iterator[Finding]:
     """Who has no workers can only learn from the queue that one is needed."""
-    is_keda = scene.topology.kubernetes.autoscaler == "keda"
-    for each in scene.scalables():
+    is_keda = context.topology.kubernetes.autoscaler == "keda"
+    for each in context.scalables():
         scale = each.autoscale
         if scale is None or scale.min_replicas > 0 or (is_keda and scale.queue_depth is not None):
             continue
@@ -88,9 +88,9 @@ def scaling_to_none_counts_jobs(scene: Scene) -> Iterator[Finding]:
         yield Finding((*path, "min"), what, hint, about=about)
 
 
-def requests_are_within_limits(scene: Scene) -> Iterator[Finding]:
+def requests_are_within_limits(context: RuleContext) -> Iterator[Finding]:
     """Nobody is given more than they may use."""
-    for each in scene.scalables():
+    for each in context.scalables():
         requests, limits = each.resources.requests, each.resources.limits
         for name, request, limit, write in (
             ("cpu", requests.cpu_millis, limits.cpu_millis, format_cpu),
@@ -105,9 +105,9 @@ def requests_are_within_limits(scene: Scene) -> Iterator[Finding]:
                 )
 
 
-def each_replica_can_have_its_port(scene: Scene) -> Iterator[Finding]:
+def each_replica_can_have_its_port(context: RuleContext) -> Iterator[Finding]:
     """A port of the host belongs to one process: each replica needs one."""
-    api = scene.topology.api
+    api = context.topology.api
     if api is None or api.publish is None:
         return
     first, _, last = api.publish.partition("-")
@@ -128,9 +128,9 @@ def each_replica_can_have_its_port(scene: Scene) -> Iterator[Finding]:
         )
 
 
-def memory_alone_never_scales_down(scene: Scene) -> Iterator[Finding]:
+def memory_alone_never_scales_down(context: RuleContext) -> Iterator[Finding]:
     """Processes seldom give memory back, so an autoscaler that sees nothing else only grows."""
-    for each in scene.scalables():
+    for each in context.scalables():
         scale = each.autoscale
         if scale is None or scale.memory_percent is None:
             continue
@@ -145,11 +145,11 @@ def memory_alone_never_scales_down(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def replicas_are_within_the_autoscalers_bounds(scene: Scene) -> Iterator[Finding]:
+def replicas_are_within_the_autoscalers_bounds(context: RuleContext) -> Iterator[Finding]:
     """What `replicas` say holds where no autoscaler is; the two should not contradict."""
-    for each in scene.scalables():
+    for each in context.scalables():
         scale, path = each.autoscale, (*each.path, "replicas")
-        if scale is None or not scene.has(path) or scale.min_replicas > scale.max_replicas:
+        if scale is None or not context.has(path) or scale.min_replicas > scale.max_replicas:
             continue
         if not scale.min_replicas <= each.replicas <= scale.max_replicas:
             yield Finding(
@@ -161,9 +161,9 @@ def replicas_are_within_the_autoscalers_bounds(scene: Scene) -> Iterator[Finding
             )
 
 
-def a_node_can_be_drained(scene: Scene) -> Iterator[Finding]:
+def a_node_can_be_drained(context: RuleContext) -> Iterator[Finding]:
     """A budget that lets no replica go blocks every drain of its node, for ever."""
-    for each in scene.scalables():
+    for each in context.scalables():
         if each.disruption is None or each.disruption.min_available is None:
             continue
         fewest = each.autoscale.min_replicas if each.autoscale else each.replicas

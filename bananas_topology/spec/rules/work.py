@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
-from bananas_topology.contract import PRIORITIES
+from bananas_topology.contract.worker import PRIORITIES
 from bananas_topology.spec.model import Pool
-from bananas_topology.spec.rules.scene import Finding, Scene
+from bananas_topology.spec.rules.context import Finding, RuleContext
 
 _FLOW = ("mode", "priorities", "job_types", "replicas", "autoscale")
 _SCHEDULING = ("mode", "scheduler", "replicas")
@@ -17,63 +17,63 @@ def _is_staffed(pool: Pool) -> bool:
     return pool.replicas > 0 or pool.autoscale is not None
 
 
-def _takers(scene: Scene, job_type: str | None, priority: str | None) -> list[Pool]:
+def _takers(context: RuleContext, job_type: str | None, priority: str | None) -> list[Pool]:
     """The pools that take such a job; None means any."""
     return [
         pool
-        for pool in scene.workers()
+        for pool in context.workers()
         if _is_staffed(pool)
         and (job_type is None or not pool.job_types or job_type in pool.job_types)
         and (priority is None or priority in pool.priorities)
     ]
 
 
-def _missing_type(scene: Scene, name: str) -> str:
+def _missing_type(context: RuleContext, name: str) -> str:
     """How to mend that no pool takes a job type."""
-    taken = {job_type for pool in scene.workers() for job_type in pool.job_types}
+    taken = {job_type for pool in context.workers() for job_type in pool.job_types}
     near = difflib.get_close_matches(name, sorted(taken), n=1, cutoff=0.8)
     return f'did you mean "{near[0]}"?' if near else 'add it to the "job_types" of a pool'
 
 
-def a_declared_job_type_is_taken_by_some_pool(scene: Scene) -> Iterator[Finding]:
+def a_declared_job_type_is_taken_by_some_pool(context: RuleContext) -> Iterator[Finding]:
     """Each job type of `jobs:` has a pool that takes it."""
-    for name in scene.topology.jobs if scene.is_sure_of(*_FLOW) else ():
-        if not _takers(scene, name, None):
+    for name in context.topology.jobs if context.is_sure_of(*_FLOW) else ():
+        if not _takers(context, name, None):
             yield Finding(
                 ("jobs", name),
                 f'job "{name}" is taken by no pool',
-                _missing_type(scene, name),
+                _missing_type(context, name),
                 at_key=True,
             )
 
 
-def a_scheduled_job_is_taken_by_some_pool(scene: Scene) -> Iterator[Finding]:
+def a_scheduled_job_is_taken_by_some_pool(context: RuleContext) -> Iterator[Finding]:
     """Each schedule's job type has a pool that takes it."""
-    for schedule in scene.topology.schedules if scene.is_sure_of(*_FLOW) else ():
-        if not _takers(scene, schedule.job, None):
+    for schedule in context.topology.schedules if context.is_sure_of(*_FLOW) else ():
+        if not _takers(context, schedule.job, None):
             yield Finding(
                 ("schedules", schedule.name, "job"),
                 f'job "{schedule.job}" of schedule "{schedule.name}" is taken by no pool',
-                _missing_type(scene, schedule.job),
+                _missing_type(context, schedule.job),
             )
 
 
-def a_used_priority_is_taken_by_some_pool(scene: Scene) -> Iterator[Finding]:
+def a_used_priority_is_taken_by_some_pool(context: RuleContext) -> Iterator[Finding]:
     """Each priority that a job or a schedule names has a pool that takes that job with it."""
-    if not scene.is_sure_of(*_FLOW):
+    if not context.is_sure_of(*_FLOW):
         return
     used = [
         (("jobs", job.name), f'job "{job.name}"', job.name, job.priority)
-        for job in scene.topology.jobs.values()
+        for job in context.topology.jobs.values()
         if job.priority is not None
     ]
     used += [
         (("schedules", each.name), f'schedule "{each.name}"', each.job, each.priority)
-        for each in scene.topology.schedules
+        for each in context.topology.schedules
     ]
     for path, subject, job_type, priority in used:
-        if _takers(scene, job_type, None) and not _takers(scene, job_type, priority):
-            at_key = not scene.has((*path, "priority"))
+        if _takers(context, job_type, None) and not _takers(context, job_type, priority):
+            at_key = not context.has((*path, "priority"))
             yield Finding(
                 path if at_key else (*path, "priority"),
                 f'{subject} has priority "{priority}", with which no pool takes it',
@@ -83,12 +83,12 @@ def a_used_priority_is_taken_by_some_pool(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def every_priority_is_taken_by_some_pool(scene: Scene) -> Iterator[Finding]:
+def every_priority_is_taken_by_some_pool(context: RuleContext) -> Iterator[Finding]:
     """A job with a priority that no pool takes would lie for ever."""
-    if not scene.is_sure_of(*_FLOW) or not list(scene.workers()):
+    if not context.is_sure_of(*_FLOW) or not list(context.workers()):
         return
     for priority in PRIORITIES:
-        if not _takers(scene, None, priority):
+        if not _takers(context, None, priority):
             yield Finding(
                 ("pools",),
                 f'priority "{priority}" is taken by no pool: jobs enqueued with it would wait '
@@ -98,47 +98,51 @@ def every_priority_is_taken_by_some_pool(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def _has_scheduler(scene: Scene) -> bool:
-    return any(pool.enable_scheduler and _is_staffed(pool) for pool in scene.topology.pools)
+def _has_scheduler(context: RuleContext) -> bool:
+    return any(pool.enable_scheduler and _is_staffed(pool) for pool in context.topology.pools)
 
 
 _ADD_SCHEDULER = 'add "scheduler: {}" at the top, or "scheduler: true" to a pool'
 
 
-def schedules_need_a_scheduler(scene: Scene) -> Iterator[Finding]:
+def schedules_need_a_scheduler(context: RuleContext) -> Iterator[Finding]:
     """Schedules are fired by a scheduler."""
-    if scene.topology.schedules and scene.is_sure_of(*_SCHEDULING) and not _has_scheduler(scene):
+    if (
+        context.topology.schedules
+        and context.is_sure_of(*_SCHEDULING)
+        and not _has_scheduler(context)
+    ):
         message = "there are schedules, but no scheduler anywhere to fire them"
         yield Finding(("schedules",), message, _ADD_SCHEDULER, at_key=True)
 
 
-def retries_need_a_scheduler(scene: Scene) -> Iterator[Finding]:
+def retries_need_a_scheduler(context: RuleContext) -> Iterator[Finding]:
     """A job that is to run again waits among the scheduled, and a scheduler brings it back."""
-    if not scene.is_sure_of(*_SCHEDULING, "max_retries") or _has_scheduler(scene):
+    if not context.is_sure_of(*_SCHEDULING, "max_retries") or _has_scheduler(context):
         return
     pools = [
-        (scene.path_of(pool), f'pool "{pool.name}"')
-        for pool in scene.workers()
+        (context.path_of(pool), f'pool "{pool.name}"')
+        for pool in context.workers()
         if pool.max_retries > 0
     ]
     jobs = [
         (("jobs", job.name), f'job "{job.name}"')
-        for job in scene.topology.jobs.values()
+        for job in context.topology.jobs.values()
         if job.max_retries
     ]
     for path, subject in [*pools, *jobs][:1]:
         given = (*path, "max_retries")
         yield Finding(
-            given if scene.has(given) else path,
+            given if context.has(given) else path,
             f"{subject} has retries, but no scheduler anywhere brings them back",
             f"{_ADD_SCHEDULER}, or set max_retries: 0",
             at_key=True,
         )
 
 
-def workers_need_handlers(scene: Scene) -> Iterator[Finding]:
+def workers_need_handlers(context: RuleContext) -> Iterator[Finding]:
     """Someone has to run the jobs."""
-    if scene.topology.handlers or not list(scene.workers()):
+    if context.topology.handlers or not list(context.workers()):
         return
     yield Finding(
         ("pools",),

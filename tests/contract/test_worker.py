@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bananas_topology.contract import (
+from bananas_topology.contract.worker import (
     LOG_FORMATS,
     LOG_LEVELS,
     PRIORITIES,

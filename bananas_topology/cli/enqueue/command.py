@@ -91,9 +91,9 @@ def enqueue(
 
         generate-jobs | bananas enqueue --batch -
     """
-    from bananas_topology.cli.batch import enqueue_batch
+    from bananas_topology.cli.enqueue.batch import enqueue_batch
+    from bananas_topology.cli.enqueue.single import enqueue_one, read_job
     from bananas_topology.cli.server import locate
-    from bananas_topology.cli.single import enqueue_one, read_job
 
     if batch is None:
         if name is None:

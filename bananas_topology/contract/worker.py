@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from bananas_topology.errors import InvalidSettings
-from bananas_topology.units import format_duration
-from bananas_topology.values import (
+from bananas_topology.contract.values import (
     JOB_TYPE_PATTERN,
     LOG_FORMATS,
     LOG_LEVELS,
@@ -45,6 +43,8 @@ from bananas_topology.values import (
     write_port,
     write_schedules,
 )
+from bananas_topology.errors import InvalidSettings
+from bananas_topology.units import format_duration
 
 __all__ = [
     "EXIT_CONFIG",

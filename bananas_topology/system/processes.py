@@ -37,7 +37,7 @@ def dying_with_parent(number: signal.Signals) -> Callable[[], None] | None:
     return prepare
 
 
-def start_mark(pid: int) -> str | None:
+def start_time_token(pid: int) -> str | None:
     """What tells a living process from a later one with the same id; None if none lives.
 
     It is the time of its start where there is a /proc, and always the same text elsewhere.

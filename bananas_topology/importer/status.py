@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Fate(StrEnum):
+class Status(StrEnum):
     """What became of one leaf field."""
 
     #: It stands in the topology as it was, or is what a topology says by saying nothing.
@@ -20,7 +20,7 @@ class Fate(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class FieldFate:
+class FieldStatus:
     """One leaf field of one file: where it stands, what it says, and what became of it.
 
     `place` is the path in the document (``services.worker.deploy.replicas``), `value` the text.
@@ -30,14 +30,14 @@ class FieldFate:
     line: int
     place: str
     value: str
-    fate: Fate
+    status: Status
     note: str
 
     def __str__(self) -> str:
         """One greppable, clickable line.
 
-        >>> str(FieldFate("a.yml", 3, "version", "3.8", Fate.DROPPED, "obsolete"))
+        >>> str(FieldStatus("a.yml", 3, "version", "3.8", Status.DROPPED, "obsolete"))
         'a.yml:3: dropped: version: 3.8 (obsolete)'
         """
         note = f" ({self.note})" if self.note else ""
-        return f"{self.file}:{self.line}: {self.fate}: {self.place}: {self.value}{note}"
+        return f"{self.file}:{self.line}: {self.status}: {self.place}: {self.value}{note}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bananas_topology.contract import VARIABLES, Variable, read_variables
+from bananas_topology.contract.values import whole
+from bananas_topology.contract.worker import VARIABLES, Variable, read_variables
 from bananas_topology.errors import InvalidSettings
-from bananas_topology.values import whole
 
 #: Variables that mean to the api what they mean to a worker, in table order.
 SHARED_VARIABLES = ("REDIS_URL", "REDIS_KEY_PREFIX", "LOG_LEVEL", "LOG_FORMAT", "LOG_COLOR")

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from bananas_topology.files import write_whole
+from bananas_topology.system.files import write_atomic
 
 
 def test_what_is_written_is_there_with_its_mode(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
 
-    write_whole(path, "café\n", 0o640)
+    write_atomic(path, "café\n", 0o640)
 
     assert path.read_bytes() == "café\n".encode()
     assert path.stat().st_mode & 0o777 == 0o640
@@ -23,7 +23,7 @@ def test_what_cannot_be_written_leaves_the_old_file_and_no_litter(tmp_path: Path
     path.write_text("old")
 
     with pytest.raises(UnicodeEncodeError):
-        write_whole(path, "new \ud800")
+        write_atomic(path, "new \ud800")
 
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
@@ -33,6 +33,6 @@ def test_what_has_no_place_is_named_as_its_author_named_it(tmp_path: Path) -> No
     path = tmp_path / "nowhere" / "file"
 
     with pytest.raises(FileNotFoundError) as caught:
-        write_whole(path, "new")
+        write_atomic(path, "new")
 
     assert caught.value.filename == str(path)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
-from bananas_topology.clock import parse_timestamp, wall_now
+from bananas_topology.system.clock import parse_timestamp, wall_now
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -315,7 +315,7 @@ def _consumption(pool: Pool) -> tuple[str, str, str]:
 
 def _takes(pool: Pool) -> str:
     """What a pool takes, in words."""
-    from bananas_topology.contract import PRIORITIES
+    from bananas_topology.contract.worker import PRIORITIES
 
     parts: list[str] = []
     if pool.concurrency:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from bananas_topology.cli import present
+from bananas_topology.cli import console
+from bananas_topology.cli.enqueue.job_lines import BadLine, JobLine, read_line
+from bananas_topology.cli.enqueue.single import warn_of_unhandled
 from bananas_topology.cli.exit_codes import FAILED, OK
-from bananas_topology.cli.job_lines import BadLine, JobLine, read_line
 from bananas_topology.cli.server import Server, client_of
-from bananas_topology.cli.single import warn_of_unhandled
 from bananas_topology.client import Client
 from bananas_topology.errors import BananasTopologyError
 
@@ -49,11 +49,11 @@ class _Tally:
     def report(self, line: BadLine) -> None:
         self.bad += 1
         if self.bad <= MAX_REPORTED:
-            present.notice(f"{self.source}:{line.number}: error: {line.reason}")
+            console.notice(f"{self.source}:{line.number}: error: {line.reason}")
 
     def report_rest(self) -> None:
         if self.bad > MAX_REPORTED:
-            present.notice(f"{self.source}: and {self.bad - MAX_REPORTED:,} more bad lines")
+            console.notice(f"{self.source}: and {self.bad - MAX_REPORTED:,} more bad lines")
 
     def summary(self) -> str:
         jobs = "1 job" if self.enqueued == 1 else f"{self.enqueued:,} jobs"
@@ -99,7 +99,7 @@ def _checked(lines: IO[bytes], source: str, server: Server) -> int | None:
     if not tally.bad:
         return total
     tally.report_rest()
-    present.notice(
+    console.notice(
         f"error: {_bad_lines(tally.bad)} among {total + tally.bad:,}: nothing was enqueued"
     )
     return None
@@ -111,18 +111,18 @@ def _enqueue(lines: IO[bytes], source: str, total: int | None, server: Server) -
         try:
             _send_all(_chunks(lines, server), client, tally, total)
         except (KeyboardInterrupt, BananasTopologyError):
-            present.notice(tally.stopped())
+            console.notice(tally.stopped())
             raise
     tally.report_rest()
-    present.notice(tally.summary())
+    console.notice(tally.summary())
     if tally.enqueued:
         warn_of_unhandled(server, tally.job_types)
     return FAILED if tally.bad else OK
 
 
 def _send_all(chunks: Iterator[Chunk], client: Client, tally: _Tally, total: int | None) -> None:
-    shows_ids = not present.is_terminal(sys.stdout)
-    with present.progress("enqueueing", total) as advance:
+    shows_ids = not console.is_terminal(sys.stdout)
+    with console.progress("enqueueing", total) as advance:
         for chunk in chunks:
             tally.sending = chunk[-1].number
             jobs = [line.job for line in chunk if isinstance(line, JobLine)]

@@ -7,29 +7,29 @@ from pathlib import Path
 
 import pytest
 
-from bananas_topology.processes import start_mark
+from bananas_topology.system.processes import start_time_token
 from tests.waiting import wait_for
 
 proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc")
 
 
 def test_a_living_process_has_the_same_mark_each_time() -> None:
-    assert start_mark(os.getpid()) == start_mark(os.getpid()) is not None
+    assert start_time_token(os.getpid()) == start_time_token(os.getpid()) is not None
 
 
 def test_a_process_that_is_gone_has_none() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         pass
 
-    assert start_mark(gone.pid) is None
+    assert start_time_token(gone.pid) is None
 
 
 @proc
 def test_a_process_that_has_ended_but_was_not_waited_for_has_none() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as zombie:
-        wait_for(lambda: start_mark(zombie.pid) is None)
+        wait_for(lambda: start_time_token(zombie.pid) is None)
 
 
 @proc
 def test_processes_started_at_different_times_have_different_marks() -> None:
-    assert start_mark(1) != start_mark(os.getpid())
+    assert start_time_token(1) != start_time_token(os.getpid())

@@ -13,9 +13,9 @@ from typing import Any
 
 import typer
 
-from bananas_topology.cli import present
+from bananas_topology.cli import console
+from bananas_topology.cli.enqueue.job_lines import raw_payload
 from bananas_topology.cli.exit_codes import FAILED, OK
-from bananas_topology.cli.job_lines import raw_payload
 from bananas_topology.cli.server import Server, client_of, inspecting
 from bananas_topology.client import Client, NewJob, check_job
 from bananas_topology.errors import (
@@ -50,27 +50,27 @@ def warn_of_unhandled(server: Server, job_types: Collection[str]) -> None:
     handled = {job_type for worker in workers for job_type in worker.job_types}
     unhandled = sorted(set(job_types) - handled)
     if not workers:
-        present.notice("no worker is running: it stays queued until `bananas up`")
+        console.notice("no worker is running: it stays queued until `bananas up`")
     elif unhandled:
         names = ", ".join(f'"{each}"' for each in unhandled)
         near = difflib.get_close_matches(unhandled[0], handled, n=1)
         guess = f' (did you mean "{near[0]}"?)' if near else ""
-        present.notice(
+        console.notice(
             f"no running worker handles {names}{guess}: it stays queued until one does; workers "
             "read their handlers when they start"
         )
 
 
 def _wait_for(client: Client, server: Server, job_id: str, name: str) -> int:
-    present.notice(f"{job_id}: waiting; Ctrl-C leaves it queued")
+    console.notice(f"{job_id}: waiting; Ctrl-C leaves it queued")
     warn_of_unhandled(server, [name])
     try:
         result = client.wait(job_id)
     except JobFailed as error:
-        present.notice(f"error: job {job_id} failed: {_kind(client, job_id)}{error}")
-        present.notice(f"`bananas job {job_id}` shows all that is known of it")
+        console.notice(f"error: job {job_id} failed: {_kind(client, job_id)}{error}")
+        console.notice(f"`bananas job {job_id}` shows all that is known of it")
         return FAILED
-    present.print_json(result)
+    console.print_json(result)
     return OK
 
 

@@ -37,7 +37,7 @@ class Scalable:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class RuleContext:
     """A topology, the nodes it was made of, and the paths of what was at fault in them."""
 
     topology: Topology
