@@ -21,7 +21,7 @@ from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.worker import logs
 from bananas_topology.worker.process import Worker, leave
-from bananas_topology.worker.tasks import Task, resolve_tasks
+from bananas_topology.worker.run import Task, resolve_tasks
 
 #: Seconds after which a thread that computes lets others in. At Python's own 5 ms, a few handlers
 #: that compute would keep the loop from its round trips for tens of milliseconds each.

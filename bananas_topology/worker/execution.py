@@ -15,8 +15,7 @@ import msgspec
 from bananas_topology.errors import ContractViolation, InvalidJob, InvalidPayload, JobTimeout
 from bananas_topology.handlers import Bury, Retry
 from bananas_topology.jobs.job import Failure, decode, encode_result
-from bananas_topology.worker.run import Run
-from bananas_topology.worker.tasks import Task
+from bananas_topology.worker.run import Run, Task
 
 #: Characters of a traceback that are kept: its end, where the fault is.
 TRACEBACK_TAIL = 4_000

@@ -3,7 +3,7 @@
 Each turn of the loop:
 
 1. takes in signals and the runs that have finished or timed out,
-2. talks to Redis, if there is anything to say (see fetcher.py),
+2. talks to Redis, if there is anything to say (see exchange.py),
 3. sleeps until a signal, a finished run, a ring from the server, or the next duty.
 
 Whatever Redis does, jobs run on and their outcomes are kept until it takes them.
@@ -23,15 +23,14 @@ from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.system.clock import monotonic
 from bananas_topology.system.signals import SignalInbox
-from bananas_topology.worker.duties import Duty, next_due, run_due
-from bananas_topology.worker.fetcher import Fetcher
+from bananas_topology.worker.exchange import Fetcher
+from bananas_topology.worker.health import Vitals, log_stacks
 from bananas_topology.worker.metrics import REPORT_S
+from bananas_topology.worker.periodic import Duty, next_due, run_due
+from bananas_topology.worker.run import Task
 from bananas_topology.worker.settlement import Settler
-from bananas_topology.worker.stacks import log_stacks
-from bananas_topology.worker.stopping import Stopping
-from bananas_topology.worker.tasks import Task
-from bananas_topology.worker.threads import Slots
-from bananas_topology.worker.vitals import Vitals
+from bananas_topology.worker.shutdown import Stopping
+from bananas_topology.worker.slots import Slots
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1)
 
@@ -68,8 +67,7 @@ class Worker:
 
     def _serve_health(self, config: WorkerConfig, broker: Broker) -> None:
         # Imported here: it costs memory and time that a worker without a port is spared.
-        from bananas_topology.worker.exporter import Sources
-        from bananas_topology.worker.health import HealthServer
+        from bananas_topology.worker.exporter import HealthServer, Sources
 
         sources = Sources(
             pool=config.pool,

@@ -1,4 +1,4 @@
-"""The scheduler's own duty: to fire cron schedules. (Promotion rides on claims; see fetcher.py.)
+"""The scheduler's own duty: to fire cron schedules. (Promotion rides on claims; see exchange.py.)
 
 Any number of schedulers may run: a schedule moves on from a state that only one of them finds (see
 fire.lua). What is due is decided on Redis's clock, since those of the machines differ.

@@ -24,9 +24,8 @@ from bananas_topology.worker.execution import (
     prepare,
 )
 from bananas_topology.worker.logs import fields_of
-from bananas_topology.worker.run import Run
+from bananas_topology.worker.run import Run, Task, resolve_tasks
 from bananas_topology.worker.settlement import Settler, log_settlement
-from bananas_topology.worker.tasks import Task, resolve_tasks
 from tests.worker import sample_jobs
 
 

@@ -14,7 +14,7 @@ import pytest
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import RedisUnavailable
 from bananas_topology.worker import logs
-from bananas_topology.worker.link import Link
+from bananas_topology.worker.exchange import Link
 
 CONFIG = WorkerConfig(worker_id="w-0", pool="fast")
 

@@ -1,7 +1,7 @@
 """All that a worker says to Redis: settling, claiming, its sign of life, the scheduler's duties.
 
 One exchange settles what is done and claims what there are slots for. Whatever Redis does, outcomes
-are kept until it takes them (see outbox.py).
+are kept until it takes them (see settlement.py).
 """
 
 from __future__ import annotations
@@ -20,15 +20,13 @@ from bananas_topology.jobs.exchange import Claimed, ClaimRequest
 from bananas_topology.jobs.job import Claim
 from bananas_topology.jobs.wake import WakeListener
 from bananas_topology.system.clock import monotonic, sleep
-from bananas_topology.worker.duties import Duty, next_due, run_due
-from bananas_topology.worker.link import Link
+from bananas_topology.worker.claiming import Pace
+from bananas_topology.worker.heartbeat import Presence
 from bananas_topology.worker.metrics import Tally
-from bananas_topology.worker.outbox import Outbox, settlement_of
-from bananas_topology.worker.pace import Pace
-from bananas_topology.worker.presence import Presence
+from bananas_topology.worker.periodic import Duty, next_due, run_due
 from bananas_topology.worker.run import Run
-from bananas_topology.worker.settlement import poisoned
-from bananas_topology.worker.threads import Slots
+from bananas_topology.worker.settlement import Outbox, poisoned, settlement_of
+from bananas_topology.worker.slots import Slots
 
 if TYPE_CHECKING:
     from bananas_topology.worker.scheduler import Scheduler
@@ -334,3 +332,54 @@ class Fetcher:
         """How urgent a run is: the lower, the sooner; by the queue that its claim came from."""
         source = run.claim.fence.split(b"|", 2)[1]
         return self._ranks.get(source.partition(b":")[0], len(self._ranks))
+
+
+#: Seconds between tries while Redis does not answer: doubled from the first to the last. The last
+#: bounds how long after Redis's return work is taken up again.
+FIRST_PAUSE_S = 0.1
+LAST_PAUSE_S = 1.0
+
+#: Seconds after which an outage that goes on is mentioned again.
+REMIND_S = 30.0
+
+
+class Link:
+    """The state of a worker's connection to Redis. Times on the monotonic clock, in seconds."""
+
+    def __init__(self) -> None:
+        self._down_since: float | None = None
+        self._was_up = False
+        self._pause_s = FIRST_PAUSE_S
+        self._said_at = 0.0
+        self.next_try = 0.0
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the last try failed."""
+        return self._down_since is not None
+
+    def failed(self, error: BananasTopologyError) -> None:
+        """Note that a try failed."""
+        now = monotonic()
+        if self._down_since is None:
+            self._down_since, self._said_at = now, now
+            if self._was_up:
+                log.warning(
+                    "redis lost: %s; running jobs go on, and are settled when it is back", error
+                )
+            else:
+                log.warning("waiting for redis: %s", error)
+        elif now - self._said_at >= REMIND_S:
+            self._said_at = now
+            down_s = round(now - self._down_since)
+            log.warning("redis still lost", extra={"down_s": down_s, "reason": str(error)})
+        self.next_try = now + self._pause_s
+        self._pause_s = min(self._pause_s * 2, LAST_PAUSE_S)
+
+    def succeeded(self) -> None:
+        """Note that a try succeeded."""
+        self._was_up = True
+        if self._down_since is None:
+            return
+        log.info("redis back", extra={"down_s": round(monotonic() - self._down_since, 1)})
+        self._down_since, self._pause_s, self.next_try = None, FIRST_PAUSE_S, 0.0

@@ -13,10 +13,9 @@ from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.handlers import load_handlers
 from bananas_topology.jobs.exchange import Ack, Bury, Release, Retry
 from bananas_topology.jobs.job import Claim
-from bananas_topology.worker.run import Run
+from bananas_topology.worker.run import Run, resolve_tasks
 from bananas_topology.worker.settlement import Settler
-from bananas_topology.worker.tasks import resolve_tasks
-from bananas_topology.worker.threads import Slots
+from bananas_topology.worker.slots import Slots
 from tests.worker import slot_jobs
 from tests.worker.slot_jobs import GATES
 from tests.worker.support import wait_for

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from bananas_topology.worker.pace import LIMIT, WINDOW_S, Pace
+from bananas_topology.worker.claiming import LIMIT, WINDOW_S, Pace
 
 
 def _after(concurrency: int, *, seconds: float, waited_s: float, batches: int = 30) -> int:

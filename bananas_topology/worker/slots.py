@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from bananas_topology.errors import JobTimeout
 from bananas_topology.system.clock import monotonic, sleep
-from bananas_topology.worker.coroutines import Coroutines
+from bananas_topology.worker.event_loop import Coroutines
 from bananas_topology.worker.execution import (
     Abandoned,
     Outcome,
@@ -32,9 +32,8 @@ from bananas_topology.worker.execution import (
     prepare,
     timed_out,
 )
-from bananas_topology.worker.run import Run
+from bananas_topology.worker.run import Run, Task
 from bananas_topology.worker.settlement import Settler
-from bananas_topology.worker.tasks import Task
 
 Waited = TypeVar("Waited")
 

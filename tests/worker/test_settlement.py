@@ -4,10 +4,10 @@ import pytest
 
 from bananas_topology.jobs.exchange import Ack, PendingExchange, Settlement
 from bananas_topology.jobs.job import Claim
-from bananas_topology.worker import outbox
+from bananas_topology.worker import settlement
 from bananas_topology.worker.metrics import Tally
-from bananas_topology.worker.outbox import Outbox
 from bananas_topology.worker.run import Run
+from bananas_topology.worker.settlement import Outbox
 
 
 class Answered(PendingExchange):
@@ -77,7 +77,7 @@ def test_after_an_outage_all_that_was_under_way_is_sent_again(box: Outbox) -> No
 
 
 def test_a_batch_ends_where_it_gets_large(box: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "SETTLE_BYTES", 100)
+    monkeypatch.setattr(settlement, "SETTLE_BYTES", 100)
     runs = [_run("a", b"x" * 60), _run("b", b"x" * 60), _run("c")]
     box.put(runs)
 
