@@ -78,7 +78,7 @@ class JobBody(msgspec.Struct, frozen=True):
     attempts: int | None
     max_retries: int | None
     created_at: str | None
-    due: datetime | None
+    due_at: datetime | None
     worker_id: str | None
     started_at: datetime | None
     completed_at: datetime | None
@@ -99,9 +99,9 @@ class JobBody(msgspec.Struct, frozen=True):
             attempts=body.get("attempts"),
             max_retries=body.get("max_retries"),
             created_at=body.get("created_at"),
-            due=view.due,
+            due_at=view.due_at,
             worker_id=view.worker_id,
-            started_at=view.begun_at,
+            started_at=view.started_at,
             completed_at=view.completed_at,
             duration_ms=view.duration_ms,
             result=view.result,

@@ -53,8 +53,8 @@ def _as_json(view: JobView) -> dict[str, Any]:
         "id": view.job_id,
         "status": view.status,
         **{name: body.get(name) for name in kept},
-        "due_at": view.due,
-        "started_at": view.begun_at,
+        "due_at": view.due_at,
+        "started_at": view.started_at,
         "completed_at": view.completed_at,
         "duration_ms": view.duration_ms,
         "worker_id": view.worker_id,
@@ -71,10 +71,10 @@ def _as_fields(view: JobView) -> Iterator[tuple[str, str]]:
     yield "status", view.status + (f" by {view.worker_id}" if view.worker_id else "")
     yield "priority", str(body.get("priority", "unknown"))
     yield "created", console.moment(body.get("created_at"))
-    if view.due is not None:
-        yield "due", console.moment(view.due)
-    if (started := view.begun_at) is not None:
-        yield "started", console.moment(started)
+    if view.due_at is not None:
+        yield "due", console.moment(view.due_at)
+    if view.started_at is not None:
+        yield "started", console.moment(view.started_at)
     if view.completed_at is not None:
         yield "done", console.moment(view.completed_at)
     if view.duration_ms is not None:

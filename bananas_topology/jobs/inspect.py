@@ -76,15 +76,17 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """All that is known of one job. `status` is pending, scheduled, processing, completed, failed.
+    """Everything known about one job. `status`: pending, scheduled, processing, completed, failed.
 
-    `body` has the job's JSON fields, or is None where what is stored cannot be read.
+    `body` holds the job's JSON fields, or is None if the stored value cannot be parsed. `due_at` is
+    when a delayed job becomes ready. `started_at` is when the latest attempt started: while it
+    runs, the time it was claimed; afterwards, the completion time less the run time.
     """
 
     job_id: str
     status: str
     body: dict[str, Any] | None
-    due: datetime | None
+    due_at: datetime | None
     worker_id: str | None
     started_at: datetime | None
     result: Any
@@ -92,13 +94,6 @@ class JobView:
     completed_at: datetime | None
     duration_ms: int | None
     failure: dict[str, str] | None
-
-    @property
-    def begun_at(self) -> datetime | None:
-        """When its last run began, as far as is known; `started_at` is of one that goes on."""
-        if self.started_at is None and self.completed_at and self.duration_ms is not None:
-            return self.completed_at - timedelta(milliseconds=self.duration_ms)
-        return self.started_at
 
 
 class Inspector:
@@ -239,17 +234,19 @@ def _job_view(
     body = _decoded(stored)
     body = body if isinstance(body, dict) else None
     worker_id, fence = held[0] if held else (None, b"")
+    completed_at = _moment(result.get("completed_at"))
+    duration_ms = int(result["duration_ms"]) if result.get("duration_ms") else None
     return JobView(
         job_id=job_id,
         status=_status(body, result, due, bool(held)),
         body=body,
-        due=None if due is None else datetime.fromtimestamp(due, UTC),
+        due_at=None if due is None else datetime.fromtimestamp(due, UTC),
         worker_id=worker_id,
-        started_at=_claimed_at(fence),
+        started_at=_claimed_at(fence) or _started_at(completed_at, duration_ms),
         result=_decoded(result["result"]) if "result" in result else None,
         error=result.get("error") or (body or {}).get("error") or None,
-        completed_at=_moment(result.get("completed_at")),
-        duration_ms=int(result["duration_ms"]) if result.get("duration_ms") else None,
+        completed_at=completed_at,
+        duration_ms=duration_ms,
         failure=_decoded(failure),
     )
 
@@ -284,6 +281,12 @@ def _worker_view(worker_id: str, stored: dict[bytes, bytes], running: int) -> Wo
 def _claimed_at(fence: bytes) -> datetime | None:
     claimed_ms = fence.rpartition(b"|")[2]
     return datetime.fromtimestamp(int(claimed_ms) / 1000, UTC) if claimed_ms else None
+
+
+def _started_at(completed_at: datetime | None, duration_ms: int | None) -> datetime | None:
+    if completed_at is None or duration_ms is None:
+        return None
+    return completed_at - timedelta(milliseconds=duration_ms)
 
 
 def _texts(members: Iterable[bytes]) -> list[str]:

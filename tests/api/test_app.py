@@ -90,7 +90,7 @@ def test_a_job_with_a_delay_is_scheduled(http: TestClient) -> None:
 
     job = http.get("/jobs/later").json()
     assert job["status"] == "scheduled"
-    assert job["due"] is not None
+    assert job["due_at"] is not None
 
 
 @pytest.mark.parametrize(
