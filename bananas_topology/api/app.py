@@ -1,7 +1,7 @@
-"""The routes: what is asked of the api, and what it answers.
+"""The routes of the HTTP API.
 
-Jobs are read and written by msgspec (see bodies.py), so the app describes them to the OpenAPI
-itself. Whatever talks to Redis runs in a thread.
+Requests and responses are encoded by msgspec, so the app adds their schemas to the OpenAPI document
+itself. Everything that blocks on Redis runs in a thread.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from bananas_topology import __version__
-from bananas_topology.api.bodies import MAX_JOBS, JobBody, NewJobBody, read_jobs, schemas
+from bananas_topology.api.bodies import MAX_JOBS, NewJobBody, read_jobs
 from bananas_topology.api.metrics import Metrics
 from bananas_topology.api.problems import Problem, answer_with_problems, problem_response
 from bananas_topology.api.service import Service
+from bananas_topology.jobs.views import JobJson, QueuesJson, job_json
 from bananas_topology.system.clock import monotonic
 from bananas_topology.units import parse_duration_ms
 
@@ -60,19 +61,28 @@ class Api:
                 HTTPStatus.UNAUTHORIZED, "expected the header Authorization: Bearer <API_TOKEN>"
             )
 
-    async def wait_and_look(self, job_id: str, wait_ms: int) -> JobBody:
+    async def wait_and_look(self, job_id: str, wait_ms: int) -> JobJson:
         """A job as it is, once it is done or the wait is over."""
         waits = wait_ms > 0 and self._waiting.available_tokens > 0
         limiter = self._waiting if waits else None
         view = await anyio.to_thread.run_sync(
             self.service.job, job_id, wait_ms if waits else 0, limiter=limiter
         )
-        return JobBody.of(view)
+        return job_json(view)
+
+
+class _Described(FastAPI):
+    """An application whose OpenAPI document includes the schemas of what msgspec encodes."""
+
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        document.setdefault("components", {}).setdefault("schemas", {}).update(_SCHEMAS)
+        return document
 
 
 def make_app(service: Service, token: str) -> FastAPI:
     """The ASGI application. An empty `token` lets everybody in who reaches it."""
-    app = FastAPI(
+    app = _Described(
         title="Bananas",
         version=__version__,
         summary="Enqueue jobs, look at them, and at the queues.",
@@ -98,32 +108,27 @@ def _guard(request: Request) -> None:
 _guarded = APIRouter(dependencies=[Depends(_guard)], tags=["jobs"])
 _open = APIRouter(tags=["operations"])
 
-_SCHEMAS = schemas(NewJobBody, JobBody)
-_JOBS_REQUEST = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "oneOf": [
-                        _SCHEMAS["NewJobBody"],
-                        {
-                            "type": "array",
-                            "items": _SCHEMAS["NewJobBody"],
-                            "maxItems": MAX_JOBS,
-                        },
-                    ]
-                }
-            }
-        },
-    }
-}
-_JOB_RESPONSE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/json": {"schema": _SCHEMAS["JobBody"]}}}
+_TYPES = (NewJobBody, JobJson, QueuesJson)
+_REFERENCES, _SCHEMAS = msgspec.json.schema_components(
+    _TYPES, ref_template="#/components/schemas/{name}"
+)
+_NEW_JOB, _JOB, _QUEUES = _REFERENCES
+
+
+def _content(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"content": {"application/json": {"schema": schema}}}
+
+
+_ONE_OR_MORE_JOBS = {
+    "oneOf": [_NEW_JOB, {"type": "array", "items": _NEW_JOB, "maxItems": MAX_JOBS}]
 }
 
 
-@_guarded.post("/jobs", status_code=HTTPStatus.ACCEPTED, openapi_extra=_JOBS_REQUEST)
+@_guarded.post(
+    "/jobs",
+    status_code=HTTPStatus.ACCEPTED,
+    openapi_extra={"requestBody": {"required": True} | _content(_ONE_OR_MORE_JOBS)},
+)
 async def enqueue(request: Request) -> Response:
     """Enqueue one job, or a list of them, all or (if one is wrong) none.
 
@@ -140,7 +145,7 @@ async def enqueue(request: Request) -> Response:
     return response
 
 
-@_guarded.get("/jobs/{job_id:path}", responses=_JOB_RESPONSE)
+@_guarded.get("/jobs/{job_id:path}", responses={200: _content(_JOB)})
 async def look_at_job(
     request: Request,
     job_id: str,
@@ -150,7 +155,7 @@ async def look_at_job(
     return _json(await _api(request).wait_and_look(job_id, _wait_ms(wait)))
 
 
-@_guarded.get("/queues")
+@_guarded.get("/queues", responses={200: _content(_QUEUES)})
 def look_at_queues(request: Request) -> Response:
     """Look at the queues: how many jobs are where, and which workers are alive."""
     return _json(_api(request).service.queues())

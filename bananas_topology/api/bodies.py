@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
 from bananas_topology.api.problems import Problem
 from bananas_topology.client import NewJob
 from bananas_topology.contract.worker import JOB_TYPE_PATTERN, MAX_RETRIES, PRIORITIES
-from bananas_topology.jobs.inspect import JobView
 from bananas_topology.jobs.job import MAX_ID_LENGTH
 
 #: Jobs in one request at the most.
@@ -67,48 +66,6 @@ class NewJobBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
-class JobBody(msgspec.Struct, frozen=True):
-    """All that is known of a job; what does not apply is null."""
-
-    id: str
-    status: str
-    name: str | None
-    priority: str | None
-    payload: Any
-    attempts: int | None
-    max_retries: int | None
-    created_at: str | None
-    due_at: datetime | None
-    worker_id: str | None
-    started_at: datetime | None
-    completed_at: datetime | None
-    duration_ms: int | None
-    result: Any
-    error: str | None
-
-    @classmethod
-    def of(cls, view: JobView) -> JobBody:
-        """What the api says of a job."""
-        body = view.body or {}
-        return cls(
-            id=view.job_id,
-            status=view.status,
-            name=body.get("name"),
-            priority=body.get("priority"),
-            payload=body.get("payload"),
-            attempts=body.get("attempts"),
-            max_retries=body.get("max_retries"),
-            created_at=body.get("created_at"),
-            due_at=view.due_at,
-            worker_id=view.worker_id,
-            started_at=view.started_at,
-            completed_at=view.completed_at,
-            duration_ms=view.duration_ms,
-            result=view.result,
-            error=view.error,
-        )
-
-
 def read_jobs(body: bytes) -> tuple[list[NewJob], bool]:
     """The jobs of a request, and whether it had a list of them.
 
@@ -130,11 +87,6 @@ def read_jobs(body: bytes) -> tuple[list[NewJob], bool]:
             f"{len(bodies)} jobs in one request; expected {MAX_JOBS} at the most",
         )
     return [each.job() for each in bodies], is_list
-
-
-def schemas(*types: type) -> dict[str, Any]:
-    """The JSON Schemas of types, by their names."""
-    return msgspec.json.schema_components(types)[1]
 
 
 _ONE = msgspec.json.Decoder(NewJobBody)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from bananas_topology.client import Client
 from bananas_topology.errors import JobFailed, RedisUnavailable, RedisUnsuitable, WaitTimeout
 from bananas_topology.jobs.inspect import Inspector, JobView
+from bananas_topology.jobs.views import QueuesJson, queues_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,10 @@ class Service:
                 self.client.wait(job_id, timeout=wait_ms / 1000)
         return self.client.get(job_id)
 
-    def queues(self) -> dict[str, Any]:
-        """Where jobs are, and who works on them."""
-        return {
-            "backlog": self.inspector.backlog(),
-            "queues": self.inspector.depths(),
-            "workers": self.inspector.workers(),
-        }
+    def queues(self) -> QueuesJson:
+        """Read queue depths and live workers."""
+        inspector = self.inspector
+        return queues_json(inspector.backlog(), inspector.depths(), inspector.workers())
 
     def redis_problem(self) -> str | None:
         """Why Redis cannot be used, or None."""

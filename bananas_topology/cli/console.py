@@ -86,8 +86,8 @@ def printable(text: str) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print a result for programs; moments are ISO 8601."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=datetime.isoformat))
+    """Print a result as JSON."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def moment(value: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,6 +61,7 @@ def list_dead(
         bananas dead list --older-than 24h --limit 0 --format json
     """
     from bananas_topology.cli.server import dead_jobs, locate
+    from bananas_topology.jobs.views import dead_job_json
 
     chosen = _filter(ids, job_type, error, older_than)
     with dead_jobs(locate(redis_url, file)) as dead:
@@ -69,7 +69,7 @@ def list_dead(
         shown = found[: limit or None]
         total = dead.count()
     if format is Format.JSON:
-        console.print_json([asdict(job) for job in shown])
+        console.print_json([dead_job_json(job) for job in shown])
     elif shown:
         columns = ("id", "type", "died", "attempts", "error")
         console.print_table(columns, [_row(job) for job in shown])

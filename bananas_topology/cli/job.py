@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -37,31 +37,14 @@ def job(
         bananas job nightly-report --format json | jq .result
     """
     from bananas_topology.cli.server import inspecting, locate
+    from bananas_topology.jobs.views import job_json
 
     with inspecting(locate(redis_url, file)) as inspector:
         view = inspector.job(id)
     if format is Format.JSON:
-        console.print_json(_as_json(view))
+        console.print_json(job_json(view))
     else:
         console.print_fields(_as_fields(view))
-
-
-def _as_json(view: JobView) -> dict[str, Any]:
-    body = view.body or {}
-    kept = ("name", "priority", "attempts", "max_retries", "created_at", "payload")
-    return {
-        "id": view.job_id,
-        "status": view.status,
-        **{name: body.get(name) for name in kept},
-        "due_at": view.due_at,
-        "started_at": view.started_at,
-        "completed_at": view.completed_at,
-        "duration_ms": view.duration_ms,
-        "worker_id": view.worker_id,
-        "result": view.result,
-        "error": view.error,
-        "failure": view.failure,
-    }
 
 
 def _as_fields(view: JobView) -> Iterator[tuple[str, str]]:

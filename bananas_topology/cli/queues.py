@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bananas_topology.cli import console
 from bananas_topology.cli.options import AsFormat, Format, RedisUrl, TopologyFile
@@ -37,11 +37,12 @@ def queues(
         bananas queues --format json | jq .queues.high.ready
     """
     from bananas_topology.cli.server import inspecting, locate
+    from bananas_topology.jobs.views import queues_json
 
     with inspecting(locate(redis_url, file)) as inspector:
         state = _State(inspector.backlog(), inspector.depths(), inspector.workers())
     if format is Format.JSON:
-        console.print_json(_as_json(state))
+        console.print_json(queues_json(state.backlog, state.depths, state.workers))
         return
     console.print_table(("queue", "jobs", "oldest", "note"), list(_queue_rows(state)))
     if state.workers:
@@ -79,37 +80,3 @@ def _worker_row(worker: WorkerView) -> tuple[str, ...]:
         str(worker.pid),
         console.age(worker.started_at),
     )
-
-
-def _as_json(state: _State) -> dict[str, Any]:
-    return {
-        "queues": {depth.priority: _depth_as_json(depth) for depth in state.depths},
-        "scheduled": state.backlog.scheduled,
-        "running": state.backlog.running,
-        "dead": state.backlog.dead,
-        "completed": state.backlog.completed,
-        "workers": [_worker_as_json(worker) for worker in state.workers],
-    }
-
-
-def _depth_as_json(depth: QueueDepth) -> dict[str, Any]:
-    return {
-        "ready": depth.ready,
-        "oldest": depth.oldest,
-        "parked": depth.parked,
-        "suspects": depth.suspects,
-        "unhandled": list(depth.unhandled),
-    }
-
-
-def _worker_as_json(worker: WorkerView) -> dict[str, Any]:
-    return {
-        "id": worker.worker_id,
-        "pool": worker.pool,
-        "host": worker.host,
-        "pid": worker.pid,
-        "threads": worker.concurrency,
-        "running": worker.running,
-        "job_types": list(worker.job_types),
-        "started_at": worker.started_at,
-    }

@@ -136,7 +136,7 @@ def test_dead_jobs_are_listed_retried_and_purged(
     [rows] = _tables(listed.stdout)
     assert [row[1] for row in rows] == ["type", "fail", "fail"]
     assert "the latest 2 are shown, of 3" in listed.stderr
-    assert {job["job_id"] for job in as_json} == {"job-0", "job-1", "job-2"}
+    assert {job["id"] for job in as_json} == {"job-0", "job-1", "job-2"}
     assert "Traceback" in shown.stdout
     assert (retried.returncode, retried.stdout) == (1, "1 job to run again\n")
     assert "1 of the jobs that were named not found among the dead" in retried.stderr
