@@ -104,12 +104,12 @@ def up(
 
         bananas up --drain && echo "all done"
     """
-    from bananas_topology.supervisor.plan import chosen_api, chosen_pools
+    from bananas_topology.supervisor.plan import select_api, select_pools
 
     topology = read_topology(file, "started")
     names = [name.strip() for text in only or () for name in text.split(",")]
-    pools = chosen_pools(topology, dict(_scaling(text) for text in scale or ()), names)
-    api = chosen_api(topology, names)
+    pools = select_pools(topology, dict(_scaling(text) for text in scale or ()), names)
+    api = select_api(topology, names)
     if dry_run:
         console.print_plan(pools, api)
         return

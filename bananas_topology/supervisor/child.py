@@ -1,7 +1,7 @@
-"""One child of the supervisor: at most one process at a time, started anew as often as told.
+"""One child of the supervisor: at most one process at a time, restarted on request.
 
-A child is the leader of a session of its own: the terminal's Ctrl-C reaches the supervisor only,
-and whatever the child has started ends with it, as it would in a container. Decides nothing.
+Every child leads its own session: Ctrl-C in the terminal reaches the supervisor only, and
+processes started by the child end with it, as they would in a container. Makes no decisions.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from bananas_topology.supervisor.plan import ChildPlan
 from bananas_topology.system.clock import monotonic
 from bananas_topology.system.processes import dying_with_parent
 
-#: Bytes read at a time: all that a pipe holds on Linux.
+#: Bytes read at a time: the capacity of a pipe on Linux.
 _CHUNK_BYTES = 64 * 1024
 
-#: The most that is read of what a process has left in its pipe: one that it started may write on.
-_LAST_WORDS_BYTES = 1024 * 1024
+#: Maximum bytes read from the pipe of an exited process: its descendants may still be writing.
+_FINAL_OUTPUT_BYTES = 1024 * 1024
 
 
 class Child:
-    """A place in the plan, and the process that fills it now."""
+    """A planned child and its current process."""
 
     def __init__(self, plan: ChildPlan, stream: Stream) -> None:
         self.plan = plan
@@ -43,11 +43,11 @@ class Child:
 
     @property
     def pipe(self) -> int | None:
-        """The descriptor of the process's output, until it is closed."""
+        """The descriptor to read the process's output from, or None once it is closed."""
         return self._pipe
 
     @property
-    def lived_s(self) -> float:
+    def uptime_s(self) -> float:
         """Seconds since the last start."""
         return monotonic() - self._started_at
 
@@ -55,7 +55,7 @@ class Child:
         """Start the process.
 
         Raises:
-            OSError: the system could not.
+            OSError: the process cannot be started.
         """
         self._started_at = monotonic()
         read_end, write_end = os.pipe()
@@ -68,7 +68,7 @@ class Child:
                 stdout=write_end,
                 stderr=write_end,
                 start_new_session=True,
-                # A worker reads SIGQUIT as "hand back and leave at once".
+                # SIGQUIT asks a worker to requeue its jobs and exit immediately.
                 preexec_fn=dying_with_parent(signal.SIGQUIT),
             )
         except OSError:
@@ -80,7 +80,7 @@ class Child:
         self._pipe = read_end
 
     def pump(self) -> None:
-        """Pass on what there is to read, one chunk at the most, so that nobody starves."""
+        """Forward available output, at most one chunk so that no other child is starved."""
         if self._pipe is None:
             return
         try:
@@ -93,34 +93,34 @@ class Child:
             self._close_pipe()
 
     def send(self, number: signal.Signals) -> None:
-        """Signal the process itself; what it has started is its own business."""
+        """Signal the process, but not its descendants."""
         if self._process is not None:
             self._process.send_signal(number)
 
     def kill(self) -> None:
-        """End the process and all that it has started, at once."""
+        """Kill the process and its descendants."""
         if self._process is not None:
             _kill_group(self._process.pid)
 
     def poll(self) -> int | None:
-        """The code of a process that has ended; its last words have then been passed on."""
+        """Return the exit code of an exited process, after forwarding its remaining output."""
         code = None if self._process is None else self._process.poll()
         if self._process is None or code is None:
             return None
         _kill_group(self._process.pid)
         self._process = None
-        self._read_last_words()
+        self._read_final_output()
         self._close_pipe()
         return code
 
-    def _read_last_words(self) -> None:
-        left = _LAST_WORDS_BYTES
+    def _read_final_output(self) -> None:
+        remaining = _FINAL_OUTPUT_BYTES
         with suppress(BlockingIOError):
-            while self._pipe is not None and left > 0:
+            while self._pipe is not None and remaining > 0:
                 chunk = os.read(self._pipe, _CHUNK_BYTES)
                 if not chunk:
                     break
-                left -= len(chunk)
+                remaining -= len(chunk)
                 self._stream.feed(chunk)
         self._stream.end()
 
@@ -131,6 +131,6 @@ class Child:
 
 
 def _kill_group(pid: int) -> None:
-    # PermissionError is what macOS says of a group with nothing but zombies.
+    # macOS raises PermissionError for a group that contains only zombies.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)

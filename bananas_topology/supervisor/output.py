@@ -1,8 +1,8 @@
-"""Children's output as lines: split, bounded, and marked with who said it.
+"""Output of child processes as lines, bounded in length and labelled with their source.
 
-Text gets a prefix (``worker-high-0 | line``); JSON Lines pass as they are, and what is no JSON
-among them (a handler's print, a traceback) is wrapped, so that every line can be parsed. Knows
-nothing of colours: how a prefix is painted is passed in.
+Text lines get a prefix (``worker-high-0 | line``). JSON Lines pass unchanged, and anything else
+among them (a handler's print, a traceback) is wrapped so that every line can be parsed. Colors are
+the caller's choice: the function that paints a prefix is passed in.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from collections.abc import Callable, Collection
 from bananas_topology.supervisor.sink import Sink
 from bananas_topology.system.clock import format_timestamp, wall_now
 
-#: Bytes from which on a line without an end is cut into pieces.
+#: Bytes after which an unterminated line is split.
 MAX_LINE_BYTES = 1024 * 1024
 
-#: Who speaks when the supervisor itself does.
+#: The source of the supervisor's own lines.
 SUPERVISOR = "supervisor"
 
-#: Makes a text look like its pool: pool and text to text.
+#: Colors a text for its pool: takes the pool's name and the text.
 Paint = Callable[[str, str], str]
 
 
 class LineSplitter:
-    """Turns chunks of bytes into whole lines, without their ends."""
+    """Splits chunks of bytes into complete lines without line endings."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The lines that this chunk completes."""
+        """Return the lines completed by this chunk."""
         *lines, rest = chunk.split(b"\n")
         if lines:
             lines[0] = bytes(self._rest) + lines[0]
@@ -43,14 +43,14 @@ class LineSplitter:
         return [line.removesuffix(b"\r") for line in lines]
 
     def end(self) -> list[bytes]:
-        """What was left without a line end."""
+        """Return the remaining unterminated line, if any."""
         rest = bytes(self._rest)
         self._rest.clear()
         return [rest] if rest else []
 
 
 class Stream:
-    """The output of one child, over all its restarts."""
+    """The output of one child across restarts."""
 
     def __init__(self, sink: Sink, mark: Callable[[bytes], bytes]) -> None:
         self._sink = sink
@@ -62,13 +62,13 @@ class Stream:
             self._sink.write(self._mark(line))
 
     def end(self) -> None:
-        """A process has ended: its last line is over, also without a line end."""
+        """Write an unterminated last line: the process has exited."""
         for line in self._splitter.end():
             self._sink.write(self._mark(line))
 
 
 class Output:
-    """Makes the streams of a set of children, all into one sink."""
+    """Creates the streams of a set of children, all writing to one sink."""
 
     def __init__(self, sink: Sink, names: Collection[str], paint: Paint) -> None:
         self.sink = sink
@@ -83,7 +83,7 @@ class Output:
 
 
 class StreamHandler(logging.Handler):
-    """Writes log records into a stream: the supervisor's own lines stand among its children's."""
+    """Writes log records to a stream, so the supervisor logs alongside its children."""
 
     def __init__(self, stream: Stream) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class StreamHandler(logging.Handler):
 
 
 def as_text(line: bytes) -> bytes:
-    """The line as valid UTF-8.
+    """Return the line as valid UTF-8.
 
     >>> as_text(b"caf\\xe9") == "caf\N{REPLACEMENT CHARACTER}".encode()
     True
@@ -103,7 +103,7 @@ def as_text(line: bytes) -> bytes:
 
 
 def as_json(line: bytes, name: str, pool: str) -> bytes:
-    """The line itself if it looks like a JSON object, or else an object that holds it."""
+    """Return the line if it looks like a JSON object, otherwise wrap it in one."""
     text = line.decode(errors="replace")
     if text.startswith("{") and text.endswith("}"):
         return text.encode()

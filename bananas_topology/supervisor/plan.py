@@ -1,7 +1,6 @@
-"""What `up` starts: each replica of each pool, and the api, as one child. Pure.
+"""The child processes that `up` starts: one per pool replica, and one for the api. Pure.
 
-A child's environment is the one that Compose and Kubernetes get, but for the few variables that
-`LOCAL_VARIABLES` lists.
+A child gets the same environment as in Compose and Kubernetes, except for `LOCAL_VARIABLES`.
 """
 
 from __future__ import annotations
@@ -17,19 +16,19 @@ from bananas_topology.errors import ControlFailed
 from bananas_topology.launch import Launch, launch_for, launch_for_api
 from bananas_topology.spec.model import Api, ApiLogging, Logging, Pool, Topology
 
-#: What a local child is told beside or instead of what a container is told.
+#: Variables that differ between a local child and a container.
 LOCAL_VARIABLES = ("REDIS_URL", "WORKER_ID", "LOG_FORMAT", "LOG_COLOR")
 
-#: What the api's child is called, in front of a dash and its number, and in `--only`.
+#: Name of the api in `--only`, and prefix of its child's name.
 API = "api"
 
-#: The most replicas that `--scale` takes: beyond it, a typing error is the likelier explanation.
+#: Maximum replicas accepted by `--scale`; a larger number is most likely a typo.
 MAX_REPLICAS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class ChildPlan:
-    """One process to start and keep running. `grace_ms` is how long it may take to stop."""
+    """One process to run. `grace_ms` is how long it may take to stop, in milliseconds."""
 
     name: str
     pool: str
@@ -41,9 +40,9 @@ class ChildPlan:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What the host adds to a topology: where Redis is, what is inherited, how logs look.
+    """Settings of this host: the Redis URL, the inherited environment, and log formatting.
 
-    `log_format` None leaves it to each pool, and to text where the pool says nothing.
+    `log_format` None: use the pool's format, or text if it has none.
     """
 
     environ: Mapping[str, str]
@@ -52,16 +51,15 @@ class Host:
     log_color: bool = False
 
 
-def chosen_pools(
+def select_pools(
     topology: Topology, scale: Mapping[str, int], only: Collection[str]
 ) -> tuple[tuple[Pool, int], ...]:
-    """The pools to start, in file order, each with its number of processes.
+    """Select the pools to start, in file order, with their number of processes.
 
-    `only` empty means all; it may also name the api.
+    An empty `only` selects all pools; it may also name the api.
 
     Raises:
-        ControlFailed: a name is no pool of the topology, a number is out of range, or nothing
-            is left to start.
+        ControlFailed: unknown pool, number of replicas out of range, or nothing left to start.
     """
     names = [pool.name for pool in topology.pools]
     for name in (*scale, *only):
@@ -70,23 +68,23 @@ def chosen_pools(
     for name, count in scale.items():
         if not 0 <= count <= MAX_REPLICAS:
             raise ControlFailed(
-                f'pool "{name}" is scaled to {count}; expected 0 to {MAX_REPLICAS} replicas'
+                f'expected 0 to {MAX_REPLICAS} replicas for pool "{name}", got {count}'
             )
-    chosen = [
+    selected = [
         (pool, scale.get(pool.name, pool.replicas))
         for pool in topology.pools
         if not only or pool.name in only
     ]
-    if not any(count for _, count in chosen) and chosen_api(topology, only) is None:
+    if not any(count for _, count in selected) and select_api(topology, only) is None:
         raise ControlFailed(
-            f'topology "{topology.name}" has no replica left to start; '
-            "expected at least one pool with 1 or more"
+            f'nothing to start in topology "{topology.name}": '
+            "expected at least one pool with 1 or more replicas"
         )
-    return tuple(chosen)
+    return tuple(selected)
 
 
-def chosen_api(topology: Topology, only: Collection[str]) -> Api | None:
-    """The api, if there is one and it is to be started."""
+def select_api(topology: Topology, only: Collection[str]) -> Api | None:
+    """Return the api if the topology has one and it is selected."""
     return topology.api if not only or API in only else None
 
 
@@ -103,7 +101,7 @@ def plan_children(
 
 
 def plan_api(topology: Topology, api: Api, host: Host) -> ChildPlan:
-    """Plan the api: one process, whatever its replicas, for they would share one port."""
+    """Plan the api: a single process, because local replicas would share one port."""
     launch = launch_for_api(topology, api)
     return _child(topology, host, launch, f"{API}-0", API, api.logging)
 
@@ -116,7 +114,7 @@ def _child(
     pool: str,
     logging: Logging | ApiLogging,
 ) -> ChildPlan:
-    # What a shell happens to have set for some other worker must not leak into this one.
+    # Worker variables set in the shell must not leak into the child.
     contract = {variable.name for variable in VARIABLES}
     inherited = {name: text for name, text in host.environ.items() if name not in contract}
     local = {
@@ -137,5 +135,5 @@ def _child(
 
 def _no_such_pool(name: str, topology: str, names: list[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1)
-    guess = f'did you mean "{near[0]}"?' if near else f"it has {', '.join(names)}"
-    return f'topology "{topology}" has no pool "{name}": {guess}'
+    hint = f'did you mean "{near[0]}"?' if near else f"expected one of {', '.join(names)}"
+    return f'topology "{topology}" has no pool "{name}": {hint}'

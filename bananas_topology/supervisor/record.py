@@ -1,7 +1,6 @@
-"""What a running `up` writes down, beside its topology file, for other commands to find.
+"""The state directory of a running `up`, next to its topology file, for other commands to find.
 
-A lock keeps a topology from being up twice on this host; the record says where its server is.
-Knows nothing of children.
+A lock prevents a topology from running twice on this host; the record holds its Redis URL.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from bananas_topology.errors import ControlFailed
 from bananas_topology.system.files import write_atomic
 from bananas_topology.system.processes import start_time_token
 
-#: Beside the topology file: a directory for each topology, with its record, server log and data.
+#: Next to the topology file: one directory per topology, with its record, server log and data.
 STATE_DIRECTORY = ".bananas"
 
 _RECORD = "up.json"
@@ -26,7 +25,7 @@ _LOCK = "up.lock"
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A running `up`. `start_time_token` tells its process from a later one with the same id."""
+    """A running `up`. `start_time_token` detects a process id that has been reused."""
 
     pid: int
     start_time_token: str
@@ -38,10 +37,10 @@ class RunRecord:
 
 
 def state_directory(topology_path: Path, name: str) -> Path:
-    """Make the directory in which `up` keeps what it needs; for its owner's eyes only.
+    """Create the state directory of a topology, accessible to its owner only.
 
     Raises:
-        ControlFailed: it cannot be made.
+        ControlFailed: it cannot be created.
     """
     root = topology_path.absolute().parent / STATE_DIRECTORY
     directory = root / name
@@ -53,18 +52,18 @@ def state_directory(topology_path: Path, name: str) -> Path:
             write_atomic(ignore, "*\n")
     except OSError as error:
         raise ControlFailed(
-            f"cannot make {directory}: {error.strerror}; `up` keeps its state beside the "
-            "topology file, so it must be able to write there"
+            f"cannot create {directory}: {error.strerror}; `bananas up` keeps its state next to "
+            "the topology file and needs write access there"
         ) from error
     return directory
 
 
 @contextmanager
 def exclusive_lock(directory: Path, name: str) -> Iterator[None]:
-    """Be the only `up` of this topology on this host, for as long as the context is open.
+    """Hold the lock that makes this the only `up` of the topology on this host.
 
     Raises:
-        ControlFailed: another one runs.
+        ControlFailed: another `up` holds it.
     """
     with open(directory / _LOCK, "a") as lock:
         try:
@@ -73,8 +72,8 @@ def exclusive_lock(directory: Path, name: str) -> Iterator[None]:
             other = _read(directory / _RECORD)
             process = f" (process {other.pid})" if other else ""
             raise ControlFailed(
-                f'topology "{name}" is already up here{process}; '
-                "stop it first: Ctrl-C in its terminal, or SIGTERM"
+                f'topology "{name}" is already running here{process}; '
+                "stop it first with Ctrl-C or SIGTERM"
             ) from error
         try:
             yield
@@ -83,29 +82,29 @@ def exclusive_lock(directory: Path, name: str) -> Iterator[None]:
 
 
 def write(directory: Path, record: RunRecord) -> None:
-    """Write the record, whole or not at all; only its owner may read it (it has the URL)."""
+    """Write the record atomically, readable by its owner only: the URL may hold a password."""
     write_atomic(directory / _RECORD, json.dumps(asdict(record), indent=2), 0o600)
 
 
 @contextmanager
 def published_record(directory: Path, record: RunRecord) -> Iterator[None]:
-    """Have the record in a directory for as long as the context is open.
+    """Publish the record in a directory for as long as the context is open.
 
-    It is for finding an `up` from where it was started, when that is not where its topology is.
+    Used for the directory `up` was started in, if the topology file is elsewhere.
     """
     write(directory, record)
     try:
         yield
     finally:
-        # Another `up`, of a topology of the same name, may have been started from here since.
+        # Another `up` of a topology with the same name may have been started here since.
         if _read(directory / _RECORD) == record:
             (directory / _RECORD).unlink(missing_ok=True)
 
 
 def find(directory: Path, name: str | None = None) -> RunRecord | None:
-    """The running `up` of a topology in this directory; without a name, the one started last.
+    """Find the running `up` of a topology in this directory; without a name, the latest one.
 
-    What a killed one has left behind is passed over.
+    Records left behind by killed processes are ignored.
     """
     paths = (directory / STATE_DIRECTORY).glob(f"{name or '*'}/{_RECORD}")
     records = [record for path in paths if (record := _read(path)) is not None]

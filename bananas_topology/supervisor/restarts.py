@@ -1,7 +1,6 @@
-"""When a child that has ended is started again, and when no more. Pure.
+"""When to restart a child that has exited, and when to give up. Pure.
 
-Decisions are values made from the history of one child's ends; acting on them is the
-supervisor's business.
+Decisions are values derived from the exit history of one child; the supervisor acts on them.
 """
 
 from __future__ import annotations
@@ -11,26 +10,26 @@ from dataclasses import dataclass
 
 from bananas_topology.contract.worker import EXIT_CONFIG, EXIT_RESTART
 
-#: Ends that a history remembers: more than it takes for the longest delay.
-_REMEMBERED = 32
+#: Exits kept in a history: more than it takes to reach the maximum delay.
+_MAX_HISTORY = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """One end of a child: when, after how long, and with what code (negative: by which signal)."""
+    """One exit of a child: its time and uptime in seconds, and code (negative: signal number)."""
 
     at_s: float
-    lived_s: float
+    uptime_s: float
     code: int
 
     def __str__(self) -> str:
-        """What it ended with, in words.
+        """Describe the exit.
 
         >>> str(Exit(0.0, 1.0, 3)), str(Exit(0.0, 1.0, -9))
         ('exit code 3', 'killed by SIGKILL')
         """
         if self.code == EXIT_RESTART:
-            return f"exit code {self.code}: it asks for a fresh start"
+            return f"exit code {self.code}: restart requested"
         if self.code >= 0:
             return f"exit code {self.code}"
         return f"killed by {signal.Signals(-self.code).name}"
@@ -38,23 +37,23 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Start it again after the delay."""
+    """Restart the child after a delay in seconds."""
 
     delay_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Do not start it again; `reason` is for the operator."""
+    """Do not restart the child; `reason` is shown to the operator."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
-    """The numbers behind the decisions, all in seconds but `loop_exits`.
+    """Thresholds, all in seconds except `loop_exits`.
 
-    A life of `stable_s` clears a child's history. `loop_exits` ends within `loop_window_s` are a
+    An uptime of `stable_s` clears the history; `loop_exits` exits within `loop_window_s` are a
     crash loop.
     """
 
@@ -68,31 +67,31 @@ class RestartPolicy:
 History = tuple[Exit, ...]
 
 
-def remember(history: History, end: Exit, policy: RestartPolicy) -> History:
-    """Add an end; a life that was long enough makes those before it forgotten."""
-    earlier = () if end.lived_s >= policy.stable_s else history
-    return (*earlier, end)[-_REMEMBERED:]
+def record_exit(history: History, latest: Exit, policy: RestartPolicy) -> History:
+    """Append an exit; a stable uptime discards the earlier ones."""
+    earlier = () if latest.uptime_s >= policy.stable_s else history
+    return (*earlier, latest)[-_MAX_HISTORY:]
 
 
 def decide(history: History, policy: RestartPolicy) -> Restart | GiveUp:
-    """What to do after the last end of a history that is not empty."""
+    """Decide what to do after the latest exit of a non-empty history."""
     last = history[-1]
     if last.code == EXIT_CONFIG:
-        return GiveUp("its settings or handlers are wrong (exit code 2): see its lines above")
-    crashes = [end for end in history if end.code != EXIT_RESTART]
+        return GiveUp("invalid settings or handlers (exit code 2); see its output above")
+    crashes = [each for each in history if each.code != EXIT_RESTART]
     if last.code == EXIT_RESTART:
-        # At once, unless it has just been started: then a pause, or it would spin.
-        return Restart(0.0 if last.lived_s >= policy.base_delay_s else policy.base_delay_s)
-    recent = [end for end in crashes if last.at_s - end.at_s <= policy.loop_window_s]
+        # Immediately, unless it has only just started: then pause, or it would spin.
+        return Restart(0.0 if last.uptime_s >= policy.base_delay_s else policy.base_delay_s)
+    recent = [each for each in crashes if last.at_s - each.at_s <= policy.loop_window_s]
     if len(recent) >= policy.loop_exits:
         return GiveUp(
-            f"it ended {len(recent)} times within {policy.loop_window_s:g} s, last with {last}"
+            f"exited {len(recent)} times within {policy.loop_window_s:g} s, last with {last}"
         )
     return Restart(_delay_s(len(crashes), policy))
 
 
-def _delay_s(ends: int, policy: RestartPolicy) -> float:
-    """At once after the first end, then the base delay doubled each time, up to the cap."""
-    if ends == 1:
+def _delay_s(crashes: int, policy: RestartPolicy) -> float:
+    """No delay after the first crash, then exponential backoff from the base up to the cap."""
+    if crashes == 1:
         return 0.0
-    return min(policy.cap_delay_s, policy.base_delay_s * 2.0 ** (ends - 2))
+    return min(policy.cap_delay_s, policy.base_delay_s * 2.0 ** (crashes - 2))

@@ -1,7 +1,7 @@
-"""Where all output goes: a bounded buffer before a descriptor that may be slow, stuck or closed.
+"""A bounded, non-blocking buffer in front of a descriptor that may be slow, stuck or closed.
 
-Never blocks, so that whoever reads our output cannot keep us from obeying signals; and a reader
-that is stuck for long costs lines, not work: a worker that cannot write its log stops beating.
+It never blocks, so a slow reader cannot delay signal handling. While a reader is stuck, lines are
+dropped rather than held back: a worker that blocks on writing its log stops sending heartbeats.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import select
 
 from bananas_topology.system.clock import monotonic
 
-#: Bytes in the buffer from which on children are not read, so that a slow reader slows them down.
+#: Buffered bytes above which children are not read: a slow reader slows the writers down.
 HIGH_WATER_BYTES = 256 * 1024
 
-#: Seconds without any progress after which lines are dropped instead.
+#: Seconds without progress after which lines are dropped instead.
 STUCK_S = 2.0
 
 _ERASE_LINE = b"\r\x1b[2K"
 
 
 class Sink:
-    """Takes lines for one descriptor. With a terminal, a status may stay below the lines."""
+    """Buffers lines for one descriptor; on a terminal, a status line can be kept below them."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
@@ -38,11 +38,11 @@ class Sink:
 
     @property
     def wants_pause(self) -> bool:
-        """Whether to wait for the reader before anything more is written."""
+        """Whether to wait for the reader before writing more."""
         return len(self._buffer) >= HIGH_WATER_BYTES and not self._is_stuck()
 
     def write(self, line: bytes) -> None:
-        """Add a line; it is dropped, and counted, when the reader is stuck."""
+        """Add a line, or count it as dropped if the reader is stuck."""
         if self.is_closed:
             return
         if len(self._buffer) >= HIGH_WATER_BYTES and self._is_stuck():
@@ -52,21 +52,21 @@ class Sink:
         self._buffer += line + b"\n"
 
     def show_status(self, text: str) -> None:
-        """Keep this text below the last line, in place of what was there; empty for nothing."""
+        """Set the status text below the last line; empty removes it."""
         has_room = len(self._buffer) < HIGH_WATER_BYTES
         if text.encode() != self._status and has_room and not self.is_closed:
             self._erase_status()
             self._status = text.encode()
 
     def take_dropped(self) -> int:
-        """How many lines were dropped since the last call; 0 for as long as the reader is stuck."""
+        """Return the lines dropped since the last call; 0 while the reader is stuck."""
         if len(self._buffer) >= HIGH_WATER_BYTES:
             return 0
         dropped, self._dropped = self._dropped, 0
         return dropped
 
     def flush(self) -> None:
-        """Write what the descriptor takes without blocking."""
+        """Write as much as the descriptor accepts without blocking."""
         if self._status and not self._status_is_shown:
             self._buffer += self._status
             self._status_is_shown = True
@@ -74,7 +74,7 @@ class Sink:
         while self._buffer and self._is_writable():
             progress = True
             try:
-                # No more at a time than a pipe that counts as writable is sure to have room for.
+                # A writable pipe is guaranteed to have room for PIPE_BUF bytes, not more.
                 written = os.write(self.fd, self._buffer[: select.PIPE_BUF])
             except BlockingIOError:
                 break
@@ -88,7 +88,7 @@ class Sink:
             self._no_progress_since = monotonic()
 
     def finish(self, deadline: float) -> None:
-        """Take the status away, and write what is left until the deadline."""
+        """Remove the status and flush, until `deadline` on the monotonic clock."""
         self.show_status("")
         while self._buffer and not self.is_closed and monotonic() < deadline:
             self._is_writable(deadline - monotonic())

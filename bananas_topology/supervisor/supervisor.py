@@ -1,13 +1,13 @@
-"""Keeps a set of children running: one thread, one loop, until told to stop.
+"""Runs child processes and restarts them as needed: one thread, one loop, until stopped.
 
-Each turn of the loop:
+Every iteration of the loop:
 
-1. sleeps until a signal, a child's output, or the next moment something is due,
-2. passes output on, obeys signals, takes note of children that have ended,
-3. starts again whom `restarts.py` says so, and kills who has overstayed its grace.
+1. sleeps until a signal, output from a child, or the next scheduled action,
+2. forwards output, handles signals and reaps children that have exited,
+3. starts the children that are due to restart, and kills those past their grace period.
 
-Knows nothing of Redis: what a drain is, and what else is to be kept alive, is passed in. No job's
-safety rests on it: a child that dies with us hands back or loses its lease.
+Knows nothing about Redis: draining and the bundled server are passed in as callables. Job safety
+does not depend on it: a child that dies with the supervisor requeues its jobs or loses its lease.
 """
 
 from __future__ import annotations
@@ -28,33 +28,29 @@ from bananas_topology.supervisor.restarts import (
     History,
     RestartPolicy,
     decide,
-    remember,
+    record_exit,
 )
 from bananas_topology.system.clock import monotonic
-from bananas_topology.system.signals import SignalInbox
+from bananas_topology.system.signals import DEBOUNCE_S, SignalInbox
 
-#: Seconds that a child has after SIGQUIT, which tells it to leave at once, until SIGKILL.
-HURRY_S = 3.0
+#: Seconds between SIGQUIT, which asks a child to exit immediately, and SIGKILL.
+QUIT_TIMEOUT_S = 3.0
 
-#: Seconds within which two signals to stop are one: what runs us (uv, make) may pass on to us
-#: the same Ctrl-C that the terminal sends us as well.
-SAME_PRESS_S = 0.2
-
-#: Seconds between two calls of what is polled (`is_drained`, `on_poll`).
+#: Seconds between calls of `is_drained` and `on_poll`.
 POLL_S = 0.2
 
-#: Seconds that the last lines may take to be written once all children have ended.
-LAST_LINES_S = 1.0
+#: Seconds allowed for writing the remaining output after all children have exited.
+FLUSH_TIMEOUT_S = 1.0
 
-#: Seconds that the loop sleeps at the most.
-LONGEST_SLEEP_S = 1.0
+#: Maximum seconds that the loop sleeps.
+MAX_SLEEP_S = 1.0
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """How it ended. `drained`: by itself, nothing being left to do."""
+    """How a run ended. `given_up` and `killed` are names of children; `drained`: no jobs left."""
 
     drained: bool
     given_up: tuple[str, ...]
@@ -62,8 +58,8 @@ class RunResult:
 
 
 @dataclass(slots=True)
-class _Post:
-    """A child, and what is to happen to it when; moments are on the monotonic clock."""
+class ChildState:
+    """A child and its scheduled actions; times are on the monotonic clock, in seconds."""
 
     child: Child
     history: History = ()
@@ -78,10 +74,10 @@ class _Post:
 
 
 class Supervisor:
-    """Runs children. `run` may be called once, in the main thread.
+    """Runs children. Call `run` once, from the main thread.
 
-    `is_drained` is polled, and stops everything once it says so; `on_poll` is called as often, and
-    when a process has ended, to look after what is not a child.
+    `is_drained` is polled; the supervisor stops once it returns true. `on_poll` is called at the
+    same interval, and whenever a process exits, to look after processes that are not children.
     """
 
     def __init__(
@@ -99,66 +95,68 @@ class Supervisor:
         self._on_poll = on_poll
         self._poll_at = 0.0
         self._stopping_since: float | None = None
-        self._hurrying = False
+        self._is_quitting = False
         self._drained = False
-        self._posts = [_Post(Child(plan, _stream(output, plan))) for plan in plans]
+        self._children = [ChildState(Child(plan, _stream(output, plan))) for plan in plans]
 
     def run(self) -> RunResult:
-        """Start the children and keep them, until stopped, drained, or every one is given up."""
+        """Run the children until stopped, drained, or no child is left to restart."""
         with SignalInbox(_signals()) as inbox:
             try:
-                for post in self._posts:
-                    self._start(post)
-                while any(post.is_active for post in self._posts):
+                for state in self._children:
+                    self._start(state)
+                while any(state.is_active for state in self._children):
                     self._sleep(inbox)
                     for received in inbox.drain():
-                        self._handle(received)
-                    self._take_note()
-                    self._act(monotonic())
+                        self._on_signal(received)
+                    self._reap()
+                    self._run_due_actions(monotonic())
                     self._sink.flush()
             finally:
-                # Only a defect of ours leaves the loop while children run: none may stay behind.
-                for post in self._posts:
-                    post.child.kill()
-                self._sink.finish(monotonic() + LAST_LINES_S)
+                # Children still run here only after an unexpected error: leave none behind.
+                for state in self._children:
+                    state.child.kill()
+                self._sink.finish(monotonic() + FLUSH_TIMEOUT_S)
         return RunResult(
             drained=self._drained,
-            given_up=tuple(post.child.name for post in self._posts if post.is_given_up),
-            killed=tuple(post.child.name for post in self._posts if post.is_killed),
+            given_up=tuple(state.child.name for state in self._children if state.is_given_up),
+            killed=tuple(state.child.name for state in self._children if state.is_killed),
         )
 
     def stop(self) -> None:
-        """Ask every child to finish what it runs; each has its own grace, from now on."""
+        """Ask every child to finish its running jobs; every grace period starts now."""
         self._stopping_since = monotonic()
-        for post in self._posts:
-            post.start_at = None
-            if post.child.is_running:
-                post.child.send(signal.SIGTERM)
-                post.kill_at = monotonic() + post.child.plan.grace_ms / 1000
+        for state in self._children:
+            state.start_at = None
+            if state.child.is_running:
+                state.child.send(signal.SIGTERM)
+                state.kill_at = monotonic() + state.child.plan.grace_ms / 1000
 
-    def hurry(self) -> None:
-        """Ask every child to leave at once."""
-        self._hurrying = True
-        for post in self._posts:
-            if post.child.is_running:
-                post.child.send(signal.SIGQUIT)
-                post.kill_at = min(post.kill_at or math.inf, monotonic() + HURRY_S)
+    def quit(self) -> None:
+        """Ask every child to exit immediately."""
+        self._is_quitting = True
+        for state in self._children:
+            if state.child.is_running:
+                state.child.send(signal.SIGQUIT)
+                state.kill_at = min(state.kill_at or math.inf, monotonic() + QUIT_TIMEOUT_S)
 
     @property
     def _is_stopping(self) -> bool:
         return self._stopping_since is not None
 
-    def _handle(self, received: signal.Signals) -> None:
+    def _on_signal(self, received: signal.Signals) -> None:
         if received == signal.SIGCHLD:
-            # Something we look after may have ended: do not wait for the next turn of the poll.
+            # It may be the bundled server that exited: poll now.
             self._poll_at = 0.0
         elif self._stopping_since is None:
-            grace_s = max(post.child.plan.grace_ms for post in self._posts) // 1000
-            log.info("stopping: running jobs have %d s to finish; once more to stop now", grace_s)
+            grace_s = max(state.child.plan.grace_ms for state in self._children) // 1000
+            log.info(
+                "stopping: running jobs have %d s to finish; press Ctrl-C again to force", grace_s
+            )
             self.stop()
-        elif monotonic() - self._stopping_since > SAME_PRESS_S and not self._hurrying:
-            log.warning("stopping at once: running jobs are handed back")
-            self.hurry()
+        elif monotonic() - self._stopping_since > DEBOUNCE_S and not self._is_quitting:
+            log.warning("stopping immediately: running jobs are requeued")
+            self.quit()
 
     def _sleep(self, inbox: SignalInbox) -> None:
         poll = select.poll()
@@ -167,33 +165,33 @@ class Supervisor:
             poll.register(self._sink.fd, select.POLLOUT)
         children: dict[int, Child] = {}
         if not self._sink.wants_pause:
-            pipes = ((post.child.pipe, post.child) for post in self._posts)
+            pipes = ((state.child.pipe, state.child) for state in self._children)
             children = {pipe: child for pipe, child in pipes if pipe is not None}
         for pipe in children:
             poll.register(pipe, select.POLLIN)
-        for fd, _ in poll.poll(max(0.0, self._next_moment() - monotonic()) * 1000):
+        for fd, _ in poll.poll(max(0.0, self._next_wakeup() - monotonic()) * 1000):
             if fd in children:
                 children[fd].pump()
 
-    def _next_moment(self) -> float:
-        moments = [monotonic() + LONGEST_SLEEP_S]
-        for post in self._posts:
-            moments += [moment for moment in (post.start_at, post.kill_at) if moment is not None]
+    def _next_wakeup(self) -> float:
+        times = [monotonic() + MAX_SLEEP_S]
+        for state in self._children:
+            times += [at for at in (state.start_at, state.kill_at) if at is not None]
         if self._is_drained or self._on_poll:
-            moments.append(self._poll_at)
-        return min(moments)
+            times.append(self._poll_at)
+        return min(times)
 
-    def _act(self, now: float) -> None:
-        """Do what is due."""
-        for post in self._posts:
-            if post.start_at is not None and post.start_at <= now:
-                self._start(post)
-            if post.kill_at is not None and post.kill_at <= now:
-                self._kill(post)
+    def _run_due_actions(self, now: float) -> None:
+        """Start and kill the children that are due, and poll."""
+        for state in self._children:
+            if state.start_at is not None and state.start_at <= now:
+                self._start(state)
+            if state.kill_at is not None and state.kill_at <= now:
+                self._kill(state)
         if self._poll_at <= now:
             self._poll(now)
         if dropped := self._sink.take_dropped():
-            log.warning("lines lost: the output was not read in time", extra={"lines": dropped})
+            log.warning("log lines dropped: output not read in time", extra={"lines": dropped})
         if self._sink.is_closed and not self._is_stopping:
             self.stop()
 
@@ -205,44 +203,46 @@ class Supervisor:
             self._drained = True
             self.stop()
 
-    def _start(self, post: _Post) -> None:
-        post.start_at = None
+    def _start(self, state: ChildState) -> None:
+        state.start_at = None
         try:
-            post.child.start()
+            state.child.start()
         except OSError as error:
-            log.error("child not started", extra={"child": post.child.name, "error": str(error)})
-            self._ended(post, code=1)
+            log.error(
+                "child failed to start", extra={"child": state.child.name, "error": str(error)}
+            )
+            self._on_exit(state, code=1)
 
-    def _kill(self, post: _Post) -> None:
-        post.kill_at = None
-        post.is_killed = True
-        log.error("child killed: it did not stop in time", extra={"child": post.child.name})
-        post.child.kill()
+    def _kill(self, state: ChildState) -> None:
+        state.kill_at = None
+        state.is_killed = True
+        log.error("child killed: grace period expired", extra={"child": state.child.name})
+        state.child.kill()
 
-    def _take_note(self) -> None:
-        """Find the children that have ended."""
-        for post in self._posts:
-            code = post.child.poll()
+    def _reap(self) -> None:
+        """Handle children that have exited."""
+        for state in self._children:
+            code = state.child.poll()
             if code is not None:
-                post.kill_at = None
-                self._ended(post, code)
+                state.kill_at = None
+                self._on_exit(state, code)
 
-    def _ended(self, post: _Post, code: int) -> None:
-        """Decide what becomes of a child whose process is gone."""
+    def _on_exit(self, state: ChildState, code: int) -> None:
+        """Decide whether and when to restart a child that has exited."""
         if self._is_stopping:
             return
-        end = Exit(monotonic(), post.child.lived_s, code)
-        post.history = remember(post.history, end, self._policy)
-        decision = decide(post.history, self._policy)
-        fields = {"child": post.child.name, "reason": str(end)}
+        ended = Exit(monotonic(), state.child.uptime_s, code)
+        state.history = record_exit(state.history, ended, self._policy)
+        decision = decide(state.history, self._policy)
+        fields = {"child": state.child.name, "reason": str(ended)}
         if isinstance(decision, GiveUp):
-            post.is_given_up = True
+            state.is_given_up = True
             fields["reason"] = decision.reason
-            log.error("child given up", extra=fields)
+            log.error("gave up restarting child", extra=fields)
         else:
-            post.start_at = end.at_s + decision.delay_s
-            delay = f"in {decision.delay_s:g}s" if decision.delay_s else "at once"
-            log.warning("child exited, starts again %s", delay, extra=fields)
+            state.start_at = ended.at_s + decision.delay_s
+            delay = f"in {decision.delay_s:g}s" if decision.delay_s else "now"
+            log.warning("child exited, restarting %s", delay, extra=fields)
 
 
 def _stream(output: Output, plan: ChildPlan) -> Stream:
@@ -250,8 +250,8 @@ def _stream(output: Output, plan: ChildPlan) -> Stream:
 
 
 def _signals() -> tuple[signal.Signals, ...]:
-    """SIGHUP is left alone where it is ignored: that is how nohup asks to survive it."""
-    asked = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
+    """The signals to handle. An ignored SIGHUP stays ignored: nohup relies on it."""
+    handled = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
-        return asked
-    return (*asked, signal.SIGHUP)
+        return handled
+    return (*handled, signal.SIGHUP)

@@ -12,6 +12,10 @@ from collections.abc import Iterable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+#: Seconds within which a repeated stop signal counts as the same request: shells, make and uv
+#: forward a Ctrl-C that the terminal also delivers to the whole process group.
+DEBOUNCE_S = 0.2
+
 
 class SignalInbox:
     """Catches the given signals while the context is open and restores what was there before."""

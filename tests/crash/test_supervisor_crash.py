@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bananas_topology.supervisor.supervisor import SAME_PRESS_S
 from bananas_topology.system.processes import start_time_token
+from bananas_topology.system.signals import DEBOUNCE_S
 from tests.waiting import wait_for
 
 HOST = Path(__file__).with_name("supervisor_host.py")
@@ -110,7 +110,7 @@ def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
         supervisor.send_signal(signal.SIGINT)
         wait_for(lambda: _pids(tmp_path, "asked"), 5.0)
         asked = time.monotonic()
-        wait_for(lambda: time.monotonic() - asked > SAME_PRESS_S, 5.0)
+        wait_for(lambda: time.monotonic() - asked > DEBOUNCE_S, 5.0)
 
         supervisor.send_signal(signal.SIGINT)
         supervisor.communicate(timeout=5)

@@ -15,7 +15,7 @@ from bananas_topology.render.compose import ComposeTarget
 from bananas_topology.render.containers import METRICS_PORT
 from bananas_topology.spec.load import load
 from bananas_topology.spec.model import Topology
-from bananas_topology.supervisor.plan import LOCAL_VARIABLES, Host, chosen_pools, plan_children
+from bananas_topology.supervisor.plan import LOCAL_VARIABLES, Host, plan_children, select_pools
 from tests.render.cluster import (
     ALL_TOPOLOGIES,
     container_of,
@@ -34,7 +34,7 @@ each_topology = pytest.mark.parametrize("path", ALL_TOPOLOGIES, ids=topology_id)
 
 
 def _local(topology: Topology) -> dict[str, dict[str, Any]]:
-    pools = chosen_pools(topology, {pool.name: 1 for pool in topology.pools}, ())
+    pools = select_pools(topology, {pool.name: 1 for pool in topology.pools}, ())
     host = Host(environ={}, redis_url="redis://localhost:6379")
     return {plan.pool: dict(plan.env) for plan in plan_children(topology, pools, host)}
 

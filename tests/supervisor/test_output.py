@@ -12,7 +12,7 @@ def _plain(pool: str, text: str) -> str:
 
 
 def _shown(*chunks: bytes, is_json: bool = False) -> bytes:
-    """What a reader sees of a child `a-0` that wrote these chunks."""
+    """Return the output for a child `a-0` that writes these chunks."""
     read_end, write_end = os.pipe()
     sink = Sink(write_end)
     stream = Output(sink, ["a-0", "longer-name-0"], _plain).stream("a-0", "a", is_json=is_json)
@@ -25,27 +25,27 @@ def _shown(*chunks: bytes, is_json: bool = False) -> bytes:
         return reader.read()
 
 
-def test_each_line_says_who_wrote_it_in_a_column_as_wide_as_the_longest_name() -> None:
+def test_lines_are_prefixed_in_a_column_as_wide_as_the_longest_name() -> None:
     assert _shown(b"one\ntwo\n") == b"a-0           | one\na-0           | two\n"
 
 
-def test_a_line_that_comes_in_pieces_is_shown_once_and_whole() -> None:
+def test_line_split_across_chunks_is_written_once() -> None:
     assert _shown(b"on", b"e\ntw", b"o\n") == _shown(b"one\ntwo\n")
 
 
-def test_a_last_line_without_an_end_is_shown_at_the_end() -> None:
+def test_unterminated_last_line_is_written_at_the_end() -> None:
     assert _shown(b"one\ntwo") == _shown(b"one\ntwo\n")
 
 
-def test_an_empty_line_stays_a_line() -> None:
+def test_empty_line_is_kept() -> None:
     assert _shown(b"\n") == b"a-0           |\n"
 
 
-def test_bytes_that_are_no_utf_8_are_replaced() -> None:
+def test_invalid_utf_8_is_replaced() -> None:
     assert _shown(b"caf\xe9\n") == "a-0           | caf\N{REPLACEMENT CHARACTER}\n".encode()
 
 
-def test_a_line_without_an_end_takes_bounded_memory_and_loses_nothing() -> None:
+def test_unterminated_line_uses_bounded_memory_and_loses_nothing() -> None:
     splitter = LineSplitter()
     size, pieces = 3 * MAX_LINE_BYTES + 5, 0
 
@@ -58,13 +58,13 @@ def test_a_line_without_an_end_takes_bounded_memory_and_loses_nothing() -> None:
     assert pieces * MAX_LINE_BYTES + len(rest) == size // 5 * 5
 
 
-def test_json_lines_pass_as_they_are() -> None:
+def test_json_lines_pass_unchanged() -> None:
     line = '{"msg": "job completed",  "caf\u00e9": 1.50}\n'.encode()
 
     assert _shown(line, is_json=True) == line
 
 
-def test_what_is_no_json_among_json_lines_is_wrapped_so_that_every_line_parses() -> None:
+def test_other_text_among_json_lines_is_wrapped() -> None:
     shown = _shown(b'Traceback "here"\n', is_json=True)
 
     entry = json.loads(shown)
@@ -72,11 +72,11 @@ def test_what_is_no_json_among_json_lines_is_wrapped_so_that_every_line_parses()
     assert (entry["pool"], entry["worker_id"], entry["level"]) == ("a", "a-0", "info")
 
 
-def test_wrapped_lines_have_no_raw_control_characters() -> None:
+def test_wrapped_lines_contain_no_raw_control_characters() -> None:
     assert b"\x1b" not in as_json(b"\x1b[31mred\xff", "a-0", "a")
 
 
-def test_prefixes_are_painted_by_pool() -> None:
+def test_prefixes_are_colored_by_pool() -> None:
     read_end, write_end = os.pipe()
     sink = Sink(write_end)
     output = Output(sink, ["a-0"], lambda pool, text: f"<{pool}:{text}>")

@@ -15,10 +15,10 @@ from bananas_topology.supervisor.plan import (
     LOCAL_VARIABLES,
     ChildPlan,
     Host,
-    chosen_api,
-    chosen_pools,
     plan_api,
     plan_children,
+    select_api,
+    select_pools,
 )
 
 HOST = Host(environ={"PATH": "/bin", "WORKER_POOL": "from the shell"}, redis_url="redis://h:1")
@@ -41,7 +41,7 @@ def _topology(*pools: str, api: str = "") -> Topology:
 
 
 def _plans(topology: Topology, host: Host = HOST) -> tuple[ChildPlan, ...]:
-    return plan_children(topology, chosen_pools(topology, {}, ()), host)
+    return plan_children(topology, select_pools(topology, {}, ()), host)
 
 
 def test_every_replica_becomes_a_child_in_file_order() -> None:
@@ -51,20 +51,20 @@ def test_every_replica_becomes_a_child_in_file_order() -> None:
     assert [plan.pool for plan in plans] == ["worker-high", "worker-high", "scheduler"]
 
 
-def test_a_child_is_the_worker_run_beside_the_topology_file() -> None:
+def test_child_runs_the_worker_module_next_to_the_topology_file() -> None:
     [plan] = _plans(_topology(_pool("a")))
 
     assert plan.argv == (sys.executable, "-m", "bananas_topology.worker")
     assert plan.cwd == Path("shop").absolute()
 
 
-def test_a_child_has_longer_to_stop_than_its_jobs_have() -> None:
+def test_child_grace_exceeds_the_grace_of_its_jobs() -> None:
     [plan] = _plans(_topology(_pool("a")))
 
     assert plan.grace_ms > 20_000
 
 
-def test_a_childs_environment_is_what_a_worker_reads() -> None:
+def test_child_environment_configures_the_worker() -> None:
     [plan] = _plans(_topology(_pool("a")))
 
     config = from_env(plan.env)
@@ -75,7 +75,7 @@ def test_a_childs_environment_is_what_a_worker_reads() -> None:
     assert config.handlers == ("jobs",)
 
 
-def test_the_environment_is_the_launchs_and_the_shells_but_for_a_listed_few() -> None:
+def test_environment_differs_from_containers_in_local_variables_only() -> None:
     topology = _topology(_pool("a"))
     launch = launch_for(topology, topology.pools[0])
 
@@ -87,7 +87,7 @@ def test_the_environment_is_the_launchs_and_the_shells_but_for_a_listed_few() ->
     assert {"REDIS_URL", "WORKER_ID"} <= differing
 
 
-def test_a_workers_variables_that_the_shell_has_set_do_not_reach_a_child() -> None:
+def test_worker_variables_of_the_shell_do_not_leak_into_a_child() -> None:
     shell = {"PATH": "/bin", "WORKER_JOB_TYPES": "other", "WORKER_SCHEDULES": "{}"}
 
     [plan] = _plans(_topology(_pool("a")), Host(environ=shell, redis_url="redis://h"))
@@ -96,7 +96,7 @@ def test_a_workers_variables_that_the_shell_has_set_do_not_reach_a_child() -> No
 
 
 @pytest.mark.parametrize(
-    ("asked", "in_pool", "expected"),
+    ("option", "in_pool", "expected"),
     [
         (None, None, "text"),
         (None, "json", "json"),
@@ -105,63 +105,63 @@ def test_a_workers_variables_that_the_shell_has_set_do_not_reach_a_child() -> No
         ("json", None, "json"),
     ],
 )
-def test_the_log_format_is_what_was_asked_then_the_pools_then_text(
-    asked: str | None, in_pool: str | None, expected: str
+def test_log_format_comes_from_option_then_pool_then_text(
+    option: str | None, in_pool: str | None, expected: str
 ) -> None:
-    host = Host(environ={}, redis_url="redis://h", log_format=asked)
+    host = Host(environ={}, redis_url="redis://h", log_format=option)
 
     [plan] = _plans(_topology(_pool("a", log_format=in_pool)), host)
 
     assert plan.env["LOG_FORMAT"] == expected
 
 
-def test_scaling_changes_the_number_of_replicas() -> None:
+def test_scale_overrides_replicas() -> None:
     topology = _topology(_pool("a", 3), _pool("b", 1))
 
-    pools = chosen_pools(topology, {"a": 0, "b": 2}, ())
+    pools = select_pools(topology, {"a": 0, "b": 2}, ())
 
     assert [(pool.name, count) for pool, count in pools] == [("a", 0), ("b", 2)]
 
 
-def test_only_the_named_pools_are_chosen_in_file_order() -> None:
+def test_only_selects_the_named_pools_in_file_order() -> None:
     topology = _topology(_pool("a"), _pool("b"), _pool("c"))
 
-    pools = chosen_pools(topology, {}, ("c", "a"))
+    pools = select_pools(topology, {}, ("c", "a"))
 
     assert [pool.name for pool, _ in pools] == ["a", "c"]
 
 
 @pytest.mark.parametrize(("scale", "only"), [({"worker-hgih": 1}, ()), ({}, ("worker-hgih",))])
-def test_a_pool_that_is_not_there_is_guessed_at(scale: dict[str, int], only: list[str]) -> None:
+def test_unknown_pool_is_refused_with_a_suggestion(scale: dict[str, int], only: list[str]) -> None:
     topology = _topology(_pool("worker-high"), _pool("scheduler"))
 
     with pytest.raises(ControlFailed, match='no pool "worker-hgih": did you mean "worker-high"'):
-        chosen_pools(topology, scale, only)
+        select_pools(topology, scale, only)
 
 
-def test_a_pool_that_is_like_none_is_told_which_there_are() -> None:
+def test_unknown_pool_without_a_close_match_lists_the_pools() -> None:
     topology = _topology(_pool("worker-high"), _pool("scheduler"))
 
-    with pytest.raises(ControlFailed, match="it has worker-high, scheduler"):
-        chosen_pools(topology, {}, ("xyz",))
+    with pytest.raises(ControlFailed, match="expected one of worker-high, scheduler"):
+        select_pools(topology, {}, ("xyz",))
 
 
 @pytest.mark.parametrize("count", [-1, 1001])
-def test_a_number_of_replicas_out_of_range_is_refused(count: int) -> None:
+def test_replicas_out_of_range_are_refused(count: int) -> None:
     with pytest.raises(ControlFailed, match="expected 0 to 1000 replicas"):
-        chosen_pools(_topology(_pool("a")), {"a": count}, ())
+        select_pools(_topology(_pool("a")), {"a": count}, ())
 
 
-def test_a_plan_with_nothing_to_start_is_refused() -> None:
-    with pytest.raises(ControlFailed, match="no replica left to start"):
-        chosen_pools(_topology(_pool("a")), {"a": 0}, ())
+def test_empty_plan_is_refused() -> None:
+    with pytest.raises(ControlFailed, match="nothing to start"):
+        select_pools(_topology(_pool("a")), {"a": 0}, ())
 
 
-def test_the_api_is_one_child_with_the_apis_variables() -> None:
+def test_api_is_one_child_with_the_api_variables() -> None:
     topology = _topology(_pool("a"), api="api: {port: 8081, replicas: 3}\n")
     host = Host({"API_TOKEN": "a-token-of-the-shell", "API_PORT": "1"}, "redis://h:1")
 
-    api = chosen_api(topology, ())
+    api = select_api(topology, ())
     assert api is not None
     plan = plan_api(topology, api, host)
 
@@ -171,17 +171,15 @@ def test_the_api_is_one_child_with_the_apis_variables() -> None:
     assert config.token == "a-token-of-the-shell"
 
 
-def test_the_api_can_be_left_out_or_started_alone() -> None:
+def test_api_can_be_left_out_or_started_alone() -> None:
     topology = _topology(_pool("a"), api="api: {}\n")
 
-    assert chosen_api(topology, ("a",)) is None
-    assert chosen_api(topology, ("api",)) is not None
-    assert chosen_pools(topology, {}, ("api",)) == ()
+    assert select_api(topology, ("a",)) is None
+    assert select_api(topology, ("api",)) is not None
+    assert select_pools(topology, {}, ("api",)) == ()
 
 
 @pytest.mark.parametrize(("api", "scale"), [("", {}), ("api: {}\n", {"api": 2})])
-def test_an_api_that_is_not_there_or_that_is_scaled_is_no_pool(
-    api: str, scale: dict[str, int]
-) -> None:
+def test_missing_or_scaled_api_is_refused(api: str, scale: dict[str, int]) -> None:
     with pytest.raises(ControlFailed, match='no pool "api"'):
-        chosen_pools(_topology(_pool("a"), api=api), scale, ("api",))
+        select_pools(_topology(_pool("a"), api=api), scale, ("api",))

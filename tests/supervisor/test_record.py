@@ -35,20 +35,20 @@ def _state(directory: Path, name: str = "shop") -> Path:
     return state_directory(directory / "topology.yaml", name)
 
 
-def test_a_running_up_is_found_in_its_directory(tmp_path: Path) -> None:
+def test_running_up_is_found_in_its_directory(tmp_path: Path) -> None:
     write(_state(tmp_path), _record())
 
     assert find(tmp_path) == find(tmp_path, "shop") == _record()
 
 
-def test_nothing_is_found_where_nothing_runs(tmp_path: Path) -> None:
+def test_nothing_is_found_when_nothing_runs(tmp_path: Path) -> None:
     _state(tmp_path)
 
     assert find(tmp_path) is None
     assert find(tmp_path / "no-such-directory") is None
 
 
-def test_a_record_whose_process_is_gone_is_passed_over(tmp_path: Path) -> None:
+def test_record_of_an_exited_process_is_ignored(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         pass
     write(_state(tmp_path), replace(_record(), pid=gone.pid))
@@ -57,20 +57,20 @@ def test_a_record_whose_process_is_gone_is_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="start times are read from /proc")
-def test_a_record_whose_process_id_has_a_new_owner_is_passed_over(tmp_path: Path) -> None:
+def test_record_with_a_reused_process_id_is_ignored(tmp_path: Path) -> None:
     write(_state(tmp_path), replace(_record(), start_time_token="1"))
 
     assert find(tmp_path) is None
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"pid": 1}', "\0"])
-def test_a_record_that_cannot_be_read_is_passed_over(tmp_path: Path, content: str) -> None:
+def test_unreadable_record_is_ignored(tmp_path: Path, content: str) -> None:
     (_state(tmp_path) / "up.json").write_text(content)
 
     assert find(tmp_path) is None
 
 
-def test_of_several_the_one_started_last_is_found(tmp_path: Path) -> None:
+def test_latest_of_several_records_is_found(tmp_path: Path) -> None:
     newer = _record("b", started_at="2026-01-02T00:00:00.000000Z")
     for record in (_record("a"), newer, _record("c")):
         write(_state(tmp_path, record.name), record)
@@ -78,7 +78,7 @@ def test_of_several_the_one_started_last_is_found(tmp_path: Path) -> None:
     assert find(tmp_path) == newer
 
 
-def test_a_record_is_for_its_owner_only_and_never_committed(tmp_path: Path) -> None:
+def test_record_is_private_and_git_ignored(tmp_path: Path) -> None:
     directory = _state(tmp_path)
 
     write(directory, _record())
@@ -88,13 +88,13 @@ def test_a_record_is_for_its_owner_only_and_never_committed(tmp_path: Path) -> N
     assert (tmp_path / ".bananas" / ".gitignore").read_text() == "*\n"
 
 
-def test_a_second_up_of_the_same_topology_is_refused_and_told_who_runs(tmp_path: Path) -> None:
+def test_second_up_of_a_topology_is_refused_with_the_running_process(tmp_path: Path) -> None:
     directory = _state(tmp_path)
 
     with exclusive_lock(directory, "shop"):
         write(directory, _record())
         with (
-            pytest.raises(ControlFailed, match=rf'"shop" is already up here.*{os.getpid()}'),
+            pytest.raises(ControlFailed, match=rf'"shop" is already running here.*{os.getpid()}'),
             exclusive_lock(directory, "shop"),
         ):
             pass
@@ -102,7 +102,7 @@ def test_a_second_up_of_the_same_topology_is_refused_and_told_who_runs(tmp_path:
         assert find(tmp_path) == _record()
 
 
-def test_the_record_goes_with_its_up_and_another_may_start(tmp_path: Path) -> None:
+def test_record_is_removed_when_up_ends(tmp_path: Path) -> None:
     directory = _state(tmp_path)
     with exclusive_lock(directory, "shop"):
         write(directory, _record())
@@ -111,8 +111,8 @@ def test_the_record_goes_with_its_up_and_another_may_start(tmp_path: Path) -> No
         assert find(tmp_path) is None
 
 
-def test_a_directory_that_cannot_be_written_is_said_in_one_line(tmp_path: Path) -> None:
+def test_unwritable_state_directory_is_reported(tmp_path: Path) -> None:
     (tmp_path / ".bananas").write_text("a file in the way")
 
-    with pytest.raises(ControlFailed, match=r"cannot make .*\.bananas"):
+    with pytest.raises(ControlFailed, match=r"cannot create .*\.bananas"):
         _state(tmp_path)

@@ -32,13 +32,13 @@ def _read(descriptor: int) -> bytes:
 
 
 def _fill(sink: Sink) -> None:
-    """Write more than the pipe and the buffer take together."""
+    """Write more than the pipe and the buffer can hold."""
     for _ in range(2 * HIGH_WATER_BYTES // len(_LINE)):
         sink.write(_LINE)
     sink.flush()
 
 
-def test_lines_come_out_whole_and_in_order(pipe: tuple[int, int]) -> None:
+def test_lines_are_written_in_order(pipe: tuple[int, int]) -> None:
     sink = Sink(pipe[1])
 
     sink.write(b"one")
@@ -48,7 +48,7 @@ def test_lines_come_out_whole_and_in_order(pipe: tuple[int, int]) -> None:
     assert _read(pipe[0]) == b"one\ntwo\n"
 
 
-def test_a_reader_that_does_not_read_never_blocks_us(pipe: tuple[int, int]) -> None:
+def test_stuck_reader_never_blocks_the_writer(pipe: tuple[int, int]) -> None:
     sink = Sink(pipe[1])
 
     _fill(sink)
@@ -57,7 +57,7 @@ def test_a_reader_that_does_not_read_never_blocks_us(pipe: tuple[int, int]) -> N
     assert sink.has_pending
 
 
-def test_nothing_is_lost_to_a_reader_that_is_only_slow(pipe: tuple[int, int]) -> None:
+def test_slow_reader_loses_nothing(pipe: tuple[int, int]) -> None:
     sink = Sink(pipe[1])
     _fill(sink)
 
@@ -72,7 +72,7 @@ def test_nothing_is_lost_to_a_reader_that_is_only_slow(pipe: tuple[int, int]) ->
     assert sink.take_dropped() == 0
 
 
-def test_lines_for_a_stuck_reader_are_dropped_and_counted_once_it_reads_again(
+def test_lines_for_a_stuck_reader_are_dropped_and_counted(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sink_module, "STUCK_S", 0.0)
@@ -94,7 +94,7 @@ def test_lines_for_a_stuck_reader_are_dropped_and_counted_once_it_reads_again(
     assert sink.take_dropped() == 0
 
 
-def test_a_closed_descriptor_is_noticed_and_takes_no_more(pipe: tuple[int, int]) -> None:
+def test_closed_descriptor_is_detected(pipe: tuple[int, int]) -> None:
     sink = Sink(pipe[1])
     os.close(pipe[0])
 
@@ -106,7 +106,7 @@ def test_a_closed_descriptor_is_noticed_and_takes_no_more(pipe: tuple[int, int])
     assert not sink.has_pending
 
 
-def test_a_status_stays_below_the_lines(pipe: tuple[int, int]) -> None:
+def test_status_stays_below_the_lines(pipe: tuple[int, int]) -> None:
     sink = Sink(pipe[1])
 
     sink.show_status("1 done")
@@ -121,11 +121,11 @@ def test_a_status_stays_below_the_lines(pipe: tuple[int, int]) -> None:
     assert _read(pipe[0]) == b"1 done" + erase + b"a line\n1 done" + erase + b"2 done" + erase
 
 
-def test_finishing_waits_for_the_reader_only_until_its_deadline(pipe: tuple[int, int]) -> None:
+def test_finish_waits_for_the_reader_until_the_deadline(pipe: tuple[int, int]) -> None:
     sink = Sink(pipe[1])
     _fill(sink)
-    begun = time.monotonic()
+    started = time.monotonic()
 
-    sink.finish(begun + 0.05)
+    sink.finish(started + 0.05)
 
-    assert 0.05 <= time.monotonic() - begun < 2
+    assert 0.05 <= time.monotonic() - started < 2

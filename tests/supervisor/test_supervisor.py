@@ -14,15 +14,16 @@ from bananas_topology.supervisor.output import Output
 from bananas_topology.supervisor.plan import ChildPlan
 from bananas_topology.supervisor.restarts import RestartPolicy
 from bananas_topology.supervisor.sink import Sink
-from bananas_topology.supervisor.supervisor import SAME_PRESS_S, RunResult, Supervisor
+from bananas_topology.supervisor.supervisor import RunResult, Supervisor
 from bananas_topology.system.processes import start_time_token
+from bananas_topology.system.signals import DEBOUNCE_S
 from tests.waiting import wait_for
 
-#: The same decisions, fifty times as fast.
+#: The default policy, fifty times faster.
 FAST = RestartPolicy(stable_s=1.2, base_delay_s=0.02, cap_delay_s=0.6, loop_window_s=1.2)
 
-#: A child that leaves with code 0 on SIGTERM, having said "ready" and then done `{}`.
-POLITE = """
+#: A child that prints "ready", runs `{}`, and exits with 0 on SIGTERM.
+WELL_BEHAVED = """
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 print("ready", flush=True)
@@ -30,12 +31,12 @@ print("ready", flush=True)
 time.sleep(60)
 """
 
-TELL = "os.kill(os.getppid(), signal.{})"
+SIGNAL_PARENT = "os.kill(os.getppid(), signal.{})"
 
 
 @dataclass
 class Stage:
-    """Runs children given as Python code under a supervisor in this process."""
+    """Runs children, given as Python code, under a supervisor in this process."""
 
     directory: Path
     read_end: int
@@ -60,9 +61,9 @@ class Stage:
     ) -> RunResult:
         output = Output(self.sink, [plan.name for plan in plans], lambda pool, text: text)
         supervisor = Supervisor(plans, output, policy=FAST, is_drained=is_drained, on_poll=on_poll)
-        ending = supervisor.run()
+        result = supervisor.run()
         self.shown = os.read(self.read_end, 1 << 20)
-        return ending
+        return result
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def _pids(directory: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_a_signal_asks_children_to_finish_and_waits_for_them(stage: Stage, number: str) -> None:
+def test_signal_stops_children_gracefully(stage: Stage, number: str) -> None:
     slow_to_stop = f"""
 import os, signal, sys, time
 def finish(*_):
@@ -88,131 +89,133 @@ def finish(*_):
     print("finished", flush=True)
     sys.exit(0)
 signal.signal(signal.SIGTERM, finish)
-{TELL.format(number)}
+{SIGNAL_PARENT.format(number)}
 time.sleep(60)
 """
 
-    ending = stage.run(stage.plan(slow_to_stop))
+    result = stage.run(stage.plan(slow_to_stop))
 
-    assert ending == RunResult(drained=False, given_up=(), killed=())
+    assert result == RunResult(drained=False, given_up=(), killed=())
     assert b"finished" in stage.shown
 
 
-def test_a_second_signal_makes_children_leave_at_once(stage: Stage) -> None:
+def test_second_signal_stops_children_immediately(stage: Stage) -> None:
     stubborn = f"""
 import os, signal, sys, time
 def at_term(*_):
     print("not yet", flush=True)
-    time.sleep({2 * SAME_PRESS_S})
-    {TELL.format("SIGINT")}
+    time.sleep({2 * DEBOUNCE_S})
+    {SIGNAL_PARENT.format("SIGINT")}
 def at_quit(*_):
     print("at once", flush=True)
     sys.exit(131)
 signal.signal(signal.SIGTERM, at_term)
 signal.signal(signal.SIGQUIT, at_quit)
-{TELL.format("SIGINT")}
+{SIGNAL_PARENT.format("SIGINT")}
 while True: time.sleep(0.1)
 """
 
-    ending = stage.run(stage.plan(stubborn))
+    result = stage.run(stage.plan(stubborn))
 
-    assert ending.killed == ()
+    assert result.killed == ()
     assert b"not yet" in stage.shown
     assert b"at once" in stage.shown
 
 
-def test_one_ctrl_c_that_comes_by_two_ways_is_still_one(stage: Stage) -> None:
-    code = POLITE.format(f"{TELL.format('SIGINT')}; {TELL.format('SIGINT')}").replace(
-        "sys.exit(0)", "(time.sleep(0.1), print('finished'), sys.exit(0))"
-    )
+def test_duplicate_ctrl_c_counts_once(stage: Stage) -> None:
+    code = WELL_BEHAVED.format(
+        f"{SIGNAL_PARENT.format('SIGINT')}; {SIGNAL_PARENT.format('SIGINT')}"
+    ).replace("sys.exit(0)", "(time.sleep(0.1), print('finished'), sys.exit(0))")
 
     stage.run(stage.plan(code))
 
     assert b"finished" in stage.shown
 
 
-def test_who_overstays_its_grace_is_killed_with_all_it_has_started(stage: Stage) -> None:
-    deaf = f"""
+def test_child_past_its_grace_is_killed_with_its_descendants(stage: Stage) -> None:
+    unresponsive = f"""
 import os, signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 open(str(other.pid), "w").close()
-{TELL.format("SIGTERM")}
+{SIGNAL_PARENT.format("SIGTERM")}
 time.sleep(60)
 """
 
-    ending = stage.run(stage.plan(deaf, grace_ms=300), stage.plan(POLITE.format(""), "b-0"))
+    result = stage.run(
+        stage.plan(unresponsive, grace_ms=300), stage.plan(WELL_BEHAVED.format(""), "b-0")
+    )
 
-    assert ending.killed == ("a-0",)
+    assert result.killed == ("a-0",)
     [other] = _pids(stage.directory)
     wait_for(lambda: start_time_token(other) is None)
 
 
 @pytest.mark.parametrize("end", ["sys.exit(1)", "sys.exit(0)", "os.kill(os.getpid(), 9)"])
-def test_a_child_that_ends_unasked_is_started_again_at_once(stage: Stage, end: str) -> None:
-    code = POLITE.format(f"""
+def test_child_that_exits_is_restarted_immediately(stage: Stage, end: str) -> None:
+    code = WELL_BEHAVED.format(f"""
 open(str(os.getpid()), "w").close()
 if len(os.listdir()) == 1: {end}
-{TELL.format("SIGTERM")}
+{SIGNAL_PARENT.format("SIGTERM")}
 """)
 
-    ending = stage.run(stage.plan(code))
+    result = stage.run(stage.plan(code))
 
     first, second = _pids(stage.directory)
     between = (stage.directory / str(second)).stat().st_mtime
     assert between - (stage.directory / str(first)).stat().st_mtime < 1.0
-    assert ending.given_up == ()
+    assert result.given_up == ()
 
 
-def test_a_crash_loop_is_given_up_and_the_others_go_on(
+def test_crash_loop_is_given_up_while_others_keep_running(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     crashing = "open(str(__import__('os').getpid()), 'w').close(); raise SystemExit(3)"
-    other = POLITE.format(f"""
+    other = WELL_BEHAVED.format(f"""
 while len(os.listdir()) < {FAST.loop_exits}: time.sleep(0.01)
 time.sleep(0.2)
 print("still here", flush=True)
-{TELL.format("SIGTERM")}
+{SIGNAL_PARENT.format("SIGTERM")}
 """)
 
-    ending = stage.run(stage.plan(crashing), stage.plan(other, "b-0"))
+    result = stage.run(stage.plan(crashing), stage.plan(other, "b-0"))
 
-    assert ending == RunResult(drained=False, given_up=("a-0",), killed=())
+    assert result == RunResult(drained=False, given_up=("a-0",), killed=())
     assert len(_pids(stage.directory)) == FAST.loop_exits
-    assert [r.getMessage() for r in caplog.records].count("child given up") == 1
+    assert [r.getMessage() for r in caplog.records].count("gave up restarting child") == 1
     assert b"still here" in stage.shown
 
 
-def test_a_child_that_asks_for_a_fresh_start_gets_it_every_time(stage: Stage) -> None:
-    code = POLITE.format(f"""
+def test_requested_restart_is_always_granted(stage: Stage) -> None:
+    code = WELL_BEHAVED.format(f"""
 open(str(os.getpid()), "w").close()
 if len(os.listdir()) < {FAST.loop_exits + 2}: sys.exit(75)
-{TELL.format("SIGTERM")}
+{SIGNAL_PARENT.format("SIGTERM")}
 """)
 
-    ending = stage.run(stage.plan(code))
+    result = stage.run(stage.plan(code))
 
-    assert ending.given_up == ()
+    assert result.given_up == ()
     assert len(_pids(stage.directory)) == FAST.loop_exits + 2
 
 
-def test_wrong_settings_are_given_up_without_a_second_start(stage: Stage) -> None:
+def test_invalid_settings_are_given_up_without_a_restart(stage: Stage) -> None:
     wrong = "open(str(__import__('os').getpid()), 'w').close(); raise SystemExit(2)"
 
-    ending = stage.run(stage.plan(wrong), stage.plan(wrong, "b-0"))
+    result = stage.run(stage.plan(wrong), stage.plan(wrong, "b-0"))
 
-    assert ending.given_up == ("a-0", "b-0")
+    assert result.given_up == ("a-0", "b-0")
     assert len(_pids(stage.directory)) == 2
 
 
-def test_a_program_that_cannot_be_started_is_given_up(
+def test_program_that_cannot_be_started_is_given_up(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     plan = ChildPlan("a-0", "a", ("/no/such/program",), {}, stage.directory, 1000)
 
-    ending = stage.run(plan)
+    result = stage.run(plan)
 
-    assert ending.given_up == ("a-0",)
+    assert result.given_up == ("a-0",)
     assert "No such file or directory" in str(vars(caplog.records[0]))
 
 
@@ -220,14 +223,14 @@ def test_children_are_stopped_once_drained(stage: Stage) -> None:
     def is_drained() -> bool:
         return (stage.directory / "done").exists()
 
-    ending = stage.run(
-        stage.plan(POLITE.format("time.sleep(0.1); open('done', 'w')")), is_drained=is_drained
+    result = stage.run(
+        stage.plan(WELL_BEHAVED.format("time.sleep(0.1); open('done', 'w')")), is_drained=is_drained
     )
 
-    assert ending.drained
+    assert result.drained
 
 
-def test_what_is_tended_is_looked_after_while_children_run(stage: Stage) -> None:
+def test_on_poll_is_called_while_children_run(stage: Stage) -> None:
     calls: list[int] = []
 
     def on_poll() -> None:
@@ -235,43 +238,43 @@ def test_what_is_tended_is_looked_after_while_children_run(stage: Stage) -> None
         if len(calls) == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    stage.run(stage.plan(POLITE.format("")), on_poll=on_poll)
+    stage.run(stage.plan(WELL_BEHAVED.format("")), on_poll=on_poll)
 
     assert len(calls) >= 3
 
 
-def test_a_child_that_floods_does_not_keep_signals_from_being_obeyed(stage: Stage) -> None:
+def test_flood_of_output_does_not_delay_signals(stage: Stage) -> None:
     flooding = "import os\nwhile True: os.write(1, b'x' * 65536)"
-    other = POLITE.format(f"time.sleep(0.3); {TELL.format('SIGTERM')}")
-    begun = time.monotonic()
+    other = WELL_BEHAVED.format(f"time.sleep(0.3); {SIGNAL_PARENT.format('SIGTERM')}")
+    started = time.monotonic()
 
-    ending = stage.run(stage.plan(flooding), stage.plan(other, "b-0"))
+    result = stage.run(stage.plan(flooding), stage.plan(other, "b-0"))
 
-    assert ending.killed == ()
-    assert time.monotonic() - begun < 5
+    assert result.killed == ()
+    assert time.monotonic() - started < 5
 
 
-def test_a_closed_output_ends_everything_gracefully(tmp_path: Path) -> None:
+def test_closed_output_stops_everything_gracefully(tmp_path: Path) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
     stage = Stage(tmp_path, read_end, Sink(write_end))
     output = Output(stage.sink, ["a-0"], lambda pool, text: text)
 
-    ending = Supervisor([stage.plan(POLITE.format(""))], output).run()
+    result = Supervisor([stage.plan(WELL_BEHAVED.format(""))], output).run()
 
-    assert ending == RunResult(drained=False, given_up=(), killed=())
+    assert result == RunResult(drained=False, given_up=(), killed=())
     os.close(write_end)
 
 
-def test_the_last_words_of_a_child_are_shown_also_without_a_line_end(stage: Stage) -> None:
-    code = "import sys; sys.stdout.write('x' * 30000 + 'last words'); sys.exit(2)"
+def test_unterminated_final_output_is_shown(stage: Stage) -> None:
+    code = "import sys; sys.stdout.write('x' * 30000 + 'final output'); sys.exit(2)"
 
     stage.run(stage.plan(code))
 
-    assert stage.shown.endswith(b"last words\n")
+    assert stage.shown.endswith(b"final output\n")
 
 
-def test_a_process_that_keeps_the_output_open_does_not_hold_up_the_end(stage: Stage) -> None:
+def test_descendant_holding_the_output_open_does_not_delay_the_end(stage: Stage) -> None:
     code = """
 import os, subprocess, sys
 other = subprocess.Popen(
@@ -280,11 +283,11 @@ other = subprocess.Popen(
 open(str(other.pid), "w").close()
 os._exit(2)
 """
-    begun = time.monotonic()
+    started = time.monotonic()
 
-    ending = stage.run(stage.plan(code))
+    result = stage.run(stage.plan(code))
 
-    assert ending.given_up == ("a-0",)
-    assert time.monotonic() - begun < 5
+    assert result.given_up == ("a-0",)
+    assert time.monotonic() - started < 5
     [other] = _pids(stage.directory)
     os.kill(other, signal.SIGKILL)
