@@ -6,7 +6,7 @@ import signal
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C while it is still being loaded just ends it."""
+    """Run the command line; Ctrl-C while it is still loading exits silently."""
     interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if interrupts:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

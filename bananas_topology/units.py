@@ -123,3 +123,13 @@ def format_cpu(cpu_millis: int) -> str:
     ('2', '500m')
     """
     return f"{cpu_millis}m" if cpu_millis % 1000 else str(cpu_millis // 1000)
+
+
+def quantity(number: int, noun: str) -> str:
+    """Write a number with its noun in the singular or plural.
+
+    >>> quantity(1, "process"), quantity(2, "process"), quantity(1200, "job")
+    ('1 process', '2 processes', '1,200 jobs')
+    """
+    suffix = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{suffix}"

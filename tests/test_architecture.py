@@ -51,7 +51,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "jsonschema": ("spec/schema.py",),
     "jsonpatch": ("render/patches.py",),
     "redis": ("jobs", "client.py", "cli/up.py"),
-    "msgspec": ("jobs", "worker", "api", "cli/enqueue/job_lines.py"),
+    "msgspec": ("jobs", "worker", "api", "cli/enqueue/json_lines.py"),
     "typer": ("cli",),
     "rich": ("cli/console.py",),
     "cronsim": ("worker/scheduler.py", "spec/rules"),

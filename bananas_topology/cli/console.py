@@ -1,7 +1,7 @@
-"""How things look to people: colours and tables on a terminal, plain lines in a pipe.
+"""Terminal output: colors and tables on a terminal, plain lines in a pipe.
 
-The only module with rich, which is imported when something is really drawn with it: that takes
-longer than all the rest of a short command. Results go to standard output, talk to standard error.
+The only module that uses rich, imported only when something is drawn with it: the import takes
+longer than the rest of a short command. Results go to standard output, messages to standard error.
 """
 
 from __future__ import annotations
@@ -26,40 +26,35 @@ if TYPE_CHECKING:
     from bananas_topology.spec.model import Api, Pool
     from bananas_topology.supervisor.output import Paint
 
-#: The colours of pools, in the order in which the pools come: told apart on light and dark.
+#: ANSI colors assigned to pools in order of appearance; readable on light and dark backgrounds.
 _POOL_COLORS = (36, 33, 35, 32, 34, 31, 96, 93, 95, 92, 94, 91)
 
 _SEVERITY_STYLES = {"error": "bold red", "warning": "bold yellow"}
 
-#: Columns of a terminal that says nothing of its width.
-_USUAL_WIDTH = 80
+#: Columns of a terminal that does not report its width.
+_DEFAULT_WIDTH = 80
 
 #: Characters between two columns of a table.
 _TABLE_GAP = 3
 
-#: Characters from which on a word may be broken in a table.
+#: Length in characters from which a word may be broken in a table.
 _LONG_WORD = 14
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def is_terminal(stream: IO[str]) -> bool:
-    """Whether a person looks at it, in a terminal that understands more than text."""
+    """Whether the stream is a terminal that supports control sequences."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def is_colored(stream: IO[str]) -> bool:
-    """Whether colours are wanted there."""
+    """Whether to color output to the stream."""
     return is_terminal(stream) and not os.environ.get("NO_COLOR")
 
 
-def can_rewrite(stream: IO[str]) -> bool:
-    """Whether a line that was written there can be replaced."""
-    return is_terminal(stream)
-
-
 def painter(stream: IO[str]) -> Paint:
-    """What gives each pool a colour of its own there, in the order in which they are met."""
+    """Return a function that colors text by pool, in order of first use."""
     if not is_colored(stream):
         return lambda pool, text: text
     colors: dict[str, int] = {}
@@ -72,12 +67,12 @@ def painter(stream: IO[str]) -> Paint:
 
 
 def notice(text: str) -> None:
-    """Say something to whoever runs the command."""
+    """Print a message for the user to standard error."""
     print(printable(text), file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:
-    """The text without what would drive a terminal: foreign data must not.
+    """Escape control characters: stored data must not control the terminal.
 
     >>> printable("caf\\xe9 \\x1b[31mred")
     'caf\\xe9 \\\\x1b[31mred'
@@ -91,7 +86,7 @@ def print_json(value: Any) -> None:
 
 
 def moment(value: object) -> str:
-    """A moment as people read it: local time, and how long ago or ahead it is."""
+    """Format a time as local time with its distance from now."""
     if isinstance(value, str):
         try:
             return moment(parse_timestamp(value))
@@ -105,14 +100,14 @@ def moment(value: object) -> str:
 
 
 def age(since: datetime | None) -> str:
-    """How long ago it was; empty if it never was."""
+    """Format the time elapsed since then; empty if unknown."""
     return "" if since is None else duration(max(0.0, (wall_now() - since).total_seconds()))
 
 
 def duration(seconds: float) -> str:
-    """A duration as people say it, to two units.
+    """Format a duration approximately, in at most two units.
 
-    >>> [duration(each) for each in (0.0123, 1.5, 59.99, 90, 7300, 200_000)]
+    >>> [duration(seconds) for seconds in (0.0123, 1.5, 59.99, 90, 7300, 200_000)]
     ['12ms', '1.5s', '59s', '1m30s', '2h1m', '2d7h']
     """
     if seconds < 1:
@@ -132,7 +127,7 @@ def duration(seconds: float) -> str:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a result as a table; in a pipe, as lines whose fields are separated by tabs."""
+    """Print a table; in a pipe, as tab-separated lines."""
     if not is_terminal(sys.stdout):
         for row in (columns, *rows):
             print("\t".join(_one_line(cell) for cell in row))
@@ -141,7 +136,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def print_fields(fields: Iterable[tuple[str, str]]) -> None:
-    """Print a result that has names and values; longer values go on below their first line."""
+    """Print names and values; values of several lines are indented."""
     pairs = list(fields)
     width = max(len(name) for name, _ in pairs)
     for name, value in pairs:
@@ -151,15 +146,15 @@ def print_fields(fields: Iterable[tuple[str, str]]) -> None:
 
 
 def print_plan(pools: Sequence[tuple[Pool, int]], api: Api | None = None) -> None:
-    """Print what would be started: pools, each with its number of processes, and the api."""
+    """Print what would be started: pools with their number of processes, and the api."""
     processes = sum(count for _, count in pools) + (api is not None)
     threads = sum(pool.concurrency * count for pool, count in pools)
     total: tuple[str, ...] = ("total", "", str(processes), str(threads))
     if is_terminal(sys.stdout):
-        rows = [(*_numbers(pool, n), _takes(pool)) for pool, n in pools]
+        rows = [(*_numbers(pool, n), _work(pool)) for pool, n in pools]
         if api is not None:
             rows.append(("api", "api", "1", "0", f"HTTP on port {api.port}"))
-        columns: tuple[str, ...] = ("pool", "mode", "processes", "threads", "takes")
+        columns: tuple[str, ...] = ("pool", "mode", "processes", "threads", "accepts")
         _print_rich_table(columns, [*rows, (*total, "")])
         return
     columns = ("pool", "mode", "processes", "threads", "priorities", "job types", "scheduler")
@@ -170,9 +165,9 @@ def print_plan(pools: Sequence[tuple[Pool, int]], api: Api | None = None) -> Non
 
 
 def print_diagnostics(report: Report, stream: IO[str] | None = None) -> None:
-    """Print findings: one line each, and on a terminal the place in the source below it.
+    """Print diagnostics, one per line; on a terminal with an excerpt of the source.
 
-    `stream` None: standard error, where they are not what was asked for.
+    `stream` defaults to standard error, for commands whose result is something else.
     """
     stream = stream or sys.stderr
     if not report.diagnostics:
@@ -184,21 +179,21 @@ def print_diagnostics(report: Report, stream: IO[str] | None = None) -> None:
     console = _console(stream)
     lines = report.source.splitlines()
     for diagnostic in report.diagnostics:
-        console.print(_finding(diagnostic), soft_wrap=True)
+        console.print(_diagnostic_line(diagnostic), soft_wrap=True)
         if 0 < diagnostic.span.line <= len(lines):
             shown = _excerpt(diagnostic, lines[diagnostic.span.line - 1], console.width)
             console.print(shown, soft_wrap=True)
 
 
 class Advance(Protocol):
-    """Told how many more are done."""
+    """Advances a progress bar by a count."""
 
     def __call__(self, count: int, /) -> None: ...
 
 
 @contextmanager
 def progress(label: str, total: int | None) -> Iterator[Advance]:
-    """A progress bar on a terminal, and nothing elsewhere; `total` None: it is not known."""
+    """Show a progress bar on a terminal only; `total` None: unknown."""
     if not is_terminal(sys.stderr):
         yield lambda count: None
         return
@@ -211,14 +206,14 @@ def progress(label: str, total: int | None) -> Iterator[Advance]:
 
 
 def _print_rich_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; where it is too wide for the terminal, a block of lines for each row."""
+    """Print a table, or one block of lines per row if it is too wide for the terminal."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
     cells = [list(row) for row in rows]
     console = _console(sys.stdout)
-    if cells and _least_width(columns, cells) > console.width:
+    if cells and _min_width(columns, cells) > console.width:
         _print_blocks(columns, cells)
         return
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -227,7 +222,7 @@ def _print_rich_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
         table.add_column(
             name,
             justify="right" if cells and numeric else "left",
-            # Names are cut last: what a column is about must be readable at 80 columns.
+            # The first column identifies the row and must not be wrapped.
             no_wrap=index == 0,
             overflow="fold",
         )
@@ -236,8 +231,8 @@ def _print_rich_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     console.print(table)
 
 
-def _least_width(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
-    """Columns of the terminal below which names would be cut, or words that are not long."""
+def _min_width(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
+    """Terminal columns needed to show names and short words unbroken."""
     from rich.cells import cell_len
 
     def words(index: int, text: str) -> list[str]:
@@ -265,7 +260,7 @@ def _console(stream: IO[str]) -> Console:
     return Console(file=stream, highlight=False, markup=False, color_system=system)
 
 
-def _finding(diagnostic: Diagnostic) -> Text:
+def _diagnostic_line(diagnostic: Diagnostic) -> Text:
     from rich.text import Text
 
     style = _SEVERITY_STYLES[diagnostic.severity.value]
@@ -275,13 +270,13 @@ def _finding(diagnostic: Diagnostic) -> Text:
 
 
 def _excerpt(diagnostic: Diagnostic, line: str, width: int) -> Text:
-    """The source line and a caret below it; a line too long is shown around the place."""
+    """The source line with a caret below it; a long line is cut around the position."""
     from rich.cells import cell_len
     from rich.text import Text
 
     number = str(diagnostic.span.line)
-    room = max(20, (width or _USUAL_WIDTH) - len(number) - 5)
-    # One character for one, so that columns stay true.
+    room = max(20, (width or _DEFAULT_WIDTH) - len(number) - 5)
+    # Replace characters one to one, so that columns stay correct.
     line = _CONTROL.sub(" ", line.replace("\t", " "))
     begin = diagnostic.span.column - 1
     is_within = diagnostic.span.end_line == diagnostic.span.line
@@ -313,15 +308,15 @@ def _consumption(pool: Pool) -> tuple[str, str, str]:
     return ",".join(pool.priorities), types, "yes" if pool.enable_scheduler else "no"
 
 
-def _takes(pool: Pool) -> str:
-    """What a pool takes, in words."""
+def _work(pool: Pool) -> str:
+    """Summarize the jobs that a pool accepts."""
     from bananas_topology.contract.worker import PRIORITIES
 
     parts: list[str] = []
     if pool.concurrency:
-        every = len(pool.priorities) == len(PRIORITIES)
-        urgency = "" if every else f"{', '.join(pool.priorities)}: "
-        parts.append(urgency + (", ".join(pool.job_types) or "all jobs"))
+        accepts_all = len(pool.priorities) == len(PRIORITIES)
+        prefix = "" if accepts_all else f"{', '.join(pool.priorities)}: "
+        parts.append(prefix + (", ".join(pool.job_types) or "all jobs"))
     if pool.enable_scheduler:
         parts.append("schedules")
     return ", ".join(parts)

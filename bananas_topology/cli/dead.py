@@ -1,4 +1,4 @@
-"""`bananas dead`: look at jobs that are dead, let them run again, forget them."""
+"""`bananas dead`: list, retry and purge dead jobs."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ import typer
 from bananas_topology.cli import console
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.options import AsFormat, Format, RedisUrl, TopologyFile
+from bananas_topology.units import quantity
 
 if TYPE_CHECKING:
     from bananas_topology.jobs.dead import DeadFilter, DeadJob
 
-#: Ids that are named when what lies there cannot run again.
+#: Maximum ids listed in a message about jobs that were skipped.
 _IDS_SHOWN = 5
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Look at jobs that are dead, let them run again, forget them.",
+    help="List, retry or purge dead jobs.",
 )
 
 _Ids = Annotated[
-    list[str] | None, typer.Argument(metavar="[ID]...", help="These jobs.", show_default=False)
+    list[str] | None, typer.Argument(metavar="[ID]...", help="Job ids.", show_default=False)
 ]
 _Type = Annotated[
     str | None, typer.Option("--type", metavar="JOB_TYPE", help="Only jobs of this type.")
 ]
 _Error = Annotated[
-    str | None, typer.Option(metavar="TEXT", help="Only jobs whose error has this text in it.")
+    str | None, typer.Option(metavar="TEXT", help="Only jobs whose error contains this text.")
 ]
 _OlderThan = Annotated[
-    str | None, typer.Option(metavar="DURATION", help="Only jobs dead for longer: 30m, 24h.")
+    str | None, typer.Option(metavar="DURATION", help="Only jobs that died longer ago: 30m, 24h.")
 ]
-_All = Annotated[bool, typer.Option("--all", help="All of them.")]
-_Limit = Annotated[int, typer.Option(metavar="N", min=0, help="Show so many; 0 for all.")]
+_All = Annotated[bool, typer.Option("--all", help="All dead jobs.")]
+_Limit = Annotated[int, typer.Option(metavar="N", min=0, help="Maximum rows; 0 for no limit.")]
 
 
 @app.command("list")
@@ -50,7 +51,7 @@ def list_dead(
     file: TopologyFile = None,
     redis_url: RedisUrl = None,
 ) -> None:
-    """List dead jobs, the latest first, and why they died.
+    """List dead jobs and their errors, most recent first.
 
     Examples:
 
@@ -63,9 +64,9 @@ def list_dead(
     from bananas_topology.cli.server import dead_jobs, locate
     from bananas_topology.jobs.views import dead_job_json
 
-    chosen = _filter(ids, job_type, error, older_than)
+    selection = _filter(ids, job_type, error, older_than)
     with dead_jobs(locate(redis_url, file)) as dead:
-        found = list(islice(dead.list(chosen), limit + 1 if limit else None))
+        found = list(islice(dead.list(selection), limit + 1 if limit else None))
         shown = found[: limit or None]
         total = dead.count()
     if format is Format.JSON:
@@ -74,9 +75,12 @@ def list_dead(
         columns = ("id", "type", "died", "attempts", "error")
         console.print_table(columns, [_row(job) for job in shown])
     if len(found) > len(shown):
-        console.notice(f"the latest {limit:,} are shown, of {total:,} dead in all; --limit 0: all")
+        in_total = quantity(total, "dead job")
+        console.notice(f"showing the latest {limit:,} ({in_total} in total); --limit 0 shows all")
     elif not shown:
-        console.notice("no job is dead" if not total else f"none of the {total:,} dead is meant")
+        console.notice(
+            f"none of {quantity(total, 'dead job')} matches" if total else "no dead jobs"
+        )
 
 
 @app.command()
@@ -89,7 +93,9 @@ def retry(
     file: TopologyFile = None,
     redis_url: RedisUrl = None,
 ) -> None:
-    """Let dead jobs run again, with fresh attempts.
+    """Retry dead jobs.
+
+    They are requeued under the same id, with the attempt count reset.
 
     Examples:
 
@@ -101,16 +107,16 @@ def retry(
     """
     from bananas_topology.cli.server import dead_jobs, locate
 
-    chosen = _selected(ids, job_type, error, older_than, all_)
+    selection = _required_filter(ids, job_type, error, older_than, all_)
     with dead_jobs(locate(redis_url, file)) as dead:
-        revival = dead.retry(chosen)
-    print(f"{_jobs(revival.jobs)} to run again")
+        revival = dead.retry(selection)
+    print(f"{quantity(revival.jobs, 'job')} requeued")
     if revival.unreadable:
         names = ", ".join(revival.unreadable[:_IDS_SHOWN])
         more = ", …" if len(revival.unreadable) > _IDS_SHOWN else ""
-        why = "not dead, or " if ids else ""
-        console.notice(f"left as they are, being {why}no jobs that can be read: {names}{more}")
-    raise typer.Exit(_judged(revival.jobs, ids))
+        reason = "not dead, or unreadable" if ids else "unreadable"
+        console.notice(f"skipped ({reason}): {names}{more}")
+    raise typer.Exit(_exit_code(revival.jobs, ids))
 
 
 @app.command()
@@ -123,7 +129,7 @@ def purge(
     file: TopologyFile = None,
     redis_url: RedisUrl = None,
 ) -> None:
-    """Forget dead jobs, for ever.
+    """Delete dead jobs permanently.
 
     Examples:
 
@@ -135,11 +141,11 @@ def purge(
     """
     from bananas_topology.cli.server import dead_jobs, locate
 
-    chosen = _selected(ids, job_type, error, older_than, all_)
+    selection = _required_filter(ids, job_type, error, older_than, all_)
     with dead_jobs(locate(redis_url, file)) as dead:
-        purged = dead.purge(chosen)
-    print(f"{_jobs(purged)} forgotten")
-    raise typer.Exit(_judged(purged, ids))
+        purged = dead.purge(selection)
+    print(f"{quantity(purged, 'job')} deleted")
+    raise typer.Exit(_exit_code(purged, ids))
 
 
 def _filter(
@@ -151,25 +157,25 @@ def _filter(
     try:
         older_than_ms = None if older_than is None else parse_duration_ms(older_than)
     except ValueError as problem:
-        message = f'"{older_than}": {problem}'
+        message = f'{problem}, got "{older_than}"'
         raise typer.BadParameter(message, param_hint="--older-than") from problem
     return DeadFilter(frozenset(ids) if ids else None, job_type, error, older_than_ms)
 
 
-def _selected(
+def _required_filter(
     ids: list[str] | None,
     job_type: str | None,
     error: str | None,
     older_than: str | None,
     all_: bool,
 ) -> DeadFilter:
-    """The filter of a command that changes something: which jobs are meant has to be said."""
-    is_narrowed = bool(ids) or any(each is not None for each in (job_type, error, older_than))
-    if all_ and is_narrowed:
-        raise typer.BadParameter("it cannot be given beside what narrows it", param_hint="--all")
-    if not all_ and not is_narrowed:
+    """The filter of a command that changes jobs, for which a selection is required."""
+    has_filters = bool(ids) or any(each is not None for each in (job_type, error, older_than))
+    if all_ and has_filters:
+        raise typer.BadParameter("cannot be combined with ids or filters", param_hint="--all")
+    if not all_ and not has_filters:
         raise typer.BadParameter(
-            "say which: by ID, --type, --error or --older-than, or --all of them",
+            "expected ids, --type, --error or --older-than, or --all",
             param_hint="[ID]...",
         )
     return _filter(ids, job_type, error, older_than)
@@ -185,14 +191,10 @@ def _row(job: DeadJob) -> tuple[str, ...]:
     )
 
 
-def _judged(met: int, ids: list[str] | None) -> int:
-    """The exit code: who names jobs wants to know when nothing was done to one of them."""
-    missing = len(set(ids or ())) - met
-    if missing <= 0:
+def _exit_code(changed: int, ids: list[str] | None) -> int:
+    """Fail if any job that was given by id has not been changed."""
+    given = len(set(ids or ()))
+    if changed >= given:
         return OK
-    console.notice(f"error: {missing:,} of the jobs that were named not found among the dead")
+    console.notice(f"error: {given - changed:,} of {quantity(given, 'given job')} not found")
     return FAILED
-
-
-def _jobs(count: int) -> str:
-    return "1 job" if count == 1 else f"{count:,} jobs"

@@ -1,6 +1,6 @@
-"""`up --drain`: when nothing is left to do, what is shown until then, and whether a job died.
+"""`up --drain`: detects that no jobs are left, reports progress, and counts jobs that died.
 
-The supervisor only asks "is it over?"; what that means in Redis is known here.
+The supervisor only polls `is_over`; what it means in Redis is decided here.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from bananas_topology.errors import RedisUnavailable, RedisUnsuitable
 from bananas_topology.jobs.inspect import Backlog, Inspector
 from bananas_topology.system.clock import monotonic
 
-#: Polls in a row that must find nothing: between two keys read, a job may move from one to the
-#: other and be seen in neither.
-_QUIET_POLLS = 2
+#: Consecutive polls that must find no jobs: while keys are read one after the other, a job may
+#: move from one to another and be missed in both.
+_EMPTY_POLLS = 2
 
-#: Seconds after which a drain no longer waits for workers that have never come up.
-COME_UP_S = 10.0
+#: Seconds to wait for workers to register.
+STARTUP_TIMEOUT_S = 10.0
 
-#: Seconds of standstill after which it is said what is waited for in vain.
-STANDSTILL_S = 5.0
+#: Seconds without progress before a warning is logged.
+STALL_WARNING_S = 5.0
 
 log = logging.getLogger(__name__)
 
 
 class Drain:
-    """Asked again and again until it says that all is done.
+    """Polled until all jobs are done.
 
-    `show` gets a progress line, at most every `show_every_s` seconds.
+    `show` receives a progress line, at most every `show_every_s` seconds.
     """
 
     def __init__(
@@ -39,69 +39,73 @@ class Drain:
         show_every_s: float,
     ) -> None:
         self._inspector = inspector
-        self._awaited = set(workers)
-        self._await_until = monotonic() + COME_UP_S
+        self._starting = set(workers)
+        self._startup_deadline = monotonic() + STARTUP_TIMEOUT_S
         self._show = show
         self._show_every_s = show_every_s
         self._show_at = monotonic() + show_every_s
-        self._quiet_polls = 0
-        self._moved_at = monotonic()
+        self._empty_polls = 0
+        self._progress_at = monotonic()
         self._has_warned = False
         self._first = self._last = inspector.backlog()
 
     @property
-    def done(self) -> int:
-        """Jobs completed since the beginning."""
+    def completed(self) -> int:
+        """Jobs completed since the drain started."""
         return max(0, self._last.completed - self._first.completed)
 
     @property
     def died(self) -> int:
-        """Jobs that have died since the beginning."""
+        """Jobs that died since the drain started."""
         return max(0, self._last.dead - self._first.dead)
 
     def is_over(self) -> bool:
-        """Look again. An outage of Redis is not an end: nothing is known until it is back."""
+        """Poll Redis. While it is unavailable the state is unknown, so the drain goes on."""
         try:
-            self._look()
-            quiet = _is_empty(self._last) and self._has_come_up()
+            self._poll()
+            is_empty = _is_empty(self._last) and self._has_started()
         except (RedisUnavailable, RedisUnsuitable):
-            quiet = False
-        self._quiet_polls = self._quiet_polls + 1 if quiet else 0
+            is_empty = False
+        self._empty_polls = self._empty_polls + 1 if is_empty else 0
         if monotonic() >= self._show_at:
             self._show_at = monotonic() + self._show_every_s
             self._show(self._progress())
-        return self._quiet_polls >= _QUIET_POLLS
+        return self._empty_polls >= _EMPTY_POLLS
 
     def summary(self) -> str:
-        """The last word on it."""
-        died = f", {self.died:,} died: see `bananas dead list`" if self.died else ""
-        return f"drained: {self.done:,} done{died}"
+        """Summarize a finished drain."""
+        died = f", {self.died:,} died (see `bananas dead list`)" if self.died else ""
+        return f"drained: {self.completed:,} completed{died}"
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         before, self._last = self._last, self._inspector.backlog()
         if before != self._last or self._last.running or not self._last.ready:
-            self._moved_at = monotonic()
-        elif monotonic() - self._moved_at >= STANDSTILL_S and not self._has_warned:
+            self._progress_at = monotonic()
+        elif monotonic() - self._progress_at >= STALL_WARNING_S and not self._has_warned:
             self._has_warned = True
-            self._warn_of_standstill()
+            self._warn_of_stall()
 
-    def _warn_of_standstill(self) -> None:
-        """Name what is ready and yet taken by nobody: this drain may last for ever."""
+    def _warn_of_stall(self) -> None:
+        """Log the job types that no worker accepts: the drain may never finish."""
         unhandled = {each for depth in self._inspector.depths() for each in depth.unhandled}
         types = ",".join(sorted(unhandled)) or "unknown"
         log.warning(
-            "jobs are ready that no running worker takes: still waiting",
+            "drain stalled: no running worker accepts the ready jobs",
             extra={"jobs": self._last.ready, "job_types": types},
         )
 
-    def _has_come_up(self) -> bool:
-        if self._awaited and monotonic() < self._await_until:
-            self._awaited -= {worker.worker_id for worker in self._inspector.workers()}
-        return not self._awaited or monotonic() >= self._await_until
+    def _has_started(self) -> bool:
+        if self._starting and monotonic() < self._startup_deadline:
+            self._starting -= {worker.worker_id for worker in self._inspector.workers()}
+        return not self._starting or monotonic() >= self._startup_deadline
 
     def _progress(self) -> str:
         last = self._last
-        parts = [f"{self.done:,} done", f"{last.ready:,} ready", f"{last.running:,} running"]
+        parts = [
+            f"{self.completed:,} completed",
+            f"{last.ready:,} ready",
+            f"{last.running:,} running",
+        ]
         if last.scheduled:
             parts.append(f"{last.scheduled:,} scheduled")
         if self.died:

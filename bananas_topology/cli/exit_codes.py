@@ -1,14 +1,14 @@
-"""What the commands exit with, by name."""
+"""Exit codes of the commands."""
 
 from __future__ import annotations
 
 OK = 0
 
-#: What was asked could not be done, or the answer is no: a topology with errors, a job that died.
+#: The command failed, or its answer is negative: a topology with errors, a job that died.
 FAILED = 1
 
-#: The command line itself is wrong.
+#: The command line is invalid.
 USAGE = 2
 
-#: Stopped by Ctrl-C before it was done (128 + SIGINT).
+#: Interrupted by Ctrl-C before completion (128 + SIGINT).
 INTERRUPTED = 130

@@ -1,4 +1,4 @@
-"""`bananas import`: deployments that exist, as one topology."""
+"""`bananas import`: convert existing deployments to a topology."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ import typer
 from bananas_topology.cli import console
 from bananas_topology.errors import ImportRefused
 from bananas_topology.system.files import write_atomic
+from bananas_topology.units import quantity
 
 if TYPE_CHECKING:
     from bananas_topology.importer.importer import Imported
 
-#: Bytes of a file that is read at the most: no deployment is that large.
-MAX_FILE_BYTES = 8 * 2**20
+#: Maximum size of an input file, in MiB.
+MAX_FILE_MIB = 8
 
 
-class Report(StrEnum):
-    """How much is said of what became of the fields."""
+class ReportFormat(StrEnum):
+    """What to report about the imported fields."""
 
     SUMMARY = "summary"
     FULL = "full"
@@ -36,27 +37,30 @@ _Files = Annotated[
 _Output = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", metavar="FILE", help="Where to write it; left out: standard output."
+        "--output", "-o", metavar="FILE", help="Write to FILE instead of standard output."
     ),
 ]
 _Report = Annotated[
-    Report,
+    ReportFormat,
     typer.Option(
         "--report",
-        help="What became of the fields: mistakes and what is dropped, all of them, or all as "
-        "JSON on standard output, with the topology in it.",
+        help="What to report: mistakes and dropped fields (summary), every field (full), or a "
+        "JSON document on standard output that includes the topology (json).",
     ),
 ]
-_Force = Annotated[bool, typer.Option("--force", help="Write over a file that exists.")]
+_Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")]
 
 
 def import_topology(
-    files: _Files, output: _Output = None, report: _Report = Report.SUMMARY, force: _Force = False
+    files: _Files,
+    output: _Output = None,
+    report: _Report = ReportFormat.SUMMARY,
+    force: _Force = False,
 ) -> None:
-    """Turn existing Bananas Compose or Kubernetes files into a topology.
+    """Convert existing Bananas Compose or Kubernetes files to a topology.
 
-    Every value is kept; what a topology says by itself is left out of it. What became of each
-    field, and which were mistakes that would have lost jobs, is told on standard error.
+    Values are kept; those equal to a topology default are omitted. Fields that were dropped, and
+    mistakes that would have lost jobs, are reported on standard error.
 
     Examples:
 
@@ -69,16 +73,16 @@ def import_topology(
     from bananas_topology.importer.importer import import_files
 
     if output is not None and output.exists() and not force:
-        raise ImportRefused(f"{output} exists; choose another name, or say --force")
+        raise ImportRefused(f"{output} already exists; choose another name or use --force")
     texts = [(str(file), _read(file)) for file in files]
     imported = import_files(texts, files[0].absolute().parent.name)
     if output is not None:
         write_atomic(output, imported.text)
-    elif report is not Report.JSON:
+    elif report is not ReportFormat.JSON:
         print(imported.text, end="")
-    _tell(imported, report)
+    _print_report(imported, report)
     if output is not None:
-        console.notice(f"written: {output}; check it with `bananas validate {output}`")
+        console.notice(f"wrote {output}; check it with `bananas validate {output}`")
 
 
 def _read(file: Path) -> str:
@@ -86,16 +90,16 @@ def _read(file: Path) -> str:
         content = file.read_bytes()
     except OSError as error:
         raise ImportRefused(f"cannot read {file}: {error.strerror}") from error
-    if len(content) > MAX_FILE_BYTES:
-        raise ImportRefused(f"{file} has more than {MAX_FILE_BYTES} bytes; expected manifests")
+    if len(content) > MAX_FILE_MIB * 2**20:
+        raise ImportRefused(f"{file} is larger than {MAX_FILE_MIB} MiB; expected manifests")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ImportRefused(f"{file} is no UTF-8 text: {error}") from error
+        raise ImportRefused(f"{file} is not valid UTF-8: {error}") from error
 
 
-def _tell(imported: Imported, report: Report) -> None:
-    if report is Report.JSON:
+def _print_report(imported: Imported, report: ReportFormat) -> None:
+    if report is ReportFormat.JSON:
         document = {
             "topology": imported.text,
             "fields": [asdict(each) for each in imported.statuses],
@@ -104,7 +108,7 @@ def _tell(imported: Imported, report: Report) -> None:
         console.print_json(document)
         return
     for each in imported.statuses:
-        if report is Report.FULL or each.status in ("dropped", "mistake"):
+        if report is ReportFormat.FULL or each.status in ("dropped", "mistake"):
             console.notice(str(each))
     for notice in imported.notices:
         console.notice(f"notice: {notice}")
@@ -112,15 +116,14 @@ def _tell(imported: Imported, report: Report) -> None:
 
 
 def _summary(statuses: Sequence[str]) -> str:
-    """How many fields met which status.
+    """Count the fields by status.
 
     >>> _summary(["kept", "mistake", "mistake", "dropped"]), _summary(["mistake"])
     ('4 fields: 1 kept, 1 dropped, 2 mistakes', '1 field: 1 mistake')
     """
     counts = Counter(statuses)
     order = ("kept", "translated", "dropped", "mistake")
-    parts = [f"{counts[status]} {status}" for status in order if counts[status]]
-    if counts["mistake"] > 1:
-        parts[-1] += "s"
-    fields = "1 field" if len(statuses) == 1 else f"{len(statuses):,} fields"
-    return f"{fields}: {', '.join(parts)}"
+    parts = [f"{counts[status]:,} {status}" for status in order if counts[status]]
+    if counts["mistake"]:
+        parts[-1] = quantity(counts["mistake"], "mistake")
+    return f"{quantity(len(statuses), 'field')}: {', '.join(parts)}"

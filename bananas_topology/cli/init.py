@@ -1,4 +1,4 @@
-"""`bananas init`: a first topology and a first job, which run as they are."""
+"""`bananas init`: a starter topology and jobs that run without changes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from bananas_topology.errors import ControlFailed
 
 _TEMPLATES = Path(__file__).with_name("templates")
 
-#: The name that the templates have in place of the folder's.
+#: Replaced in the templates by the directory's name.
 _PLACEHOLDER = "name: my-app\n"
 
-#: What the Dockerfile has in place of our own version: an image has what the app was made with.
+#: Replaced in the Dockerfile by the installed version, so that the image runs the same one.
 _VERSION_PLACEHOLDER = "@version@"
 
-#: What an app may well have already, and then keeps.
-_FOR_CONTAINERS = ("Dockerfile", ".dockerignore")
+#: Left out if the app already has one of them.
+_CONTAINER_FILES = ("Dockerfile", ".dockerignore")
 
 _MAX_NAME = 63
 
 
 class InitMode(StrEnum):
-    """The modes that can run jobs on their own."""
+    """Modes whose pools can run all jobs."""
 
     THIN = "thin"
     DEFAULT = "default"
@@ -35,15 +35,17 @@ class InitMode(StrEnum):
     JOB_SPECIALIZED = "job-specialized"
 
 
-_Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The folder; made if need be.")]
-_Mode = Annotated[InitMode, typer.Option(help="What kind of worker pools to begin with.")]
+_Directory = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Target directory; created if missing.")
+]
+_Mode = Annotated[InitMode, typer.Option(help="Mode of the generated worker pools.")]
 
 
 def init(directory: _Directory = Path("."), mode: _Mode = InitMode.THIN) -> None:
-    """Write a first topology.yaml and jobs.py.
+    """Create a starter topology.yaml and jobs.py.
 
-    They run as they are, and nothing is overwritten. A Dockerfile for them comes along, where
-    there is none yet.
+    Both run without changes. Existing files are never overwritten; a Dockerfile and .dockerignore
+    are added if neither exists.
 
     Examples:
 
@@ -52,13 +54,13 @@ def init(directory: _Directory = Path("."), mode: _Mode = InitMode.THIN) -> None
         bananas init shop --mode specialized
     """
     files = _files(app_name(directory.absolute().name), mode)
-    if any((directory / name).exists() for name in _FOR_CONTAINERS):
-        files = {name: text for name, text in files.items() if name not in _FOR_CONTAINERS}
-    in_the_way = [name for name in files if (directory / name).exists()]
-    if in_the_way:
+    if any((directory / name).exists() for name in _CONTAINER_FILES):
+        files = {name: text for name, text in files.items() if name not in _CONTAINER_FILES}
+    existing = [str(directory / name) for name in files if (directory / name).exists()]
+    if existing:
         raise ControlFailed(
-            f"{' and '.join(str(directory / name) for name in in_the_way)} already there, and "
-            "nothing was written; move it away, or name another folder: bananas init DIR"
+            f"not overwriting {' and '.join(existing)}; nothing was written. Move the existing "
+            "files, or choose another directory: bananas init DIR"
         )
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
@@ -68,7 +70,7 @@ def init(directory: _Directory = Path("."), mode: _Mode = InitMode.THIN) -> None
 
 
 def app_name(text: str) -> str:
-    """A name for a topology, out of a folder's.
+    """Derive a topology name from a directory name.
 
     >>> app_name("My Shop_2"), app_name("2024"), app_name("")
     ('my-shop-2', 'app-2024', 'app')
@@ -80,7 +82,7 @@ def app_name(text: str) -> str:
 
 
 def _files(name: str, mode: InitMode) -> dict[str, str]:
-    """What is written: names and texts."""
+    """The files to write, by name."""
     topology = (_TEMPLATES / f"{mode.value}.yaml").read_text("utf-8")
     dockerfile = (_TEMPLATES / "Dockerfile").read_text("utf-8")
     return {
@@ -97,10 +99,10 @@ def _next_steps(directory: Path, names: list[str]) -> str:
     lines = [
         f"wrote {', '.join(str(directory / name) for name in names)}",
         "",
-        "Start it:",
+        "Start it with:",
         *(f"  {step}" for step in steps),
         "",
-        "and from a second terminal, in the same folder:",
+        "Then, from a second terminal in the same directory:",
         """  bananas enqueue hello --payload '{"name": "you"}' --wait""",
         "  bananas queues",
     ]

@@ -1,4 +1,4 @@
-"""`bananas job ID`: all that is known of one job."""
+"""`bananas job ID`: everything known about one job."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from bananas_topology.cli.options import AsFormat, Format, RedisUrl, TopologyFil
 if TYPE_CHECKING:
     from bananas_topology.jobs.inspect import JobView
 
-#: Characters of a payload that are shown to people.
-PAYLOAD_SHOWN = 500
+#: Characters of the payload shown in text output.
+MAX_PAYLOAD_CHARACTERS = 500
 
-#: Lines at the end of a traceback that are shown to people.
-TRACEBACK_SHOWN = 20
+#: Lines at the end of the traceback shown in text output.
+MAX_TRACEBACK_LINES = 20
 
-_Id = Annotated[str, typer.Argument(metavar="ID", help="What `bananas enqueue` printed.")]
+_Id = Annotated[str, typer.Argument(metavar="ID", help="Job id, as printed by `bananas enqueue`.")]
 
 
 def job(
     id: _Id, format: AsFormat = Format.TEXT, file: TopologyFile = None, redis_url: RedisUrl = None
 ) -> None:
-    """Show one job: its status, times and result.
+    """Show the status, times and result of a job.
 
-    Where it has failed, the error and the end of the traceback are shown.
+    For a failed job, the error and the end of the traceback are shown.
 
     Examples:
 
@@ -51,7 +51,7 @@ def _as_fields(view: JobView) -> Iterator[tuple[str, str]]:
     body = view.body or {}
     yield "id", view.job_id
     yield "type", str(body.get("name", "unknown"))
-    yield "status", view.status + (f" by {view.worker_id}" if view.worker_id else "")
+    yield "status", view.status + (f" (worker {view.worker_id})" if view.worker_id else "")
     yield "priority", str(body.get("priority", "unknown"))
     yield "created", console.moment(body.get("created_at"))
     if view.due_at is not None:
@@ -59,25 +59,25 @@ def _as_fields(view: JobView) -> Iterator[tuple[str, str]]:
     if view.started_at is not None:
         yield "started", console.moment(view.started_at)
     if view.completed_at is not None:
-        yield "done", console.moment(view.completed_at)
+        yield "completed", console.moment(view.completed_at)
     if view.duration_ms is not None:
-        yield "took", console.duration(view.duration_ms / 1000)
+        yield "duration", console.duration(view.duration_ms / 1000)
     yield "attempts", _attempts(view)
-    yield "payload", _shortened(json.dumps(body.get("payload"), ensure_ascii=False))
+    yield "payload", _truncate(json.dumps(body.get("payload"), ensure_ascii=False))
     if view.status == "completed":
         yield "result", json.dumps(view.result, ensure_ascii=False, indent=2)
     yield from _failure(view)
 
 
 def _attempts(view: JobView) -> str:
-    """How often it has run, the run that goes on included where one does."""
+    """Attempts so far, including the one in progress."""
     body = view.body or {}
     retries = body.get("max_retries")
-    return str(body.get("attempts", 0)) + (f", {retries} retries at most" if retries else "")
+    return str(body.get("attempts", 0)) + (f" (max retries: {retries})" if retries else "")
 
 
 def _failure(view: JobView) -> Iterator[tuple[str, str]]:
-    """Why its last failed run failed; others may have left anything there."""
+    """Describe the last failed attempt; other programs may have stored any value there."""
     failure = view.failure if isinstance(view.failure, dict) else {}
     message = str(failure.get("message", ""))
     if message:
@@ -86,11 +86,11 @@ def _failure(view: JobView) -> Iterator[tuple[str, str]]:
         yield "reason" if message else "error", view.error
     lines = str(failure.get("traceback", "")).splitlines()
     if lines:
-        left_out = ["…"] if len(lines) > TRACEBACK_SHOWN else []
-        yield "traceback", "\n".join(left_out + lines[-TRACEBACK_SHOWN:])
+        ellipsis = ["…"] if len(lines) > MAX_TRACEBACK_LINES else []
+        yield "traceback", "\n".join(ellipsis + lines[-MAX_TRACEBACK_LINES:])
 
 
-def _shortened(text: str) -> str:
-    if len(text) <= PAYLOAD_SHOWN:
+def _truncate(text: str) -> str:
+    if len(text) <= MAX_PAYLOAD_CHARACTERS:
         return text
-    return f"{text[:PAYLOAD_SHOWN]}… ({len(text):,} characters: see --format json)"
+    return f"{text[:MAX_PAYLOAD_CHARACTERS]}… ({len(text):,} characters; use --format json for all)"

@@ -1,4 +1,4 @@
-"""The command `bananas`: its commands, and what becomes of errors."""
+"""The command `bananas`: its subcommands and error handling."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from bananas_topology.cli.up import up
 from bananas_topology.cli.validate import validate
 from bananas_topology.errors import BananasTopologyError
 
-#: What writing fails with where a disk is full or broken.
+#: Errors of writing to a full or broken disk.
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
-# Without rich's markup the help needs no rich, and errors stay one line; a defect of ours gets a
-# plain traceback that can be pasted into a report.
+# Without rich markup, help does not import rich and errors stay on one line; an unexpected error
+# prints a plain traceback that can be pasted into a bug report.
 app = typer.Typer(
     name="bananas", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
 )
@@ -46,26 +46,26 @@ def _print_version(wanted: bool) -> None:
 
 _Version = Annotated[
     bool,
-    typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
 ]
 
 
 @app.callback()
 def bananas(version: _Version = False) -> None:
-    """A distributed task queue on Redis whose deployment is one file.
+    """A distributed task queue on Redis, deployed from a single file.
 
-    Begin with `bananas init`, then `bananas up`.
+    Get started with `bananas init`, then `bananas up`.
     """
 
 
 def main() -> None:
-    """Run the command line and exit; whatever a user can mend is one clear line."""
+    """Run the command line and exit; errors that a user can fix are printed on one line."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            # Closed by whoever started us (`>&-`): what is written there is not wanted.
+            # Closed by the caller (`>&-`): discard the output.
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     for stream in (sys.stdout, sys.stderr):
-        # What others have stored may hold what a terminal or pipe has no character for.
+        # Stored data may contain characters that the output encoding cannot represent.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     sys.exit(_run())
@@ -76,13 +76,13 @@ def _run() -> int | str | None:
         try:
             app()
         finally:
-            # Here and not when the interpreter ends, where a closed pipe could not be dealt with.
+            # Flush here: at interpreter exit, a closed pipe can no longer be handled.
             sys.stdout.flush()
     except SystemExit as end:
         return end.code
     except BrokenPipeError:
-        # Whoever read our output has seen enough.
-        _write_nowhere()
+        # The reader of our output has exited, as in `bananas queues | head -1`.
+        _discard_output()
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -92,13 +92,13 @@ def _run() -> int | str | None:
         if error.filename is not None:
             console.notice(f"error: {error.filename}: {error.strerror}")
         elif error.errno in _CANNOT_WRITE:
-            _write_nowhere()
-            console.notice(f"error: the output cannot be written: {error.strerror}")
+            _discard_output()
+            console.notice(f"error: cannot write output: {error.strerror}")
         else:
             raise
     return FAILED
 
 
-def _write_nowhere() -> None:
-    """Give up standard output, what is still held back for it included."""
+def _discard_output() -> None:
+    """Redirect standard output to /dev/null, including what is still buffered."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""Options that several commands share, each said once."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Annotated
 
 import typer
 
-#: What FILE is when it is left out.
+#: Default for FILE.
 DEFAULT_FILE = Path("topology.yaml")
 
 
 class Format(StrEnum):
-    """For people, or for programs."""
+    """Output formats."""
 
     TEXT = "text"
     JSON = "json"
 
 
-AsFormat = Annotated[Format, typer.Option("--format", help="For people, or for programs.")]
+AsFormat = Annotated[Format, typer.Option("--format", help="Output format.")]
 
 RedisUrl = Annotated[
     str | None,
     typer.Option(
         "--redis-url",
         metavar="URL",
-        help="The server to use, whatever REDIS_URL and the topology say.",
+        help="Redis URL; overrides REDIS_URL and the topology.",
         show_default=False,
     ),
 ]
@@ -37,7 +37,7 @@ TopologyFile = Annotated[
         "--file",
         "-f",
         metavar="FILE",
-        help="The topology whose jobs are meant.  [default: topology.yaml]",
+        help="Topology to read.  [default: topology.yaml]",
         show_default=False,
     ),
 ]

@@ -1,4 +1,4 @@
-"""`bananas queues`: how many jobs are where, and who works on them."""
+"""`bananas queues`: queue depths and workers."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class _State:
 def queues(
     format: AsFormat = Format.TEXT, file: TopologyFile = None, redis_url: RedisUrl = None
 ) -> None:
-    """Show where the jobs are, and the workers.
+    """Show queue depths and workers.
 
-    Jobs whose type no running worker has a handler for are marked: they stay queued until one
-    has. In a pipe the fields are separated by tabs.
+    Job types without a handler in any running worker are marked; their jobs stay queued until a
+    worker with the handler starts. In a pipe, fields are separated by tabs.
 
     Examples:
 
@@ -47,10 +47,10 @@ def queues(
     console.print_table(("queue", "jobs", "oldest", "note"), list(_queue_rows(state)))
     if state.workers:
         print()
-        columns = ("worker", "pool", "running", "threads", "host", "process", "up for")
+        columns = ("worker", "pool", "running", "concurrency", "host", "pid", "uptime")
         console.print_table(columns, [_worker_row(worker) for worker in state.workers])
     else:
-        console.notice("no worker is running")
+        console.notice("no workers running")
 
 
 def _queue_rows(state: _State) -> Iterator[tuple[str, str, str, str]]:
@@ -60,8 +60,8 @@ def _queue_rows(state: _State) -> Iterator[tuple[str, str, str, str]]:
             note = "no handler" if job_type in depth.unhandled else ""
             yield f"{depth.priority}: {job_type}", f"{count:,}", "", note
         for job_type, count in depth.suspects.items():
-            note = "one at a time: workers went down with them"
-            note = "no handler" if job_type in depth.unhandled else note
+            is_unhandled = job_type in depth.unhandled
+            note = "no handler" if is_unhandled else "isolated after worker crashes"
             yield f"{depth.priority}: {job_type}", f"{count:,}", "", note
     yield "scheduled", f"{state.backlog.scheduled:,}", "", ""
     yield "running", f"{state.backlog.running:,}", "", ""

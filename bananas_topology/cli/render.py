@@ -1,4 +1,4 @@
-"""`bananas render`: what a topology is to Compose, Kubernetes, or a target of somebody else's."""
+"""`bananas render`: render a topology for Compose, Kubernetes, or a third-party target."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from bananas_topology.cli import console
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.options import DEFAULT_FILE
 from bananas_topology.cli.topology import read_topology
+from bananas_topology.units import quantity
 
 if TYPE_CHECKING:
     from bananas_topology.render.target import File as RenderedFile
     from bananas_topology.render.target import Rendering
     from bananas_topology.spec.model import Topology
 
-#: A file of secrets is its owner's alone.
+#: A file of secrets is accessible to its owner only.
 _SECRET_MODE = 0o600
 
 _File = Annotated[
     Path,
     typer.Argument(
         metavar="FILE",
-        help="The topology file.  [default: topology.yaml]",
+        help="Topology file.  [default: topology.yaml]",
         show_default=False,
     ),
 ]
@@ -35,7 +36,7 @@ _K8s = Annotated[bool, typer.Option("--k8s", help="Render Kubernetes manifests."
 _Target = Annotated[
     str | None,
     typer.Option(
-        "--target", metavar="NAME", help="Render for a target by its name.", show_default=False
+        "--target", metavar="NAME", help="Render for an installed target.", show_default=False
     ),
 ]
 _Output = Annotated[
@@ -44,19 +45,21 @@ _Output = Annotated[
         "--output",
         "-o",
         metavar="DIR",
-        help="Write files to a directory; files of ours that are no longer rendered go.",
+        help="Write files to DIR and remove rendered files that are no longer needed.",
         show_default=False,
     ),
 ]
 _Check = Annotated[
     bool,
-    typer.Option("--check", help="Write nothing; show how DIR differs, and exit with 1 if so."),
+    typer.Option(
+        "--check", help="Compare only: print a diff of DIR and exit with 1 if it is out of date."
+    ),
 ]
 _WithSecrets = Annotated[
     bool,
     typer.Option(
         "--with-secrets",
-        help="Write a Secret too, from the environment, to DIR/secret.yaml (Kubernetes).",
+        help="Also write DIR/secret.yaml, with values from the environment (Kubernetes).",
     ),
 ]
 
@@ -70,11 +73,11 @@ def render(
     check: _Check = False,
     with_secrets: _WithSecrets = False,
 ) -> None:
-    """Write a topology as a Compose file or as Kubernetes manifests.
+    """Render a topology as a Compose file or Kubernetes manifests.
 
-    The same topology gives the same bytes everywhere. What a target cannot express is said on
-    standard error. No secret value is ever rendered: manifests refer to a Secret, Compose files
-    to variables.
+    The output is reproducible: the same topology renders to the same bytes. Anything the target
+    cannot express is reported on standard error. Secret values are not rendered: manifests refer
+    to a Secret, Compose files to variables.
 
     Examples:
 
@@ -87,7 +90,7 @@ def render(
         bananas render --k8s -o deploy/ --check
     """
     name = _target_name(compose, k8s, target)
-    _refuse_contradictions(name, output, check, with_secrets)
+    _check_options(name, output, check, with_secrets)
     topology = read_topology(file, "rendered")
     from bananas_topology.render.target import find_target
 
@@ -104,26 +107,26 @@ def render(
 
 
 def _target_name(compose: bool, k8s: bool, target: str | None) -> str:
-    chosen = [
+    targets = [
         *(["compose"] if compose else []),
         *(["k8s"] if k8s else []),
         *([target] if target is not None else []),
     ]
-    if len(chosen) != 1:
-        met = "none of them" if not chosen else "more than one"
+    if len(targets) != 1:
+        given = "more than one" if targets else "none"
         raise typer.BadParameter(
-            f"{met} given; expected one of --compose, --k8s and --target NAME", param_hint="target"
+            f"expected one of --compose, --k8s and --target NAME, got {given}", param_hint="target"
         )
-    return chosen[0]
+    return targets[0]
 
 
-def _refuse_contradictions(name: str, output: Path | None, check: bool, with_secrets: bool) -> None:
+def _check_options(name: str, output: Path | None, check: bool, with_secrets: bool) -> None:
     if check and output is None:
-        raise typer.BadParameter("needs -o DIR, the files to compare with", param_hint="--check")
+        raise typer.BadParameter("requires -o DIR, the files to compare with", param_hint="--check")
     if with_secrets and (name != "k8s" or output is None or check):
         raise typer.BadParameter(
-            "goes with --k8s and -o DIR, and without --check: "
-            "a Secret is written to a file and nowhere else",
+            "requires --k8s and -o DIR, and cannot be combined with --check: "
+            "a Secret is written to a file only",
             param_hint="--with-secrets",
         )
 
@@ -131,16 +134,16 @@ def _refuse_contradictions(name: str, output: Path | None, check: bool, with_sec
 def _compare(rendering: Rendering, directory: Path) -> int:
     from bananas_topology.cli.manifests import differences
 
-    found = differences(rendering, directory)
-    if not found:
+    diff = differences(rendering, directory)
+    if not diff:
         return OK
-    sys.stdout.buffer.write(found.encode())
-    console.notice(f"{directory} is not what the topology renders to; render again with -o")
+    sys.stdout.buffer.write(diff.encode())
+    console.notice(f"{directory} is out of date; render again with -o {directory}")
     return FAILED
 
 
 def _secrets(topology: Topology) -> tuple[RenderedFile, ...]:
-    """Made before anything is written: what is missing is said while nothing has changed."""
+    """Build the Secret before anything is written, so that a missing value changes nothing."""
     from bananas_topology.render.kubernetes.secrets import secret_file
 
     return (secret_file(topology, os.environ),)
@@ -151,7 +154,7 @@ def _write(rendering: Rendering, directory: Path, secrets: tuple[RenderedFile, .
 
     for text in write_all(rendering, directory):
         console.notice(text)
-    console.notice(f"wrote {len(rendering.files)} files to {directory}")
+    console.notice(f"wrote {quantity(len(rendering.files), 'file')} to {directory}")
     for each in secrets:
         path = write_one(each, directory, _SECRET_MODE)
-        console.notice(f"wrote {path}, which holds secrets: keep it out of version control")
+        console.notice(f"wrote {path}; it contains secrets, keep it out of version control")

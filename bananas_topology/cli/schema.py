@@ -1,13 +1,13 @@
-"""`bananas schema`: the JSON Schema of topology files."""
+"""`bananas schema`: the JSON Schema for topology files."""
 
 from __future__ import annotations
 
 
 def schema() -> None:
-    """Print the JSON Schema of topology files.
+    """Print the JSON Schema for topology files.
 
-    With the file beside the topology, an editor completes and explains every field once the
-    topology's first line is `# yaml-language-server: $schema=topology.schema.json`.
+    Save it next to the topology, and editors complete and document every field of a topology
+    whose first line is `# yaml-language-server: $schema=topology.schema.json`.
 
     Examples:
 

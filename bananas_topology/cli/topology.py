@@ -1,4 +1,4 @@
-"""The topology of a command that can do nothing without one."""
+"""Reading the topology for commands that require a valid one."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from bananas_topology.spec.model import Topology
 
 
-def read_topology(file: Path, left_undone: str) -> Topology:
-    """The topology of a file, its findings printed.
+def read_topology(file: Path, action: str) -> Topology:
+    """Read a topology and print its diagnostics; exit if any is an error.
 
-    Where one of them is an error it ends the command: "nothing was" `left_undone`.
+    `action` is what the command did not do then, such as "started".
     """
     from bananas_topology.spec.load import check
 
     report = check(file, os.environ)
     console.print_diagnostics(report)
     if report.topology is None:
-        console.notice(f"error: {file} has errors: nothing was {left_undone}")
+        console.notice(f"error: {file} has errors; nothing was {action}")
         raise typer.Exit(FAILED)
     return report.topology

@@ -1,6 +1,6 @@
-"""`bananas up`: everything that a topology describes, on this host.
+"""`bananas up`: run a topology on this host.
 
-Puts the parts together (spec, plan, server, supervisor) and keeps none of their knowledge.
+Connects the parts (spec, plan, server, supervisor); their logic stays in them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from bananas_topology.cli.exit_codes import FAILED, INTERRUPTED, OK
 from bananas_topology.cli.options import DEFAULT_FILE, RedisUrl
 from bananas_topology.cli.topology import read_topology
 from bananas_topology.errors import ControlFailed
+from bananas_topology.units import quantity
 
 if TYPE_CHECKING:
     import redis
@@ -33,39 +34,35 @@ if TYPE_CHECKING:
     from bananas_topology.supervisor.plan import ChildPlan
     from bananas_topology.supervisor.supervisor import RunResult
 
-#: Seconds between two progress lines of a drain where they cannot replace each other.
+#: Seconds between progress lines of a drain when the output is not a terminal.
 PROGRESS_S = 2.0
 
-#: What the extra `api` installs.
-_API_NEEDS = ("fastapi", "uvicorn")
+#: Modules installed by the extra `api`.
+_API_MODULES = ("fastapi", "uvicorn")
 
 
 class LogFormat(StrEnum):
-    """What the lines look like; `auto` leaves it to the topology, and to text if it says none."""
+    """Log formats; `auto` uses the topology's, or text if it sets none."""
 
     AUTO = "auto"
     TEXT = "text"
     JSON = "json"
 
 
-_File = Annotated[Path, typer.Argument(metavar="[FILE]", help="The topology file.")]
+_File = Annotated[Path, typer.Argument(metavar="[FILE]", help="Topology file.")]
 _Scale = Annotated[
     list[str] | None,
-    typer.Option("--scale", metavar="POOL=N", help="Start N replicas of a pool. May be repeated."),
+    typer.Option("--scale", metavar="POOL=N", help="Override the replicas of a pool. Repeatable."),
 ]
 _Only = Annotated[
     list[str] | None,
-    typer.Option("--only", metavar="POOL,POOL", help="Start these pools and no others."),
+    typer.Option("--only", metavar="POOL,POOL", help="Start only these pools."),
 ]
-_DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Show what would be started, and start nothing.")
-]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be started and exit.")]
 _Drain = Annotated[
-    bool, typer.Option("--drain", help="Stop when no job is left; fail if one has died meanwhile.")
+    bool, typer.Option("--drain", help="Exit when no jobs are left; fail if any died.")
 ]
-_LogFormat = Annotated[
-    LogFormat, typer.Option("--log-format", help="What the workers' lines look like.")
-]
+_LogFormat = Annotated[LogFormat, typer.Option("--log-format", help="Log format of the workers.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +84,10 @@ def up(
 ) -> None:
     """Run a topology on this host until Ctrl-C.
 
-    Every replica of every pool becomes a worker process; one that dies is started again. With
-    neither `redis.url` nor REDIS_URL, a server of our own is started too, with its data in
-    `.bananas` beside the topology file. Ctrl-C lets running jobs finish, and a second one hands
-    them back at once.
+    Starts one worker process per pool replica and restarts any that exit. If neither `redis.url`
+    nor REDIS_URL is set, also starts the bundled server, with its data in `.bananas` next to the
+    topology file. Ctrl-C waits for running jobs to finish; a second Ctrl-C requeues them and
+    stops immediately.
 
     Examples:
 
@@ -102,47 +99,47 @@ def up(
 
         bananas up --dry-run
 
-        bananas up --drain && echo "all done"
+        bananas up --drain && echo "all jobs completed"
     """
     from bananas_topology.supervisor.plan import select_api, select_pools
 
     topology = read_topology(file, "started")
     names = [name.strip() for text in only or () for name in text.split(",")]
-    pools = select_pools(topology, dict(_scaling(text) for text in scale or ()), names)
+    pools = select_pools(topology, dict(_parse_scale(text) for text in scale or ()), names)
     api = select_api(topology, names)
     if dry_run:
         console.print_plan(pools, api)
         return
-    asked = None if log_format is LogFormat.AUTO else log_format.value
-    raise typer.Exit(_run(topology, pools, _Options(redis_url, asked, drain, api)))
+    format = None if log_format is LogFormat.AUTO else log_format.value
+    raise typer.Exit(_run(topology, pools, _Options(redis_url, format, drain, api)))
 
 
-def _scaling(text: str) -> tuple[str, int]:
-    """Read ``pool=3``."""
+def _parse_scale(text: str) -> tuple[str, int]:
+    """Parse ``pool=3``."""
     name, _, count = text.partition("=")
     try:
         return name, int(count)
     except ValueError as error:
         raise typer.BadParameter(
-            f'"{text}" is not a pool and a number; expected POOL=N, such as worker-high=3',
+            f'expected POOL=N such as worker-high=3, got "{text}"',
             param_hint="--scale",
         ) from error
 
 
 def _run(topology: Topology, pools: Sequence[tuple[Pool, int]], options: _Options) -> int:
-    """Start it all and see it through; what was started first is stopped last."""
-    from bananas_topology.cli.server import named_url
+    """Start everything and run until the end; what starts first stops last."""
+    from bananas_topology.cli.server import explicit_url
     from bananas_topology.jobs.connection import check_server, connect, redact
     from bananas_topology.supervisor.plan import Host, plan_api, plan_children
     from bananas_topology.supervisor.record import exclusive_lock, state_directory
     from bananas_topology.supervisor.supervisor import Supervisor
 
-    url = named_url(options.redis_url, os.environ) or topology.redis.url
+    url = explicit_url(options.redis_url, os.environ) or topology.redis.url
     if not url and topology.redis.is_external:
-        # An empty server of our own instead would hide that the jobs lie elsewhere.
+        # Falling back to an empty bundled server would hide that the jobs are elsewhere.
         raise ControlFailed(
-            f"redis.url in {topology.path} names a variable that is not set: "
-            "set it, or give --redis-url"
+            f"redis.url in {topology.path} refers to a variable that is not set; "
+            "set it or use --redis-url"
         )
     if options.api is not None:
         _check_api_is_installed()
@@ -153,7 +150,7 @@ def _run(topology: Topology, pools: Sequence[tuple[Pool, int]], options: _Option
         if url:
             console.notice(f"redis: {redact(url)}")
         else:
-            url, on_poll = _embedded(stack, directory)
+            url, on_poll = _start_bundled_server(stack, directory)
         client = stack.enter_context(connect(url, key_prefix=topology.redis.key_prefix))
         for warning in check_server(client):
             console.notice(f"warning: {warning}")
@@ -161,7 +158,7 @@ def _run(topology: Topology, pools: Sequence[tuple[Pool, int]], options: _Option
         workers = plan_children(topology, pools, host)
         plans = (*workers, *([plan_api(topology, options.api, host)] if options.api else []))
         _write_record(stack, directory, topology, url)
-        console.notice(f"starting {_extent(topology, pools, options.api)}; Ctrl-C stops it")
+        console.notice(f"starting {_summary(topology, pools, options.api)}; press Ctrl-C to stop")
         output = stack.enter_context(_output(plans))
         drain = _drain(topology, workers, client, output) if options.drain else None
         is_drained = drain.is_over if drain else None
@@ -170,33 +167,33 @@ def _run(topology: Topology, pools: Sequence[tuple[Pool, int]], options: _Option
 
 
 def _check_api_is_installed() -> None:
-    if any(importlib.util.find_spec(name) is None for name in _API_NEEDS):
+    if any(importlib.util.find_spec(name) is None for name in _API_MODULES):
         raise ControlFailed(
-            "the topology has an api, which needs more than is installed: "
-            "pip install 'bananas-topology[api]', or name the pools to start: --only POOL,POOL"
+            "the api requires additional packages: run pip install 'bananas-topology[api]', "
+            "or start only the pools with --only POOL,POOL"
         )
 
 
-def _extent(topology: Topology, pools: Sequence[tuple[Pool, int]], api: Api | None) -> str:
-    """How much is started, in words."""
-    processes = sum(count for _, count in pools)
-    threads = sum(pool.concurrency * count for pool, count in pools)
+def _summary(topology: Topology, pools: Sequence[tuple[Pool, int]], api: Api | None) -> str:
+    """Summarize what is started."""
+    processes = quantity(sum(count for _, count in pools), "worker process")
+    threads = quantity(sum(pool.concurrency * count for pool, count in pools), "thread")
     also = f", api on port {api.port}" if api else ""
-    return f"{topology.name}: worker processes: {processes}, threads: {threads}{also}"
+    return f"{topology.name}: {processes}, {threads}{also}"
 
 
-def _embedded(stack: ExitStack, directory: Path) -> tuple[str, Callable[[], None]]:
-    """Start the embedded server: its URL, and what keeps it alive."""
+def _start_bundled_server(stack: ExitStack, directory: Path) -> tuple[str, Callable[[], None]]:
+    """Start the bundled server; returns its URL and a function that restarts it if it exits."""
     from bananas_topology.jobs.embedded import EmbeddedServer
 
     server = stack.enter_context(EmbeddedServer(directory))
     url = server.start()
-    console.notice(f"redis: embedded Valkey on {url}, data in {os.path.relpath(directory)}")
+    console.notice(f"redis: bundled Valkey at {url}, data in {os.path.relpath(directory)}")
     return url, server.restart_if_dead
 
 
 def _write_record(stack: ExitStack, directory: Path, topology: Topology, url: str) -> None:
-    """Let other commands find us: beside the topology file, and where we were started."""
+    """Write the state file, next to the topology file and in the working directory."""
     from bananas_topology.supervisor.record import (
         RunRecord,
         published_record,
@@ -218,7 +215,7 @@ def _write_record(stack: ExitStack, directory: Path, topology: Topology, url: st
     )
     write(directory, record)
     if Path.cwd() != topology.path.absolute().parent:
-        # A folder that cannot be written to is no reason not to work.
+        # An unwritable working directory must not prevent the topology from running.
         with suppress(ControlFailed, OSError):
             here = state_directory(Path.cwd() / DEFAULT_FILE, topology.name)
             stack.enter_context(published_record(here, record))
@@ -226,7 +223,7 @@ def _write_record(stack: ExitStack, directory: Path, topology: Topology, url: st
 
 @contextmanager
 def _output(plans: Sequence[ChildPlan]) -> Iterator[Output]:
-    """Standard output for the children's lines, with the supervisor's own among them."""
+    """Direct the output of the children and the supervisor's log to standard output."""
     from bananas_topology.contract.worker import WorkerConfig
     from bananas_topology.supervisor.output import SUPERVISOR, Output, StreamHandler
     from bananas_topology.supervisor.sink import Sink
@@ -237,9 +234,9 @@ def _output(plans: Sequence[ChildPlan]) -> Iterator[Output]:
     )
     is_json = all(plan.env["LOG_FORMAT"] == "json" for plan in plans)
     handler = StreamHandler(output.stream(SUPERVISOR, SUPERVISOR, is_json=is_json))
-    us = WorkerConfig(worker_id=SUPERVISOR, pool=SUPERVISOR)
+    source = WorkerConfig(worker_id=SUPERVISOR, pool=SUPERVISOR)
     colored = console.is_colored(sys.stdout)
-    handler.setFormatter(JsonFormatter(us) if is_json else TextFormatter(colored))
+    handler.setFormatter(JsonFormatter(source) if is_json else TextFormatter(colored))
     logger = logging.getLogger("bananas_topology")
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)
@@ -258,18 +255,18 @@ def _drain(
 
     inspector = Inspector(client, Keys(topology.redis.key_prefix))
     workers = [plan.name for plan in plans]
-    if console.can_rewrite(sys.stdout):
+    if console.is_terminal(sys.stdout):
         return Drain(inspector, workers, output.sink.show_status, show_every_s=0.0)
     return Drain(inspector, workers, logging.getLogger(__name__).info, show_every_s=PROGRESS_S)
 
 
 def _exit_code(result: RunResult, drain: Drain | None, children: int) -> int:
     if drain is not None:
-        console.notice(drain.summary() if result.drained else "not drained: stopped before that")
+        console.notice(drain.summary() if result.drained else "stopped before draining finished")
     if result.given_up:
-        every = len(result.given_up) == children
-        who = "every worker was" if every else ", ".join(result.given_up)
-        console.notice(f"error: {who} given up: the lines above say why")
+        names = ", ".join(result.given_up)
+        children_given_up = "all processes" if len(result.given_up) == children > 1 else names
+        console.notice(f"error: gave up restarting {children_given_up}; see the log above")
         return FAILED
     if result.killed or (drain is not None and drain.died):
         return FAILED

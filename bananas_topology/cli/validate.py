@@ -1,4 +1,4 @@
-"""`bananas validate`: every fault of topology files. Needs no Redis."""
+"""`bananas validate`: check topology files without connecting to Redis."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 from bananas_topology.cli import console
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.options import DEFAULT_FILE, AsFormat, Format
+from bananas_topology.units import quantity
 
 if TYPE_CHECKING:
     from bananas_topology.spec.diagnostics import Diagnostic
@@ -26,14 +27,15 @@ _Files = Annotated[
         show_default=False,
     ),
 ]
-_Strict = Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")]
+_Strict = Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")]
 
 
 def validate(files: _Files = None, format: AsFormat = Format.TEXT, strict: _Strict = False) -> None:
-    """Find every fault of topology files.
+    """Validate topology files.
 
-    For each it is said where it is and how to mend it: on a terminal with the place in the file,
-    in a pipe in one line. Errors exit with 1; warnings pass unless --strict.
+    Reports all errors and warnings with their position and how to fix them: on a terminal with
+    the source line, in a pipe one per line. Exits with 1 if there are errors; with --strict, also
+    if there are warnings.
 
     Examples:
 
@@ -47,16 +49,16 @@ def validate(files: _Files = None, format: AsFormat = Format.TEXT, strict: _Stri
     from bananas_topology.spec.load import check
 
     reports = {file: check(file, os.environ) for file in files or [DEFAULT_FILE]}
-    found = [each for report in reports.values() for each in report.diagnostics]
-    errors = sum(each.severity is Severity.ERROR for each in found)
-    warnings = len(found) - errors
+    diagnostics = [each for report in reports.values() for each in report.diagnostics]
+    errors = sum(each.severity is Severity.ERROR for each in diagnostics)
+    warnings = len(diagnostics) - errors
     passed = not errors and not (strict and warnings)
     if format is Format.JSON:
         _print_json(reports, errors, warnings)
     else:
         _print_text(reports)
         if errors or warnings:
-            console.notice(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}")
+            console.notice(f"{quantity(errors, 'error')}, {quantity(warnings, 'warning')}")
     raise typer.Exit(OK if passed else FAILED)
 
 
@@ -69,14 +71,18 @@ def _print_text(reports: dict[Path, Report]) -> None:
 
 def _summary(topology: Topology) -> str:
     pools, processes, threads = _totals(topology)
-    parts = [_count(pools, "pool"), _count(processes, "process"), _count(threads, "thread")]
+    parts = [
+        quantity(pools, "pool"),
+        quantity(processes, "process"),
+        quantity(threads, "thread"),
+    ]
     if topology.schedules:
-        parts.append(_count(len(topology.schedules), "schedule"))
+        parts.append(quantity(len(topology.schedules), "schedule"))
     return ", ".join(parts)
 
 
 def _totals(topology: Topology) -> tuple[int, int, int]:
-    """Pools, processes and threads that the file asks for."""
+    """Count the pools, processes and threads of a topology."""
     processes = sum(pool.replicas for pool in topology.pools)
     return len(topology.pools), processes, topology.total_threads
 
@@ -91,13 +97,13 @@ def _print_json(reports: dict[Path, Report], errors: int, warnings: int) -> None
         for file, report in reports.items()
         if report.topology is not None
     ]
-    found = [_as_fields(each) for report in reports.values() for each in report.diagnostics]
+    diagnostics = [_as_fields(each) for report in reports.values() for each in report.diagnostics]
     console.print_json(
         {
             "valid": errors == 0,
             "errors": errors,
             "warnings": warnings,
-            "diagnostics": found,
+            "diagnostics": diagnostics,
             "topologies": topologies,
         }
     )
@@ -116,12 +122,3 @@ def _as_fields(diagnostic: Diagnostic) -> dict[str, Any]:
         "message": diagnostic.message,
         "hint": diagnostic.hint,
     }
-
-
-def _count(number: int, word: str) -> str:
-    """
-    >>> _count(1, "process"), _count(2, "process"), _count(0, "error")
-    ('1 process', '2 processes', '0 errors')
-    """
-    suffix = "" if number == 1 else "es" if word.endswith("s") else "s"
-    return f"{number:,} {word}{suffix}"

@@ -34,6 +34,6 @@ def inspector(client: redis.Redis, keys: Keys) -> Inspector:
 
 @pytest.fixture
 def worker(shell: Shell, inspector: Inspector) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker that handles `double` and `fail`, from when it can be seen."""
+    """A registered worker that handles `double` and `fail`."""
     with running_worker(shell, inspector) as process:
         yield process

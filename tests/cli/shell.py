@@ -1,4 +1,4 @@
-"""How the tests run `bananas`, and workers for it."""
+"""Running `bananas` and its workers in tests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fail(payload: object) -> None:
 
 @dataclass(frozen=True)
 class Shell:
-    """Runs `bananas` as a user does: in a directory, with an environment."""
+    """Runs `bananas` in a directory with an environment, as a user does."""
 
     directory: Path
     environ: dict[str, str]
@@ -38,7 +38,7 @@ class Shell:
     def __call__(
         self, *arguments: str, stdin: str = "", **more: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run it with pipes."""
+        """Run a command with pipes."""
         return subprocess.run(
             [sys.executable, "-m", "bananas_topology", *arguments],
             cwd=self.directory,
@@ -51,7 +51,7 @@ class Shell:
         )
 
     def on_terminal(self, *arguments: str, **more: str) -> tuple[int, str]:
-        """Run it on a terminal of 80 columns: its exit code, and all that was shown."""
+        """Run a command on a terminal of 80 columns; returns its exit code and output."""
         terminal, end = os.openpty()
         argv = [sys.executable, "-m", "bananas_topology", *arguments]
         environ = self.environ | {"TERM": "xterm-256color", "COLUMNS": "80"} | more
@@ -60,7 +60,7 @@ class Shell:
         ) as process:
             os.close(end)
             shown = b""
-            # Linux says EIO when the last process has closed the other end.
+            # Linux raises EIO once the last process has closed the other end.
             with suppress(OSError):
                 while chunk := os.read(terminal, 65536):
                     shown += chunk

@@ -19,19 +19,19 @@ def _drain(client: redis.Redis, keys: Keys, *workers: str) -> tuple[Drain, list[
     return Drain(Inspector(client, keys), workers, shown.append, show_every_s=0.0), shown
 
 
-def _come_up(client: redis.Redis, keys: Keys, worker: str) -> None:
+def _register(client: redis.Redis, keys: Keys, worker: str) -> None:
     client.zadd(keys.workers, {worker: (time.time() + 60) * 1000})
     client.hset(keys.worker(worker), mapping={"pool": "a"})
 
 
-def test_it_is_over_when_nothing_was_found_twice(client: redis.Redis, keys: Keys) -> None:
+def test_drain_is_over_after_two_empty_polls(client: redis.Redis, keys: Keys) -> None:
     drain, _ = _drain(client, keys)
 
     assert [drain.is_over(), drain.is_over()] == [False, True]
 
 
 @pytest.mark.parametrize("place", ["ready", "scheduled", "running"])
-def test_it_is_not_over_while_a_job_is_anywhere(
+def test_drain_is_not_over_while_any_job_is_left(
     client: redis.Redis, keys: Keys, place: str
 ) -> None:
     drain, _ = _drain(client, keys)
@@ -40,13 +40,13 @@ def test_it_is_not_over_while_a_job_is_anywhere(
     elif place == "scheduled":
         client.zadd(keys.scheduled, {"id": 1})
     else:
-        _come_up(client, keys, "a-0")
+        _register(client, keys, "a-0")
         client.hset(keys.claims("a-0"), "id", "token|source|1")
 
     assert not any(drain.is_over() for _ in range(5))
 
 
-def test_a_job_that_comes_between_begins_the_count_anew(client: redis.Redis, keys: Keys) -> None:
+def test_new_job_resets_the_count_of_empty_polls(client: redis.Redis, keys: Keys) -> None:
     drain, _ = _drain(client, keys)
 
     drain.is_over()
@@ -57,27 +57,27 @@ def test_a_job_that_comes_between_begins_the_count_anew(client: redis.Redis, key
     assert [drain.is_over(), drain.is_over()] == [False, True]
 
 
-def test_it_is_not_over_before_the_workers_have_come_up(client: redis.Redis, keys: Keys) -> None:
+def test_drain_waits_for_workers_to_start(client: redis.Redis, keys: Keys) -> None:
     drain, _ = _drain(client, keys, "a-0", "a-1")
-    _come_up(client, keys, "a-0")
+    _register(client, keys, "a-0")
 
     assert not any(drain.is_over() for _ in range(5))
-    _come_up(client, keys, "a-1")
+    _register(client, keys, "a-1")
 
     assert [drain.is_over(), drain.is_over()] == [False, True]
 
 
-def test_a_worker_that_never_comes_up_is_not_awaited_for_ever(
+def test_drain_stops_waiting_for_a_worker_that_never_starts(
     client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drain_module, "COME_UP_S", 0.0)
+    monkeypatch.setattr(drain_module, "STARTUP_TIMEOUT_S", 0.0)
 
     drain, _ = _drain(client, keys, "a-0")
 
     assert [drain.is_over(), drain.is_over()] == [False, True]
 
 
-def test_what_was_done_and_died_before_is_not_counted(client: redis.Redis, keys: Keys) -> None:
+def test_earlier_jobs_are_not_counted(client: redis.Redis, keys: Keys) -> None:
     client.hset(keys.stats, "completed", 1000)
     client.lpush(keys.dead, "before")
     drain, shown = _drain(client, keys)
@@ -87,12 +87,12 @@ def test_what_was_done_and_died_before_is_not_counted(client: redis.Redis, keys:
     client.lpush(keys.queue("high"), *range(5))
     drain.is_over()
 
-    assert (drain.done, drain.died) == (1234, 1)
-    assert shown == ["1,234 done, 5 ready, 0 running, 1 died"]
-    assert drain.summary() == "drained: 1,234 done, 1 died: see `bananas dead list`"
+    assert (drain.completed, drain.died) == (1234, 1)
+    assert shown == ["1,234 completed, 5 ready, 0 running, 1 died"]
+    assert drain.summary() == "drained: 1,234 completed, 1 died (see `bananas dead list`)"
 
 
-def test_an_outage_is_not_an_end_and_not_a_crash(tmp_path: Path, keys: Keys) -> None:
+def test_outage_neither_ends_the_drain_nor_raises(tmp_path: Path, keys: Keys) -> None:
     with EmbeddedServer(tmp_path, durable=False) as server, connect(server.start()) as client:
         drain, _ = _drain(client, keys)
         drain.is_over()
@@ -101,13 +101,13 @@ def test_an_outage_is_not_an_end_and_not_a_crash(tmp_path: Path, keys: Keys) -> 
         assert not any(drain.is_over() for _ in range(5))
 
 
-def test_a_standstill_is_said_once_with_what_nobody_handles(
+def test_stall_is_logged_once_with_the_unhandled_types(
     client: redis.Redis,
     keys: Keys,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(drain_module, "STANDSTILL_S", 0.0)
+    monkeypatch.setattr(drain_module, "STALL_WARNING_S", 0.0)
     client.lpush(keys.parked_queue("low", "resize"), "id")
     client.sadd(keys.parked("low"), "resize")
     drain, _ = _drain(client, keys)

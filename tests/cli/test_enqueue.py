@@ -16,7 +16,9 @@ from tests.cli.shell import Shell
 from tests.waiting import wait_for
 
 
-def test_the_id_is_the_result_and_the_rest_is_talk(shell: Shell, producer: Client) -> None:
+def test_id_goes_to_standard_output_and_messages_to_standard_error(
+    shell: Shell, producer: Client
+) -> None:
     result = shell("enqueue", "double", "--payload", "[1.10, {}]", "--max-retries", "7")
 
     assert result.returncode == 0
@@ -24,10 +26,10 @@ def test_the_id_is_the_result_and_the_rest_is_talk(shell: Shell, producer: Clien
     assert body is not None
     assert (body["name"], body["payload"], body["priority"]) == ("double", [1.1, {}], "normal")
     assert body["max_retries"] == 7
-    assert "no worker is running" in result.stderr
+    assert "no workers running" in result.stderr
 
 
-def test_who_may_enqueue_and_see_nothing_else_is_told_the_id(
+def test_user_who_may_only_enqueue_gets_the_id(
     shell: Shell, client: redis.Redis, inspector: Inspector, server_url: str, prefix: str
 ) -> None:
     user = f"producer-{prefix}"
@@ -43,7 +45,7 @@ def test_who_may_enqueue_and_see_nothing_else_is_told_the_id(
     assert inspector.backlog().ready == 1
 
 
-def test_an_id_of_ones_own_is_enqueued_once(shell: Shell, inspector: Inspector) -> None:
+def test_job_with_an_existing_id_is_enqueued_once(shell: Shell, inspector: Inspector) -> None:
     for _ in range(2):
         assert shell("enqueue", "double", "--id", "mine").stdout == "mine\n"
 
@@ -51,7 +53,7 @@ def test_an_id_of_ones_own_is_enqueued_once(shell: Shell, inspector: Inspector) 
 
 
 @pytest.mark.parametrize("option", [("--in", "5m"), ("--at", "2090-01-31T18:00Z")])
-def test_a_job_for_later_is_scheduled(
+def test_delayed_job_is_scheduled(
     shell: Shell, inspector: Inspector, option: tuple[str, str]
 ) -> None:
     result = shell("enqueue", "double", *option)
@@ -60,9 +62,7 @@ def test_a_job_for_later_is_scheduled(
     assert (view.status, inspector.backlog().scheduled) == ("scheduled", 1)
 
 
-def test_a_payload_comes_from_a_file_or_from_standard_input(
-    shell: Shell, inspector: Inspector
-) -> None:
+def test_payload_is_read_from_a_file_or_standard_input(shell: Shell, inspector: Inspector) -> None:
     (shell.directory / "payload.json").write_text('{"a": 1}')
 
     first = shell("enqueue", "double", "--payload", "@payload.json")
@@ -83,7 +83,7 @@ def test_a_payload_comes_from_a_file_or_from_standard_input(
         (),
     ],
 )
-def test_a_command_line_that_cannot_be_is_a_usage_fault(
+def test_invalid_command_line_is_a_usage_error(
     shell: Shell, inspector: Inspector, arguments: tuple[str, ...]
 ) -> None:
     result = shell("enqueue", *arguments)
@@ -102,7 +102,7 @@ def test_a_command_line_that_cannot_be_is_a_usage_fault(
         (("double", "--max-retries", "-1"), "max_retries"),
     ],
 )
-def test_a_job_that_cannot_be_is_a_usage_fault_that_says_what_can(
+def test_invalid_job_is_a_usage_error_with_the_expected_value(
     shell: Shell, arguments: tuple[str, ...], expected: str
 ) -> None:
     result = shell("enqueue", *arguments, "--redis-url", "redis://127.0.0.1:1")
@@ -111,7 +111,7 @@ def test_a_job_that_cannot_be_is_a_usage_fault_that_says_what_can(
     assert expected in result.stderr.splitlines()[-1]
 
 
-def test_a_payload_file_that_is_not_there_is_one_clear_line(shell: Shell) -> None:
+def test_missing_payload_file_is_reported_on_one_line(shell: Shell) -> None:
     result = shell("enqueue", "double", "--payload", "@nothing.json")
 
     assert (result.returncode, result.stdout) == (1, "")
@@ -119,7 +119,7 @@ def test_a_payload_file_that_is_not_there_is_one_clear_line(shell: Shell) -> Non
 
 
 @pytest.mark.usefixtures("worker")
-def test_waiting_prints_the_result_or_says_why_there_is_none(shell: Shell) -> None:
+def test_wait_prints_the_result_or_the_error(shell: Shell) -> None:
     done = shell("enqueue", "double", "--payload", "21", "--wait")
     dead = shell("enqueue", "fail", "--wait")
 
@@ -130,28 +130,28 @@ def test_waiting_prints_the_result_or_says_why_there_is_none(shell: Shell) -> No
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_job_type_that_nobody_handles_is_said_and_guessed_at(shell: Shell) -> None:
+def test_unhandled_job_type_is_reported_with_a_suggestion(shell: Shell) -> None:
     result = shell("enqueue", "duoble")
 
     assert result.returncode == 0
     assert 'no running worker handles "duoble" (did you mean "double"?)' in result.stderr
 
 
-def test_ctrl_c_leaves_a_job_that_was_waited_for(shell: Shell, inspector: Inspector) -> None:
+def test_ctrl_c_during_wait_leaves_the_job_queued(shell: Shell, inspector: Inspector) -> None:
     argv = [sys.executable, "-m", "bananas_topology", "enqueue", "double", "--wait"]
     with subprocess.Popen(
         argv, cwd=shell.directory, env=shell.environ, stderr=subprocess.PIPE, text=True
     ) as process:
         wait_for(lambda: inspector.backlog().ready)
         process.send_signal(signal.SIGINT)
-        _, talk = process.communicate(timeout=20)
+        _, messages = process.communicate(timeout=20)
 
     assert process.returncode == 130
-    assert "Traceback" not in talk
+    assert "Traceback" not in messages
     assert inspector.backlog().ready == 1
 
 
-def test_the_topology_says_a_job_types_priority_unless_the_command_line_does(
+def test_priority_comes_from_the_command_line_then_the_topology(
     shell: Shell, inspector: Inspector
 ) -> None:
     (shell.directory / "topology.yaml").write_text(
@@ -172,7 +172,7 @@ def _write_lines(path: Path, *lines: object) -> None:
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
 
 
-def test_a_batch_takes_all_the_fields_of_a_line(shell: Shell, inspector: Inspector) -> None:
+def test_batch_line_accepts_all_fields(shell: Shell, inspector: Inspector) -> None:
     _write_lines(
         shell.directory / "jobs.jsonl",
         {"name": "a", "payload": {"n": 1}, "priority": "high", "id": "one", "max_retries": 9},
@@ -189,40 +189,38 @@ def test_a_batch_takes_all_the_fields_of_a_line(shell: Shell, inspector: Inspect
     assert [inspector.job(each).status for each in ("two", "three")] == ["scheduled"] * 2
 
 
-BAD_LINES = (
+INVALID_LINES = (
     '{"name": "good"}\n\n{"name": "good", "nme": 1}\n{"payload": 1}\n[]\nno json\n'
     '{"name": "x", "max_retries": "many"}\n{"name": "x", "at": "2090-01-31T17:00"}\n'
     '{"name": "x", "priority": "urgent"}\n{"name": "x", "payload": NaN}\n{"name": "good"}\n'
 )
 
 
-def test_a_file_with_bad_lines_enqueues_nothing_and_names_them_all(
+def test_file_with_invalid_lines_enqueues_nothing_and_reports_all(
     shell: Shell, inspector: Inspector
 ) -> None:
-    (shell.directory / "jobs.jsonl").write_text(BAD_LINES)
+    (shell.directory / "jobs.jsonl").write_text(INVALID_LINES)
 
     result = shell("enqueue", "--batch", "jobs.jsonl")
 
     assert (result.returncode, result.stdout) == (1, "")
-    *bad, last = result.stderr.splitlines()
-    assert [line.split(":")[1] for line in bad] == [str(number) for number in range(3, 11)]
-    assert "unknown field nme" in bad[0]
-    assert last == "error: 8 bad lines among 10: nothing was enqueued"
+    *invalid, last = result.stderr.splitlines()
+    assert [line.split(":")[1] for line in invalid] == [str(number) for number in range(3, 11)]
+    assert "unknown field nme" in invalid[0]
+    assert last == "error: 8 of 10 lines invalid; nothing was enqueued"
     assert inspector.backlog().ready == 0
 
 
-def test_from_standard_input_the_good_lines_are_enqueued(
-    shell: Shell, inspector: Inspector
-) -> None:
-    result = shell("enqueue", "--batch", "-", stdin=BAD_LINES)
+def test_valid_lines_from_standard_input_are_enqueued(shell: Shell, inspector: Inspector) -> None:
+    result = shell("enqueue", "--batch", "-", stdin=INVALID_LINES)
 
     assert result.returncode == 1
     assert len(result.stdout.splitlines()) == inspector.backlog().ready == 2
     assert "standard input:3: error: " in result.stderr
-    assert "enqueued 2 jobs, not 8 bad lines" in result.stderr
+    assert "enqueued 2 jobs, skipped 8 invalid lines" in result.stderr
 
 
-def test_standard_input_is_enqueued_as_it_comes(shell: Shell, inspector: Inspector) -> None:
+def test_standard_input_is_enqueued_as_it_arrives(shell: Shell, inspector: Inspector) -> None:
     argv = [sys.executable, "-m", "bananas_topology", "enqueue", "--batch", "-"]
     with subprocess.Popen(
         argv,
@@ -239,15 +237,15 @@ def test_standard_input_is_enqueued_as_it_comes(shell: Shell, inspector: Inspect
         wait_for(lambda: inspector.backlog().ready == 2)
 
         process.send_signal(signal.SIGINT)
-        _, talk = process.communicate(timeout=20)
+        _, messages = process.communicate(timeout=20)
 
     assert process.returncode == 130
-    assert "stopped: enqueued 2 jobs, up to line 2 of standard input" in talk
+    assert "stopped: enqueued 2 jobs, through line 2 of standard input" in messages
 
 
-def test_a_line_longer_than_a_chunk_keeps_every_byte(shell: Shell, inspector: Inspector) -> None:
+def test_line_longer_than_a_chunk_keeps_every_byte(shell: Shell, inspector: Inspector) -> None:
     head = b'\xef\xbb\xbf{"name": "double", "id": "long", "payload": "'
-    # What an editor may put at the beginning of a file stands where the second chunk begins.
+    # A byte order mark at the start of the second chunk belongs to the payload.
     payload = b"x" * (CHUNK_BYTES - len(head)) + b"\xef\xbb\xbf" + b"y" * CHUNK_BYTES
     (shell.directory / "jobs.jsonl").write_bytes(head + payload + b'"}')
 
@@ -259,9 +257,7 @@ def test_a_line_longer_than_a_chunk_keeps_every_byte(shell: Shell, inspector: In
     assert body["payload"].encode() == payload
 
 
-def test_a_large_batch_shows_its_progress_on_a_terminal_and_keeps_the_payloads_bytes(
-    shell: Shell, inspector: Inspector
-) -> None:
+def test_large_batch_shows_progress_on_a_terminal(shell: Shell, inspector: Inspector) -> None:
     path = shell.directory / "jobs.jsonl"
     path.write_text("".join(f'{{"name": "a", "payload": {n}.10}}\n' for n in range(20_000)))
 

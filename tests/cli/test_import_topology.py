@@ -31,7 +31,7 @@ def shop(tmp_path: Path) -> Path:
     return directory
 
 
-def test_the_topology_goes_to_standard_output_and_the_report_beside_it(shop: Path) -> None:
+def test_topology_goes_to_standard_output_and_report_to_standard_error(shop: Path) -> None:
     done = _bananas("import", "docker-compose-specialized.yml", cwd=shop)
 
     assert done.returncode == 0
@@ -41,30 +41,32 @@ def test_the_topology_goes_to_standard_output_and_the_report_beside_it(shop: Pat
     assert "kept: services" not in done.stderr
 
 
-def test_what_is_written_to_a_file_is_valid(shop: Path) -> None:
+def test_written_topology_is_valid(shop: Path) -> None:
     done = _bananas("import", "k8s-deployment.yml", "k8s-hpa.yml", "-o", "topology.yaml", cwd=shop)
 
     assert (done.returncode, done.stdout) == (0, "")
     assert _bananas("validate", cwd=shop).returncode == 0
 
 
-def test_a_file_that_exists_is_not_written_over(shop: Path) -> None:
+def test_existing_file_is_not_overwritten(shop: Path) -> None:
     (shop / "topology.yaml").write_text("mine")
 
     done = _bananas("import", "docker-compose-thin.yml", "-o", "topology.yaml", cwd=shop)
 
     assert done.returncode == 1
-    assert done.stderr == "error: topology.yaml exists; choose another name, or say --force\n"
+    assert (
+        done.stderr == "error: topology.yaml already exists; choose another name or use --force\n"
+    )
     assert (shop / "topology.yaml").read_text() == "mine"
 
 
-def test_the_full_report_has_every_field(shop: Path) -> None:
+def test_full_report_lists_every_field(shop: Path) -> None:
     done = _bananas("import", "docker-compose-thin.yml", "--report", "full", cwd=shop)
 
     assert "kept: services.worker.environment[1]: WORKER_CONCURRENCY=5" in done.stderr
 
 
-def test_the_report_as_json_has_every_field_and_the_topology(shop: Path) -> None:
+def test_json_report_includes_every_field_and_the_topology(shop: Path) -> None:
     done = _bananas("import", "docker-compose-thin.yml", "--report", "json", cwd=shop)
 
     report = json.loads(done.stdout)
@@ -73,16 +75,16 @@ def test_the_report_as_json_has_every_field_and_the_topology(shop: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "expected"),
     [
         (None, "cannot read other.yml: No such file or directory"),
         (b"services: {db: {image: 'postgres:16'}}", "not a deployment of Bananas: looked for"),
-        (b"\xff", "no UTF-8 text"),
+        (b"\xff", "not valid UTF-8"),
         (b"a: [", "other.yml:2:1: not YAML"),
     ],
 )
-def test_what_cannot_be_imported_is_refused_in_one_line(
-    shop: Path, content: bytes | None, words: str
+def test_file_that_cannot_be_imported_is_rejected_on_one_line(
+    shop: Path, content: bytes | None, expected: str
 ) -> None:
     if content is not None:
         (shop / "other.yml").write_bytes(content)
@@ -90,5 +92,5 @@ def test_what_cannot_be_imported_is_refused_in_one_line(
     done = _bananas("import", "other.yml", cwd=shop)
 
     assert done.returncode == 1
-    assert words in done.stderr
+    assert expected in done.stderr
     assert "Traceback" not in done.stderr

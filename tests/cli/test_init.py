@@ -11,7 +11,7 @@ from tests.cli.shell import Shell
 
 
 @pytest.mark.parametrize("mode", list(InitMode))
-def test_what_is_written_is_valid_without_a_warning(shell: Shell, mode: InitMode) -> None:
+def test_generated_topology_is_valid_without_warnings(shell: Shell, mode: InitMode) -> None:
     written = shell("init", "My Shop", "--mode", mode.value)
     checked = shell("validate", "My Shop/topology.yaml", "--strict")
 
@@ -22,7 +22,7 @@ def test_what_is_written_is_valid_without_a_warning(shell: Shell, mode: InitMode
     assert mode.value in {pool.mode.value for pool in topology.pools}
 
 
-def test_what_is_written_runs_as_it_is_and_says_how(shell: Shell) -> None:
+def test_generated_files_run_without_changes(shell: Shell) -> None:
     written = shell("init")
     batch = '{"name": "hello", "payload": {"name": "you"}, "id": "a"}\n' + (
         '{"name": "count_words", "payload": {"text": "to be or not to be"}, "id": "b"}\n'
@@ -37,12 +37,12 @@ def test_what_is_written_runs_as_it_is_and_says_how(shell: Shell) -> None:
     assert "bananas up" in written.stdout
     assert "bananas enqueue hello" in written.stdout
     assert drained.returncode == 0
-    assert "drained: 2 done" in drained.stderr
+    assert "drained: 2 completed" in drained.stderr
     assert "Hello you" in shell("job", "a").stdout
 
 
 @pytest.mark.parametrize("name", ["topology.yaml", "jobs.py"])
-def test_nothing_is_overwritten(shell: Shell, name: str) -> None:
+def test_existing_files_are_not_overwritten(shell: Shell, name: str) -> None:
     (shell.directory / name).write_text("mine")
 
     result = shell("init")
@@ -54,7 +54,7 @@ def test_nothing_is_overwritten(shell: Shell, name: str) -> None:
     assert (shell.directory / name).read_text() == "mine"
 
 
-def test_the_jobs_that_are_written_pass_a_python_compiler(shell: Shell) -> None:
+def test_generated_jobs_can_be_imported(shell: Shell) -> None:
     shell("init")
 
     subprocess.run(

@@ -1,4 +1,4 @@
-"""`queues`, `job` and `dead`: the commands that look at what is there, and mend it."""
+"""`queues`, `job` and `dead`: the commands that inspect and repair the queues."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _tables(text: str) -> list[list[list[str]]]:
     ]
 
 
-def test_queues_says_how_many_jobs_are_where(shell: Shell, producer: Client) -> None:
+def test_queues_shows_depths(shell: Shell, producer: Client) -> None:
     producer.enqueue("a", priority="high")
     producer.enqueue("a", priority="low")
     producer.enqueue("a", delay="1h")
@@ -34,11 +34,11 @@ def test_queues_says_how_many_jobs_are_where(shell: Shell, producer: Client) -> 
         "high": "1", "normal": "0", "low": "1",
         "scheduled": "1", "running": "0", "dead": "0", "completed": "0",
     }  # fmt: skip
-    assert result.stderr == "no worker is running\n"
+    assert result.stderr == "no workers running\n"
 
 
 @pytest.mark.usefixtures("worker")
-def test_queues_shows_workers_and_types_that_none_of_them_handles(
+def test_queues_shows_workers_and_unhandled_job_types(
     shell: Shell, producer: Client, inspector: Inspector
 ) -> None:
     producer.enqueue("unknown", priority="high")
@@ -55,7 +55,7 @@ def test_queues_shows_workers_and_types_that_none_of_them_handles(
     assert [worker["id"] for worker in as_json["workers"]] == ["w-0"]
 
 
-def test_on_a_terminal_queues_are_a_table(shell: Shell) -> None:
+def test_queues_is_a_table_on_a_terminal(shell: Shell) -> None:
     code, shown = shell.on_terminal("queues")
     _, plain = shell.on_terminal("queues", NO_COLOR="1")
 
@@ -66,7 +66,7 @@ def test_on_a_terminal_queues_are_a_table(shell: Shell) -> None:
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_narrow_terminal_gets_whole_ids_and_every_field(shell: Shell, producer: Client) -> None:
+def test_narrow_terminal_shows_unbroken_ids_and_every_field(shell: Shell, producer: Client) -> None:
     job_ids = [producer.enqueue("fail") for _ in range(2)]
     wait_for(lambda: all(producer.get(job_id).status == "failed" for job_id in job_ids))
 
@@ -77,11 +77,11 @@ def test_a_narrow_terminal_gets_whole_ids_and_every_field(shell: Shell, producer
     fields = [dict(line.split(maxsplit=1) for line in block.splitlines()) for block in blocks]
     assert sorted(each["id"] for each in fields) == sorted(job_ids)
     assert {each["error"] for each in fields} == {"Bury: no use"}
-    assert re.search(r"^process +\d+\r?$", queues, re.MULTILINE)
+    assert re.search(r"^pid +\d+\r?$", queues, re.MULTILINE)
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_job_shows_its_status_times_attempts_and_result(shell: Shell, producer: Client) -> None:
+def test_job_shows_status_times_attempts_and_result(shell: Shell, producer: Client) -> None:
     job_id = producer.enqueue("double", 21, priority="high")
     producer.wait(job_id, "20s")
 
@@ -91,11 +91,11 @@ def test_a_job_shows_its_status_times_attempts_and_result(shell: Shell, producer
     fields = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
     assert (fields["type"], fields["status"]) == ("double", "completed")
     assert (fields["payload"], fields["result"]) == ("21", "42")
-    assert {"created", "started", "done", "took", "attempts"} <= set(fields)
+    assert {"created", "started", "completed", "duration", "attempts"} <= set(fields)
     assert (as_json["status"], as_json["result"], as_json["error"]) == ("completed", 42, None)
 
 
-def test_a_job_that_is_not_there_is_one_clear_line(shell: Shell) -> None:
+def test_unknown_job_is_reported_on_one_line(shell: Shell) -> None:
     result = shell("job", "nothing")
 
     assert (result.returncode, result.stdout) == (1, "")
@@ -103,7 +103,7 @@ def test_a_job_that_is_not_there_is_one_clear_line(shell: Shell) -> None:
     assert 'no job has the id "nothing"' in line
 
 
-def test_what_others_have_stored_cannot_drive_the_terminal(
+def test_stored_data_cannot_control_the_terminal(
     shell: Shell, client: redis.Redis, keys: Keys
 ) -> None:
     client.set(
@@ -135,18 +135,18 @@ def test_dead_jobs_are_listed_retried_and_purged(
 
     [rows] = _tables(listed.stdout)
     assert [row[1] for row in rows] == ["type", "fail", "fail"]
-    assert "the latest 2 are shown, of 3" in listed.stderr
+    assert "showing the latest 2 (3 dead jobs in total)" in listed.stderr
     assert {job["id"] for job in as_json} == {"job-0", "job-1", "job-2"}
     assert "Traceback" in shown.stdout
-    assert (retried.returncode, retried.stdout) == (1, "1 job to run again\n")
-    assert "1 of the jobs that were named not found among the dead" in retried.stderr
-    assert (purged.returncode, purged.stdout) == (0, "3 jobs forgotten\n")
+    assert (retried.returncode, retried.stdout) == (1, "1 job requeued\n")
+    assert "error: 1 of 2 given jobs not found" in retried.stderr
+    assert (purged.returncode, purged.stdout) == (0, "3 jobs deleted\n")
     assert inspector.backlog().dead == 0
 
 
 @pytest.mark.parametrize("command", ["retry", "purge"])
 @pytest.mark.parametrize("arguments", [(), ("--all", "--type", "a"), ("--older-than", "long")])
-def test_what_changes_the_dead_has_to_be_told_which(
+def test_retry_and_purge_require_a_selection(
     shell: Shell, command: str, arguments: tuple[str, ...]
 ) -> None:
     assert shell("dead", command, *arguments).returncode == 2

@@ -11,17 +11,17 @@ from bananas_topology import Client, __version__
 from tests.cli.shell import Shell
 
 COMMANDS = ("init", "validate", "up", "render", "import", "enqueue", "queues", "job", "schema")
-OF_THE_DEAD = ("dead list", "dead retry", "dead purge")
+DEAD_COMMANDS = ("dead list", "dead retry", "dead purge")
 
 
-def test_the_version_is_said(shell: Shell) -> None:
+def test_version_is_printed(shell: Shell) -> None:
     result = shell("--version")
 
     assert (result.returncode, result.stdout) == (0, f"bananas {__version__}\n")
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, *OF_THE_DEAD])
-def test_every_command_shows_examples_in_its_help(shell: Shell, command: str) -> None:
+@pytest.mark.parametrize("command", [*COMMANDS, *DEAD_COMMANDS])
+def test_help_of_every_command_has_examples(shell: Shell, command: str) -> None:
     result = shell(*command.split(), "--help")
 
     assert result.returncode == 0
@@ -33,14 +33,14 @@ def test_every_command_shows_examples_in_its_help(shell: Shell, command: str) ->
 @pytest.mark.parametrize(
     "arguments", [(), ("nope",), ("queues", "--nope"), ("job",), ("queues", "--format", "xml")]
 )
-def test_a_usage_fault_exits_with_2(shell: Shell, arguments: tuple[str, ...]) -> None:
+def test_usage_error_exits_with_2(shell: Shell, arguments: tuple[str, ...]) -> None:
     assert shell(*arguments).returncode == 2
 
 
 @pytest.mark.parametrize(
     "command", ["queues", "job x", "enqueue x", "dead list", "dead retry --all"]
 )
-def test_a_server_that_cannot_be_reached_is_one_clear_line(shell: Shell, command: str) -> None:
+def test_unreachable_server_is_reported_on_one_line(shell: Shell, command: str) -> None:
     result = shell(*command.split(), "--redis-url", "redis://app:s3cret@127.0.0.1:1")
 
     assert (result.returncode, result.stdout) == (1, "")
@@ -48,7 +48,7 @@ def test_a_server_that_cannot_be_reached_is_one_clear_line(shell: Shell, command
     assert line.startswith("error: cannot reach Redis at 127.0.0.1:1")
 
 
-def test_where_nothing_says_where_redis_is_the_ways_to_say_it_are_named(shell: Shell) -> None:
+def test_without_a_configured_server_the_ways_to_set_one_are_listed(shell: Shell) -> None:
     result = shell("queues", REDIS_URL="")
 
     assert result.returncode == 1
@@ -56,8 +56,8 @@ def test_where_nothing_says_where_redis_is_the_ways_to_say_it_are_named(shell: S
     assert all(word in line for word in ("bananas up", "--redis-url", "REDIS_URL"))
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(shell: Shell, producer: Client) -> None:
-    # More than a pipe holds, so that the writing really meets the closed end.
+def test_closed_pipe_is_not_an_error(shell: Shell, producer: Client) -> None:
+    # More than a pipe holds, so that writing hits the closed end.
     producer.enqueue("big", "x" * 1_000_000, id="big")
     argv = [sys.executable, "-m", "bananas_topology", "job", "big", "--format", "json"]
     with subprocess.Popen(
@@ -76,7 +76,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(shell: Shell, producer: Clien
 
 
 @pytest.mark.parametrize("closing", [">&-", "2>&-", ">&- 2>&-"])
-def test_closed_output_is_no_fault(shell: Shell, closing: str) -> None:
+def test_closed_standard_streams_are_not_an_error(shell: Shell, closing: str) -> None:
     command = f'"{sys.executable}" -m bananas_topology queues {closing}'
     result = subprocess.run(
         ["sh", "-c", command],
@@ -92,7 +92,7 @@ def test_closed_output_is_no_fault(shell: Shell, closing: str) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_one_clear_line(shell: Shell) -> None:
+def test_full_disk_is_reported_on_one_line(shell: Shell) -> None:
     with Path("/dev/full").open("w") as full:
         result = subprocess.run(
             [sys.executable, "-m", "bananas_topology", "schema"],
@@ -106,10 +106,10 @@ def test_a_full_disk_is_one_clear_line(shell: Shell) -> None:
 
     assert result.returncode == 1
     [line] = result.stderr.splitlines()
-    assert line.startswith("error: the output cannot be written: ")
+    assert line.startswith("error: cannot write output: ")
 
 
-def test_ctrl_c_while_the_command_is_being_loaded_ends_it_without_a_word(shell: Shell) -> None:
+def test_ctrl_c_while_loading_exits_silently(shell: Shell) -> None:
     (shell.directory / "typer.py").write_text("import os\nos.kill(os.getpid(), 2)\n")
 
     result = shell("queues", PYTHONPATH=str(shell.directory))
@@ -117,14 +117,14 @@ def test_ctrl_c_while_the_command_is_being_loaded_ends_it_without_a_word(shell: 
     assert (result.returncode, result.stdout, result.stderr) == (-signal.SIGINT, "", "")
 
 
-def test_a_file_that_cannot_be_read_is_one_clear_line(shell: Shell) -> None:
+def test_unreadable_file_is_reported_on_one_line(shell: Shell) -> None:
     result = shell("enqueue", "--batch", "no-such-file")
 
     assert result.returncode == 1
     assert result.stderr == "error: no-such-file: No such file or directory\n"
 
 
-def test_the_module_is_the_command(shell: Shell) -> None:
+def test_module_and_command_are_the_same(shell: Shell) -> None:
     command = Path(sys.executable).with_name("bananas")
 
     done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)

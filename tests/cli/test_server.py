@@ -17,7 +17,7 @@ REDIS = "redis: {url: redis://topology, key_prefix: fruit}\n"
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("REDIS_URL", raising=False)
     monkeypatch.delenv("REDIS_KEY_PREFIX", raising=False)
@@ -30,7 +30,7 @@ def _write(text: str, path: str = "topology.yaml") -> None:
 
 @contextmanager
 def _up(name: str = "shop", directory: str = ".") -> Iterator[None]:
-    """What a running `up` writes down, with this process as its own."""
+    """The state file of a running `up`, for this process."""
     record = RunRecord(
         pid=os.getpid(),
         start_time_token=start_time_token(os.getpid()) or "",
@@ -48,7 +48,7 @@ def _where(server: Server) -> tuple[str, str]:
     return server.url, server.key_prefix
 
 
-def test_the_command_line_wins_then_the_environment_then_the_topology_then_a_running_up(
+def test_server_comes_from_command_line_environment_topology_then_running_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with _up():
@@ -60,7 +60,7 @@ def test_the_command_line_wins_then_the_environment_then_the_topology_then_a_run
         assert _where(locate("redis://asked", None)) == ("redis://asked", "fruit")
 
 
-def test_a_topology_without_a_url_is_where_its_up_is() -> None:
+def test_topology_without_a_url_uses_its_running_up() -> None:
     _write(TOPOLOGY)
 
     with _up("other"), _up():
@@ -69,7 +69,7 @@ def test_a_topology_without_a_url_is_where_its_up_is() -> None:
     assert _where(server) == ("redis://record", "bananas")
 
 
-def test_an_up_of_a_topology_elsewhere_is_found_where_it_was_started() -> None:
+def test_up_of_a_topology_elsewhere_is_found_where_it_was_started() -> None:
     _write(TOPOLOGY, "topologies/shop.yaml")
 
     with _up(), _up(directory="topologies"):
@@ -77,7 +77,7 @@ def test_an_up_of_a_topology_elsewhere_is_found_where_it_was_started() -> None:
         assert locate(None, Path("topologies/shop.yaml")).url == "redis://record"
 
 
-def test_without_a_topology_the_prefix_is_the_environments(
+def test_without_a_topology_the_environment_sets_the_prefix(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert locate("redis://asked", None).key_prefix == "bananas"
@@ -87,7 +87,7 @@ def test_without_a_topology_the_prefix_is_the_environments(
     assert locate("redis://asked", None).key_prefix == "mine"
 
 
-def test_a_topology_with_errors_is_no_hindrance_while_its_up_runs(
+def test_topology_with_errors_is_a_warning_while_its_up_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     _write(TOPOLOGY.replace("thin", "thinn"))
@@ -100,24 +100,24 @@ def test_a_topology_with_errors_is_no_hindrance_while_its_up_runs(
 
 
 @pytest.mark.parametrize("url", [None, "redis://asked"])
-def test_a_topology_with_errors_is_never_guessed_around(url: str | None) -> None:
+def test_topology_with_errors_is_an_error_otherwise(url: str | None) -> None:
     _write(TOPOLOGY.replace("thin", "thinn"))
 
     with pytest.raises(ControlFailed, match=r"topology\.yaml has errors"):
         locate(url, None)
 
 
-def test_a_topology_that_was_named_must_be_there() -> None:
+def test_explicit_topology_must_exist() -> None:
     with pytest.raises(ControlFailed, match=r"other\.yaml"):
         locate("redis://asked", Path("other.yaml"))
 
 
-def test_it_is_said_when_the_workers_here_would_not_see_it(
+def test_warning_if_the_workers_here_use_another_server(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with _up():
         locate("redis://app:s3cret@elsewhere", None)
 
-    talk = capsys.readouterr().err
-    assert "the `up` of this directory uses redis://record" in talk
-    assert "s3cret" not in talk
+    messages = capsys.readouterr().err
+    assert "`bananas up` in this directory uses redis://record" in messages
+    assert "s3cret" not in messages

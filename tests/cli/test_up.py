@@ -44,7 +44,7 @@ def touch(payload: dict) -> None:
 
 @job("slow")
 def slow(payload: dict) -> None:
-    Path(payload["name"] + "-begun").touch()
+    Path(payload["name"] + "-started").touch()
     time.sleep(1)
     Path(payload["name"]).touch()
 
@@ -72,7 +72,7 @@ def _up(shop: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess
 
 
 def _on_terminal(shop: Path, *arguments: str, **more: str) -> str:
-    """What a terminal is sent by an `up` that ends by itself."""
+    """The terminal output of an `up` that exits by itself."""
     code, shown = Shell(shop, _environ()).on_terminal("up", *arguments, **more)
     assert code == 0, shown
     return shown
@@ -98,15 +98,15 @@ def _running(shop: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str
             process.kill()
 
 
-def _enqueue_beforehand(shop: Path, *jobs: tuple[str, object]) -> None:
-    """Put jobs where the embedded server of the next `up` will find them."""
+def _enqueue_before(shop: Path, *jobs: tuple[str, object]) -> None:
+    """Enqueue jobs in the data of the bundled server of the next `up`."""
     directory = state_directory(shop / "topology.yaml", "shop")
     with EmbeddedServer(directory) as server, Client(server.start()) as client:
         for name, payload in jobs:
             client.enqueue(name, payload)
 
 
-def test_a_dry_run_shows_the_plan_and_starts_nothing(shop: Path) -> None:
+def test_dry_run_prints_the_plan_and_starts_nothing(shop: Path) -> None:
     result = _up(shop, "--dry-run", "--scale", "worker=4")
 
     assert result.returncode == 0
@@ -118,7 +118,7 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(shop: Path) -> None:
     assert not (shop / ".bananas").exists()
 
 
-def test_an_api_is_part_of_the_plan_and_answers(shop: Path) -> None:
+def test_api_is_part_of_the_plan_and_responds(shop: Path) -> None:
     port = free_port()
     (shop / "topology.yaml").write_text(f"{TOPOLOGY}api: {{port: {port}}}\n")
 
@@ -149,27 +149,27 @@ def _answer(url: str) -> bytes:
             time.sleep(0.05)
 
 
-def test_on_a_terminal_a_dry_run_shows_a_table(shop: Path) -> None:
+def test_dry_run_is_a_table_on_a_terminal(shop: Path) -> None:
     shown = re.sub(r"\x1b\[\d*m", "", _on_terminal(shop, "--dry-run"))
 
     rows = [line.split() for line in shown.splitlines() if line.strip()]
-    assert rows[0] == ["pool", "mode", "processes", "threads", "takes"]
+    assert rows[0] == ["pool", "mode", "processes", "threads", "accepts"]
     assert rows[2] == ["worker", "thin", "2", "6", "all", "jobs,", "schedules"]
     assert rows[3] == ["total", "2", "6"]
 
 
-def test_on_a_terminal_prefixes_are_coloured_and_the_progress_stays_in_its_line(
+def test_terminal_output_has_colored_prefixes_and_a_progress_line(
     shop: Path,
 ) -> None:
-    _enqueue_beforehand(shop, ("slow", {"name": "file"}))
+    _enqueue_before(shop, ("slow", {"name": "file"}))
 
     shown = _on_terminal(shop, "--drain")
 
     assert re.search(r"\x1b\[\d+mworker-0   \|\x1b\[0m ", shown)
-    assert "0 done, 0 ready, 1 running\r\x1b[2K" in shown
+    assert "0 completed, 0 ready, 1 running\r\x1b[2K" in shown
 
 
-def test_with_no_color_nothing_is_coloured_on_a_terminal(shop: Path) -> None:
+def test_no_color_disables_colors_on_a_terminal(shop: Path) -> None:
     shown = _on_terminal(shop, "--drain", NO_COLOR="1")
 
     assert "worker-0   | " in shown
@@ -177,7 +177,7 @@ def test_with_no_color_nothing_is_coloured_on_a_terminal(shop: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("--scale", "workr=1"), ("--only", "workr")])
-def test_a_pool_that_is_not_there_is_one_clear_line(shop: Path, arguments: tuple[str, str]) -> None:
+def test_unknown_pool_is_reported_on_one_line(shop: Path, arguments: tuple[str, str]) -> None:
     result = _up(shop, *arguments)
 
     assert result.returncode == 1
@@ -186,14 +186,14 @@ def test_a_pool_that_is_not_there_is_one_clear_line(shop: Path, arguments: tuple
     assert 'topology "shop" has no pool "workr": did you mean "worker"?' in line
 
 
-def test_a_scale_that_is_no_number_is_a_usage_fault(shop: Path) -> None:
+def test_scale_without_a_number_is_a_usage_error(shop: Path) -> None:
     result = _up(shop, "--scale", "worker=many")
 
     assert result.returncode == 2
     assert "expected POOL=N" in result.stderr
 
 
-def test_a_topology_with_errors_is_not_started(shop: Path) -> None:
+def test_topology_with_errors_is_not_started(shop: Path) -> None:
     (shop / "topology.yaml").write_text(TOPOLOGY.replace("concurrency", "concurency"))
 
     result = _up(shop)
@@ -204,18 +204,18 @@ def test_a_topology_with_errors_is_not_started(shop: Path) -> None:
     assert not (shop / ".bananas").exists()
 
 
-def test_an_external_server_whose_url_is_not_set_is_not_replaced_by_ours(shop: Path) -> None:
+def test_external_server_with_an_unset_url_is_not_replaced_by_the_bundled_one(shop: Path) -> None:
     (shop / "topology.yaml").write_text(f"{TOPOLOGY}redis: {{url: '${{REDIS_URL}}'}}\n")
 
     result = _up(shop)
 
     assert result.returncode == 1
-    assert "redis.url in topology.yaml names a variable that is not set" in result.stderr
+    assert "redis.url in topology.yaml refers to a variable that is not set" in result.stderr
     assert "Traceback" not in result.stderr
     assert not (shop / ".bananas").exists()
 
 
-def test_what_the_api_needs_is_said_before_anything_is_started(shop: Path) -> None:
+def test_missing_api_packages_are_reported_before_anything_starts(shop: Path) -> None:
     (shop / "topology.yaml").write_text(f"{TOPOLOGY}api: {{}}\n")
     code = (
         "import sys; sys.modules['fastapi'] = None; import bananas_topology.__main__ as m; m.main()"
@@ -236,7 +236,7 @@ def test_what_the_api_needs_is_said_before_anything_is_started(shop: Path) -> No
     assert "pip install 'bananas-topology[api]'" in line
 
 
-def test_a_server_that_cannot_be_reached_is_one_clear_line(shop: Path) -> None:
+def test_unreachable_server_is_reported_on_one_line(shop: Path) -> None:
     result = _up(shop, REDIS_URL="redis://app:s3cret@127.0.0.1:1/0")
 
     assert result.returncode == 1
@@ -246,37 +246,37 @@ def test_a_server_that_cannot_be_reached_is_one_clear_line(shop: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_a_drain_runs_what_is_queued_and_stops(shop: Path) -> None:
-    _enqueue_beforehand(shop, *[("touch", {"name": f"file-{index}"}) for index in range(20)])
+def test_drain_runs_queued_jobs_and_exits(shop: Path) -> None:
+    _enqueue_before(shop, *[("touch", {"name": f"file-{index}"}) for index in range(20)])
 
     result = _up(shop, "--drain")
 
     assert result.returncode == 0, result
     assert len(list(shop.glob("file-*"))) == 20
-    assert "drained: 20 done" in result.stderr
-    assert "redis: embedded Valkey on redis://127.0.0.1:" in result.stderr
+    assert "drained: 20 completed" in result.stderr
+    assert "redis: bundled Valkey at redis://127.0.0.1:" in result.stderr
     assert "data in .bananas/shop" in result.stderr
 
 
-def test_a_drain_in_which_a_job_died_fails(shop: Path) -> None:
-    _enqueue_beforehand(shop, ("touch", {"name": "file"}), ("fail", {}))
+def test_drain_fails_if_a_job_died(shop: Path) -> None:
+    _enqueue_before(shop, ("touch", {"name": "file"}), ("fail", {}))
 
     result = _up(shop, "--drain")
 
     assert result.returncode == 1
-    assert "drained: 1 done, 1 died" in result.stderr
+    assert "drained: 1 completed, 1 died" in result.stderr
     assert (shop / "file").exists()
 
 
-def test_every_line_says_which_worker_wrote_it(shop: Path) -> None:
+def test_every_line_is_prefixed_with_its_worker(shop: Path) -> None:
     result = _up(shop, "--drain")
 
     prefixes = {line.partition("|")[0].strip() for line in result.stdout.splitlines()}
     assert prefixes == {"worker-0", "worker-1"}
 
 
-def test_with_json_every_line_of_the_output_parses(shop: Path) -> None:
-    _enqueue_beforehand(shop, ("fail", {}))
+def test_json_output_parses_line_by_line(shop: Path) -> None:
+    _enqueue_before(shop, ("fail", {}))
 
     result = _up(shop, "--drain", "--log-format", "json")
 
@@ -287,7 +287,7 @@ def test_with_json_every_line_of_the_output_parses(shop: Path) -> None:
 def test_ctrl_c_lets_running_jobs_finish(shop: Path) -> None:
     with _running(shop) as (process, record), Client(record.redis_url) as client:
         client.enqueue("slow", {"name": "file"})
-        wait_for((shop / "file-begun").exists)
+        wait_for((shop / "file-started").exists)
 
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
@@ -297,54 +297,54 @@ def test_ctrl_c_lets_running_jobs_finish(shop: Path) -> None:
         assert find(shop) is None
 
 
-def test_a_drain_that_is_interrupted_does_not_pass_for_done(shop: Path) -> None:
-    _enqueue_beforehand(shop, ("slow", {"name": "file"}))
+def test_interrupted_drain_is_not_a_success(shop: Path) -> None:
+    _enqueue_before(shop, ("slow", {"name": "file"}))
     with _running(shop, "--drain") as (process, _):
-        wait_for((shop / "file-begun").exists)
+        wait_for((shop / "file-started").exists)
 
         process.send_signal(signal.SIGINT)
-        _, talk = process.communicate(timeout=20)
+        _, messages = process.communicate(timeout=20)
 
         assert process.returncode == 130
-        assert "not drained" in talk
+        assert "stopped before draining finished" in messages
 
 
-def test_a_second_up_of_the_same_topology_is_refused(shop: Path) -> None:
+def test_second_up_of_a_topology_is_refused(shop: Path) -> None:
     with _running(shop) as (process, _):
         second = _up(shop)
 
         assert second.returncode == 1
         [line] = second.stderr.splitlines()
-        assert f'topology "shop" is already up here (process {process.pid})' in line
+        assert f'topology "shop" is already running here (process {process.pid})' in line
         assert process.poll() is None
 
 
-def test_workers_that_cannot_work_are_given_up(shop: Path) -> None:
+def test_workers_that_cannot_start_are_given_up(shop: Path) -> None:
     (shop / "jobs.py").write_text("import no_such_module\n")
 
     result = _up(shop)
 
     assert result.returncode == 1
     assert "no_such_module" in result.stdout
-    assert "every worker was given up" in result.stderr
+    assert "error: gave up restarting all processes; see the log above" in result.stderr
 
 
-def test_a_worker_that_was_given_up_is_a_failure_whatever_the_others_did(shop: Path) -> None:
+def test_worker_given_up_is_a_failure_even_if_others_succeed(shop: Path) -> None:
     (shop / "topology.yaml").write_text(f"{TOPOLOGY}  broken: {{env: {{BROKEN: 'yes'}}}}\n")
     (shop / "jobs.py").write_text(f"import os\n{JOBS}\nassert not os.environ.get('BROKEN')\n")
     with _running(shop) as (process, _):
         assert process.stdout is not None
-        while "child given up" not in process.stdout.readline():
+        while "gave up restarting child" not in process.stdout.readline():
             assert process.poll() is None
 
         process.send_signal(signal.SIGINT)
-        _, talk = process.communicate(timeout=20)
+        _, messages = process.communicate(timeout=20)
 
     assert process.returncode == 1
-    assert "error: broken-0 given up: the lines above say why" in talk
+    assert "error: gave up restarting broken-0; see the log above" in messages
 
 
-def test_an_up_is_found_from_where_it_was_started(shop: Path, tmp_path: Path) -> None:
+def test_up_is_found_in_the_directory_it_was_started_in(shop: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     argv = [sys.executable, "-m", "bananas_topology", "up", "../topology.yaml"]

@@ -1,4 +1,4 @@
-"""What `up` promises of priorities, with the clock in hand."""
+"""The latency that `up` guarantees for high-priority jobs, measured."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def note(payload: object) -> float:
     return time.time()
 """
 
-#: Seconds from `enqueue` to the first line of an urgent handler. On an idle machine it is about
-#: 0.02, the rest of a nap; what it would be in the order of arrival is 8.
-AT_ONCE_S = 0.5
+#: Maximum seconds from `enqueue` to the first line of the handler. On an idle machine it takes
+#: about 0.02, the rest of a nap; in order of arrival, it would take 8.
+MAX_WAIT_S = 0.5
 
 
-def test_an_urgent_job_starts_at_once_before_2000_low_ones_which_all_finish(tmp_path: Path) -> None:
+def test_high_priority_job_overtakes_2000_low_ones_which_all_finish(tmp_path: Path) -> None:
     (tmp_path / "topology.yaml").write_text(TOPOLOGY)
     (tmp_path / "jobs.py").write_text(JOBS)
     environ = {name: text for name, text in os.environ.items() if name != "REDIS_URL"}
@@ -62,12 +62,12 @@ def test_an_urgent_job_starts_at_once_before_2000_low_ones_which_all_finish(tmp_
             with Client(record.redis_url) as client:
                 client.enqueue_many([NewJob("nap", priority="low")] * LOW_JOBS)
                 wait_for(lambda: inspector.backlog().completed >= 10)
-                waits = [_wait_of_an_urgent_job(client) for _ in range(5)]
+                waits = [_wait_of_a_high_priority_job(client) for _ in range(5)]
                 ready = inspector.backlog().ready
 
-            # Not every one: a machine that is busy with something else stops for a moment.
-            assert sorted(waits)[2] < AT_ONCE_S, waits
-            assert ready > LOW_JOBS / 2, "the low ones were done before anything was shown"
+            # The median: a busy machine may delay single jobs.
+            assert sorted(waits)[2] < MAX_WAIT_S, waits
+            assert ready > LOW_JOBS / 2, "the low-priority jobs finished too early to show anything"
             wait_for(lambda: inspector.backlog().completed == LOW_JOBS + len(waits), 60)
             assert (inspector.backlog().dead, inspector.backlog().running) == (0, 0)
         finally:
@@ -75,7 +75,7 @@ def test_an_urgent_job_starts_at_once_before_2000_low_ones_which_all_finish(tmp_
             process.wait(20)
 
 
-def _wait_of_an_urgent_job(client: Client) -> float:
-    begun = time.time()
+def _wait_of_a_high_priority_job(client: Client) -> float:
+    enqueued_at = time.time()
     started = client.wait(client.enqueue("note", priority="high"), "20s")
-    return float(started) - begun
+    return float(started) - enqueued_at

@@ -11,7 +11,7 @@ from tests.cli.shell import Shell
 
 VALID = "version: 1\nname: shop\nhandlers: [jobs]\npools:\n  worker: {mode: thin}\n"
 BROKEN = VALID.replace("{mode: thin}", "{mode: thin, concurency: 5}")
-#: Two pools that take the same jobs are worth a warning.
+#: Two identical pools give a warning.
 WARNED = VALID + "  other: {mode: thin}\n"
 
 
@@ -21,7 +21,7 @@ def _write(shell: Shell, text: str, name: str = "topology.yaml") -> Path:
     return path
 
 
-def test_a_valid_topology_is_summed_up(shell: Shell) -> None:
+def test_valid_topology_is_summarized(shell: Shell) -> None:
     _write(shell, VALID)
 
     result = shell("validate")
@@ -30,7 +30,7 @@ def test_a_valid_topology_is_summed_up(shell: Shell) -> None:
     assert result.stderr == "topology.yaml: valid: 1 pool, 1 process, 5 threads\n"
 
 
-def test_in_a_pipe_each_fault_is_one_line(shell: Shell) -> None:
+def test_diagnostics_are_one_line_each_in_a_pipe(shell: Shell) -> None:
     _write(shell, BROKEN.replace("name: shop", "name: Shop!"))
 
     result = shell("validate")
@@ -45,7 +45,7 @@ def test_in_a_pipe_each_fault_is_one_line(shell: Shell) -> None:
     assert result.stderr == "2 errors, 0 warnings\n"
 
 
-def test_on_a_terminal_the_place_is_shown_with_a_caret(shell: Shell) -> None:
+def test_terminal_shows_the_source_with_a_caret(shell: Shell) -> None:
     _write(shell, BROKEN)
 
     code, shown = shell.on_terminal("validate")
@@ -59,7 +59,7 @@ def test_on_a_terminal_the_place_is_shown_with_a_caret(shell: Shell) -> None:
     assert source[caret.index("^") : caret.rindex("^") + 1] == "concurency"
 
 
-def test_for_programs_there_is_json_with_the_same_fields(shell: Shell) -> None:
+def test_json_output_has_the_same_fields(shell: Shell) -> None:
     path = _write(shell, BROKEN)
 
     result = shell("validate", "--format", "json")
@@ -67,11 +67,11 @@ def test_for_programs_there_is_json_with_the_same_fields(shell: Shell) -> None:
     assert result.returncode == 1
     report = json.loads(result.stdout)
     assert (report["valid"], report["errors"], report["warnings"]) == (False, 1, 0)
-    [found] = report["diagnostics"]
+    [printed] = report["diagnostics"]
     [expected] = check(path, {}).diagnostics
-    assert found["code"] == expected.code
-    assert found["message"] == expected.message
-    assert (found["file"], found["line"], found["column"]) == ("topology.yaml", 5, 24)
+    assert printed["code"] == expected.code
+    assert printed["message"] == expected.message
+    assert (printed["file"], printed["line"], printed["column"]) == ("topology.yaml", 5, 24)
 
 
 @pytest.mark.parametrize(("arguments", "code"), [((), 0), (("--strict",), 1)])
@@ -84,7 +84,7 @@ def test_warnings_pass_unless_strict(shell: Shell, arguments: tuple[str, ...], c
     assert ": warning BT" in result.stdout
 
 
-def test_several_files_are_all_checked(shell: Shell) -> None:
+def test_all_files_are_checked(shell: Shell) -> None:
     _write(shell, VALID, "good.yaml")
     _write(shell, BROKEN, "bad.yaml")
 
@@ -95,7 +95,7 @@ def test_several_files_are_all_checked(shell: Shell) -> None:
     assert "good.yaml: valid" in result.stderr
 
 
-def test_the_schema_is_printed_as_json(shell: Shell) -> None:
+def test_schema_is_printed_as_json(shell: Shell) -> None:
     result = shell("schema")
 
     assert json.loads(result.stdout)["$schema"].startswith("https://json-schema.org/")

@@ -131,7 +131,7 @@ def test_the_demo_comes_to_the_totals_of_an_independent_count(demo: Path) -> Non
     for path in unparsed:
         with pytest.raises((SyntaxError, ValueError, RecursionError, MemoryError)):
             ast.parse(Path(report["root"], path).read_bytes())
-    assert f"drained: {counted['files'] + 2:,} done" in drained.stderr
+    assert f"drained: {counted['files'] + 2:,} completed" in drained.stderr
     for name, value in counted.items():
         assert re.search(rf"{name} +{value:,}\n", shown.stdout)
 

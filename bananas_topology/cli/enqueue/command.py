@@ -1,4 +1,4 @@
-"""`bananas enqueue`: one job from the command line, or a batch of them from a file."""
+"""`bananas enqueue`: enqueue one job, or a batch from a file."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from bananas_topology.cli.options import RedisUrl, TopologyFile
 
 _Name = Annotated[
     str | None,
-    typer.Argument(metavar="NAME", help="The job type, as in @job(NAME).", show_default=False),
+    typer.Argument(metavar="NAME", help="Job type, as in @job(NAME).", show_default=False),
 ]
 _Payload = Annotated[
     str | None,
     typer.Option(
         metavar="JSON|@FILE|-",
-        help="The payload as JSON, from a file, or from standard input.  [default: null]",
+        help="Payload as JSON, from a file, or from standard input.  [default: null]",
         show_default=False,
     ),
 ]
@@ -24,35 +24,36 @@ _Priority = Annotated[
     str | None,
     typer.Option(
         metavar="high|normal|low",
-        help="How urgent it is.  [default: what the topology says of the job type, or normal]",
+        help="Priority.  [default: from the topology, or normal]",
         show_default=False,
     ),
 ]
 _In = Annotated[
     str | None,
-    typer.Option("--in", metavar="DURATION", help="Run it so much later: 30s, 5m, 1h30m."),
+    typer.Option("--in", metavar="DURATION", help="Delay before the job runs: 30s, 5m, 1h30m."),
 ]
 _At = Annotated[
     str | None,
     typer.Option(
-        metavar="TIME", help="Run it then: 2030-01-31T18:00, of local time unless it has a zone."
+        metavar="TIME",
+        help="Time to run the job: 2030-01-31T18:00, local time unless it has a zone.",
     ),
 ]
 _MaxRetries = Annotated[
-    int | None, typer.Option(metavar="N", help="How often it may run again after a failure.")
+    int | None, typer.Option(metavar="N", help="Maximum retries after a failure.")
 ]
 _Id = Annotated[
     str | None,
     typer.Option(
-        metavar="ID", help="An id of your own: while it is kept, nothing is enqueued twice."
+        metavar="ID", help="Idempotency key: enqueueing an existing id again does nothing."
     ),
 ]
 _Wait = Annotated[
-    bool, typer.Option("--wait", help="Wait until it is done and print its result; fail if it did.")
+    bool, typer.Option("--wait", help="Wait for the job and print its result; fail if it fails.")
 ]
 _Batch = Annotated[
     str | None,
-    typer.Option(metavar="FILE|-", help="Enqueue the jobs of a file of JSON Lines instead."),
+    typer.Option(metavar="FILE|-", help="Enqueue jobs from a JSON Lines file."),
 ]
 
 
@@ -69,15 +70,15 @@ def enqueue(
     file: TopologyFile = None,
     redis_url: RedisUrl = None,
 ) -> None:
-    """Enqueue one job, or a batch of them.
+    """Enqueue one job or a batch of jobs.
 
-    The job's id is printed, or with --wait its result. What the topology says of the job type's
-    priority holds unless --priority is given.
+    Prints the job's id, or with --wait its result. Without --priority, the job type's priority in
+    the topology applies.
 
-    --batch takes JSON Lines of {"name", "payload", "priority", "id", "delay", "at",
-    "max_retries"}, of which only the name is required. A file is checked as a whole first: with
-    a bad line in it, nothing is enqueued. From standard input the good lines are enqueued as they
-    come, and the bad ones reported. The ids are printed where standard output is no terminal.
+    --batch reads JSON Lines with the fields "name" (required), "payload", "priority", "id",
+    "delay", "at" and "max_retries". A file is checked first: if any line is invalid, nothing is
+    enqueued. Lines from standard input are enqueued as they arrive, and invalid ones are reported
+    and skipped. Job ids are printed unless standard output is a terminal.
 
     Examples:
 
@@ -97,9 +98,11 @@ def enqueue(
 
     if batch is None:
         if name is None:
-            raise typer.BadParameter("expected the job's name, or --batch FILE", param_hint="NAME")
+            raise typer.BadParameter("expected a job type, or --batch FILE", param_hint="NAME")
         job = read_job(name, payload, priority, id, delay, at, max_retries)
         raise typer.Exit(enqueue_one(job, priority, locate(redis_url, file), wait))
     if any((name, payload, priority, delay, at, max_retries is not None, id, wait)):
-        raise typer.BadParameter("each line of it says its own", param_hint="--batch")
+        raise typer.BadParameter(
+            "cannot be combined with NAME or options of a single job", param_hint="--batch"
+        )
     raise typer.Exit(enqueue_batch(batch, locate(redis_url, file)))

@@ -1,4 +1,4 @@
-"""Lines of JSON as jobs to enqueue. Payloads stay the bytes that they were written as."""
+"""JSON Lines as jobs to enqueue. Payload bytes are preserved."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _DECODER = msgspec.json.Decoder(_Line)
 
 
 @dataclass(frozen=True, slots=True)
-class BadLine:
-    """A line that is no job, and why; `number` counts from 1."""
+class InvalidLine:
+    """An invalid line and the reason; `number` counts from 1."""
 
     number: int
     reason: str
@@ -39,7 +39,7 @@ class BadLine:
 
 @dataclass(frozen=True, slots=True)
 class JobLine:
-    """A line that is a job that can be enqueued."""
+    """A line with a valid job."""
 
     number: int
     job: NewJob
@@ -47,10 +47,10 @@ class JobLine:
 
 def read_line(
     number: int, line: bytes, priority_of: Callable[[str], str]
-) -> JobLine | BadLine | None:
-    """Read one line and check it; None if nothing is in it.
+) -> JobLine | InvalidLine | None:
+    """Parse and check one line; None if it is blank.
 
-    `priority_of` gives the priority of a job type for which the line has none.
+    `priority_of` returns the priority of a job type, for lines without one.
     """
     if not line.strip():
         return None
@@ -58,23 +58,23 @@ def read_line(
         job = _new_job(_decode(line), priority_of)
         check_job(job)
     except InvalidJob as error:
-        return BadLine(number, str(error))
+        return InvalidLine(number, str(error))
     return JobLine(number, job)
 
 
 def raw_payload(text: str) -> Any:
-    """Check that a text is JSON, and make of it a payload that keeps its bytes.
+    """Check that a text is JSON and return it as a payload that keeps its bytes.
 
     Raises:
-        ValueError: it is not, with where and why.
+        ValueError: it is not valid JSON; the message says where and why.
     """
     try:
-        json.loads(text, parse_constant=_refuse_constant)
+        json.loads(text, parse_constant=_reject_constant)
         return msgspec.Raw(text.strip().encode())
     except UnicodeEncodeError as error:
-        raise ValueError("it is not UTF-8") from error
+        raise ValueError("not valid UTF-8") from error
     except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+        raise ValueError("nested too deeply") from error
 
 
 def _decode(line: bytes) -> _Line:
@@ -82,19 +82,19 @@ def _decode(line: bytes) -> _Line:
         line.decode()
         return _DECODER.decode(line)
     except UnicodeDecodeError as error:
-        raise InvalidJob(f"it is not UTF-8: {error.reason} at byte {error.start}") from error
+        raise InvalidJob(f"not valid UTF-8: {error.reason} at byte {error.start}") from error
     except RecursionError as error:
-        raise InvalidJob("it is nested too deeply") from error
+        raise InvalidJob("nested too deeply") from error
     except msgspec.ValidationError as error:
-        raise InvalidJob(_explained(str(error))) from error
+        raise InvalidJob(_rephrase(str(error))) from error
     except msgspec.DecodeError as error:
-        raise InvalidJob(f"it is not JSON: {str(error).removeprefix('JSON is ')}") from error
+        raise InvalidJob(f"not valid JSON: {str(error).removeprefix('JSON is ')}") from error
 
 
-def _explained(problem: str) -> str:
-    """The decoder's words in ours.
+def _rephrase(problem: str) -> str:
+    """Rephrase a message of the decoder without JSONPath and Python type syntax.
 
-    >>> _explained("Expected `int | null`, got `float` - at `$.max_retries`")
+    >>> _rephrase("Expected `int | null`, got `float` - at `$.max_retries`")
     'max_retries: expected int or null, got float'
     """
     message, _, place = problem.replace("`", "").replace(" | ", " or ").partition(" - at $.")
@@ -111,21 +111,19 @@ def _new_job(line: _Line, priority_of: Callable[[str], str]) -> NewJob:
         priority=line.priority or priority_of(line.name),
         id=line.id,
         delay=line.delay,
-        at=_moment(line.at),
+        at=_parse_time(line.at),
         max_retries=line.max_retries,
     )
 
 
-def _moment(text: str | None) -> datetime | None:
+def _parse_time(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
         return datetime.fromisoformat(text)
     except ValueError as error:
-        raise InvalidJob(
-            f'at: "{text}" is no time; expected one such as 2030-01-31T17:00Z'
-        ) from error
+        raise InvalidJob(f'at: expected a time such as 2030-01-31T17:00Z, got "{text}"') from error
 
 
-def _refuse_constant(name: str) -> Iterator[None]:
-    raise ValueError(f"{name} is no JSON value")
+def _reject_constant(name: str) -> Iterator[None]:
+    raise ValueError(f"{name} is not a JSON value")
