@@ -1,7 +1,7 @@
-"""``python -m bananas_topology.api``: the HTTP service, configured by its environment alone.
+"""``python -m bananas_topology.api``: the HTTP API, configured by environment variables only.
 
-Exit codes: 0 stopped as asked; 1 REDIS_URL can be no server's, or the port is taken; 2 settings are
-wrong, or what the api is made of is not installed. One that is away is waited for: see /readyz.
+Exit codes: 0 stopped by a signal; 1 REDIS_URL is unusable or the port is taken; 2 invalid settings
+or missing packages. An unreachable server is not an error: see /readyz.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from bananas_topology.contract.worker import EXIT_CONFIG
 
 
 def main() -> int:
-    """Serve, if what that takes is installed."""
+    """Run the server and return its exit code."""
     try:
         from bananas_topology.api.process import run
     except ModuleNotFoundError as error:
         if str(error.name).startswith("bananas_topology"):
             raise
         print(
-            f"error: the api needs the module {error.name}: pip install 'bananas-topology[api]'",
+            f"error: the api requires the module {error.name}; "
+            "run pip install 'bananas-topology[api]'",
             file=sys.stderr,
         )
         return EXIT_CONFIG

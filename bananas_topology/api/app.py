@@ -26,21 +26,21 @@ from bananas_topology.jobs.views import JobJson, QueuesJson, job_json
 from bananas_topology.system.clock import monotonic
 from bananas_topology.units import parse_duration_ms
 
-#: Bytes of a request at the most.
+#: Maximum size of a request body, in bytes.
 MAX_BODY_BYTES = 16 * 2**20
 
-#: The longest that a request waits for a job, in milliseconds.
+#: Maximum time that a request waits for a job, in milliseconds.
 MAX_WAIT_MS = 60_000
 
-#: Requests that wait for jobs at one time, each with a thread; one more is answered at once.
+#: Concurrent requests waiting for jobs, one thread per request; further ones do not wait.
 MAX_WAITING = 100
 
-#: What is counted as a method; whatever else a caller makes up is counted together.
+#: Methods counted in metrics under their own name; any other is counted as "other".
 _METHODS = frozenset(HTTPMethod)
 
 
 class Api:
-    """What the routes share: the service, its figures, and who may ask."""
+    """State shared by the routes: the service, metrics, and the token."""
 
     def __init__(self, service: Service, token: str) -> None:
         self.service = service
@@ -49,7 +49,7 @@ class Api:
         self._waiting = anyio.CapacityLimiter(MAX_WAITING)
 
     def check_token(self, header: str) -> None:
-        """Refuse who does not bring the token, if there is one.
+        """Check the Authorization header, if a token is configured.
 
         Raises:
             Problem: 401.
@@ -61,8 +61,8 @@ class Api:
                 HTTPStatus.UNAUTHORIZED, "expected the header Authorization: Bearer <API_TOKEN>"
             )
 
-    async def wait_and_look(self, job_id: str, wait_ms: int) -> JobJson:
-        """A job as it is, once it is done or the wait is over."""
+    async def job(self, job_id: str, wait_ms: int) -> JobJson:
+        """Describe a job, after waiting up to `wait_ms` for it to finish."""
         waits = wait_ms > 0 and self._waiting.available_tokens > 0
         limiter = self._waiting if waits else None
         view = await anyio.to_thread.run_sync(
@@ -81,17 +81,17 @@ class _Described(FastAPI):
 
 
 def make_app(service: Service, token: str) -> FastAPI:
-    """The ASGI application. An empty `token` lets everybody in who reaches it."""
+    """Create the ASGI application; an empty `token` disables authentication."""
     app = _Described(
         title="Bananas",
         version=__version__,
-        summary="Enqueue jobs, look at them, and at the queues.",
+        summary="Enqueue and inspect jobs, and monitor queues.",
         redoc_url=None,
     )
     app.state.api = Api(service, token)
     app.middleware("http")(_measure)
-    app.include_router(_guarded)
-    app.include_router(_open)
+    app.include_router(_private)
+    app.include_router(_public)
     answer_with_problems(app)
     return app
 
@@ -101,12 +101,12 @@ def _api(request: Request) -> Api:
     return api
 
 
-def _guard(request: Request) -> None:
+def _check_token(request: Request) -> None:
     _api(request).check_token(request.headers.get("authorization", ""))
 
 
-_guarded = APIRouter(dependencies=[Depends(_guard)], tags=["jobs"])
-_open = APIRouter(tags=["operations"])
+_private = APIRouter(dependencies=[Depends(_check_token)], tags=["jobs"])
+_public = APIRouter(tags=["operations"])
 
 _TYPES = (NewJobBody, JobJson, QueuesJson)
 _REFERENCES, _SCHEMAS = msgspec.json.schema_components(
@@ -124,15 +124,16 @@ _ONE_OR_MORE_JOBS = {
 }
 
 
-@_guarded.post(
+@_private.post(
     "/jobs",
     status_code=HTTPStatus.ACCEPTED,
     openapi_extra={"requestBody": {"required": True} | _content(_ONE_OR_MORE_JOBS)},
 )
 async def enqueue(request: Request) -> Response:
-    """Enqueue one job, or a list of them, all or (if one is wrong) none.
+    """Enqueue one job or a list of jobs.
 
-    With ids of your own the request is safe to repeat: what is enqueued already stays as it is.
+    If any job in a list is invalid, none is enqueued. Jobs with an `id` can be sent again safely:
+    a job that already exists is left unchanged.
     """
     api = _api(request)
     jobs, is_list = read_jobs(await _body(request))
@@ -141,66 +142,67 @@ async def enqueue(request: Request) -> Response:
     if is_list:
         return _json({"ids": ids}, HTTPStatus.ACCEPTED)
     response = _json({"id": ids[0]}, HTTPStatus.ACCEPTED)
-    response.headers["Location"] = str(request.url_for("look_at_job", job_id=ids[0]).path)
+    response.headers["Location"] = str(request.url_for("get_job", job_id=ids[0]).path)
     return response
 
 
-@_guarded.get("/jobs/{job_id:path}", responses={200: _content(_JOB)})
-async def look_at_job(
+@_private.get("/jobs/{job_id:path}", responses={200: _content(_JOB)})
+async def get_job(
     request: Request,
     job_id: str,
-    wait: str = Query("", description="Wait so long for the job to be done, such as `10s`."),
+    wait: str = Query("", description="How long to wait for the job to finish, such as `10s`."),
 ) -> Response:
-    """Look at one job: its status, times, result or error."""
-    return _json(await _api(request).wait_and_look(job_id, _wait_ms(wait)))
+    """Get a job: its status, times, and result or error."""
+    return _json(await _api(request).job(job_id, _wait_ms(wait)))
 
 
-@_guarded.get("/queues", responses={200: _content(_QUEUES)})
-def look_at_queues(request: Request) -> Response:
-    """Look at the queues: how many jobs are where, and which workers are alive."""
+@_private.get("/queues", responses={200: _content(_QUEUES)})
+def get_queues(request: Request) -> Response:
+    """Get queue depths and live workers."""
     return _json(_api(request).service.queues())
 
 
-@_open.get("/health")
-def health(request: Request) -> Response:
-    """Whether jobs get done: 200, or 503 with what is wrong."""
-    found = _api(request).service.health()
-    figures = {"workers": found.workers, "ready": found.ready}
-    if found.is_well:
-        return _json({"status": "ok"} | figures)
-    return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(found.problems), **figures)
+@_public.get("/health")
+def get_health(request: Request) -> Response:
+    """Check that jobs are being processed: 200, or 503 with the reasons."""
+    health = _api(request).service.health()
+    counts = {"workers": health.workers, "ready": health.ready}
+    if health.is_ok:
+        return _json({"status": "ok"} | counts)
+    return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(health.problems), **counts)
 
 
-@_open.get("/livez")
+@_public.get("/livez")
 async def livez() -> Response:
-    """Whether this process answers."""
+    """Check that this process responds."""
     return _json({"status": "ok"})
 
 
-@_open.get("/readyz")
+@_public.get("/readyz")
 def readyz(request: Request) -> Response:
-    """Whether requests can be served: Redis answers."""
+    """Check that requests can be served: Redis responds."""
     problem = _api(request).service.redis_problem()
     if problem is None:
         return _json({"status": "ok"})
     return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, problem)
 
 
-@_open.get("/metrics")
-def metrics(request: Request) -> Response:
-    """Figures for Prometheus."""
+@_public.get("/metrics")
+def get_metrics(request: Request) -> Response:
+    """Get metrics for Prometheus."""
     return Response(generate_latest(_api(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _body(request: Request) -> bytes:
-    """The request's body, never more of it than is allowed."""
+    """Read the request body, up to the size limit."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             raise Problem(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"the request is larger than {MAX_BODY_BYTES} bytes; send the jobs in several",
+                f"expected a body of at most {MAX_BODY_BYTES} bytes; "
+                "split the jobs into several requests",
             )
     return bytes(body)
 
@@ -209,7 +211,7 @@ def _wait_ms(text: str) -> int:
     try:
         return min(parse_duration_ms(text), MAX_WAIT_MS) if text else 0
     except ValueError as error:
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f'wait is "{text}": {error}') from error
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f'wait: {error}, got "{text}"') from error
 
 
 def _json(value: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
@@ -219,17 +221,17 @@ def _json(value: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
 async def _measure(
     request: Request, call_next: Callable[[Request], Awaitable[Response]]
 ) -> Response:
-    begun = monotonic()
-    # A defect of ours comes by as an exception, and is made a response further out.
+    started = monotonic()
+    # An unexpected exception passes through here and becomes a response in an outer layer.
     status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
     try:
         response = await call_next(request)
         status = response.status_code
         return response
     finally:
-        # The route's template, not the path: ids would make a series of their own each.
+        # Label with the route's template, not the path: every id would create a series.
         route = getattr(request.scope.get("route"), "path", "none")
         method = request.method if request.method in _METHODS else "other"
-        figures = _api(request).metrics
-        figures.requests.labels(method, route, status).inc()
-        figures.seconds.labels(method, route).observe(monotonic() - begun)
+        metrics = _api(request).metrics
+        metrics.requests.labels(method, route, status).inc()
+        metrics.seconds.labels(method, route).observe(monotonic() - started)

@@ -1,6 +1,6 @@
-"""What the api takes and gives, as types: read and written by msgspec, shown in the OpenAPI.
+"""Request bodies: decoded by msgspec and published in the OpenAPI document.
 
-A payload stays the bytes that the caller sent: nothing in it is read or written anew.
+A payload keeps the bytes sent by the caller; it is never decoded.
 """
 
 from __future__ import annotations
@@ -16,29 +16,31 @@ from bananas_topology.client import NewJob
 from bananas_topology.contract.worker import JOB_TYPE_PATTERN, MAX_RETRIES, PRIORITIES
 from bananas_topology.jobs.job import MAX_ID_LENGTH
 
-#: Jobs in one request at the most.
+#: Maximum number of jobs in one request.
 MAX_JOBS = 10_000
 
 _JobType = Annotated[
-    str, msgspec.Meta(pattern=f"^{JOB_TYPE_PATTERN}$", description="The job type, as in `@job`.")
+    str, msgspec.Meta(pattern=f"^{JOB_TYPE_PATTERN}$", description="Job type, as in `@job`.")
 ]
 _Id = Annotated[
     str,
     msgspec.Meta(
         min_length=1,
         max_length=MAX_ID_LENGTH,
-        description="An id of your own makes the request safe to repeat.",
+        description="Idempotency key; generated if omitted.",
     ),
 ]
-# A pattern and not an enum: the error says what was expected.
+# A pattern instead of an enum, so that the error message lists the expected values.
 _Priority = Annotated[
     str,
     msgspec.Meta(
         pattern=f"^({'|'.join(PRIORITIES)})$", extra_json_schema={"enum": list(PRIORITIES)}
     ),
 ]
-_Delay = Annotated[str, msgspec.Meta(description="How long to wait from now, such as `5m`.")]
-_At = Annotated[datetime, msgspec.Meta(tz=True, description="When to run, with a time zone.")]
+_Delay = Annotated[str, msgspec.Meta(description="Delay before the job runs, such as `5m`.")]
+_At = Annotated[
+    datetime, msgspec.Meta(tz=True, description="Time to run the job, with a time zone.")
+]
 _MaxRetries = Annotated[int, msgspec.Meta(ge=0, le=MAX_RETRIES)]
 
 
@@ -54,7 +56,7 @@ class NewJobBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_retries: _MaxRetries | None = None
 
     def job(self) -> NewJob:
-        """The job as the client takes it."""
+        """Convert to a job for the client."""
         return NewJob(
             self.name,
             None if self.payload is msgspec.UNSET else self.payload,
@@ -67,24 +69,24 @@ class NewJobBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_jobs(body: bytes) -> tuple[list[NewJob], bool]:
-    """The jobs of a request, and whether it had a list of them.
+    """Parse the jobs of a request; returns them and whether the body was a list.
 
     Raises:
-        Problem: the body is no job and no list of jobs; nothing of it is enqueued.
+        Problem: the body is neither a job nor a list of jobs.
     """
     is_list = body.lstrip()[:1] == b"["
     try:
-        body.decode()  # a payload is passed on unread, but never with bytes that are no text
+        body.decode()  # payloads are not decoded, so check here that they are valid UTF-8
         bodies = _LIST.decode(body) if is_list else [_ONE.decode(body)]
     except msgspec.ValidationError as error:
-        # It is a DecodeError too, so it goes first.
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"not a job: {error}") from error
+        # A subclass of DecodeError, so it comes first.
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"not a valid job: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}") from error
+        raise Problem(HTTPStatus.BAD_REQUEST, f"the body is not valid JSON: {error}") from error
     if len(bodies) > MAX_JOBS:
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
-            f"{len(bodies)} jobs in one request; expected {MAX_JOBS} at the most",
+            f"expected at most {MAX_JOBS} jobs in one request, got {len(bodies)}",
         )
     return [each.job() for each in bodies], is_list
 

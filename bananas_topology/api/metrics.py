@@ -1,4 +1,4 @@
-"""What Prometheus is told: requests as they are answered, queues as they are when it asks."""
+"""Metrics for Prometheus: HTTP requests as they complete, queues read at scrape time."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from bananas_topology.jobs.queue_metrics import queue_gauges
 
 
 class Metrics:
-    """The api's own figures, and those of the queues behind it."""
+    """Metrics of the api and of the queues."""
 
     def __init__(self, inspector: Inspector) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(_Queues(inspector))
         self.enqueued = Counter(
-            "bananas_jobs_enqueued", "Jobs enqueued through this api.", registry=self.registry
+            "bananas_jobs_enqueued", "Jobs enqueued through this API.", registry=self.registry
         )
         self.requests = Counter(
             "bananas_http_requests",
-            "Requests answered.",
+            "HTTP requests completed.",
             ("method", "route", "status"),
             registry=self.registry,
         )
         self.seconds = Histogram(
             "bananas_http_request_duration_seconds",
-            "How long a request took to answer.",
+            "Duration of HTTP requests.",
             ("method", "route"),
             registry=self.registry,
         )
@@ -41,11 +41,11 @@ class _Queues(Collector):
         self._inspector = inspector
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: registering must not ask Redis."""
+        """Describe nothing: registration must not connect to Redis."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
         try:
             yield from queue_gauges(self._inspector)
         except (RedisUnavailable, RedisUnsuitable):
-            return  # gauges that nobody can tell are left out; the request's own figures stay
+            return  # omit the queue gauges; the request metrics stay available

@@ -1,4 +1,4 @@
-"""What goes wrong, as problem details (RFC 9457): what was met, what to do, never a traceback."""
+"""Errors as problem details (RFC 9457); tracebacks are logged, never returned."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from bananas_topology.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 
-#: Seconds after which a caller may try again while Redis is away.
+#: Seconds after which callers may retry while Redis is unavailable.
 RETRY_AFTER_S = 1
 
 log = logging.getLogger(__name__)
 
-#: What our errors are to HTTP, those derived from them included; any other is a defect.
+#: HTTP status by exception class, including subclasses; any other exception is a 500.
 _STATUSES: tuple[tuple[type[BananasTopologyError], HTTPStatus], ...] = (
     (InvalidJob, HTTPStatus.UNPROCESSABLE_ENTITY),
     (JobNotFound, HTTPStatus.NOT_FOUND),
@@ -36,7 +36,7 @@ _STATUSES: tuple[tuple[type[BananasTopologyError], HTTPStatus], ...] = (
 
 
 class Problem(Exception):
-    """An answer that says no; `extra` are members beside those that the RFC names."""
+    """An error response; `extra` holds extension members."""
 
     def __init__(self, status: HTTPStatus, detail: str, **extra: Any) -> None:
         super().__init__(detail)
@@ -46,16 +46,16 @@ class Problem(Exception):
 
 
 def answer_with_problems(app: FastAPI) -> None:
-    """Have the app answer every error with problem details."""
+    """Make the app respond to every error with problem details."""
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
-    app.add_exception_handler(BananasTopologyError, _on_our_error)
-    app.add_exception_handler(Exception, _on_defect)
+    app.add_exception_handler(BananasTopologyError, _on_known_error)
+    app.add_exception_handler(Exception, _on_unexpected_error)
 
 
 def problem_response(status: HTTPStatus, detail: str, **extra: Any) -> JSONResponse:
-    """One problem as a response; titles are HTTP's own."""
+    """Build a problem response; its title is the HTTP reason phrase."""
     content = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
     return JSONResponse(content | extra, status, media_type=MEDIA_TYPE, headers=_headers(status))
 
@@ -68,7 +68,7 @@ def _headers(status: HTTPStatus) -> dict[str, str]:
     return {}
 
 
-# Starlette types every handler as one of Exception; each is registered for its own.
+# Starlette types all handlers as taking Exception; every handler is registered for its own class.
 
 
 async def _on_problem(request: Request, error: Exception) -> JSONResponse:
@@ -79,8 +79,8 @@ async def _on_problem(request: Request, error: Exception) -> JSONResponse:
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     detail = {
-        HTTPStatus.NOT_FOUND: f"there is nothing at {request.url.path}; see /docs",
-        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.url.path} does not take {request.method}",
+        HTTPStatus.NOT_FOUND: f"no such path: {request.url.path}; see /docs",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.url.path} does not allow {request.method}",
     }.get(HTTPStatus(error.status_code), str(error.detail))
     response = problem_response(HTTPStatus(error.status_code), detail)
     response.headers.update(error.headers or {})
@@ -89,11 +89,11 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    words = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
-    return problem_response(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(words))
+    details = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+    return problem_response(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(details))
 
 
-async def _on_our_error(request: Request, error: Exception) -> JSONResponse:
+async def _on_known_error(request: Request, error: Exception) -> JSONResponse:
     status = next(
         (status for kind, status in _STATUSES if isinstance(error, kind)),
         HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -103,7 +103,6 @@ async def _on_our_error(request: Request, error: Exception) -> JSONResponse:
     return problem_response(status, str(error))
 
 
-async def _on_defect(request: Request, error: Exception) -> JSONResponse:
+async def _on_unexpected_error(request: Request, error: Exception) -> JSONResponse:
     log.error("request failed", extra={"path": request.url.path}, exc_info=error)
-    detail = "the api met a defect of its own; its log says more"
-    return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+    return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; see the api log")

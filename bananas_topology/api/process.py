@@ -1,6 +1,6 @@
-"""The api process: settings in, a server until it is told to stop.
+"""The api process: read the settings, then serve until stopped.
 
-Ends on SIGTERM and SIGINT once the requests under way are answered, on SIGQUIT at once.
+SIGTERM and SIGINT stop it after the requests in progress, SIGQUIT immediately.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.worker import logs
 
-#: Who reaches us when there is no token: nobody from elsewhere.
+#: Without a token, the api listens on loopback only.
 LOOPBACK = "127.0.0.1"
-EVERYWHERE = "0.0.0.0"
+ALL_INTERFACES = "0.0.0.0"
 
-#: Seconds that requests under way have to be answered at a stop.
+#: Seconds that requests in progress have to finish when stopping.
 GRACE_S = 10
 
 log = logging.getLogger(__name__)
 
 
 class _Server(uvicorn.Server):
-    """Stops on signals and returns, where uvicorn would then die by the signal it has caught."""
+    """Returns after a stop signal, where uvicorn would raise the captured signal again."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -53,7 +53,7 @@ class _Server(uvicorn.Server):
 
 
 def run() -> int:
-    """Read the settings and serve; returns the exit code."""
+    """Read the settings and serve until stopped; returns the exit code."""
     try:
         config = api_from_env(os.environ)
         _configure_logs(config)
@@ -65,17 +65,17 @@ def run() -> int:
         )
         return _serve(config, service)
     except InvalidSettings as error:
-        return _refuse(error, EXIT_CONFIG)
+        return _fail(error, EXIT_CONFIG)
     except BananasTopologyError as error:
-        return _refuse(error, EXIT_FAILED)
+        return _fail(error, EXIT_FAILED)
 
 
 def _serve(config: ApiConfig, service: Service) -> int:
-    host = EVERYWHERE if config.token else LOOPBACK
+    host = ALL_INTERFACES if config.token else LOOPBACK
     try:
         listener = socket.create_server((host, config.port))
     except OSError as error:
-        # The message says the address again, in parentheses.
+        # The message repeats the address in parentheses.
         reason = (error.strerror or str(error)).partition(" (")[0]
         print(f"error: cannot listen on {host}:{config.port}: {reason}", file=sys.stderr)
         return EXIT_FAILED
@@ -88,8 +88,8 @@ def _serve(config: ApiConfig, service: Service) -> int:
             timeout_graceful_shutdown=GRACE_S,
         )
     )
-    why = "everywhere" if config.token else "on loopback only, for want of an API_TOKEN"
-    log.info("api ready, listens %s", why, extra={"host": host, "port": config.port})
+    where = "on all interfaces" if config.token else "on loopback only, API_TOKEN is not set"
+    log.info("api ready, listening %s", where, extra={"host": host, "port": config.port})
     asyncio.run(server.serve([listener]))
     log.info("api stopped")
     return 0
@@ -108,7 +108,7 @@ def _configure_logs(config: ApiConfig) -> None:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
-def _refuse(error: BananasTopologyError, code: int) -> int:
+def _fail(error: BananasTopologyError, code: int) -> int:
     for line in str(error).splitlines():
         print(f"error: {line}", file=sys.stderr)
     return code

@@ -1,4 +1,4 @@
-"""What the routes need of the rest: the client, the read side, and whether all is well."""
+"""The operations behind the routes: enqueueing, inspection, and health."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from bananas_topology.client import Client
 from bananas_topology.errors import JobFailed, RedisUnavailable, RedisUnsuitable, WaitTimeout
 from bananas_topology.jobs.inspect import Inspector, JobView
 from bananas_topology.jobs.views import QueuesJson, queues_json
+from bananas_topology.units import quantity
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether jobs get done: `problems` has one sentence for each reason why not."""
+    """Whether jobs are being processed; `problems` lists the reasons if not."""
 
     problems: tuple[str, ...]
     workers: int
     ready: int
 
     @property
-    def is_well(self) -> bool:
+    def is_ok(self) -> bool:
         return not self.problems
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Everything behind the routes. Thread-safe; every method may block for a reply.
+    """Everything behind the routes. Thread-safe; all methods may block on Redis.
 
-    Raises (every method but `health` and `redis_problem`):
+    Raises (all methods except `health` and `redis_problem`):
         RedisUnavailable, RedisUnsuitable: see connection.py.
     """
 
@@ -36,13 +37,13 @@ class Service:
     inspector: Inspector
 
     def job(self, job_id: str, wait_ms: int) -> JobView:
-        """Look at a job, once it is done or `wait_ms` are over.
+        """Read a job, after waiting up to `wait_ms` milliseconds for it to finish.
 
         Raises:
-            JobNotFound: no job has that id, or not any more.
+            JobNotFound: the job does not exist or has expired.
         """
         if wait_ms:
-            # However the wait ends, what the job is then is the answer.
+            # However the wait ends, return the state of the job afterwards.
             with suppress(WaitTimeout, JobFailed):
                 self.client.wait(job_id, timeout=wait_ms / 1000)
         return self.client.get(job_id)
@@ -53,7 +54,7 @@ class Service:
         return queues_json(inspector.backlog(), inspector.depths(), inspector.workers())
 
     def redis_problem(self) -> str | None:
-        """Why Redis cannot be used, or None."""
+        """Return why Redis cannot be used, or None."""
         try:
             self.inspector.workers()
         except (RedisUnavailable, RedisUnsuitable) as error:
@@ -61,12 +62,14 @@ class Service:
         return None
 
     def health(self) -> Health:
-        """Whether Redis answers, and somebody works where there is work."""
+        """Check that Redis responds, and that workers are running if jobs are ready."""
         try:
             ready = self.inspector.backlog().ready
             workers = sum(worker.concurrency > 0 for worker in self.inspector.workers())
         except (RedisUnavailable, RedisUnsuitable) as error:
             return Health((str(error),), workers=0, ready=0)
         if ready and not workers:
-            return Health((f"{ready} jobs are ready, and no worker is alive",), workers, ready)
+            return Health(
+                (f"{quantity(ready, 'ready job')} but no workers running",), workers, ready
+            )
         return Health((), workers, ready)

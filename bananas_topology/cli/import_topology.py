@@ -57,10 +57,11 @@ def import_topology(
     report: _Report = ReportFormat.SUMMARY,
     force: _Force = False,
 ) -> None:
-    """Convert existing Bananas Compose or Kubernetes files to a topology.
+    """Convert Compose or Kubernetes files to a topology.
 
-    Values are kept; those equal to a topology default are omitted. Fields that were dropped, and
-    mistakes that would have lost jobs, are reported on standard error.
+    The files must deploy Bananas. Values are kept; those equal to a topology default are omitted.
+    Fields that were dropped, and mistakes that would have lost jobs, are reported on standard
+    error.
 
     Examples:
 

@@ -16,7 +16,7 @@ from bananas_topology.jobs.keys import Keys
 
 @contextmanager
 def serving(url: str, prefix: str, token: str = "") -> Iterator[TestClient]:
-    """The api, in this process, on the server with this URL."""
+    """Serve the api in this process, on the Redis server with this URL."""
     with Client(url, key_prefix=prefix) as client, connect(url) as connection:
         service = Service(client, Inspector(connection, Keys(prefix)))
         with TestClient(make_app(service, token), raise_server_exceptions=False) as http:
@@ -25,20 +25,20 @@ def serving(url: str, prefix: str, token: str = "") -> Iterator[TestClient]:
 
 @pytest.fixture
 def http(server_url: str, prefix: str) -> Iterator[TestClient]:
-    """The api on a real server."""
+    """The api on a real Redis server."""
     with serving(server_url, prefix) as http:
         yield http
 
 
 @pytest.fixture
-def guarded_http(server_url: str, prefix: str) -> Iterator[TestClient]:
-    """The same with a token."""
+def private_http(server_url: str, prefix: str) -> Iterator[TestClient]:
+    """The api with a token."""
     with serving(server_url, prefix, token="correct horse battery") as http:
         yield http
 
 
 @pytest.fixture
-def lost_http(prefix: str) -> Iterator[TestClient]:
-    """The api with nothing where Redis should be."""
+def disconnected_http(prefix: str) -> Iterator[TestClient]:
+    """The api without a reachable Redis server."""
     with serving("redis://127.0.0.1:1", prefix) as http:
         yield http

@@ -35,48 +35,48 @@ def _finish_one(client: redis.Redis, keys: Keys, result: bytes) -> None:
     assert broker.exchange(consumer, [ack], None).lost() == ()
 
 
-def _assert_problem(response: Any, status: int, words: str) -> None:
+def _assert_problem(response: Any, status: int, expected: str) -> None:
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     problem = response.json()
     assert problem["status"] == status
-    assert words in problem["detail"]
+    assert expected in problem["detail"]
     assert "Traceback" not in response.text
 
 
-def test_a_job_is_enqueued_and_found_where_the_answer_says(http: TestClient) -> None:
-    answer = http.post("/jobs", json={"name": "add", "payload": {"a": 1}, "priority": "high"})
+def test_enqueued_job_is_found_at_its_location(http: TestClient) -> None:
+    response = http.post("/jobs", json={"name": "add", "payload": {"a": 1}, "priority": "high"})
 
-    assert answer.status_code == 202
-    job = http.get(answer.headers["location"]).json()
-    assert job["id"] == answer.json()["id"]
+    assert response.status_code == 202
+    job = http.get(response.headers["location"]).json()
+    assert job["id"] == response.json()["id"]
     assert (job["name"], job["status"], job["priority"]) == ("add", "pending", "high")
     assert job["payload"] == {"a": 1}
 
 
-def test_a_list_of_jobs_is_enqueued_in_order(
+def test_list_of_jobs_is_enqueued_in_order(
     http: TestClient, client: redis.Redis, keys: Keys
 ) -> None:
-    answer = http.post("/jobs", json=[{"name": "add", "id": str(index)} for index in range(3)])
+    response = http.post("/jobs", json=[{"name": "add", "id": str(index)} for index in range(3)])
 
-    assert answer.json() == {"ids": ["0", "1", "2"]}
+    assert response.json() == {"ids": ["0", "1", "2"]}
     assert client.lrange(keys.queue("normal"), 0, -1) == [b"2", b"1", b"0"]
 
 
-def test_an_empty_list_is_enqueued_as_nothing(http: TestClient) -> None:
+def test_empty_list_enqueues_nothing(http: TestClient) -> None:
     assert http.post("/jobs", json=[]).json() == {"ids": []}
 
 
-def test_a_request_repeated_with_the_same_id_enqueues_once(
+def test_repeated_request_with_an_id_enqueues_once(
     http: TestClient, client: redis.Redis, keys: Keys
 ) -> None:
-    answers = [http.post("/jobs", json={"name": "add", "id": "once"}) for _ in range(2)]
+    responses = [http.post("/jobs", json={"name": "add", "id": "once"}) for _ in range(2)]
 
-    assert [answer.json() for answer in answers] == [{"id": "once"}] * 2
+    assert [response.json() for response in responses] == [{"id": "once"}] * 2
     assert client.llen(keys.queue("normal")) == 1
 
 
-def test_a_payload_keeps_its_bytes(http: TestClient, client: redis.Redis, keys: Keys) -> None:
+def test_payload_keeps_its_bytes(http: TestClient, client: redis.Redis, keys: Keys) -> None:
     payload = b'{"big": 123456789012345678901234567890, "empty": [],  "e": 1.50e3}'
 
     http.post("/jobs", content=b'{"name": "add", "id": "it", "payload": ' + payload + b"}")
@@ -86,7 +86,7 @@ def test_a_payload_keeps_its_bytes(http: TestClient, client: redis.Redis, keys: 
     assert payload in stored
 
 
-def test_a_job_with_a_delay_is_scheduled(http: TestClient) -> None:
+def test_delayed_job_is_scheduled(http: TestClient) -> None:
     http.post("/jobs", json={"name": "add", "id": "later", "delay": "5m"})
 
     job = http.get("/jobs/later").json()
@@ -95,13 +95,13 @@ def test_a_job_with_a_delay_is_scheduled(http: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "words"),
+    ("body", "status", "expected"),
     [
-        (b"{", 400, "not JSON"),
-        (b"", 400, "not JSON"),
-        (b'{"name": "add", "payload": "\xff"}', 400, "not JSON"),
-        (b"[" * 100_000, 422, "not a job"),
-        (b"17", 422, "not a job"),
+        (b"{", 400, "not valid JSON"),
+        (b"", 400, "not valid JSON"),
+        (b'{"name": "add", "payload": "\xff"}', 400, "not valid JSON"),
+        (b"[" * 100_000, 422, "not a valid job"),
+        (b"17", 422, "not a valid job"),
         (b"{}", 422, "required field `name`"),
         (b'{"name": "add", "prioritty": "high"}', 422, "unknown field `prioritty`"),
         (b'{"name": "add", "priority": "urgent"}', 422, "(high|normal|low)"),
@@ -112,39 +112,37 @@ def test_a_job_with_a_delay_is_scheduled(http: TestClient) -> None:
         (b'{"name": "add", "max_retries": -1}', 422, "$.max_retries"),
     ],
 )
-def test_what_is_no_job_is_refused_with_the_reason(
-    http: TestClient, body: bytes, status: int, words: str
+def test_invalid_job_is_rejected_with_the_reason(
+    http: TestClient, body: bytes, status: int, expected: str
 ) -> None:
-    _assert_problem(http.post("/jobs", content=body), status, words)
+    _assert_problem(http.post("/jobs", content=body), status, expected)
 
 
-def test_of_a_list_with_a_wrong_job_nothing_is_enqueued(
+def test_list_with_an_invalid_job_enqueues_nothing(
     http: TestClient, client: redis.Redis, keys: Keys
 ) -> None:
-    answer = http.post("/jobs", json=[{"name": "add"}, {"name": "add", "delay": "soon"}])
+    response = http.post("/jobs", json=[{"name": "add"}, {"name": "add", "delay": "soon"}])
 
-    _assert_problem(answer, 422, "expected a duration")
+    _assert_problem(response, 422, "expected a duration")
     assert client.llen(keys.queue("normal")) == 0
 
 
-def test_a_request_that_is_too_large_is_refused(http: TestClient) -> None:
-    answer = http.post("/jobs", content=b" " * (MAX_BODY_BYTES + 1))
+def test_oversized_request_is_rejected(http: TestClient) -> None:
+    response = http.post("/jobs", content=b" " * (MAX_BODY_BYTES + 1))
 
-    _assert_problem(answer, 413, "send the jobs in several")
+    _assert_problem(response, 413, "split the jobs into several requests")
 
 
-def test_a_job_that_is_not_there_is_a_problem(http: TestClient) -> None:
+def test_unknown_job_is_a_problem(http: TestClient) -> None:
     _assert_problem(http.get("/jobs/nobody"), 404, 'no job has the id "nobody"')
 
 
-def test_a_path_that_is_not_there_is_a_problem(http: TestClient) -> None:
+def test_unknown_path_or_method_is_a_problem(http: TestClient) -> None:
     _assert_problem(http.get("/jbos"), 404, "see /docs")
-    _assert_problem(http.delete("/queues"), 405, "does not take DELETE")
+    _assert_problem(http.delete("/queues"), 405, "does not allow DELETE")
 
 
-def test_waiting_ends_when_the_job_is_done(
-    http: TestClient, client: redis.Redis, keys: Keys
-) -> None:
+def test_wait_ends_when_the_job_finishes(http: TestClient, client: redis.Redis, keys: Keys) -> None:
     http.post("/jobs", json={"name": "add", "id": "it"})
     finisher = threading.Timer(0.2, _finish_one, (client, keys, b"[3]"))
     finisher.start()
@@ -153,23 +151,25 @@ def test_waiting_ends_when_the_job_is_done(
 
     finisher.join()
     assert (job["status"], job["result"], job["duration_ms"]) == ("completed", [3], 5)
-    begun, done = (datetime.fromisoformat(job[name]) for name in ("started_at", "completed_at"))
-    assert done - begun == timedelta(milliseconds=5)
+    started, completed = (
+        datetime.fromisoformat(job[name]) for name in ("started_at", "completed_at")
+    )
+    assert completed - started == timedelta(milliseconds=5)
 
 
-def test_a_wait_that_is_over_shows_the_job_as_it_is(http: TestClient) -> None:
+def test_expired_wait_returns_the_job_as_it_is(http: TestClient) -> None:
     http.post("/jobs", json={"name": "add", "id": "it"})
 
-    answer = http.get("/jobs/it?wait=50ms")
+    response = http.get("/jobs/it?wait=50ms")
 
-    assert (answer.status_code, answer.json()["status"]) == (200, "pending")
-
-
-def test_a_wait_that_is_no_duration_is_refused(http: TestClient) -> None:
-    _assert_problem(http.get("/jobs/it?wait=long"), 422, 'wait is "long"')
+    assert (response.status_code, response.json()["status"]) == (200, "pending")
 
 
-def test_the_queues_show_what_is_ready(http: TestClient) -> None:
+def test_wait_must_be_a_duration(http: TestClient) -> None:
+    _assert_problem(http.get("/jobs/it?wait=long"), 422, 'got "long"')
+
+
+def test_queues_show_ready_jobs(http: TestClient) -> None:
     http.post("/jobs", json=[{"name": "add", "priority": "low"}] * 2)
 
     found = http.get("/queues").json()
@@ -179,27 +179,27 @@ def test_the_queues_show_what_is_ready(http: TestClient) -> None:
     assert found["workers"] == []
 
 
-def test_it_is_healthy_with_nothing_to_do(http: TestClient) -> None:
-    answer = http.get("/health")
+def test_idle_system_is_healthy(http: TestClient) -> None:
+    response = http.get("/health")
 
-    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    assert (response.status_code, response.json()["status"]) == (200, "ok")
 
 
-def test_it_is_not_healthy_when_nobody_works_though_there_is_work(http: TestClient) -> None:
+def test_ready_jobs_without_workers_are_unhealthy(http: TestClient) -> None:
     http.post("/jobs", json={"name": "add"})
 
-    _assert_problem(http.get("/health"), 503, "1 jobs are ready, and no worker is alive")
+    _assert_problem(http.get("/health"), 503, "1 ready job but no workers running")
 
 
 @pytest.mark.parametrize("path", ["/health", "/readyz", "/queues", "/jobs/it"])
-def test_without_redis_the_answer_says_so(lost_http: TestClient, path: str) -> None:
-    answer = lost_http.get(path)
+def test_unreachable_redis_is_a_problem(disconnected_http: TestClient, path: str) -> None:
+    response = disconnected_http.get(path)
 
-    _assert_problem(answer, 503, "cannot reach Redis at 127.0.0.1:1")
-    assert answer.headers["retry-after"] == "1"
+    _assert_problem(response, 503, "cannot reach Redis at 127.0.0.1:1")
+    assert response.headers["retry-after"] == "1"
 
 
-def test_a_redis_that_refuses_us_is_no_defect_of_ours(
+def test_denied_redis_permission_is_not_an_internal_error(
     client: redis.Redis, server_url: str, prefix: str
 ) -> None:
     user = f"nobody-{prefix}"
@@ -207,44 +207,44 @@ def test_a_redis_that_refuses_us_is_no_defect_of_ours(
     try:
         url = server_url.replace("redis://", f"redis://{user}:pw@")
         with serving(url, prefix) as http:
-            answer = http.get("/jobs/it")
+            response = http.get("/jobs/it")
     finally:
         client.acl_deluser(user)
 
-    assert answer.status_code == 503, answer.text
-    assert answer.headers["retry-after"] == "1"
+    assert response.status_code == 503, response.text
+    assert response.headers["retry-after"] == "1"
 
 
-def test_without_redis_it_is_alive_all_the_same(lost_http: TestClient) -> None:
-    assert lost_http.get("/livez").status_code == 200
-    assert lost_http.get("/metrics").status_code == 200
+def test_process_is_alive_without_redis(disconnected_http: TestClient) -> None:
+    assert disconnected_http.get("/livez").status_code == 200
+    assert disconnected_http.get("/metrics").status_code == 200
 
 
 @pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "x"}])
-def test_without_the_token_nothing_is_told_and_nothing_taken(
-    guarded_http: TestClient, header: dict[str, str]
+def test_requests_without_the_token_are_rejected(
+    private_http: TestClient, header: dict[str, str]
 ) -> None:
-    for answer in (
-        guarded_http.post("/jobs", json={"name": "add"}, headers=header),
-        guarded_http.get("/jobs/it", headers=header),
-        guarded_http.get("/queues", headers=header),
+    for response in (
+        private_http.post("/jobs", json={"name": "add"}, headers=header),
+        private_http.get("/jobs/it", headers=header),
+        private_http.get("/queues", headers=header),
     ):
-        _assert_problem(answer, 401, "Authorization: Bearer")
-        assert answer.headers["www-authenticate"] == "Bearer"
+        _assert_problem(response, 401, "Authorization: Bearer")
+        assert response.headers["www-authenticate"] == "Bearer"
 
 
-def test_with_the_token_everything_is_as_without_one(guarded_http: TestClient) -> None:
+def test_requests_with_the_token_are_accepted(private_http: TestClient) -> None:
     header = {"Authorization": "Bearer correct horse battery"}
 
-    assert guarded_http.post("/jobs", json={"name": "add"}, headers=header).status_code == 202
+    assert private_http.post("/jobs", json={"name": "add"}, headers=header).status_code == 202
 
 
-def test_probes_and_documentation_need_no_token(guarded_http: TestClient) -> None:
+def test_probes_and_documentation_need_no_token(private_http: TestClient) -> None:
     for path in ("/livez", "/readyz", "/health", "/metrics", "/docs", "/openapi.json"):
-        assert guarded_http.get(path).status_code == 200, path
+        assert private_http.get(path).status_code == 200, path
 
 
-def test_the_metrics_count_requests_by_route_and_show_the_queues(http: TestClient) -> None:
+def test_metrics_count_requests_by_route_and_include_queues(http: TestClient) -> None:
     http.post("/jobs", json=[{"name": "add", "priority": "high"}] * 2)
     http.get("/jobs/nobody")
 
@@ -257,7 +257,7 @@ def test_the_metrics_count_requests_by_route_and_show_the_queues(http: TestClien
     assert "nobody" not in text
 
 
-def test_a_method_that_a_caller_makes_up_gets_no_series_of_its_own(http: TestClient) -> None:
+def test_unknown_methods_share_one_series(http: TestClient) -> None:
     http.request("FROBNICATE", "/queues")
 
     text = http.get("/metrics").text
@@ -266,17 +266,17 @@ def test_a_method_that_a_caller_makes_up_gets_no_series_of_its_own(http: TestCli
     assert "FROBNICATE" not in text
 
 
-def test_a_defect_is_a_problem_that_is_counted(server_url: str, prefix: str) -> None:
+def test_unexpected_error_is_a_counted_problem(server_url: str, prefix: str) -> None:
     with serving(server_url, prefix) as http:
         api = cast(FastAPI, http.app)
 
-        @api.get("/defect")
-        def meet_a_defect() -> None:
-            raise ZeroDivisionError("of ours")
+        @api.get("/broken")
+        def raise_unexpectedly() -> None:
+            raise ZeroDivisionError("unexpected")
 
-        _assert_problem(http.get("/defect"), 500, "its log says more")
+        _assert_problem(http.get("/broken"), 500, "see the api log")
 
-        assert 'route="/defect",status="500"} 1.0' in http.get("/metrics").text
+        assert 'route="/broken",status="500"} 1.0' in http.get("/metrics").text
 
 
 def test_openapi_describes_request_and_response_schemas(http: TestClient) -> None:

@@ -33,41 +33,41 @@ def _api(port: int, **variables: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def _wait_until_alive(process: subprocess.Popen[str], port: int) -> None:
-    def answers() -> bool:
+    def responds() -> bool:
         assert process.poll() is None, process.communicate()
         with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/livez"):
             return True
         return False
 
-    wait_for(answers, 30)
+    wait_for(responds, 30)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_as_asked_with_code_0(server_url: str, number: signal.Signals) -> None:
+def test_stop_signal_exits_with_0(server_url: str, number: signal.Signals) -> None:
     port = free_port()
     with _api(port, REDIS_URL=server_url) as process:
         _wait_until_alive(process, port)
 
         process.send_signal(number)
-        talk, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=30)
 
         assert process.returncode == 0, errors
-        assert "loopback only" in talk
+        assert "loopback only" in output
 
 
-def test_it_listens_everywhere_only_with_a_token(server_url: str) -> None:
+def test_listens_on_all_interfaces_only_with_a_token(server_url: str) -> None:
     port = free_port()
     with _api(port, REDIS_URL=server_url, API_TOKEN=TOKEN) as process:
         _wait_until_alive(process, port)
 
         process.terminate()
-        talk, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=30)
 
-        assert '"host": "0.0.0.0"' in talk
-        assert TOKEN not in talk
+        assert '"host": "0.0.0.0"' in output
+        assert TOKEN not in output
 
 
-def test_a_port_that_is_taken_is_said_in_one_line(server_url: str) -> None:
+def test_taken_port_is_reported_on_one_line(server_url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with _api(port, REDIS_URL=server_url) as process:
@@ -78,7 +78,7 @@ def test_a_port_that_is_taken_is_said_in_one_line(server_url: str) -> None:
             assert line == f"error: cannot listen on 127.0.0.1:{port}: Address already in use"
 
 
-def test_settings_that_are_wrong_are_all_named(server_url: str) -> None:
+def test_all_invalid_settings_are_reported(server_url: str) -> None:
     with _api(0, REDIS_URL=server_url, API_TOKEN="short", LOG_LEVEL="loud") as process:
         _, errors = process.communicate(timeout=30)
 
@@ -89,7 +89,7 @@ def test_settings_that_are_wrong_are_all_named(server_url: str) -> None:
         assert "short" not in errors
 
 
-def test_without_what_it_is_made_of_it_says_what_to_install() -> None:
+def test_missing_package_is_reported_with_the_install_command() -> None:
     code = (
         "import runpy, sys\n"
         "sys.modules['uvicorn'] = None\n"
@@ -101,5 +101,7 @@ def test_without_what_it_is_made_of_it_says_what_to_install() -> None:
     )
 
     assert done.returncode == 2
-    expected = "error: the api needs the module uvicorn: pip install 'bananas-topology[api]'\n"
+    expected = (
+        "error: the api requires the module uvicorn; run pip install 'bananas-topology[api]'\n"
+    )
     assert done.stderr == expected
