@@ -20,6 +20,7 @@ from bananas_topology.api.app import make_app
 from bananas_topology.api.service import Service
 from bananas_topology.client import Client
 from bananas_topology.contract.api import ApiConfig, api_from_env
+from bananas_topology.contract.names import API
 from bananas_topology.contract.worker import EXIT_CONFIG, EXIT_FAILED, WorkerConfig
 from bananas_topology.errors import BananasTopologyError, InvalidSettings
 from bananas_topology.jobs.connection import connect
@@ -99,7 +100,7 @@ def _configure_logs(config: ApiConfig) -> None:
     logs.configure(
         WorkerConfig(
             worker_id=os.environ.get("WORKER_ID") or socket.gethostname(),
-            pool="api",
+            pool=API,
             log_level=config.log_level,
             log_format=config.log_format,
             log_color=config.log_color,

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
+from bananas_topology.contract.names import API
 from bananas_topology.system.clock import parse_timestamp, wall_now
 
 if TYPE_CHECKING:
@@ -153,14 +154,14 @@ def print_plan(pools: Sequence[tuple[Pool, int]], api: Api | None = None) -> Non
     if is_terminal(sys.stdout):
         rows = [(*_numbers(pool, n), _work(pool)) for pool, n in pools]
         if api is not None:
-            rows.append(("api", "api", "1", "0", f"HTTP on port {api.port}"))
+            rows.append((API, API, "1", "0", f"HTTP on port {api.port}"))
         columns: tuple[str, ...] = ("pool", "mode", "processes", "threads", "accepts")
         _print_rich_table(columns, [*rows, (*total, "")])
         return
     columns = ("pool", "mode", "processes", "threads", "priorities", "job types", "scheduler")
     lines = [(*_numbers(pool, n), *_consumption(pool)) for pool, n in pools]
     if api is not None:
-        lines.append(("api", "api", "1", "0", "none", "none", "no"))
+        lines.append((API, API, "1", "0", "none", "none", "no"))
     print_table(columns, [*lines, (*total, "", "", "")])
 
 

@@ -17,6 +17,7 @@ from redis.connection import parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
+from bananas_topology.contract.names import REDIS_SCHEMES
 from bananas_topology.errors import (
     BananasTopologyError,
     ContractViolation,
@@ -34,8 +35,6 @@ OLDEST_VERSION = (6, 2)
 
 #: Where a sentinel listens, if the URL does not say it.
 SENTINEL_PORT = 26_379
-
-_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
 
 _SENTINEL_FORM = "redis+sentinel://host:26379,host:26379/service/0"
 
@@ -113,7 +112,7 @@ def connect(url: str, *, key_prefix: str | None = None) -> redis.Redis:
         RedisUnsuitable: the URL is of no form we know.
     """
     scheme = url.partition("://")[0]
-    if scheme not in _SCHEMES or "://" not in url:
+    if scheme not in REDIS_SCHEMES or "://" not in url:
         raise RedisUnsuitable(f'the Redis URL is "{redact(url)}"; expected {_FORMS}')
     try:
         _check_query(url)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path as FilePath
 
+from bananas_topology.contract.names import SCHEDULER
 from bananas_topology.contract.worker import (
     MAX_SCHEDULER_INTERVAL_MS,
     MIN_LEASE_MS,
@@ -43,9 +44,6 @@ from bananas_topology.spec.section import Section
 
 #: A stop waits at least this long, in milliseconds, however short the jobs are.
 MIN_GRACE_MS = 30_000
-
-#: What the `scheduler:` section's pool is called.
-SCHEDULER = "scheduler"
 
 
 @dataclass(frozen=True, slots=True)

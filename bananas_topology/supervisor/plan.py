@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bananas_topology.contract.names import API
 from bananas_topology.contract.worker import VARIABLES
 from bananas_topology.errors import ControlFailed
 from bananas_topology.launch import Launch, launch_for, launch_for_api
@@ -18,9 +19,6 @@ from bananas_topology.spec.model import Api, ApiLogging, Logging, Pool, Topology
 
 #: Variables that differ between a local child and a container.
 LOCAL_VARIABLES = ("REDIS_URL", "WORKER_ID", "LOG_FORMAT", "LOG_COLOR")
-
-#: Name of the api in `--only`, and prefix of its child's name.
-API = "api"
 
 #: Maximum replicas accepted by `--scale`; a larger number is most likely a typo.
 MAX_REPLICAS = 1000

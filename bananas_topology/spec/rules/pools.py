@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bananas_topology.spec.build import SCHEDULER, longest_timeout_ms
+from bananas_topology.contract.names import SCHEDULER
+from bananas_topology.spec.build import longest_timeout_ms
 from bananas_topology.spec.model import Mode, Pool
 from bananas_topology.spec.rules.context import Finding, RuleContext
 from bananas_topology.spec.schema import schema

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from bananas_topology.contract.api import SHARED_VARIABLES
+from bananas_topology.contract.names import REDIS_SCHEMES
 from bananas_topology.contract.worker import VARIABLES
 from bananas_topology.spec.model import Patch
 from bananas_topology.spec.nodes import Path, Scalar
@@ -49,7 +50,6 @@ _OF_THE_API = frozenset((*SHARED_VARIABLES, "API_PORT"))
 _SECRET_NAME = re.compile(
     r"(^|_)(PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_KEY|CREDENTIALS?)($|_)", re.IGNORECASE
 )
-_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
 _LABEL_KEY = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 )
@@ -111,7 +111,7 @@ def redis_url_is_a_url(context: RuleContext) -> Iterator[Finding]:
     if url is None:
         return
     scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in _SCHEMES or not rest or re.search(r"\s", url):
+    if not separator or scheme not in REDIS_SCHEMES or not rest or re.search(r"\s", url):
         yield Finding(
             ("redis", "url"),
             '"redis.url" does not hold the URL of a server',
