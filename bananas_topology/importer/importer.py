@@ -10,7 +10,7 @@ from bananas_topology.errors import ImportRefused
 from bananas_topology.importer.assemble import assemble
 from bananas_topology.importer.compose import import_compose, is_compose
 from bananas_topology.importer.draft import Draft
-from bananas_topology.importer.kubernetes import import_manifests, is_manifest
+from bananas_topology.importer.kubernetes.manifests import import_manifests, is_manifest
 from bananas_topology.importer.source import Field, Source, read
 from bananas_topology.importer.status import FieldStatus
 from bananas_topology.importer.writer import write

@@ -90,7 +90,7 @@ def header(topology: Topology, target: str, more: str = "") -> str:
 
 #: Our own targets, imported only when one is asked for: the class, in its module.
 _BUILT_IN: Mapping[str, tuple[str, str]] = {
-    "compose": ("bananas_topology.render.compose", "ComposeTarget"),
+    "compose": ("bananas_topology.render.compose.target", "ComposeTarget"),
     "k8s": ("bananas_topology.render.kubernetes.target", "KubernetesTarget"),
 }
 

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from bananas_topology.launch import launch_for
-from bananas_topology.render.compose import ComposeTarget
+from bananas_topology.render.compose.target import ComposeTarget
 from bananas_topology.render.kubernetes.target import KubernetesTarget
 from bananas_topology.render.target import Rendering
 from bananas_topology.spec.load import check_bytes
 from bananas_topology.spec.model import Topology
 from tests.render.cluster import VERSIONS, documents_of, environment_of, validate
 from tests.render.test_kubernetes import CUSTOM
-from tests.render.test_yaml_writer import MISREAD
+from tests.test_yaml_writer import MISREAD
 
 #: What no rendering may hold, wherever it was put.
 SECRET = "hunter2-of-all-secrets"

@@ -15,7 +15,7 @@ from bananas_topology.contract.api import API_VARIABLES
 from bananas_topology.contract.worker import VARIABLES
 from bananas_topology.errors import RenderFailed
 from bananas_topology.launch import launch_for, launch_for_api
-from bananas_topology.render.compose import ComposeTarget
+from bananas_topology.render.compose.target import ComposeTarget
 from bananas_topology.spec.load import load
 from bananas_topology.spec.model import Topology
 from bananas_topology.units import parse_duration_ms, parse_memory_bytes

@@ -6,8 +6,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bananas_topology.render.compose_anchors import with_anchors
-from bananas_topology.render.yaml_writer import to_yaml
+from bananas_topology.render.compose.anchors import with_anchors
+from bananas_topology.yaml_writer import to_yaml
 
 KEYS = ("init", "image", "restart", "deploy")
 values = st.sampled_from([True, False, 1, "1", ["a"], {"b": 1}, {"b": True}])

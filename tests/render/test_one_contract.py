@@ -11,7 +11,7 @@ import yaml
 
 from bananas_topology.contract.worker import from_env
 from bananas_topology.launch import launch_for, launch_for_api
-from bananas_topology.render.compose import ComposeTarget
+from bananas_topology.render.compose.target import ComposeTarget
 from bananas_topology.render.containers import METRICS_PORT
 from bananas_topology.spec.load import load
 from bananas_topology.spec.model import Topology

@@ -16,8 +16,8 @@ from bananas_topology.render.kubernetes.objects import Object, metadata
 from bananas_topology.render.kubernetes.redis import PASSWORD_KEY, is_managed, redis_name
 from bananas_topology.render.redis_server import PASSWORD_ADVICE, PASSWORD_PATTERN, PORT
 from bananas_topology.render.target import File, header
-from bananas_topology.render.yaml_writer import to_yaml
 from bananas_topology.spec.model import Topology
+from bananas_topology.yaml_writer import to_yaml
 
 #: The file of a Secret; never part of a rendering, never removed as a leftover of one.
 SECRET_FILE = "secret.yaml"

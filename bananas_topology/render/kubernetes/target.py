@@ -16,8 +16,8 @@ from bananas_topology.render.kubernetes.scaling import api_scaler, pool_scaler
 from bananas_topology.render.kubernetes.variables import checksum, config_map
 from bananas_topology.render.patches import Patchable, apply_patches
 from bananas_topology.render.target import File, Rendering, header
-from bananas_topology.render.yaml_writer import to_yaml
 from bananas_topology.spec.model import Api, Pool, Topology
+from bananas_topology.yaml_writer import to_yaml
 
 KUSTOMIZATION_FILE = "kustomization.yaml"
 

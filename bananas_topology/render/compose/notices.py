@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bananas_topology.render.compose_services import swarm_constraints
+from bananas_topology.render.compose.services import swarm_constraints
 from bananas_topology.render.containers import log_directory
 from bananas_topology.render.names import place_of
 from bananas_topology.spec.model import Api, Placement, Pool, Topology

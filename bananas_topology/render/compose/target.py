@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bananas_topology.render.compose_anchors import with_anchors
-from bananas_topology.render.compose_keys import check_service
-from bananas_topology.render.compose_notices import notices
-from bananas_topology.render.compose_services import (
+from bananas_topology.render.compose.anchors import with_anchors
+from bananas_topology.render.compose.notices import notices
+from bananas_topology.render.compose.service_keys import check_service
+from bananas_topology.render.compose.services import (
     API,
     REDIS,
     REDIS_VOLUME,
@@ -24,8 +24,8 @@ from bananas_topology.render.compose_services import (
 )
 from bananas_topology.render.patches import Patchable, apply_patches
 from bananas_topology.render.target import File, Rendering, header
-from bananas_topology.render.yaml_writer import to_yaml
 from bananas_topology.spec.model import Topology
+from bananas_topology.yaml_writer import to_yaml, with_blank_lines
 
 #: The name that `docker compose` looks for first.
 FILE_NAME = "compose.yaml"
@@ -55,8 +55,9 @@ class ComposeTarget:
             rest["volumes"] = {REDIS_VOLUME: {}}
         made = _literal(services)
         blocks, written = with_anchors(made, _patched(made, topology), workers)
-        body = to_yaml({"name": topology.name, **blocks, "services": written, **rest})
-        text = header(topology, self.name) + _needs(body) + _aired(body)
+        document = {"name": topology.name, **blocks, "services": written, **rest}
+        body = with_blank_lines(to_yaml(document), before=document.keys(), within="services")
+        text = header(topology, self.name) + _needs(body) + body
         return Rendering((File(FILE_NAME, text),), notices(topology))
 
 
@@ -89,19 +90,3 @@ def _needs(body: str) -> str:
     if not names:
         return ""
     return f"# From the environment or a file .env beside this one: {', '.join(names)}\n"
-
-
-def _aired(body: str) -> str:
-    """The same YAML with an empty line before each section and each service."""
-    lines: list[str] = []
-    section = ""
-    for line in body.splitlines():
-        is_section = re.match(r"[^ ]", line) is not None
-        is_service = section == "services:" and re.match(r"  [^ ]", line) is not None
-        is_first = bool(lines) and lines[-1] == "services:"
-        if is_section or (is_service and not is_first):
-            lines.append("")
-        if is_section:
-            section = line
-        lines.append(line)
-    return "\n".join(lines) + "\n"

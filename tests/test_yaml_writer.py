@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from bananas_topology.render.yaml_writer import MERGE, Shared, is_plain, to_yaml
+from bananas_topology.yaml_writer import MERGE, Shared, is_plain, to_flow_yaml, to_yaml
 
 #: What some YAML or other takes for something else than text, and neighbours of such words.
 MISREAD = (
@@ -36,6 +36,15 @@ def read_as_yaml_1_2(text: str) -> Any:
 def test_a_value_is_read_back_as_it_was_by_yaml_1_1_and_1_2(value: Any) -> None:
     text = to_yaml(value)
 
+    assert yaml.safe_load(text) == value
+    assert read_as_yaml_1_2(text) == value
+
+
+@given(values)
+def test_a_value_on_one_line_is_read_back_as_it_was_by_yaml_1_1_and_1_2(value: Any) -> None:
+    text = to_flow_yaml(value)
+
+    assert "\n" not in text
     assert yaml.safe_load(text) == value
     assert read_as_yaml_1_2(text) == value
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from bananas_topology.render.environment import OF_ONE_POOL
-from bananas_topology.render.yaml_writer import MERGE, Shared
+from bananas_topology.yaml_writer import MERGE, Shared
 
 #: Keys of a service that a reader looks for in the service itself, alike or not.
 _OWN_KEYS = ("deploy", "environment")

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from bananas_topology.importer import amounts
 from bananas_topology.importer.compose import put_name
 from bananas_topology.importer.draft import Draft, Section, put, put_read, whole
-from bananas_topology.importer.kubernetes_pod import import_pod_spec
-from bananas_topology.importer.kubernetes_scaling import (
+from bananas_topology.importer.kubernetes.pods import import_pod_spec
+from bananas_topology.importer.kubernetes.scaling import (
     import_disruption,
     import_hpa,
     import_keda,
