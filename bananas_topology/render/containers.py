@@ -1,4 +1,4 @@
-"""What holds for a container of ours wherever it runs."""
+"""Facts about the containers of workers and the api that hold for every target."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ from posixpath import dirname, isabs, normpath
 
 from bananas_topology.spec.model import Logging
 
-#: The user and group of our image, and of those that `bananas init` lets an app build.
+#: The user and group of the published image, and of images built as `bananas init` suggests.
 USER_ID = 10001
 
-#: Where a worker serves its metrics and probes.
+#: The port on which a worker serves metrics and probes.
 METRICS_PORT = 6061
+
+#: The size of ``/tmp``, the only writable directory, in bytes.
+TMP_BYTES = 2**30
 
 
 def log_directory(logging: Logging) -> str | None:
-    """Where a worker's log files need a place that is not the read-only root; None for nowhere."""
+    """The directory that needs a volume for log files; None if there are none, or none is needed.
+
+    The root file system is read-only, so a path outside of ``/tmp`` needs a volume.
+    """
     directory = normpath(dirname(logging.file.path))
-    is_ours = not isabs(directory) or directory == "/" or directory == "/tmp"
-    if not logging.file.enabled or is_ours or directory.startswith("/tmp/"):
-        return None
-    return directory
+    can_be_mounted = isabs(directory) and directory != "/"
+    is_in_tmp = directory == "/tmp" or directory.startswith("/tmp/")
+    return directory if logging.file.enabled and can_be_mounted and not is_in_tmp else None

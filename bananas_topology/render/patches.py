@@ -1,7 +1,7 @@
 """The escape hatch: a topology's own changes to rendered objects, applied last.
 
-Merge patches are RFC 7386, operations RFC 6902. A patch that matches nothing, or does not apply,
-is an error that names it: silence would look like success.
+Merge patches are RFC 7386, operations RFC 6902. A patch that matches nothing or does not apply is
+an error: ignoring it would look like success.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bananas_topology.spec.model import Patch
 
 @dataclass(frozen=True, slots=True)
 class Patchable:
-    """Something that patches find by its kind and its name."""
+    """An object that patches select by kind and name."""
 
     kind: str
     name: str
@@ -27,34 +27,36 @@ class Patchable:
 
 
 def apply_patches(
-    objects: Iterable[Patchable], patches: Sequence[Patch], where: str
+    objects: Iterable[Patchable], patches: Sequence[Patch], path: str
 ) -> tuple[Patchable, ...]:
-    """Apply each patch, in order, to all objects that it matches; the originals stay as they are.
+    """Apply the patches in order, each to all objects that it matches; originals are not changed.
 
-    `where` is what the topology calls the patches (``kubernetes.patches``). Kind and name stay
-    those of the rendering, whatever a patch does to the value.
+    `path` is the path of the patches in the topology (``kubernetes.patches``). A patched object is
+    still selected by its rendered kind and name, whatever a patch does to the value.
 
     Raises:
         RenderFailed: a patch matches no object, or cannot be applied to one.
     """
     patched = list(objects)
     for index, patch in enumerate(patches):
-        place = f"{where}[{index}]"
-        matching = [each for each in patched if _matches(patch, each)]
+        patch_path = f"{path}[{index}]"
+        matching = [target for target in patched if _matches(patch, target)]
         if not matching:
             raise RenderFailed(
-                f"{place} ({_sought(patch)}) matches nothing that is rendered; "
-                f"there is {', '.join(f'{each.kind} {each.name}' for each in patched)}"
+                f"{patch_path} ({_criteria(patch)}) matches no rendered object; "
+                f"expected one of {', '.join(f'{it.kind} {it.name}' for it in patched)}"
             )
         patched = [
-            replace(each, value=_changed(patch, each, place)) if each in matching else each
-            for each in patched
+            replace(target, value=_apply(patch, target, patch_path))
+            if target in matching
+            else target
+            for target in patched
         ]
     return tuple(patched)
 
 
 def merge(target: Any, patch: Any) -> Any:
-    """Merge as RFC 7386 has it: null removes, an object merges, anything else replaces.
+    """Merge by RFC 7386: null removes, an object is merged, anything else replaces.
 
     >>> merge({"a": {"b": 1, "c": 2}, "d": [1]}, {"a": {"b": None, "e": 3}, "d": [2]})
     {'a': {'c': 2, 'e': 3}, 'd': [2]}
@@ -70,17 +72,19 @@ def merge(target: Any, patch: Any) -> Any:
     return merged
 
 
-def _changed(patch: Patch, target: Patchable, place: str) -> Mapping[str, Any]:
+def _apply(patch: Patch, target: Patchable, path: str) -> Mapping[str, Any]:
     value: Any = target.value if patch.merge is None else merge(target.value, patch.merge)
     try:
-        # What it is given stays as it is: it works on a copy.
+        # Works on a copy.
         value = jsonpatch.JsonPatch(_plain(patch.operations)).apply(value)
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError) as error:
         raise RenderFailed(
-            f"{place} does not apply to {target.kind} {target.name}: {error}"
+            f"{path} does not apply to {target.kind} {target.name}: {error}"
         ) from error
     if not isinstance(value, dict):
-        raise RenderFailed(f"{place} leaves nothing of {target.kind} {target.name} but {value!r}")
+        raise RenderFailed(
+            f"{path} replaces {target.kind} {target.name} with {value!r}; expected an object"
+        )
     return value
 
 
@@ -88,16 +92,16 @@ def _matches(patch: Patch, target: Patchable) -> bool:
     return patch.kind in (None, target.kind) and patch.name in (None, target.name)
 
 
-def _sought(patch: Patch) -> str:
-    sought = [
+def _criteria(patch: Patch) -> str:
+    criteria = [
         f"kind {patch.kind}" if patch.kind else "",
         f"name {patch.name}" if patch.name else "",
     ]
-    return ", ".join(text for text in sought if text) or "any object"
+    return ", ".join(text for text in criteria if text) or "any object"
 
 
 def _plain(value: Any) -> Any:
-    """Lists and dicts where the model has tuples and mappings."""
+    """Lists and dicts instead of the model's tuples and mappings."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

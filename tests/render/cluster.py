@@ -1,4 +1,4 @@
-"""What a cluster would make of a Kubernetes rendering."""
+"""Helpers to read a Kubernetes rendering as a cluster would."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from bananas_topology.render.kubernetes.target import KubernetesTarget
 from bananas_topology.spec.model import Topology
 from tests.render.goldens import TOPOLOGIES
 
-#: Topologies of the tests' own, for what those in the repository leave out.
+#: Test topologies for fields that those in the repository do not use.
 EXTRA = sorted(Path(__file__).with_name("topologies").glob("*.yaml"))
 
 ALL_TOPOLOGIES = [*TOPOLOGIES, *EXTRA]
 
-#: Kubernetes versions that the manifests have to be valid for: the oldest, one between, a late one.
+#: Kubernetes versions that the manifests must be valid for: oldest, middle, latest.
 VERSIONS = ("1.29", "1.32", "1.36")
 
 
 def objects_of(topology: Topology) -> list[dict[str, Any]]:
-    """Every object that `kubectl apply -f -` would be given, in order."""
+    """Every object that `kubectl apply -f -` would receive, in order."""
     return documents_of(KubernetesTarget().render(topology).stream())
 
 
 def documents_of(text: str) -> list[dict[str, Any]]:
-    # The parser in C is the same YAML 1.1, and ten times as fast.
+    # The C parser reads the same YAML 1.1, ten times as fast.
     return [each for each in yaml.load_all(text, yaml.CSafeLoader) if each is not None]
 
 
-# Or it would read the same files again for each object.
+# Otherwise it reads the same files again for every object.
 kubernetes_validate.utils.schema_contents = functools.cache(
     kubernetes_validate.utils.schema_contents
 )
@@ -41,12 +41,12 @@ kubernetes_validate.utils.all_versions = functools.cache(kubernetes_validate.uti
 
 
 def validate(each: dict[str, Any], version: str) -> None:
-    """Hold an object to the strict schema of a Kubernetes version."""
+    """Validate an object by the strict schema of a Kubernetes version."""
     kubernetes_validate.validate(each, version, strict=True)
 
 
 def find(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
-    """The one object of a kind and a name."""
+    """The only object of a kind and name."""
     (found,) = (
         each for each in objects if each["kind"] == kind and each["metadata"]["name"] == name
     )
@@ -64,7 +64,7 @@ def container_of(workload: dict[str, Any]) -> dict[str, Any]:
 
 
 def environment_of(objects: list[dict[str, Any]], workload: dict[str, Any]) -> dict[str, Any]:
-    """The variables that a container sees; a reference stays as it is."""
+    """The variables that a container sees; references are not resolved."""
     container = container_of(workload)
     seen: dict[str, Any] = {}
     for source in container.get("envFrom", ()):
@@ -75,6 +75,6 @@ def environment_of(objects: list[dict[str, Any]], workload: dict[str, Any]) -> d
 
 
 def expanded(text: str) -> str:
-    """A variable's value after Kubernetes has looked for references in it."""
-    assert not re.search(r"(?<!\$)(?:\$\$)*\$\(", text), f"{text} refers to something"
+    """A variable's value after Kubernetes has expanded references in it."""
+    assert not re.search(r"(?<!\$)(?:\$\$)*\$\(", text), f"{text} contains a reference"
     return re.sub(r"\$([$])", r"\1", text)

@@ -1,6 +1,6 @@
-"""Golden files: what each topology in topologies/ renders to, read by people in review.
+"""Golden files: what each topology in topologies/ renders to, to be reviewed by reading.
 
-After a change that is meant to change them: ``make goldens``.
+``make goldens`` rewrites them after an intended change.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from bananas_topology.render.target import Rendering
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).with_name("golden")
 
-#: Every topology that the repository has.
+#: Every topology in the repository.
 TOPOLOGIES = sorted((ROOT / "topologies").rglob("*.yaml"))
 
 
 def topology_id(path: Path) -> str:
-    """How a topology is called in tests and among the goldens.
+    """The name of a topology in test ids and among the goldens.
 
     >>> topology_id(ROOT / "topologies" / "thin.yaml")
     'thin'
@@ -29,7 +29,7 @@ def topology_id(path: Path) -> str:
 
 
 def assert_golden(rendering: Rendering, topology: Path, target: str) -> None:
-    """The rendering is what was kept: the same files, the same bytes, the same notices."""
+    """The rendering equals its golden: the same files, bytes and notices."""
     folder = FOLDER / target / topology_id(topology)
     found = {file.path: file.text for file in rendering.files}
     if rendering.notices:

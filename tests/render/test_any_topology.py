@@ -1,4 +1,4 @@
-"""Random valid topologies: whatever an author writes, the rendering is valid and holds it all."""
+"""Random valid topologies: the rendering is valid and complete."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.render.cluster import VERSIONS, documents_of, environment_of, validat
 from tests.render.test_kubernetes import CUSTOM
 from tests.test_yaml_writer import MISREAD
 
-#: What no rendering may hold, wherever it was put.
+#: A value that no rendering may contain.
 SECRET = "hunter2-of-all-secrets"
 
 WORD = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
@@ -103,7 +103,7 @@ KUBERNETES = st.fixed_dictionaries(
 
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
-    """What an author could have written."""
+    """A document that an author could have written."""
     pools: dict[str, Any] = draw(st.dictionaries(NAME, POOL, min_size=1, max_size=3))
     types = draw(st.lists(JOB_TYPE, min_size=1, max_size=3, unique=True))
     for pool in pools.values():
@@ -152,7 +152,7 @@ def test_any_topology_renders_to_a_valid_cluster(document: dict[str, Any]) -> No
     rendering = KubernetesTarget().render(topology)
 
     objects = documents_of(rendering.stream())
-    _holds_no_secret(rendering)
+    _assert_no_secret(rendering)
     assert KubernetesTarget().render(topology) == rendering
     names = [(each["kind"], each["metadata"]["name"]) for each in objects]
     assert len(set(names)) == len(names)
@@ -174,23 +174,23 @@ def test_any_topology_renders_to_a_valid_cluster(document: dict[str, Any]) -> No
 
 @quickly
 @given(documents())
-def test_any_topology_renders_to_a_whole_compose_file(document: dict[str, Any]) -> None:
+def test_any_topology_renders_to_a_complete_compose_file(document: dict[str, Any]) -> None:
     topology = topology_of(document)
     rendering = ComposeTarget().render(topology)
 
     (compose,) = documents_of(rendering.stream())
-    # Neither is there a YAML that reads it otherwise.
+    # YAML 1.2 reads the same.
     assert YAML(typ="safe", pure=True).load(rendering.stream()) == compose
-    _holds_no_secret(rendering)
+    _assert_no_secret(rendering)
     assert ComposeTarget().render(topology) == rendering
     for pool in topology.pools:
-        told = {
+        variables = {
             name: text.replace("$$", "$")
             for name, text in compose["services"][pool.name]["environment"].items()
         }
-        assert launch_for(topology, pool).env.items() <= told.items()
+        assert launch_for(topology, pool).env.items() <= variables.items()
 
 
-def _holds_no_secret(rendering: Rendering) -> None:
+def _assert_no_secret(rendering: Rendering) -> None:
     for text in (*(file.text for file in rendering.files), *rendering.notices):
         assert SECRET not in text

@@ -88,26 +88,26 @@ def test_docker_compose_accepts_the_goldens() -> None:
 
 
 @each_topology
-def test_a_worker_is_told_what_its_launch_says(path: Path) -> None:
+def test_a_worker_gets_the_variables_of_its_launch(path: Path) -> None:
     topology = load(path, {})
     services = services_of(topology)
 
     for pool in topology.pools:
         launch = launch_for(topology, pool)
         service = services[pool.name]
-        told = {name: text.replace("$$", "$") for name, text in service["environment"].items()}
+        given = {name: text.replace("$$", "$") for name, text in service["environment"].items()}
         for name in ("REDIS_URL", *pool.secrets):
-            assert re.search(r"\$\{\w+:\?", told.pop(name))
-        assert told.pop("METRICS_PORT") == "6061"
-        assert told.pop("LIVENESS_FILE") == "/tmp/alive"
-        assert told == dict(launch.env)
+            assert re.search(r"\$\{\w+:\?", given.pop(name))
+        assert given.pop("METRICS_PORT") == "6061"
+        assert given.pop("LIVENESS_FILE") == "/tmp/alive"
+        assert given == dict(launch.env)
         assert service["entrypoint"] == ["python", "-m", launch.module]
         assert parse_duration_ms(service["stop_grace_period"]) == launch.grace_ms
         assert service["deploy"]["replicas"] == pool.replicas
 
 
 @each_topology
-def test_variables_stand_in_table_order(path: Path) -> None:
+def test_variables_are_in_table_order(path: Path) -> None:
     tables = [*API_VARIABLES[:2], *VARIABLES]
     places = {variable.name: place for place, variable in enumerate(tables)}
     text = text_of(load(path, {}))
@@ -120,7 +120,7 @@ def test_variables_stand_in_table_order(path: Path) -> None:
 
 
 @each_topology
-def test_none_of_the_mistakes_of_hand_written_files_is_made(path: Path) -> None:
+def test_services_avoid_the_mistakes_of_hand_written_files(path: Path) -> None:
     text = text_of(load(path, {}))
     document = yaml.safe_load(text)
 
@@ -144,7 +144,7 @@ def test_none_of_the_mistakes_of_hand_written_files_is_made(path: Path) -> None:
 
 
 @each_topology
-def test_a_redis_of_our_own_is_durable_bounded_and_out_of_reach(path: Path) -> None:
+def test_the_managed_redis_is_durable_bounded_and_unreachable_from_outside(path: Path) -> None:
     topology = load(path, {})
     document = yaml.safe_load(text_of(topology))
     redis = document["services"].pop("redis", None)
@@ -164,7 +164,9 @@ def test_a_redis_of_our_own_is_durable_bounded_and_out_of_reach(path: Path) -> N
     assert document["networks"]["redis"] == {"internal": True}
 
 
-def test_an_external_servers_url_is_asked_for_and_never_shown(make_topology: MakeTopology) -> None:
+def test_an_external_url_is_a_required_variable_and_never_rendered(
+    make_topology: MakeTopology,
+) -> None:
     topology = make_topology(ALL + "redis: {url: 'redis://app:s3cret@db.example.com:6379/0'}\n")
 
     services = services_of(topology)
@@ -176,7 +178,7 @@ def test_an_external_servers_url_is_asked_for_and_never_shown(make_topology: Mak
     assert "db.example.com" not in text_of(topology)
 
 
-def test_a_secret_is_a_required_variable_of_those_alone_who_have_it(
+def test_a_secret_is_a_required_variable_of_its_own_pool_only(
     make_topology: MakeTopology,
 ) -> None:
     topology = make_topology(
@@ -192,7 +194,7 @@ def test_a_secret_is_a_required_variable_of_those_alone_who_have_it(
 
     assert services["worker"]["environment"]["SMTP_PASSWORD"].startswith("${SMTP_PASSWORD:?")
     assert "SMTP_PASSWORD" not in services["scheduler"]["environment"]
-    needed = "# From the environment or a file .env beside this one: REDIS_PASSWORD, SMTP_PASSWORD"
+    needed = "# Required variables, from the environment or .env: REDIS_PASSWORD, SMTP_PASSWORD"
     assert needed in text_of(topology).splitlines()
 
 
@@ -217,16 +219,16 @@ def test_text_reaches_the_worker_as_it_was_written(make_topology: MakeTopology) 
     assert environment["NOTE"] == "a\n\nb"
 
 
-def test_the_api_is_told_what_its_launch_says(make_topology: MakeTopology) -> None:
+def test_the_api_gets_the_variables_of_its_launch(make_topology: MakeTopology) -> None:
     topology = make_topology(ALL + "api: {port: 9000, replicas: 2, env: {GREETING: hi}}\n")
     assert topology.api is not None
 
     api = services_of(topology)["api"]
 
-    told = api["environment"]
-    assert told.pop("REDIS_URL").startswith("redis://:${REDIS_PASSWORD:?")
-    assert told.pop("API_TOKEN").startswith("${API_TOKEN:?")
-    assert told == dict(launch_for_api(topology, topology.api).env)
+    given = api["environment"]
+    assert given.pop("REDIS_URL").startswith("redis://:${REDIS_PASSWORD:?")
+    assert given.pop("API_TOKEN").startswith("${API_TOKEN:?")
+    assert given == dict(launch_for_api(topology, topology.api).env)
     assert api["entrypoint"] == ["python", "-m", "bananas_topology.api"]
     assert "ports" not in api
 
@@ -272,7 +274,7 @@ def test_log_files_are_each_containers_own(make_topology: MakeTopology) -> None:
     assert "pools.worker.logging.file writes to /var/log/bananas" in notices_of(topology)
 
 
-def test_what_compose_cannot_say_is_a_notice(make_topology: MakeTopology) -> None:
+def test_what_compose_cannot_express_is_a_notice(make_topology: MakeTopology) -> None:
     topology = make_topology(
         """
         handlers: [shop.jobs]
@@ -295,16 +297,16 @@ def test_what_compose_cannot_say_is_a_notice(make_topology: MakeTopology) -> Non
     notices = notices_of(topology)
 
     for field in (
-        "pools.worker.autoscale is left out",
-        "pools.worker.placement.prefer is left out",
-        "pools.worker.placement.require is a constraint that Swarm alone obeys",
-        "pools.worker.placement.require kubernetes.io/arch is left out",
-        "pools.worker.placement.tolerations is left out",
-        "pools.worker.disruption is left out",
-        "pools.worker.egress is left out",
+        "pools.worker.autoscale is ignored",
+        "pools.worker.placement.prefer is ignored",
+        "pools.worker.placement.require becomes a constraint that only Swarm obeys",
+        "pools.worker.placement.require kubernetes.io/arch is ignored",
+        "pools.worker.placement.tolerations is ignored",
+        "pools.worker.disruption is ignored",
+        "pools.worker.egress is ignored",
         "redis.managed.storage 10Gi is not enforced",
-        "api.service_type LoadBalancer is for Kubernetes",
-        "api.ingress is left out",
+        "api.service_type LoadBalancer is ignored",
+        "api.ingress is ignored",
     ):
         assert field in notices
     worker = services_of(topology)["worker"]
@@ -350,7 +352,7 @@ def test_a_patch_reaches_what_services_share(make_topology: MakeTopology) -> Non
         ("{service: high, merge: {image: null}}", "high without an image"),
     ],
 )
-def test_a_patch_that_cannot_have_been_meant_is_refused(
+def test_a_patch_that_is_certainly_a_mistake_is_rejected(
     make_topology: MakeTopology, patch: str, expected: str
 ) -> None:
     topology = make_topology(f"{PATCHES}    - {patch}\n")

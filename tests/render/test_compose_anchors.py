@@ -26,7 +26,7 @@ anything = st.one_of(services, st.dictionaries(st.sampled_from(KEYS), values))
     is_patched=st.lists(st.booleans(), min_size=4, max_size=4),
     workers=st.integers(min_value=1, max_value=4),
 )
-def test_unfolding_gives_exactly_what_came_in(
+def test_expanding_gives_exactly_the_input(
     made: list[dict[str, Any]],
     patched: list[dict[str, Any]],
     is_patched: list[bool],
@@ -51,7 +51,7 @@ def sorted_deep(value: Any) -> Any:
     return value
 
 
-def test_what_services_have_in_common_is_written_once() -> None:
+def test_common_entries_are_written_once() -> None:
     service = {"image": "a:1", "init": True, "environment": {"A": "1", "WORKER_MODE": "thin"}}
     names = ("one", "two", "redis")
     made = {name: {**service, "deploy": {"replicas": 1}} for name in names}
@@ -61,4 +61,6 @@ def test_what_services_have_in_common_is_written_once() -> None:
     text = to_yaml({**blocks, "services": written})
     assert list(blocks) == ["x-container", "x-environment"]
     assert text.count("a:1") == 1
-    assert text.count("WORKER_MODE") == 3, "what makes a pool that pool stays with it"
+    assert text.count("WORKER_MODE") == 3, (
+        "the variables that distinguish pools stay in their services"
+    )

@@ -1,7 +1,7 @@
-"""The acceptance test of a render target: ours, and any that a third party installs.
+"""The acceptance test of a render target: the built-in ones and any that is installed.
 
-A target that passes here is pure, names what it made its files from, holds no secret, and forgets
-no pool.
+A target that passes is pure, names the topology in each file, renders no secret and leaves out no
+pool.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from bananas_topology.spec.model import Topology
 from tests.render.cluster import ALL_TOPOLOGIES
 from tests.render.goldens import topology_id
 
-#: A third party's target, as small as one can be.
+#: The smallest possible target of a third party.
 TOY = """
 from bananas_topology.render.target import File, Rendering, header
 
@@ -38,7 +38,7 @@ class Toy:
 
     def render(self, topology):
         pools = "".join(f"{pool.name}: {pool.replicas}\\n" for pool in topology.pools)
-        notices = ("redis is left out: a toy has none",)
+        notices = ("redis is ignored: a toy has none",)
         return Rendering((File("toy/pools.yaml", header(topology, "toy") + pools),), notices)
 """
 
@@ -48,7 +48,7 @@ each_topology = pytest.mark.parametrize("path", ALL_TOPOLOGIES, ids=topology_id)
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory of installed packages that has the toy, and one that does not load."""
+    """A directory of installed packages with the toy target and two that are broken."""
     site = tmp_path_factory.mktemp("site")
     (site / "bananas_toy.py").write_text(TOY, "utf-8")
     information = site / "bananas_toy-1.0.dist-info"
@@ -76,13 +76,13 @@ def render(target: str, topology: Topology) -> Rendering:
 
 @each_target
 @each_topology
-def test_a_rendering_depends_on_the_topology_alone(target: str, path: Path) -> None:
+def test_a_rendering_depends_only_on_the_topology(target: str, path: Path) -> None:
     topology = load(path, {})
 
     rendering = render(target, topology)
 
     assert render(target, topology) == rendering
-    # Where the file lies is not part of what it says.
+    # The path of the file must not matter.
     assert render(target, replace(topology, path=Path("/elsewhere/t.yaml"))) == rendering
 
 
@@ -104,7 +104,7 @@ def test_a_rendering_is_the_same_bytes_in_another_process(target: str, site: Pat
 
 @each_target
 @each_topology
-def test_each_file_says_what_made_it_from_which_topology(target: str, path: Path) -> None:
+def test_every_file_names_its_command_and_topology(target: str, path: Path) -> None:
     topology = load(path, {})
     option = f"--{target}" if target in ("compose", "k8s") else f"--target {target}"
 
@@ -120,7 +120,7 @@ def test_each_file_says_what_made_it_from_which_topology(target: str, path: Path
 
 @each_target
 @each_topology
-def test_a_stream_is_yaml_that_has_every_pool(target: str, path: Path) -> None:
+def test_a_stream_is_valid_yaml_with_every_pool(target: str, path: Path) -> None:
     topology = load(path, {})
 
     rendering = render(target, topology)
@@ -144,7 +144,7 @@ def test_no_secret_is_rendered(target: str) -> None:
 
 @each_target
 @each_topology
-def test_a_notice_is_one_line_that_says_something(target: str, path: Path) -> None:
+def test_a_notice_is_a_single_line(target: str, path: Path) -> None:
     for notice in render(target, load(path, {})).notices:
         assert notice.strip() == notice
         assert "\n" not in notice
@@ -158,11 +158,11 @@ def test_a_third_partys_target_is_found() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("nomad", 'there is no target "nomad"; expected one of compose, k8s, broken, none, toy'),
+        ("nomad", 'unknown target "nomad"; expected one of compose, k8s, broken, none, toy'),
         ("broken", 'target "broken" .* cannot be loaded: AttributeError'),
-        ("none", 'target "none" is dict, which has no name and render'),
+        ("none", 'target "none" is a dict; expected an object with name and render'),
     ],
 )
-def test_a_target_that_cannot_be_used_is_named(name: str, expected: str) -> None:
+def test_the_error_names_a_target_that_cannot_be_used(name: str, expected: str) -> None:
     with pytest.raises(RenderFailed, match=expected):
         find_target(name)

@@ -26,7 +26,7 @@ from tests.render.cluster import (
 from tests.render.goldens import FOLDER, ROOT, assert_golden, topology_id
 
 GOLDENS = sorted((FOLDER / "k8s").glob("*"))
-#: Custom resource definitions as their projects publish them, where someone has put them.
+#: Custom resource definitions as their projects publish them, if they are there.
 CRDS = ROOT.parent / "shared" / "crds"
 
 each_topology = pytest.mark.parametrize("path", ALL_TOPOLOGIES, ids=topology_id)
@@ -66,7 +66,7 @@ def _schema_of(each: dict[str, Any]) -> dict[str, Any]:
 
 
 def _closed(schema: Any) -> Any:
-    """The same schema, in which an unknown field is a fault: a cluster drops it without a word."""
+    """The same schema, rejecting unknown fields, which a cluster would drop silently."""
     if isinstance(schema, list):
         return [_closed(each) for each in schema]
     if not isinstance(schema, dict):
@@ -94,7 +94,7 @@ def test_kustomize_builds_the_goldens(folder: Path) -> None:
 
 
 @each_topology
-def test_the_namespace_comes_first_and_everything_is_in_it(path: Path) -> None:
+def test_the_namespace_comes_first_and_contains_all_objects(path: Path) -> None:
     first, *others = objects_of(load(path, {}))
 
     assert first["kind"] == "Namespace"
@@ -111,7 +111,7 @@ def test_objects_have_the_recommended_labels_and_selectors_match_their_pods(path
         if each["kind"] in WORKLOADS:
             wanted = each["spec"]["selector"]["matchLabels"]
             assert wanted.items() <= each["spec"]["template"]["metadata"]["labels"].items()
-            # A selector can never be changed: nothing is in it that a topology may change.
+            # Selectors are immutable: they must not contain what a topology may change.
             assert not wanted.keys() & {"app.kubernetes.io/version", "app.kubernetes.io/name"}
 
 
@@ -142,7 +142,7 @@ def test_pods_are_restricted(path: Path) -> None:
 
 
 @each_topology
-def test_a_pod_has_as_long_to_stop_as_its_jobs_may_take(path: Path) -> None:
+def test_the_grace_period_covers_the_longest_job(path: Path) -> None:
     topology = load(path, {})
     objects = objects_of(topology)
 
@@ -153,7 +153,7 @@ def test_a_pod_has_as_long_to_stop_as_its_jobs_may_take(path: Path) -> None:
 
 
 @each_topology
-def test_replicas_are_an_autoscalers_or_the_topologys(path: Path) -> None:
+def test_replicas_are_set_unless_an_autoscaler_sets_them(path: Path) -> None:
     topology = load(path, {})
     objects = objects_of(topology)
     scaled = {
@@ -173,7 +173,7 @@ def test_replicas_are_an_autoscalers_or_the_topologys(path: Path) -> None:
 
 
 @each_topology
-def test_no_budget_ever_blocks_a_drain(path: Path) -> None:
+def test_no_budget_blocks_a_drain(path: Path) -> None:
     objects = objects_of(load(path, {}))
     budgets = [each for each in objects if each["kind"] == "PodDisruptionBudget"]
 
@@ -188,7 +188,7 @@ def test_no_budget_ever_blocks_a_drain(path: Path) -> None:
 
 
 @each_topology
-def test_a_redis_of_ours_is_durable_bounded_locked_and_never_evicts(path: Path) -> None:
+def test_the_managed_redis_is_durable_bounded_protected_and_never_evicts(path: Path) -> None:
     topology = load(path, {})
     objects = objects_of(topology)
     if topology.redis.is_external:
@@ -209,7 +209,7 @@ def test_a_redis_of_ours_is_durable_bounded_locked_and_never_evicts(path: Path) 
 
 
 @each_topology
-def test_everything_is_denied_but_what_is_listed(path: Path) -> None:
+def test_traffic_is_denied_unless_listed(path: Path) -> None:
     topology = load(path, {})
     policies = [each for each in objects_of(topology) if each["kind"] == "NetworkPolicy"]
 
@@ -224,7 +224,7 @@ def test_everything_is_denied_but_what_is_listed(path: Path) -> None:
 
 
 @each_topology
-def test_variables_stand_in_table_order_and_secrets_only_by_reference(path: Path) -> None:
+def test_variables_are_in_table_order_and_secrets_are_references(path: Path) -> None:
     topology = load(path, {})
     objects = objects_of(topology)
     places = {variable.name: place for place, variable in enumerate(VARIABLES)}

@@ -1,4 +1,4 @@
-"""What a topology's own choices change in the manifests."""
+"""How the optional fields of a topology change the manifests."""
 
 from __future__ import annotations
 
@@ -180,17 +180,17 @@ def test_keda_adds_up_every_list_that_a_pool_takes_jobs_from(make_topology: Make
     assert sorted(lists("rest")) == sorted([*own, "bananas:queue:high:resize"])
 
 
-def test_an_autoscaler_that_cannot_tell_job_types_apart_says_so(
+def test_an_autoscaler_that_cannot_distinguish_job_types_is_a_notice(
     make_topology: MakeTopology,
 ) -> None:
     text = KEDA.replace("autoscaler: keda", "autoscaler: hpa").replace("min: 0", "min: 1")
 
-    assert "pools.mail.autoscale.queue_depth counts the jobs of every type" in notices_of(
+    assert "pools.mail.autoscale.queue_depth counts jobs of all types" in notices_of(
         make_topology, text
     )
 
 
-def test_keda_gets_into_a_redis_of_ours(make_topology: MakeTopology) -> None:
+def test_keda_may_connect_to_the_managed_redis(make_topology: MakeTopology) -> None:
     objects = objects_of(make_topology(KEDA))
 
     (trigger, *_) = find(objects, "ScaledObject", "rest")["spec"]["triggers"]
@@ -206,7 +206,7 @@ def test_keda_gets_into_a_redis_of_ours(make_topology: MakeTopology) -> None:
     } in policy["spec"]["ingress"][0]["from"]
 
 
-def test_a_bound_that_would_block_every_drain_is_made_one_that_does_not(
+def test_a_disruption_bound_that_blocks_every_drain_is_replaced(
     make_topology: MakeTopology,
 ) -> None:
     text = POOL.replace("scheduler: {}", "scheduler: {replicas: 1, disruption: {min_available: 1}}")
@@ -214,7 +214,7 @@ def test_a_bound_that_would_block_every_drain_is_made_one_that_does_not(
     budget = find(objects_of(make_topology(text)), "PodDisruptionBudget", "scheduler")
 
     assert budget["spec"]["maxUnavailable"] == 1
-    assert "\nscheduler.disruption would never let a node" in notices_of(make_topology, text)
+    assert "\nscheduler.disruption would block every node drain" in notices_of(make_topology, text)
 
 
 def test_a_log_directory_is_each_pods_own(make_topology: MakeTopology) -> None:
@@ -227,7 +227,7 @@ def test_a_log_directory_is_each_pods_own(make_topology: MakeTopology) -> None:
     assert volumes["logs"]["emptyDir"] == {"sizeLimit": "70Mi"}
 
 
-def test_what_a_topology_does_not_ask_for_is_not_there(make_topology: MakeTopology) -> None:
+def test_optional_objects_are_rendered_only_on_request(make_topology: MakeTopology) -> None:
     kinds = {each["kind"] for each in objects_of(make_topology(POOL))}
 
     assert not kinds & {
@@ -239,7 +239,7 @@ def test_what_a_topology_does_not_ask_for_is_not_there(make_topology: MakeTopolo
     }
 
 
-def test_without_monitoring_nobody_may_scrape(make_topology: MakeTopology) -> None:
+def test_scraping_is_denied_without_monitoring(make_topology: MakeTopology) -> None:
     objects = objects_of(make_topology(POOL + "kubernetes: {monitoring: none}\n"))
 
     worker = find(objects, "Deployment", "worker")
@@ -274,7 +274,10 @@ def test_patches_are_applied_last(make_topology: MakeTopology) -> None:
 @pytest.mark.parametrize(
     ("patch", "expected"),
     [
-        ("{kind: Deployment, name: wroker, merge: {}}", r"patches\[0\].*name wroker.*matches noth"),
+        (
+            "{kind: Deployment, name: wroker, merge: {}}",
+            r"patches\[0\].*name wroker.*matches no ren",
+        ),
         (
             "{kind: Deployment, name: worker, json: [{op: remove, path: /spec/nothing}]}",
             r"patches\[0\] does not apply to Deployment worker: .*nothing",
@@ -284,12 +287,12 @@ def test_patches_are_applied_last(make_topology: MakeTopology) -> None:
             r"patches\[0\] does not apply to Deployment worker",
         ),
         ("{kind: Namespace, json: [{op: remove, path: ''}]}", r"Namespace shop"),
-        ("{kind: Service, merge: {metadata: {name: null}}}", r"Service redis without its metadata"),
+        ("{kind: Service, merge: {metadata: {name: null}}}", r"Service redis without metadata"),
         ("{kind: Deployment, merge: {metadata: {name: x}}}", "two objects Deployment x"),
-        ("{kind: Deployment, merge: {spec: {template: null}}}", "without a whole pod template"),
+        ("{kind: Deployment, merge: {spec: {template: null}}}", "without a valid pod template"),
     ],
 )
-def test_a_patch_that_does_not_apply_is_named(
+def test_the_error_names_a_patch_that_does_not_apply(
     make_topology: MakeTopology, patch: str, expected: str
 ) -> None:
     with pytest.raises(RenderFailed, match=expected):
@@ -311,7 +314,7 @@ def test_a_secret_is_written_from_the_environment(make_topology: MakeTopology) -
     }
 
 
-def test_a_secret_for_keda_has_the_url_in_pieces(make_topology: MakeTopology) -> None:
+def test_a_secret_for_keda_has_the_parts_of_the_url(make_topology: MakeTopology) -> None:
     topology = make_topology(KEDA + "redis: {url: '${REDIS_URL}'}\n")
 
     (secret,) = documents_of(
@@ -326,24 +329,26 @@ def test_a_secret_for_keda_has_the_url_in_pieces(make_topology: MakeTopology) ->
     }
 
 
-def test_a_secret_that_lacks_values_names_all_of_them(make_topology: MakeTopology) -> None:
+def test_all_missing_values_of_a_secret_are_named(make_topology: MakeTopology) -> None:
     topology = make_topology(POOL.replace("mode: default", "mode: default, secrets: [SMTP, IMAP]"))
 
     with pytest.raises(RenderFailed, match="REDIS_PASSWORD, SMTP, IMAP not set"):
         secret_file(topology, {})
 
 
-def test_a_password_that_the_server_would_refuse_is_refused_here(
+def test_a_password_that_the_server_would_reject_is_rejected(
     make_topology: MakeTopology,
 ) -> None:
-    with pytest.raises(RenderFailed, match="REDIS_PASSWORD may hold letters, digits, - and _") as e:
+    with pytest.raises(
+        RenderFailed, match="REDIS_PASSWORD may contain only letters, digits, - and _"
+    ) as e:
         secret_file(make_topology(POOL), {"REDIS_PASSWORD": "p/w of mine"})
 
     assert "of mine" not in str(e.value)
 
 
-def test_what_a_cluster_has_to_bring_is_a_notice(make_topology: MakeTopology) -> None:
-    said: Any = notices_of(
+def test_what_a_cluster_must_provide_is_a_notice(make_topology: MakeTopology) -> None:
+    notices: Any = notices_of(
         make_topology,
         """
         handlers: [shop.jobs]
@@ -360,12 +365,12 @@ def test_what_a_cluster_has_to_bring_is_a_notice(make_topology: MakeTopology) ->
     )
 
     for expected in (
-        "kubernetes.secret shop-secrets has to be in namespace shop",
+        "kubernetes.secret shop-secrets must exist in namespace shop",
         "external metric bananas_queue_depth",
-        "pools.worker.placement.require: pods stay pending until a node is labelled disk=ssd",
-        "list in egress what else they need",
-        "build is left out",
-        "image bananas-worker:latest may be another one tomorrow",
-        "capacity: the pods request 4.25 CPU and 5Gi, and 6.25 CPU and 5Gi when all is scaled out",
+        "pools.worker.placement.require: pods stay pending until a node has the label disk=ssd",
+        "list other destinations in egress",
+        "build is ignored",
+        "image bananas-worker:latest is not pinned",
+        "capacity: the pods request 4.25 CPU and 5Gi, up to 6.25 CPU and 5Gi when scaled out",
     ):
-        assert expected in said
+        assert expected in notices

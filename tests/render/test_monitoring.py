@@ -1,4 +1,4 @@
-"""Alerts and autoscalers ask only for figures that a worker or the api really exports."""
+"""Alerts and autoscalers use only metrics that a worker or the api really exports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from bananas_topology.render.kubernetes.autoscaling import QUEUE_DEPTH_METRIC
+from bananas_topology.render.kubernetes.hpa import QUEUE_DEPTH_METRIC
 from bananas_topology.system.clock import monotonic
 from tests.conftest import MakeTopology
 from tests.render.cluster import objects_of
@@ -39,13 +39,13 @@ def greet(payload):
     return None
 """
 
-#: Seconds that a worker may take to be ready.
+#: Seconds until a worker must be ready.
 _DEADLINE_S = 60.0
 
 
 @pytest.fixture
 def scraped(server_url: str, prefix: str, tmp_path: Path) -> Iterator[str]:
-    """What a worker with a scheduler says to Prometheus once it takes jobs."""
+    """The metrics of a ready worker with a scheduler."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     (tmp_path / "shop_jobs.py").write_text(JOBS, "utf-8")
@@ -70,25 +70,23 @@ def scraped(server_url: str, prefix: str, tmp_path: Path) -> Iterator[str]:
         process.wait()
 
 
-def test_alerts_ask_for_figures_that_workers_export(
-    make_topology: MakeTopology, scraped: str
-) -> None:
+def test_alerts_use_metrics_that_workers_export(make_topology: MakeTopology, scraped: str) -> None:
     objects = objects_of(make_topology(TOPOLOGY))
     (rule,) = (each for each in objects if each["kind"] == "PrometheusRule")
     (group,) = rule["spec"]["groups"]
 
-    asked = set(re.findall(r"bananas_\w+", json.dumps([each["expr"] for each in group["rules"]])))
+    used = set(re.findall(r"bananas_\w+", json.dumps([each["expr"] for each in group["rules"]])))
     exported = set(re.findall(r"# TYPE (\w+)", scraped))
 
-    assert asked
-    assert asked | {QUEUE_DEPTH_METRIC} <= exported
-    # As the alerts take them: by pool, from 0 to 1; by priority; a scheduler that is up.
+    assert used
+    assert used | {QUEUE_DEPTH_METRIC} <= exported
+    # With the labels and ranges that the alerts expect.
     assert re.search(r'^bananas_worker_utilization\{pool="default"\} 0\.0$', scraped, re.M)
     assert re.search(r'^bananas_queue_depth\{priority="high"\} 0\.0$', scraped, re.M)
     assert re.search(r"^bananas_scheduler_up\{.*\} 1\.0$", scraped, re.M)
 
 
-def test_the_alerts_are_those_of_the_seed(make_topology: MakeTopology) -> None:
+def test_alerts_have_the_documented_thresholds(make_topology: MakeTopology) -> None:
     objects = objects_of(make_topology(TOPOLOGY))
     (rule,) = (each for each in objects if each["kind"] == "PrometheusRule")
 
@@ -116,23 +114,23 @@ def test_both_workers_and_the_api_are_scraped(make_topology: MakeTopology) -> No
     }
 
     assert {each["port"] for each in monitor["spec"]["podMetricsEndpoints"]} == scraped
-    # Each is scraped once: by its monitor, not by its annotations too.
+    # Scraped once: by the monitor, not by annotations as well.
     assert "prometheus.io" not in json.dumps(objects)
 
 
 def _wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
     deadline = monotonic() + _DEADLINE_S
     while monotonic() < deadline:
-        assert process.poll() is None, "the worker has ended"
+        assert process.poll() is None, "the worker has exited"
         try:
             _get(port, "/readyz")
             return
         except (urllib.error.URLError, ConnectionError):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.05)
-    raise AssertionError("the worker is not ready in time")
+    raise AssertionError("the worker did not become ready in time")
 
 
 def _get(port: int, path: str) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-        return str(answer.read().decode())
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
+        return str(response.read().decode())

@@ -11,7 +11,7 @@ texts = st.one_of(st.text(), st.text("abZ019-_.", max_size=100))
 
 
 @given(texts, st.integers(min_value=12, max_value=63))
-def test_a_name_is_a_dns_label_whatever_it_is_made_from(text: str, limit: int) -> None:
+def test_any_text_gives_a_valid_dns_label(text: str, limit: int) -> None:
     name = dns_label(text, limit)
 
     assert re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name)
@@ -20,7 +20,7 @@ def test_a_name_is_a_dns_label_whatever_it_is_made_from(text: str, limit: int) -
 
 
 @given(texts)
-def test_a_label_value_is_one_whatever_it_is_made_from(text: str) -> None:
+def test_any_text_gives_a_valid_label_value(text: str) -> None:
     value = label_value(text)
 
     assert re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", value)
@@ -28,5 +28,5 @@ def test_a_label_value_is_one_whatever_it_is_made_from(text: str) -> None:
 
 
 @given(texts, texts)
-def test_different_texts_have_different_names(one: str, other: str) -> None:
+def test_different_texts_give_different_names(one: str, other: str) -> None:
     assert (dns_label(one) == dns_label(other)) == (one == other)

@@ -1,4 +1,4 @@
-"""What a policy scanner says of the manifests in the goldens."""
+"""A policy scan of the manifests in the goldens."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import pytest
 
 from tests.render.goldens import FOLDER, ROOT
 
-#: Where the Makefile installs it; it pins its own versions of what we use too.
+#: Where the Makefile installs the scanner, which pins conflicting versions of shared dependencies.
 TOOLS = ROOT / ".venv-tools" / "bin"
 
-#: Checks that may fail, and why; any other failed check is a fault of ours.
+#: Checks that may fail, with reasons; any other failed check is a bug.
 ACCEPTED = {
-    "CKV_K8S_10": "how much CPU a pool asks for is its author's to say; a notice says it is not",
-    "CKV_K8S_11": "a CPU limit is its author's choice: it slows jobs where nobody else wants it",
-    "CKV_K8S_12": "how much memory a pool asks for is its author's to say; a notice says it is not",
-    "CKV_K8S_13": "how much memory a pool may use is its author's to say; a notice says it is not",
-    "CKV_K8S_14": "the image is the topology's; a notice asks for a version where it has none",
-    "CKV_K8S_15": "a tag that does not move need not be looked up at each start; one that does is",
-    "CKV_K8S_35": "the contract of a worker is its environment, in every place it is started",
-    "CKV_K8S_43": "the image is the topology's: who wants a digest writes one, and gets it",
+    "CKV_K8S_10": "the topology's author sets CPU requests; a notice reports missing ones",
+    "CKV_K8S_11": "the topology's author decides on CPU limits: they slow jobs on idle nodes",
+    "CKV_K8S_12": "the topology's author sets memory requests; a notice reports missing ones",
+    "CKV_K8S_13": "the topology's author sets memory limits; a notice reports missing ones",
+    "CKV_K8S_14": "the topology's author chooses the image; a notice reports unpinned ones",
+    "CKV_K8S_15": "only a tag that may move is looked up at each start",
+    "CKV_K8S_35": "workers are configured by environment variables on every target",
+    "CKV_K8S_43": "the topology's author may pin the image by digest",
 }
 
 
@@ -34,7 +34,7 @@ def _checkov() -> str | None:
 
 
 @pytest.mark.skipif(_checkov() is None, reason="checkov is not installed: see the Makefile")
-def test_a_policy_scan_of_the_goldens_finds_nothing_but_what_is_accepted() -> None:
+def test_a_policy_scan_finds_only_accepted_failures() -> None:
     report = _scan(FOLDER / "k8s")
 
     failed = {
@@ -44,7 +44,7 @@ def test_a_policy_scan_of_the_goldens_finds_nothing_but_what_is_accepted() -> No
     assert report["summary"]["passed"] > 1000
     assert report["summary"]["parsing_errors"] == 0
     assert not [each for each in sorted(failed) if each[0] not in ACCEPTED]
-    # A reason that is no longer needed goes.
+    # No accepted check is obsolete.
     assert {each[0] for each in failed} == ACCEPTED.keys()
 
 

@@ -1,4 +1,4 @@
-"""The script that starts our own Redis in a container, run with the bundled server."""
+"""The script that starts the managed Redis in a container, run with the bundled server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bananas_topology.render.redis_server import (
 )
 from bananas_topology.system.clock import monotonic
 
-#: Seconds that the server may take to answer.
+#: Seconds until the server must answer.
 _DEADLINE_S = 30.0
 
 
@@ -50,7 +50,7 @@ def _connected(port: int, password: str, process: subprocess.Popen[str]) -> redi
     raise AssertionError("the server does not answer")
 
 
-def test_the_server_is_durable_bounded_locked_and_never_evicts(tmp_path: Path) -> None:
+def test_the_server_is_durable_bounded_protected_and_never_evicts(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = _start(tmp_path, "a-long_Password1", port)
@@ -58,8 +58,8 @@ def test_the_server_is_durable_bounded_locked_and_never_evicts(tmp_path: Path) -
         with _connected(port, "a-long_Password1", process) as client:
             settings = client.config_get("*")
             client.set("kept", "1")
-        with redis.Redis(port=port, protocol=2) as stranger, pytest.raises(redis.RedisError):
-            stranger.ping()
+        with redis.Redis(port=port, protocol=2) as anonymous, pytest.raises(redis.RedisError):
+            anonymous.ping()
         arguments = Path(f"/proc/{process.pid}/cmdline").read_bytes()
     finally:
         process.terminate()
@@ -68,7 +68,7 @@ def test_the_server_is_durable_bounded_locked_and_never_evicts(tmp_path: Path) -
     assert settings["appendonly"] == "yes"
     assert settings["maxmemory"] == str(3 * 2**30)
     assert settings["maxmemory-policy"] == "noeviction"
-    # The shell has become the server, which signals therefore reach; nobody reads its password.
+    # The shell has been replaced by the server, so signals reach it; the password is not visible.
     assert b"redis-server" in arguments
     assert b"Password1" not in arguments
     assert process.returncode == 0
@@ -76,11 +76,11 @@ def test_the_server_is_durable_bounded_locked_and_never_evicts(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("password", ["p/w", "two words", "quote'", "line\nbreak"])
-def test_a_password_that_would_break_a_url_is_refused(tmp_path: Path, password: str) -> None:
+def test_a_password_that_would_break_a_url_is_rejected(tmp_path: Path, password: str) -> None:
     process = _start(tmp_path, password, PORT)
 
-    _, said = process.communicate(timeout=_DEADLINE_S)
+    _, stderr = process.communicate(timeout=_DEADLINE_S)
 
     assert process.returncode == 2
-    assert "REDIS_PASSWORD may hold letters" in said
+    assert "REDIS_PASSWORD may contain only letters" in stderr
     assert not re.fullmatch(PASSWORD_PATTERN, password)

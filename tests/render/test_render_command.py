@@ -1,4 +1,4 @@
-"""`bananas render` as it is typed: what goes where, and what is never overwritten."""
+"""The command `bananas render`: standard output, files and what it never overwrites."""
 
 from __future__ import annotations
 
@@ -41,17 +41,19 @@ def render(
     )
 
 
-def test_a_stream_goes_to_standard_output_and_talk_to_standard_error(folder: Path) -> None:
+def test_manifests_go_to_standard_output_and_messages_to_standard_error(folder: Path) -> None:
     done = render(folder, "--k8s")
 
     assert done.returncode == 0
     kinds = [each["kind"] for each in yaml.safe_load_all(done.stdout)]
     assert kinds[0] == "Namespace"
     assert not {"Kustomization", "Secret"} & set(kinds)
-    assert done.stderr.splitlines()[0].startswith("notice: kubernetes.secret shop-secrets has to")
+    assert done.stderr.splitlines()[0].startswith(
+        "notice: kubernetes.secret shop-secrets must exist"
+    )
 
 
-def test_files_that_were_written_pass_the_check_until_something_changes(folder: Path) -> None:
+def test_written_files_pass_the_check_until_something_changes(folder: Path) -> None:
     assert render(folder, "--k8s", "-o", "deploy").returncode == 0
     deploy = folder / "deploy"
     before = {path.name: path.read_bytes() for path in deploy.iterdir()}
@@ -77,7 +79,7 @@ def test_files_that_were_written_pass_the_check_until_something_changes(folder: 
     assert {path.name: path.read_bytes() for path in deploy.iterdir()} == before
 
 
-def test_somebody_elses_file_is_neither_replaced_nor_removed(folder: Path) -> None:
+def test_files_not_made_by_render_are_neither_replaced_nor_removed(folder: Path) -> None:
     deploy = folder / "deploy"
     deploy.mkdir()
     (deploy / "notes.yaml").write_text("mine: true\n")
@@ -93,7 +95,7 @@ def test_somebody_elses_file_is_neither_replaced_nor_removed(folder: Path) -> No
     assert (deploy / "notes.yaml").read_text() == "mine: true\n"
 
 
-def test_two_targets_and_two_topologies_live_in_one_folder(folder: Path) -> None:
+def test_two_targets_and_two_topologies_share_a_folder(folder: Path) -> None:
     (folder / "other.yaml").write_text(TOPOLOGY.replace("shop", "other"), "utf-8")
 
     assert render(folder, "--k8s", "-o", ".").returncode == 0
@@ -105,7 +107,7 @@ def test_two_targets_and_two_topologies_live_in_one_folder(folder: Path) -> None
     assert (folder / "topology.yaml").read_text("utf-8") == TOPOLOGY
 
 
-def test_a_secret_is_a_file_for_its_owner_alone(folder: Path) -> None:
+def test_the_secret_file_is_readable_only_by_its_owner(folder: Path) -> None:
     values = {"REDIS_PASSWORD": "abc", "SMTP_PASSWORD": "def"}
 
     done = render(folder, "--k8s", "-o", "deploy", "--with-secrets", environ=values)
@@ -123,13 +125,11 @@ def test_a_secret_is_a_file_for_its_owner_alone(folder: Path) -> None:
     assert path.exists()
 
 
-def test_a_secret_without_its_values_leaves_everything_as_it_was(folder: Path) -> None:
+def test_a_secret_with_missing_values_writes_nothing(folder: Path) -> None:
     done = render(folder, "--k8s", "-o", "deploy", "--with-secrets")
 
     assert done.returncode == 1
-    assert "error: the Secret shop-secrets cannot be written: REDIS_PASSWORD, SMTP_PASSWORD" in (
-        done.stderr
-    )
+    assert "error: cannot write Secret shop-secrets: REDIS_PASSWORD, SMTP_PASSWORD" in (done.stderr)
     assert not (folder / "deploy").exists()
 
 
@@ -143,7 +143,7 @@ def test_a_secret_without_its_values_leaves_everything_as_it_was(folder: Path) -
         (["--compose", "-o", "x", "--with-secrets"], "requires --k8s"),
     ],
 )
-def test_a_command_line_that_contradicts_itself_is_refused(
+def test_contradicting_options_are_rejected(
     folder: Path, arguments: list[str], expected: str
 ) -> None:
     done = render(folder, *arguments)
@@ -163,7 +163,7 @@ def test_a_topology_with_errors_renders_nothing(folder: Path) -> None:
     assert not (folder / "deploy").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_said_in_one_line(folder: Path) -> None:
+def test_an_unwritable_folder_is_a_one_line_error(folder: Path) -> None:
     (folder / "deploy").write_text("a file\n")
 
     done = render(folder, "--k8s", "-o", "deploy")

@@ -1,7 +1,7 @@
-"""What a service may have, to find the slips in patches before `docker compose` does.
+"""The keys of a service, to find typing errors in patches before `docker compose` does.
 
-A key that we do not know passes, for the Specification grows; one that is almost a known one is
-taken for a typing error.
+An unknown key is accepted, because the Compose Specification grows, unless it is almost a known
+one.
 """
 
 from __future__ import annotations
@@ -24,29 +24,28 @@ _KEYS = """
     scale secrets security_opt shm_size stdin_open stop_grace_period stop_signal storage_opt sysctls
     tmpfs tty ulimits umask use_api_socket user userns_mode uts volumes volumes_from working_dir
 """
-#: The keys of a service, by the Compose Specification.
+#: All keys of a service in the Compose Specification.
 SERVICE_KEYS = frozenset(_KEYS.split())
 
-#: How much alike two keys are, from 0 to 1, if one is the other with a slip.
-_ALIKE = 0.85
+#: The similarity of two keys, from 0 to 1, above which one is taken for a misspelling.
+_MIN_SIMILARITY = 0.85
 
 
 def check_service(name: str, service: Mapping[str, Any]) -> None:
-    """Refuse what a patch cannot have meant.
+    """Reject a patched service that is certainly a mistake.
 
     Raises:
-        RenderFailed: a key is almost one of a service's, or nothing says what to run.
+        RenderFailed: a key is almost a known one, or the service has neither image nor build.
     """
     for key in service:
         if key in SERVICE_KEYS:
             continue
-        if near := difflib.get_close_matches(str(key), sorted(SERVICE_KEYS), 1, _ALIKE):
+        if near := difflib.get_close_matches(str(key), sorted(SERVICE_KEYS), 1, _MIN_SIMILARITY):
             raise RenderFailed(
-                f'compose.patches leaves service {name} with "{key}", which no service has '
+                f'compose.patches add "{key}" to service {name}: not a Compose key '
                 f'(did you mean "{near[0]}"?)'
             )
     if not service.get("image") and not service.get("build"):
         raise RenderFailed(
-            f"compose.patches leaves service {name} without an image; "
-            "expected image, or build, to stay"
+            f"compose.patches leave service {name} without an image; expected image or build"
         )

@@ -1,7 +1,7 @@
-"""The services of a Compose file, one function each: whole, plain values, nothing shared yet.
+"""The services of a Compose file, one function per service: complete, with nothing shared yet.
 
-Text that Compose shall interpolate is a `Reference`; all other text means what it says, and
-`compose.py` doubles its dollar signs.
+Text for Compose to interpolate is a `Reference`; all other text is literal, and `target.py` doubles
+its dollar signs.
 """
 
 from __future__ import annotations
@@ -11,40 +11,53 @@ from decimal import Decimal
 from typing import Any
 
 from bananas_topology.launch import Launch, launch_for, launch_for_api
-from bananas_topology.render.containers import METRICS_PORT, USER_ID, log_directory
+from bananas_topology.render.containers import METRICS_PORT, TMP_BYTES, USER_ID, log_directory
 from bananas_topology.render.environment import in_table_order
-from bananas_topology.render.redis_server import DATA_DIRECTORY, PING, PORT, start_script
+from bananas_topology.render.names import REDIS
+from bananas_topology.render.redis_server import (
+    DATA_DIRECTORY,
+    PASSWORD_KEY,
+    PING,
+    PORT,
+    STOP_MS,
+    start_script,
+)
 from bananas_topology.spec.model import Api, Placement, Pool, Resources, Topology
 from bananas_topology.units import format_duration
 
 APP_USER = f"{USER_ID}:{USER_ID}"
-#: The user of the official Redis and Valkey images. As root they would begin with a chown and a
-#: change of user, for which a container without capabilities has no right.
+#: The user of the official Redis and Valkey images. As root they start with a chown and a change of
+#: user, which a container without capabilities may not do.
 REDIS_USER = "999:999"
 
 LIVENESS_FILE = "/tmp/alive"
 
-#: What a container may write to ``/tmp``, the only place it may write to; it counts as memory.
-TMP_SIZE = "1g"
-
+#: Named after the server: an internal network with only the server and its clients on it.
+REDIS_NETWORK = REDIS
 REDIS_VOLUME = "redis-data"
-#: Our services beside the pools, of which none may be called so. The server's network has its
-#: name, too: only the server and its clients are on it, and it leads nowhere.
-REDIS = "redis"
-API = "api"
 
-#: How long Redis may take to stop: what it holds is on disk but for the last second.
-_REDIS_STOP_MS = 60_000
-
-#: Lines of a container that Docker keeps: as much as is of use on the spot, and no full disk.
+#: Docker keeps this much of a container's output: enough to look at, without filling the disk.
 _DOCKER_LOGS = {"driver": "json-file", "options": {"max-size": "10m", "max-file": "5"}}
 
-#: What no service of ours needs is taken away; what holds for one container of each holds for all.
+
+def compose_memory(memory_bytes: int) -> str:
+    """Write bytes in Compose's largest exact unit; its units are binary and end at G.
+
+    >>> [compose_memory(n) for n in (1000, 512 * 2**20, 4 * 2**30)]
+    ['1000b', '512M', '4G']
+    """
+    for unit, size in (("G", 2**30), ("M", 2**20), ("K", 2**10)):
+        if memory_bytes and memory_bytes % size == 0:
+            return f"{memory_bytes // size}{unit}"
+    return f"{memory_bytes}b"
+
+
+#: What all services have: a restart policy, limited logs and no privileges that they do not need.
 HARDENED: Mapping[str, Any] = {
     "init": True,
     "restart": "unless-stopped",
     "read_only": True,
-    "tmpfs": [f"/tmp:size={TMP_SIZE}"],
+    "tmpfs": [f"/tmp:size={compose_memory(TMP_BYTES).lower()}"],
     "cap_drop": ["ALL"],
     "security_opt": ["no-new-privileges:true"],
     "logging": _DOCKER_LOGS,
@@ -52,11 +65,11 @@ HARDENED: Mapping[str, Any] = {
 
 
 class Reference(str):
-    """Text with `${VARIABLE}` in it that is Compose's to interpolate."""
+    """Text with `${VARIABLE}` for Compose to interpolate."""
 
 
 def required(name: str, hint: str = "set it in the environment or in .env") -> Reference:
-    """The value of a variable, without which Compose starts nothing; the file never holds it."""
+    """A reference to a variable; Compose refuses to start without it and prints `hint`."""
     return Reference(f"${{{name}:?{hint}}}")
 
 
@@ -69,7 +82,7 @@ def worker_service(topology: Topology, pool: Pool) -> dict[str, Any]:
     service["deploy"] = _deploy(pool.replicas, pool.resources, pool.placement)
     service["healthcheck"] = _healthcheck(["CMD", "python", "-m", "bananas_topology.liveness"])
     if directory := log_directory(pool.logging):
-        # Without a name it belongs to one container alone: replicas must not share log files.
+        # Anonymous, so that each container has its own: replicas must not share log files.
         service["volumes"] = [{"type": "volume", "target": directory}]
     return {**service, **HARDENED}
 
@@ -77,7 +90,7 @@ def worker_service(topology: Topology, pool: Pool) -> dict[str, Any]:
 def api_service(topology: Topology, api: Api) -> dict[str, Any]:
     """The service of the api."""
     launch = launch_for_api(topology, api)
-    hint = "set it in .env, for instance to what openssl rand -hex 32 prints"
+    hint = "set it in .env; generate it with openssl rand -hex 32"
     service = _program(topology, api.image, launch)
     service["environment"] = _environment(
         topology, launch, api.secrets, {"API_TOKEN": required("API_TOKEN", hint)}
@@ -87,13 +100,13 @@ def api_service(topology: Topology, api: Api) -> dict[str, Any]:
     probe = f"import urllib.request as request; request.urlopen('{url}', timeout=4)"
     service["healthcheck"] = _healthcheck(["CMD", "python", "-c", probe])
     if api.publish is not None:
-        # As many as there are replicas, or more: no topology with fewer is valid.
+        # A range of at least as many ports as replicas: validation rejects fewer.
         service["ports"] = [f"{api.publish}:{api.port}"]
     return {**service, **HARDENED}
 
 
 def redis_service(topology: Topology) -> dict[str, Any]:
-    """The service of a Redis of our own: durable, bounded, never evicting, reached by us alone."""
+    """The managed Redis: durable, with a memory limit, never evicting, on an internal network."""
     managed = topology.redis.managed
     return {
         "image": managed.image,
@@ -101,7 +114,7 @@ def redis_service(topology: Topology) -> dict[str, Any]:
         "entrypoint": ["sh", "-ec"],
         "command": [start_script(managed.memory_bytes)],
         "environment": {"REDISCLI_AUTH": _password()},
-        "networks": [REDIS],
+        "networks": [REDIS_NETWORK],
         "volumes": [f"{REDIS_VOLUME}:{DATA_DIRECTORY}"],
         "deploy": {
             "replicas": 1,
@@ -112,24 +125,12 @@ def redis_service(topology: Topology) -> dict[str, Any]:
             "interval": "5s",
             "timeout": "3s",
             "retries": 3,
-            # Reading a long append-only file back takes its time; healthy counts at once.
+            # Loading a long append-only file takes time; a success ends the start period at once.
             "start_period": "5m",
         },
-        "stop_grace_period": format_duration(_REDIS_STOP_MS),
+        "stop_grace_period": format_duration(STOP_MS),
         **HARDENED,
     }
-
-
-def compose_memory(memory_bytes: int) -> str:
-    """Write bytes as Compose does, in the largest binary unit that is exact.
-
-    >>> [compose_memory(n) for n in (1000, 512 * 2**20, 4 * 2**30)]
-    ['1000b', '512M', '4G']
-    """
-    for unit, size in (("G", 2**30), ("M", 2**20), ("K", 2**10)):
-        if memory_bytes and memory_bytes % size == 0:
-            return f"{memory_bytes // size}{unit}"
-    return f"{memory_bytes}b"
 
 
 def compose_cpus(cpu_millis: int) -> str:
@@ -142,16 +143,16 @@ def compose_cpus(cpu_millis: int) -> str:
 
 
 def swarm_constraints(placement: Placement | None) -> list[str]:
-    """What the Compose Specification has for placement; only Swarm goes by it.
+    """Placement constraints, which only Swarm obeys.
 
-    Labels with a prefix, as Kubernetes has them, are none in Swarm.
+    Labels with a prefix, as in Kubernetes, are not valid in Swarm.
     """
     labels = placement.require if placement else {}
     return [f"node.labels.{name} == {text}" for name, text in labels.items() if "/" not in name]
 
 
 def _program(topology: Topology, image: str, launch: Launch) -> dict[str, Any]:
-    """What a worker and the api have alike."""
+    """What a worker and the api have in common."""
     service: dict[str, Any] = {"image": image}
     if topology.build is not None and image == topology.image:
         service["build"] = topology.build
@@ -160,14 +161,14 @@ def _program(topology: Topology, image: str, launch: Launch) -> dict[str, Any]:
     service["stop_grace_period"] = format_duration(launch.grace_ms)
     if not topology.redis.is_external:
         service["depends_on"] = {REDIS: {"condition": "service_healthy"}}
-        service["networks"] = ["default", REDIS]
+        service["networks"] = ["default", REDIS_NETWORK]
     return service
 
 
 def _environment(
     topology: Topology, launch: Launch, secrets: Sequence[str], added: Mapping[str, str]
 ) -> dict[str, str]:
-    """All variables of a process: the contract's in table order, then its own."""
+    """All variables of a process: those of the contract in table order, then its own."""
     variables = {
         **launch.env,
         **{name: required(name) for name in secrets},
@@ -179,21 +180,20 @@ def _environment(
 
 def _redis_url(topology: Topology) -> Reference:
     if topology.redis.is_external:
-        return required("REDIS_URL", "set it in .env, such as redis://redis.example.com:6379/0")
+        return required("REDIS_URL", "set it in .env, e.g. to redis://redis.example.com:6379/0")
     return Reference(f"redis://:{_password()}@{REDIS}:{PORT}/0")
 
 
 def _password() -> Reference:
-    hint = "set it in .env, for instance to what openssl rand -hex 24 prints"
-    return required("REDIS_PASSWORD", hint)
+    return required(PASSWORD_KEY, "set it in .env; generate it with openssl rand -hex 24")
 
 
 def _deploy(replicas: int, resources: Resources, placement: Placement | None) -> dict[str, Any]:
     deploy: dict[str, Any] = {"replicas": replicas}
     amounts = {
-        kind: each
-        for kind, given in (("limits", resources.limits), ("reservations", resources.requests))
-        if (each := _amounts(given.cpu_millis, given.memory_bytes))
+        kind: given
+        for kind, wanted in (("limits", resources.limits), ("reservations", resources.requests))
+        if (given := _amounts(wanted.cpu_millis, wanted.memory_bytes))
     }
     if amounts:
         deploy["resources"] = amounts
@@ -217,5 +217,5 @@ def _healthcheck(test: list[str]) -> dict[str, Any]:
         "interval": "10s",
         "timeout": "5s",
         "retries": 3,
-        "start_period": "1m",  # handlers may be slow to import; healthy counts at once
+        "start_period": "1m",  # handlers may be slow to import; a success ends it at once
     }

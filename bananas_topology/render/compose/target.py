@@ -1,7 +1,7 @@
 """A topology as one Compose file (Compose Specification), for `docker compose up`.
 
-The services are made whole (`compose_services.py`), patched, and only then is what they have in
-common moved into `x-` blocks (`compose_anchors.py`), so that a person can read it.
+Services are made complete (`services.py`) and patched; then what they have in common moves into
+`x-` blocks (`anchors.py`), so that the file is short enough to read.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from bananas_topology.render.compose.anchors import with_anchors
 from bananas_topology.render.compose.notices import notices
 from bananas_topology.render.compose.service_keys import check_service
 from bananas_topology.render.compose.services import (
-    API,
-    REDIS,
+    REDIS_NETWORK,
     REDIS_VOLUME,
     Reference,
     api_service,
     redis_service,
     worker_service,
 )
+from bananas_topology.render.names import API, REDIS
 from bananas_topology.render.patches import Patchable, apply_patches
 from bananas_topology.render.target import File, Rendering, header
 from bananas_topology.spec.model import Topology
 from bananas_topology.yaml_writer import to_yaml, with_blank_lines
 
-#: The name that `docker compose` looks for first.
+#: The file name that `docker compose` looks for first.
 FILE_NAME = "compose.yaml"
 
 _REQUIRED = re.compile(r"(?<!\$)\$\{(\w+):\?")
@@ -42,7 +42,7 @@ class ComposeTarget:
         """Make the one file.
 
         Raises:
-            RenderFailed: one of `compose.patches` does not apply, or leaves no service behind.
+            RenderFailed: a patch does not apply, or its result is not a valid service.
         """
         workers = [pool.name for pool in topology.pools]
         services = {pool.name: worker_service(topology, pool) for pool in topology.pools}
@@ -51,42 +51,42 @@ class ComposeTarget:
             services[API] = api_service(topology, topology.api)
         if not topology.redis.is_external:
             services[REDIS] = redis_service(topology)
-            rest["networks"] = {"default": {}, REDIS: {"internal": True}}
+            rest["networks"] = {"default": {}, REDIS_NETWORK: {"internal": True}}
             rest["volumes"] = {REDIS_VOLUME: {}}
         made = _literal(services)
         blocks, written = with_anchors(made, _patched(made, topology), workers)
         document = {"name": topology.name, **blocks, "services": written, **rest}
         body = with_blank_lines(to_yaml(document), before=document.keys(), within="services")
-        text = header(topology, self.name) + _needs(body) + body
+        text = header(topology, self.name) + _required_variables(body) + body
         return Rendering((File(FILE_NAME, text),), notices(topology))
 
 
 def _literal(value: Any) -> Any:
-    """Double the dollar signs of all text, keys apart, that is not Compose's to interpolate."""
+    """Double the dollar signs in all text, except in keys, that Compose is not to interpolate."""
     match value:
         case Reference():
             return str(value)
         case str():
             return value.replace("$", "$$")
         case Mapping():
-            return {key: _literal(each) for key, each in value.items()}
+            return {key: _literal(item) for key, item in value.items()}
         case list():
-            return [_literal(each) for each in value]
+            return [_literal(item) for item in value]
     return value
 
 
 def _patched(services: Mapping[str, Any], topology: Topology) -> dict[str, Any]:
-    """The services with the topology's own changes, whose text goes to Compose as it is."""
+    """The services with the topology's patches, whose text Compose interpolates."""
     objects = [Patchable("service", name, value) for name, value in services.items()]
     patched = apply_patches(objects, topology.compose.patches, "compose.patches")
-    for each in patched:
-        check_service(each.name, each.value)
-    return {each.name: dict(each.value) for each in patched}
+    for service in patched:
+        check_service(service.name, service.value)
+    return {service.name: dict(service.value) for service in patched}
 
 
-def _needs(body: str) -> str:
-    """A comment that says which variables Compose has to be given."""
+def _required_variables(body: str) -> str:
+    """A comment with the variables that Compose requires."""
     names = dict.fromkeys(_REQUIRED.findall(body))
     if not names:
         return ""
-    return f"# From the environment or a file .env beside this one: {', '.join(names)}\n"
+    return f"# Required variables, from the environment or .env: {', '.join(names)}\n"

@@ -1,86 +1,99 @@
-"""The HTTP api: its Deployment, its Service and, when the topology has one, its Ingress."""
+"""The HTTP api: its Service, its workload and, if the topology has one, its Ingress."""
 
 from __future__ import annotations
 
 from bananas_topology.launch import launch_for_api
-from bananas_topology.render.kubernetes.deployments import deployment_of, scrape_annotations
+from bananas_topology.render.kubernetes import hpa, keda
 from bananas_topology.render.kubernetes.objects import (
-    API,
+    Component,
     Object,
-    Owner,
-    metadata,
-    object_name,
+    component_metadata,
+    component_name,
     selector,
 )
 from bananas_topology.render.kubernetes.pods import (
+    container_resources,
     container_security,
+    pod_template,
     pull_policy,
-    resources,
-    template,
     tmp_mount,
     tmp_volume,
 )
 from bananas_topology.render.kubernetes.variables import api_environment
+from bananas_topology.render.kubernetes.workloads import workload
+from bananas_topology.render.names import API
 from bananas_topology.spec.model import Api, Ingress, Topology
 
-#: How long a stopping api goes on answering, until every node has heard that it is leaving.
+#: How long a stopping api keeps answering, until every node has removed it from the Service.
 _LINGER_MS = 5_000
 _LINGER = ["python", "-c", f"import time; time.sleep({_LINGER_MS // 1000})"]
 
 
-def api_owner(api: Api) -> Owner:
-    return Owner(API, image=api.image)
+def api_component(api: Api) -> Component:
+    return Component(API, image=api.image)
 
 
-def api_name(topology: Topology) -> str:
-    return object_name(topology, API)
-
-
-def deployment(topology: Topology, api: Api, *, is_autoscaled: bool) -> Object:
-    """The api's processes."""
-    owner = api_owner(api)
-    pod = template(
+def api_objects(topology: Topology, api: Api) -> list[Object]:
+    """The Service, the Deployment with its PodDisruptionBudget and autoscaler, the Ingress."""
+    component = api_component(api)
+    pod = pod_template(
         topology,
-        owner,
+        component,
         _container(topology, api),
         grace_ms=_LINGER_MS + launch_for_api(topology, api).grace_ms,
         placement=api.placement,
         volumes=[tmp_volume()],
-        annotations=scrape_annotations(topology, api.port),
+        scrape_port=api.port,
     )
-    replicas = None if is_autoscaled else api.replicas
-    return deployment_of(topology, api_name(topology), owner, pod, replicas)
+    return [
+        _service(topology, api),
+        *workload(topology, component, api, pod, api_autoscaler(topology, api)),
+        *([_ingress(topology, api, api.ingress)] if api.ingress else []),
+    ]
 
 
-def service(topology: Topology, api: Api) -> Object:
-    """What clients talk to."""
+def api_autoscaler(topology: Topology, api: Api) -> Object | None:
+    """The api's autoscaler; None if it has none, or KEDA can measure none of its targets."""
+    if api.autoscale is None:
+        return None
+    component = api_component(api)
+    if keda.is_chosen(topology):
+        triggers = keda.resource_triggers(api.autoscale)
+        return (
+            keda.scaled_object(topology, component, api.autoscale, triggers) if triggers else None
+        )
+    return hpa.autoscaler(topology, component, api.autoscale, hpa.api_metrics(api.autoscale))
+
+
+def _service(topology: Topology, api: Api) -> Object:
+    component = api_component(api)
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": metadata(topology, api_name(topology), api_owner(api)),
+        "metadata": component_metadata(topology, component),
         "spec": {
             "type": api.service_type,
-            "selector": selector(topology, api_owner(api)),
+            "selector": selector(topology, component),
             "ports": [{"name": "http", "port": api.port, "targetPort": "http"}],
         },
     }
 
 
-def ingress(topology: Topology, api: Api, wanted: Ingress) -> Object:
-    """How the Service is reached from outside of the cluster."""
-    name = api_name(topology)
+def _ingress(topology: Topology, api: Api, ingress: Ingress) -> Object:
+    component = api_component(api)
+    name = component_name(topology, component)
     backend = {"service": {"name": name, "port": {"name": "http"}}}
     path = {"path": "/", "pathType": "Prefix", "backend": backend}
     spec: Object = {}
-    if wanted.class_name is not None:
-        spec["ingressClassName"] = wanted.class_name
-    if wanted.tls_secret is not None:
-        spec["tls"] = [{"hosts": [wanted.host], "secretName": wanted.tls_secret}]
-    spec["rules"] = [{"host": wanted.host, "http": {"paths": [path]}}]
+    if ingress.class_name is not None:
+        spec["ingressClassName"] = ingress.class_name
+    if ingress.tls_secret is not None:
+        spec["tls"] = [{"hosts": [ingress.host], "secretName": ingress.tls_secret}]
+    spec["rules"] = [{"host": ingress.host, "http": {"paths": [path]}}]
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "Ingress",
-        "metadata": metadata(topology, name, api_owner(api)),
+        "metadata": component_metadata(topology, component),
         "spec": spec,
     }
 
@@ -93,7 +106,7 @@ def _container(topology: Topology, api: Api) -> Object:
         "command": ["python", "-m", launch_for_api(topology, api).module],
         **api_environment(topology, api),
         "ports": [{"name": "http", "containerPort": api.port}],
-        **resources(api.resources),
+        **container_resources(api.resources),
         **_probes(),
         "lifecycle": {"preStop": {"exec": {"command": _LINGER}}},
         "securityContext": container_security(),
@@ -102,7 +115,7 @@ def _container(topology: Topology, api: Api) -> Object:
 
 
 def _probes() -> Object:
-    """Alive as long as it answers at all; ready as long as Redis answers it."""
+    """/livez succeeds while the process answers, /readyz while Redis answers it."""
     lives = {"httpGet": {"path": "/livez", "port": "http"}}
     ready = {"httpGet": {"path": "/readyz", "port": "http"}}
     return {

@@ -1,7 +1,7 @@
-"""KEDA's ScaledObjects: pools scaled by the length of their lists in Redis, with no adapter.
+"""KEDA's ScaledObjects: pools scaled by the length of their lists in Redis, without an adapter.
 
-A pool's jobs lie in several lists (one a priority; one a priority and job type for what a
-specialized worker has set aside), so the triggers are added up by a formula.
+A pool takes jobs from several lists (one per priority; one per priority and job type for jobs that
+a specialized worker has set aside), so a formula adds the triggers up.
 """
 
 from __future__ import annotations
@@ -10,49 +10,54 @@ import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from bananas_topology.render.kubernetes.autoscaling import (
-    behavior,
-    utilization_targets,
+from bananas_topology.render.kubernetes.hpa import behavior, utilization_targets
+from bananas_topology.render.kubernetes.objects import (
+    Component,
+    Object,
+    component_metadata,
+    component_name,
+    metadata,
+    object_name,
 )
-from bananas_topology.render.kubernetes.objects import Object, Owner, metadata, object_name
 from bananas_topology.render.kubernetes.redis import is_managed, redis_name
 from bananas_topology.render.names import short_hash
-from bananas_topology.render.redis_server import PORT
+from bananas_topology.render.redis_server import PASSWORD_KEY, PORT
 from bananas_topology.spec.model import Autoscale, Pool, Topology
 
-#: The namespace that KEDA is installed to, unless someone chose another.
+#: The namespace that KEDA is installed in by default.
 KEDA_NAMESPACE = "keda"
 
-#: Seconds between two looks at the lists.
+#: Seconds between two readings of the lists' lengths.
 _POLLING_S = 15
 
-#: KEDA's parameters, and the keys of the Secret that hold them.
+#: KEDA's parameters, and the keys of the Secret with their values.
 _EXTERNAL_KEYS = {
     "address": "REDIS_ADDRESS",
     "username": "REDIS_USERNAME",
-    "password": "REDIS_PASSWORD",
+    "password": PASSWORD_KEY,
 }
 
 
-def uses_lists(topology: Topology) -> bool:
-    """Whether KEDA has to look into Redis."""
-    return topology.kubernetes.autoscaler == "keda" and any(
+def is_chosen(topology: Topology) -> bool:
+    """Whether KEDA scales the pools, rather than HorizontalPodAutoscalers."""
+    return topology.kubernetes.autoscaler == "keda"
+
+
+def reads_redis(topology: Topology) -> bool:
+    """Whether KEDA needs access to Redis."""
+    return is_chosen(topology) and any(
         pool.autoscale is not None and pool.autoscale.queue_depth is not None
         for pool in topology.pools
     )
 
 
-def authentication_name(topology: Topology) -> str:
-    return object_name(topology, "redis-lists")
-
-
 def trigger_authentication(topology: Topology) -> Object:
-    """How KEDA gets in: by keys of the Secret. Empty ones are as good as none."""
-    keys = {"password": "REDIS_PASSWORD"} if is_managed(topology) else _EXTERNAL_KEYS
+    """How KEDA authenticates to Redis: with keys of the Secret, of which some may be empty."""
+    keys = {"password": PASSWORD_KEY} if is_managed(topology) else _EXTERNAL_KEYS
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "TriggerAuthentication",
-        "metadata": metadata(topology, authentication_name(topology)),
+        "metadata": metadata(topology, _authentication_name(topology)),
         "spec": {
             "secretTargetRef": [
                 {"parameter": parameter, "name": topology.kubernetes.secret, "key": key}
@@ -63,9 +68,9 @@ def trigger_authentication(topology: Topology) -> Object:
 
 
 def scaled_object(
-    topology: Topology, name: str, owner: Owner, autoscale: Autoscale, triggers: list[Object]
+    topology: Topology, component: Component, autoscale: Autoscale, triggers: list[Object]
 ) -> Object:
-    """The scaler of one Deployment."""
+    """The autoscaler of one Deployment."""
     advanced: Object = {"horizontalPodAutoscalerConfig": {"behavior": behavior(autoscale)}}
     lists = [trigger["name"] for trigger in triggers if trigger["type"] == "redis"]
     if len(lists) > 1:
@@ -77,9 +82,9 @@ def scaled_object(
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
-        "metadata": metadata(topology, name, owner),
+        "metadata": component_metadata(topology, component),
         "spec": {
-            "scaleTargetRef": {"name": name},
+            "scaleTargetRef": {"name": component_name(topology, component)},
             "pollingInterval": _POLLING_S,
             "minReplicaCount": autoscale.min_replicas,
             "maxReplicaCount": autoscale.max_replicas,
@@ -90,16 +95,16 @@ def scaled_object(
 
 
 def pool_triggers(topology: Topology, pool: Pool, autoscale: Autoscale) -> list[Object]:
-    """What a pool is scaled by."""
-    made = resource_triggers(autoscale)
+    """The targets of a pool."""
+    triggers = resource_triggers(autoscale)
     if autoscale.queue_depth is not None:
         target = autoscale.queue_depth
-        made += [_list_trigger(topology, name, target) for name in _lists(topology, pool)]
-    return made
+        triggers += [_list_trigger(topology, parts, target) for parts in _lists(topology, pool)]
+    return triggers
 
 
 def resource_triggers(autoscale: Autoscale) -> list[Object]:
-    """CPU and memory, as shares of what is requested."""
+    """CPU and memory, in percent of the request."""
     return [
         {"type": name, "metricType": "Utilization", "metadata": {"value": str(percent)}}
         for name, percent in utilization_targets(autoscale)
@@ -107,17 +112,17 @@ def resource_triggers(autoscale: Autoscale) -> list[Object]:
 
 
 def _lists(topology: Topology, pool: Pool) -> list[tuple[str, ...]]:
-    """The lists that a pool takes jobs from, as priority, or priority and job type."""
-    types = pool.job_types or _types_set_aside(topology)
+    """The lists that a pool takes jobs from, by priority, or priority and job type."""
+    types = pool.job_types or _known_job_types(topology)
     return [
-        each
+        parts
         for priority in pool.priorities
-        for each in ((priority,), *((priority, job_type) for job_type in types))
+        for parts in ((priority,), *((priority, job_type) for job_type in types))
     ]
 
 
-def _types_set_aside(topology: Topology) -> Iterable[str]:
-    """The job types known of, where some pool leaves others' jobs to the rest."""
+def _known_job_types(topology: Topology) -> Iterable[str]:
+    """The job types that specialized workers may set aside; none if there are no such workers."""
     if not any(pool.job_types for pool in topology.pools):
         return ()
     named = [job_type for pool in topology.pools for job_type in pool.job_types]
@@ -126,30 +131,37 @@ def _types_set_aside(topology: Topology) -> Iterable[str]:
 
 
 def _list_trigger(topology: Topology, parts: tuple[str, ...], target: int) -> Object:
-    where = {"address": f"{redis_name(topology)}.{topology.kubernetes.namespace}.svc:{PORT}"}
-    how = where if is_managed(topology) else _connection(topology.redis.url or "")
+    if is_managed(topology):
+        address = f"{redis_name(topology)}.{topology.kubernetes.namespace}.svc:{PORT}"
+        connection = {"address": address}
+    else:
+        connection = _connection(topology.redis.url or "")
     return {
         "type": "redis",
         "name": _identifier("_".join(parts)),
         "metadata": {
-            **how,
+            **connection,
             "listName": ":".join((topology.redis.key_prefix, "queue", *parts)),
             "listLength": str(target),
         },
-        "authenticationRef": {"name": authentication_name(topology)},
+        "authenticationRef": {"name": _authentication_name(topology)},
     }
 
 
 def _connection(url: str) -> dict[str, str]:
-    """What an external server's URL says that is no secret: TLS, and which database."""
+    """The parts of an external server's URL that are not secret: TLS and the database number."""
     parts = urlsplit(url)
-    made = {"enableTLS": "true"} if parts.scheme == "rediss" else {}
+    connection = {"enableTLS": "true"} if parts.scheme == "rediss" else {}
     database = parts.path.strip("/")
-    return {**made, "databaseIndex": database} if database.isdigit() else made
+    return {**connection, "databaseIndex": database} if database.isdigit() else connection
+
+
+def _authentication_name(topology: Topology) -> str:
+    return object_name(topology, "redis-lists")
 
 
 def _identifier(text: str) -> str:
-    """A name that a formula can use; different ones stay different.
+    """A trigger name that a formula can use; different texts give different names.
 
     >>> _identifier("high_send_email"), _identifier("low_send-email")
     ('high_send_email', 'low_send_email_57d22058')

@@ -1,7 +1,7 @@
 """PodMonitor and PrometheusRule, for clusters with the Prometheus operator.
 
-Rules use only what the processes export: each worker says the same of the queues, so a gauge is
-taken once (``max``), while counters of jobs are each worker's own and are added up.
+Rules use only metrics that the processes export. Every worker exports the same gauges of the
+queues, so rules take their ``max``; counters of jobs differ per worker, so rules add them up.
 """
 
 from __future__ import annotations
@@ -10,48 +10,52 @@ from bananas_topology.render.kubernetes.objects import (
     Object,
     metadata,
     object_name,
-    selector,
+    pods_selector,
 )
 from bananas_topology.spec.model import Topology
 
-#: Ready jobs of one priority that are too many, for most deployments: a patch says it for others.
-_DEEP = 1000
+#: Ready jobs of one priority. Too many for most deployments; others change it with a patch.
+_MAX_QUEUE_DEPTH = 1000
 
-#: The share of its slots' time that a pool may be at work before jobs will soon wait.
-_BUSY = 0.8
+#: Ratio of busy slots; above it, jobs will soon have to wait.
+_MAX_UTILIZATION = 0.8
 
-#: The share of runs that may fail.
-_FAILING = 0.05
-
-
-def monitoring_name(topology: Topology) -> str:
-    return object_name(topology, "bananas")
+#: Ratio of failed runs.
+_MAX_ERROR_RATE = 0.05
 
 
-def pod_monitor(topology: Topology) -> Object:
-    """What to scrape: workers and schedulers at their metrics port, the api at its own."""
+def monitoring_objects(topology: Topology) -> list[Object]:
+    """The PodMonitor and the PrometheusRule."""
+    return [_pod_monitor(topology), _prometheus_rule(topology)]
+
+
+def _pod_monitor(topology: Topology) -> Object:
+    """Scrapes workers and schedulers at their metrics port, the api at its own port."""
     endpoints = [{"port": "metrics", "path": "/metrics"}]
     if topology.api is not None:
         endpoints.append({"port": "http", "path": "/metrics"})
     return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PodMonitor",
-        "metadata": metadata(topology, monitoring_name(topology)),
+        "metadata": metadata(topology, _name(topology)),
         "spec": {
-            "selector": {"matchLabels": selector(topology)},
+            "selector": pods_selector(topology),
             "podMetricsEndpoints": endpoints,
         },
     }
 
 
-def prometheus_rule(topology: Topology) -> Object:
-    """When to wake someone, and with which words."""
+def _prometheus_rule(topology: Topology) -> Object:
     return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
-        "metadata": metadata(topology, monitoring_name(topology)),
+        "metadata": metadata(topology, _name(topology)),
         "spec": {"groups": [{"name": f"{topology.name}.bananas", "rules": _rules(topology)}]},
     }
+
+
+def _name(topology: Topology) -> str:
+    return object_name(topology, "bananas")
 
 
 def _rules(topology: Topology) -> list[Object]:
@@ -61,32 +65,32 @@ def _rules(topology: Topology) -> list[Object]:
     rules = [
         _alert(
             "BananasQueueDeep",
-            f"max by (priority) (bananas_queue_depth{where}) > {_DEEP}",
+            f"max by (priority) (bananas_queue_depth{where}) > {_MAX_QUEUE_DEPTH}",
             "5m",
-            "{{ $value }} {{ $labels.priority }} jobs are waiting",
-            "Workers do not keep up: add replicas or concurrency, or look for what slows jobs.",
+            "{{ $value }} jobs of priority {{ $labels.priority }} are waiting",
+            "Workers are not keeping up: add replicas or concurrency, or find the slow jobs.",
         ),
         _alert(
             "BananasWorkersBusy",
-            f"avg by (pool) (bananas_worker_utilization{where}) > {_BUSY}",
+            f"avg by (pool) (bananas_worker_utilization{where}) > {_MAX_UTILIZATION}",
             "10m",
-            "The workers of pool {{ $labels.pool }} are busy "
+            "Workers of pool {{ $labels.pool }} are busy "
             "{{ $value | humanizePercentage }} of the time",
-            "Jobs will soon wait: add replicas or concurrency.",
+            "Jobs will soon have to wait: add replicas or concurrency.",
         ),
         _alert(
             "BananasErrorRateHigh",
-            f"{failed} / ({completed} + {failed}) > {_FAILING}",
+            f"{failed} / ({completed} + {failed}) > {_MAX_ERROR_RATE}",
             "5m",
-            "{{ $value | humanizePercentage }} of the runs of jobs fail",
-            "bananas dead list shows the last error of the jobs that were given up.",
+            "{{ $value | humanizePercentage }} of job runs fail",
+            "bananas dead list shows the last error of each dead job.",
         ),
         _alert(
             "BananasDeadJobsGrowing",
             f"max(delta(bananas_dead_letter_queue_depth{where}[15m])) > 0",
             "5m",
-            "{{ $value | humanize }} jobs have died in the last quarter of an hour",
-            "bananas dead list shows them and why; bananas dead retry brings them back.",
+            "{{ $value | humanize }} jobs died in the last 15 minutes",
+            "bananas dead list shows why; bananas dead retry enqueues them again.",
         ),
     ]
     if any(pool.enable_scheduler for pool in topology.pools):
@@ -96,7 +100,7 @@ def _rules(topology: Topology) -> list[Object]:
                 f"absent(bananas_scheduler_up{where} == 1)",
                 "5m",
                 "No scheduler is running",
-                "Retries, delayed jobs and schedules stand still until one is.",
+                "Retries, delayed jobs and schedules do not run until a scheduler is started.",
                 severity="critical",
             )
         )
@@ -106,7 +110,7 @@ def _rules(topology: Topology) -> list[Object]:
 def _alert(
     name: str,
     expression: str,
-    lasting: str,
+    duration: str,
     summary: str,
     description: str,
     severity: str = "warning",
@@ -114,7 +118,7 @@ def _alert(
     return {
         "alert": name,
         "expr": expression,
-        "for": lasting,
+        "for": duration,
         "labels": {"severity": severity},
         "annotations": {"summary": summary, "description": description},
     }

@@ -1,4 +1,4 @@
-"""The namespace, which refuses any pod that is not restricted, and the pods' account."""
+"""The namespace, which admits only restricted pods, and the pods' service account."""
 
 from __future__ import annotations
 
@@ -11,12 +11,21 @@ _RESTRICTED = {
 
 
 def account_name(topology: Topology) -> str:
-    """The service account of all our pods."""
+    """The service account of all pods."""
     return object_name(topology, "bananas")
 
 
-def namespace(topology: Topology) -> Object:
-    """The namespace, before anything that lives in it."""
+def namespace_objects(topology: Topology) -> list[Object]:
+    """The namespace and the service account."""
+    return [_namespace(topology), _service_account(topology)]
+
+
+def pull_secrets(topology: Topology) -> list[dict[str, str]]:
+    """References to the Secrets that a node pulls images with."""
+    return [{"name": name} for name in topology.kubernetes.image_pull_secrets]
+
+
+def _namespace(topology: Topology) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -27,8 +36,8 @@ def namespace(topology: Topology) -> Object:
     }
 
 
-def service_account(topology: Topology) -> Object:
-    """An account of our own, without a token: nothing of ours talks to the cluster's API."""
+def _service_account(topology: Topology) -> Object:
+    """An account without a token: no pod uses the cluster's API."""
     account: Object = {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
@@ -38,8 +47,3 @@ def service_account(topology: Topology) -> Object:
     if topology.kubernetes.image_pull_secrets:
         account["imagePullSecrets"] = pull_secrets(topology)
     return account
-
-
-def pull_secrets(topology: Topology) -> list[dict[str, str]]:
-    """What lets a node fetch the images."""
-    return [{"name": name} for name in topology.kubernetes.image_pull_secrets]

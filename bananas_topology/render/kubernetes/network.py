@@ -1,80 +1,88 @@
-"""NetworkPolicies: nothing is allowed but what is listed here."""
+"""NetworkPolicies: only the traffic listed here is allowed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from bananas_topology.render.containers import METRICS_PORT
-from bananas_topology.render.kubernetes.api import api_owner
-from bananas_topology.render.kubernetes.keda import KEDA_NAMESPACE, uses_lists
+from bananas_topology.render.kubernetes.api import api_component
+from bananas_topology.render.kubernetes.keda import KEDA_NAMESPACE, reads_redis
 from bananas_topology.render.kubernetes.objects import (
+    Component,
     Object,
-    Owner,
-    is_pool_of,
+    client_pods_selector,
     metadata,
     object_name,
-    selector,
+    pods_selector,
+    pool_pods_selector,
 )
 from bananas_topology.render.kubernetes.redis import (
     is_managed,
-    ports_of,
-    redis_owner,
+    redis_component,
+    redis_ports,
 )
 from bananas_topology.render.redis_server import PORT
 from bananas_topology.spec.model import Api, Egress, Topology
 
-#: Where a node's own DNS cache listens, on clusters that have one.
+#: The address of a node's DNS cache, on clusters that run one.
 _NODE_LOCAL_DNS = "169.254.20.10/32"
 
 _ANY_NAMESPACE: Object = {"namespaceSelector": {}}
 
 
-def policies(topology: Topology) -> Iterator[Object]:
+def network_policies(topology: Topology) -> Iterator[Object]:
     """Deny everything, then allow what the topology needs."""
-    yield _policy(topology, "default-deny", _everyone(topology), ingress=[], egress=[])
-    yield _policy(topology, "allow-dns", _everyone(topology), egress=[_dns()])
+    everyone = pods_selector(topology)
+    yield _policy(topology, "default-deny", everyone, ingress=[], egress=[])
+    yield _policy(topology, "allow-dns", everyone, egress=[_dns()])
     yield from _to_redis(topology)
     if is_managed(topology):
         yield _into_redis(topology)
     if topology.kubernetes.monitoring != "none":
         scrape = [{"from": [_ANY_NAMESPACE], "ports": [_tcp(METRICS_PORT)]}]
-        yield _policy(topology, "allow-scrape", is_pool_of(topology), ingress=scrape)
+        yield _policy(topology, "allow-scrape", pool_pods_selector(topology), ingress=scrape)
     if topology.api is not None:
         yield _into_api(topology, topology.api)
     for pool in topology.pools:
         if pool.egress:
             name = f"allow-out-of-{pool.name}"
-            pods = _only(topology, Owner.of_pool(pool))
-            yield _policy(topology, name, pods, egress=[_to_range(each) for each in pool.egress])
+            pods = pods_selector(topology, Component.of_pool(pool))
+            rules = [_to_range(egress) for egress in pool.egress]
+            yield _policy(topology, name, pods, egress=rules)
 
 
 def _to_redis(topology: Topology) -> Iterator[Object]:
-    """Every pod of ours but the server's own; an external server may be at any address."""
-    ports = ports_of(topology)
+    """All pods except the server's own; an external server may have any address."""
+    ports = redis_ports(topology)
     if not ports:
         return
     rule: Object = {"ports": [_tcp(port) for port in ports]}
     if is_managed(topology):
-        rule = {"to": [{"podSelector": _only(topology, redis_owner(topology))}], **rule}
-    yield _policy(topology, "allow-to-redis", _clients(topology), egress=[rule])
+        rule = {"to": [{"podSelector": pods_selector(topology, redis_component(topology))}], **rule}
+    yield _policy(topology, "allow-to-redis", client_pods_selector(topology), egress=[rule])
 
 
 def _into_redis(topology: Topology) -> Object:
-    sources: list[Object] = [{"podSelector": _clients(topology)}]
-    if uses_lists(topology):
+    sources: list[Object] = [{"podSelector": client_pods_selector(topology)}]
+    if reads_redis(topology):
         sources.append(_namespace(KEDA_NAMESPACE))
     rule = {"from": sources, "ports": [_tcp(PORT)]}
     return _policy(
-        topology, "allow-into-redis", _only(topology, redis_owner(topology)), ingress=[rule]
+        topology,
+        "allow-into-redis",
+        pods_selector(topology, redis_component(topology)),
+        ingress=[rule],
     )
 
 
 def _into_api(topology: Topology, api: Api) -> Object:
-    """From anywhere if the Service is published, else from within the cluster."""
+    """From anywhere if the Service is exposed, otherwise from within the cluster."""
     rule: Object = {"ports": [_tcp(api.port)]}
     if api.service_type == "ClusterIP":
         rule = {"from": [_ANY_NAMESPACE], **rule}
-    return _policy(topology, "allow-into-api", _only(topology, api_owner(api)), ingress=[rule])
+    return _policy(
+        topology, "allow-into-api", pods_selector(topology, api_component(api)), ingress=[rule]
+    )
 
 
 def _policy(
@@ -112,24 +120,6 @@ def _to_range(egress: Egress) -> Object:
     if egress.ports:
         rule["ports"] = [_tcp(port) for port in egress.ports]
     return rule
-
-
-def _everyone(topology: Topology) -> Object:
-    return {"matchLabels": selector(topology)}
-
-
-def _only(topology: Topology, owner: Owner) -> Object:
-    return {"matchLabels": selector(topology, owner)}
-
-
-def _clients(topology: Topology) -> Object:
-    """All pods of the topology but the Redis server's."""
-    component = {
-        "key": "app.kubernetes.io/component",
-        "operator": "NotIn",
-        "values": [redis_owner(topology).component],
-    }
-    return {"matchLabels": selector(topology), "matchExpressions": [component]}
 
 
 def _namespace(name: str) -> Object:

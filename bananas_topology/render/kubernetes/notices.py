@@ -1,156 +1,204 @@
-"""What the manifests cannot say, or rely on: one sentence each, for whoever renders."""
+"""What the manifests rely on, and what Kubernetes cannot express: one sentence per notice."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bananas_topology.render.kubernetes.autoscaling import (
-    QUEUE_DEPTH_METRIC,
-    REQUEST_RATE_METRIC,
-)
-from bananas_topology.render.kubernetes.capacity import capacity_notice
-from bananas_topology.render.kubernetes.disruption import blocks_drains, fewest
-from bananas_topology.render.kubernetes.keda import KEDA_NAMESPACE, uses_lists
+from bananas_topology.render.kubernetes import keda
+from bananas_topology.render.kubernetes.api import api_autoscaler
+from bananas_topology.render.kubernetes.hpa import QUEUE_DEPTH_METRIC, REQUEST_RATE_METRIC
 from bananas_topology.render.kubernetes.pods import pull_policy
-from bananas_topology.render.kubernetes.redis import ports_of
-from bananas_topology.render.kubernetes.scaling import api_scaler
+from bananas_topology.render.kubernetes.redis import (
+    CPU_REQUEST_MILLIS,
+    is_managed,
+    redis_ports,
+)
 from bananas_topology.render.kubernetes.secrets import secret_keys
-from bananas_topology.render.names import place_of
-from bananas_topology.spec.model import Api, Pool, Resources, Topology
+from bananas_topology.render.kubernetes.workloads import blocks_drains, min_replicas
+from bananas_topology.render.names import path_of
+from bananas_topology.spec.model import Amounts, Api, Pool, Resources, Topology
+
+_GIB = 2**30
 
 
 def notices(topology: Topology) -> tuple[str, ...]:
-    """All of them, in file order; each begins with the field that it is about."""
-    found: list[str] = [*_of_kubernetes(topology), *_of_redis(topology)]
-    for pool in topology.pools:
-        found += _of_pool(pool)
-    found += _of_egress(topology)
-    if topology.api is not None:
-        found += _of_api(topology, topology.api)
-    found += _of_adapter(topology)
-    found += _of_images(topology)
-    if capacity := capacity_notice(topology):
-        found.append(capacity)
-    if topology.build is not None:
-        found.append("build is left out: a cluster pulls images, it does not build them")
-    return tuple(found)
+    """All notices in file order, each beginning with the field that it is about."""
+    return tuple(
+        [
+            *_kubernetes(topology),
+            *_redis(topology),
+            *(notice for pool in topology.pools for notice in _pool(pool)),
+            *_egress(topology),
+            *(_api(topology, topology.api) if topology.api else ()),
+            *(_keda(topology) if keda.is_chosen(topology) else _metrics_adapter(topology)),
+            *_images(topology),
+            *_capacity(topology),
+            *(
+                ["build is ignored: a cluster pulls images and does not build them"]
+                if topology.build is not None
+                else ()
+            ),
+        ]
+    )
 
 
-def _of_kubernetes(topology: Topology) -> Iterator[str]:
+def _kubernetes(topology: Topology) -> Iterator[str]:
     kubernetes = topology.kubernetes
     if kubernetes.namespace != topology.name:
         yield (
-            f"kubernetes.namespace {kubernetes.namespace}: whatever else runs in it has to be "
-            "restricted too"
+            f"kubernetes.namespace {kubernetes.namespace}: everything else that runs in it must "
+            "meet the restricted Pod Security Standard too"
         )
     yield (
-        f"kubernetes.secret {kubernetes.secret} has to be in namespace {kubernetes.namespace} "
+        f"kubernetes.secret {kubernetes.secret} must exist in namespace {kubernetes.namespace} "
         f"with the keys {', '.join(secret_keys(topology))}; "
-        "render --with-secrets -o DIR writes it from the environment"
+        "render --with-secrets -o DIR writes it from environment variables"
     )
     if kubernetes.monitoring == "prometheus-operator":
         yield (
-            "kubernetes.monitoring prometheus-operator needs that operator; the labels that it "
-            "selects by go to kubernetes.labels"
+            "kubernetes.monitoring prometheus-operator requires the Prometheus Operator; set the "
+            "labels that it selects by in kubernetes.labels"
         )
 
 
-def _of_redis(topology: Topology) -> Iterator[str]:
+def _redis(topology: Topology) -> Iterator[str]:
     redis = topology.redis
     if not redis.is_external:
-        yield "redis.managed is one server on one disk: copies and a second one are yours to add"
+        yield "redis.managed is one server with one disk: replicas and backups are up to you"
         return
     scheme = (redis.url or "").partition("://")[0]
     if scheme == "unix":
-        yield "redis.url is a socket, which no pod can reach: name a host"
+        yield "redis.url is a Unix socket, which pods cannot reach: use a host name"
     else:
-        ports = ", ".join(map(str, ports_of(topology)))
-        yield f"redis.url: pods may connect to port {ports} of any address; the value is not shown"
-    if "sentinel" in scheme and uses_lists(topology):
-        yield "redis.url names Sentinels: change the triggers to redis-sentinel by a patch"
-
-
-def _of_pool(pool: Pool) -> Iterator[str]:
-    where = place_of(pool)
-    yield from _of_both(where, pool)
-    if pool.logging.file.enabled:
-        yield f"{where}.logging.file: each pod has files of its own, which are lost with it"
-
-
-def _of_api(topology: Topology, api: Api) -> Iterator[str]:
-    yield from _of_both("api", api)
-    if api.autoscale is not None and api_scaler(topology, api) is None:
-        yield "api.autoscale is left out: none of its targets can be measured"
-    if api.publish is not None:
-        yield "api.publish is for Compose; api.service_type and api.ingress are Kubernetes'"
-    if api.service_type != "ClusterIP":
-        yield f"api.service_type {api.service_type} publishes the api, /metrics too, without TLS"
-
-
-def _of_both(where: str, part: Pool | Api) -> Iterator[str]:
-    if part.resources == Resources():
-        yield f"{where}.resources is not set: such pods are the first that a full node evicts"
-    if blocks_drains(part.disruption, fewest(part.replicas, part.autoscale)):
+        ports = ", ".join(map(str, redis_ports(topology)))
         yield (
-            f"{where}.disruption would never let a node be drained: "
-            "rendered as one pod at a time instead"
+            f"redis.url: pods may connect to port {ports} of any address; "
+            "the URL itself is not rendered"
         )
+    if "sentinel" in scheme and keda.reads_redis(topology):
+        yield "redis.url uses Sentinel: patch the type of the KEDA triggers to redis-sentinel"
+
+
+def _pool(pool: Pool) -> Iterator[str]:
+    path = path_of(pool)
+    yield from _workload(path, pool)
+    if pool.logging.file.enabled:
+        yield f"{path}.logging.file: each pod has its own log files, which are deleted with it"
+
+
+def _api(topology: Topology, api: Api) -> Iterator[str]:
+    yield from _workload("api", api)
+    if api.autoscale is not None and api_autoscaler(topology, api) is None:
+        yield "api.autoscale is ignored: KEDA cannot measure any of its targets"
+    if api.publish is not None:
+        yield (
+            "api.publish is ignored: it applies to Compose only; "
+            "see api.service_type and api.ingress"
+        )
+    if api.service_type != "ClusterIP":
+        yield (
+            f"api.service_type {api.service_type} exposes the api, including /metrics, without TLS"
+        )
+
+
+def _workload(path: str, part: Pool | Api) -> Iterator[str]:
+    if part.resources == Resources():
+        yield f"{path}.resources is not set: a node short of memory evicts these pods first"
+    if blocks_drains(part):
+        yield f"{path}.disruption would block every node drain: rendered as maxUnavailable 1"
     if part.placement is not None and part.placement.require:
-        wanted = ", ".join(f"{key}={value}" for key, value in part.placement.require.items())
-        yield f"{where}.placement.require: pods stay pending until a node is labelled {wanted}"
+        labels = ", ".join(f"{key}={value}" for key, value in part.placement.require.items())
+        yield f"{path}.placement.require: pods stay pending until a node has the label {labels}"
 
 
-def _of_images(topology: Topology) -> Iterator[str]:
+def _images(topology: Topology) -> Iterator[str]:
     images = [pool.image for pool in topology.pools]
     if topology.api is not None:
         images.append(topology.api.image)
     for image in dict.fromkeys(images):
         if pull_policy(image) == "Always":
-            yield f"image {image} may be another one tomorrow: name a version"
+            yield f"image {image} is not pinned: name a version"
 
 
-def _of_egress(topology: Topology) -> Iterator[str]:
-    """Said once: it holds for every pool that says nothing."""
-    silent = [pool.name for pool in topology.pools if pool.concurrency and not pool.egress]
-    if silent:
+def _egress(topology: Topology) -> Iterator[str]:
+    closed = [pool.name for pool in topology.pools if pool.concurrency and not pool.egress]
+    if closed:
         yield (
-            f"pools.{', '.join(silent)}: handlers reach Redis and DNS and nothing else; "
-            "list in egress what else they need"
+            f"pools.{', '.join(closed)}: handlers can reach only Redis and DNS; "
+            "list other destinations in egress"
         )
 
 
-def _of_adapter(topology: Topology) -> Iterator[str]:
-    """Metrics that something in the cluster has to serve to the autoscalers."""
-    if topology.kubernetes.autoscaler == "keda":
-        yield from _of_keda(topology)
-        return
-    counting = [
-        pool.name for pool in topology.pools if pool.autoscale and pool.autoscale.queue_depth
-    ]
-    if counting:
+def _metrics_adapter(topology: Topology) -> Iterator[str]:
+    """Metrics that something in the cluster has to serve to HorizontalPodAutoscalers."""
+    pools = [pool for pool in topology.pools if pool.autoscale and pool.autoscale.queue_depth]
+    if pools:
         yield (
-            f"pools.{', '.join(counting)}.autoscale.queue_depth needs an adapter that serves the "
-            f"external metric {QUEUE_DEPTH_METRIC}, as max by (priority) of the workers' gauge of "
-            "that name; kubernetes.autoscaler: keda needs none"
+            f"pools.{', '.join(pool.name for pool in pools)}.autoscale.queue_depth requires a "
+            f"metrics adapter that serves the external metric {QUEUE_DEPTH_METRIC}, as max by "
+            "(priority) of the workers' gauge of that name; kubernetes.autoscaler: keda requires "
+            "none"
         )
-    sharing = [pool.name for pool in topology.pools if pool.name in counting and pool.job_types]
-    if sharing:
+    if specialized := [pool.name for pool in pools if pool.job_types]:
         yield (
-            f"pools.{', '.join(sharing)}.autoscale.queue_depth counts the jobs of every type, "
-            "for the metric has no types; kubernetes.autoscaler: keda counts the pool's own"
+            f"pools.{', '.join(specialized)}.autoscale.queue_depth counts jobs of all types, "
+            "because the metric has no job types; kubernetes.autoscaler: keda counts only the "
+            "pool's own"
         )
-    if topology.api and topology.api.autoscale and topology.api.autoscale.requests_per_second:
+    if _scales_by_requests(topology):
         yield (
-            "api.autoscale.requests_per_second needs an adapter that serves the pod metric "
-            f"{REQUEST_RATE_METRIC}, as the rate of bananas_http_requests_total"
+            "api.autoscale.requests_per_second requires a metrics adapter that serves the pod "
+            f"metric {REQUEST_RATE_METRIC}, as the rate of bananas_http_requests_total"
         )
 
 
-def _of_keda(topology: Topology) -> Iterator[str]:
-    if uses_lists(topology):
+def _keda(topology: Topology) -> Iterator[str]:
+    if keda.reads_redis(topology):
         yield (
-            "kubernetes.autoscaler keda needs KEDA 2.12 or newer, in the namespace "
-            f"{KEDA_NAMESPACE}, from where the network policies let it into Redis"
+            "kubernetes.autoscaler keda requires KEDA 2.12 or newer, in the namespace "
+            f"{keda.KEDA_NAMESPACE}, which the network policies allow to reach Redis"
         )
-    if topology.api and topology.api.autoscale and topology.api.autoscale.requests_per_second:
-        yield "api.autoscale.requests_per_second is left out: KEDA cannot ask the api for it"
+    if _scales_by_requests(topology):
+        yield "api.autoscale.requests_per_second is ignored: KEDA cannot measure it"
+
+
+def _scales_by_requests(topology: Topology) -> bool:
+    autoscale = topology.api.autoscale if topology.api else None
+    return autoscale is not None and autoscale.requests_per_second is not None
+
+
+def _capacity(topology: Topology) -> Iterator[str]:
+    """The sum of all requests, before and after autoscaling."""
+    low, high = (
+        _total_requests(topology, is_scaled=False),
+        _total_requests(topology, is_scaled=True),
+    )
+    if low != Amounts(0, 0):
+        scaled = f", up to {_amounts_text(high)} when scaled out" if high != low else ""
+        yield f"capacity: the pods request {_amounts_text(low)}{scaled}"
+
+
+def _total_requests(topology: Topology, *, is_scaled: bool) -> Amounts:
+    cpu_millis = memory_bytes = 0
+    parts: list[Pool | Api] = [*topology.pools, *([topology.api] if topology.api else [])]
+    for part in parts:
+        replicas = min_replicas(part)
+        if is_scaled and part.autoscale is not None:
+            replicas = part.autoscale.max_replicas
+        requests, limits = part.resources.requests, part.resources.limits
+        # Kubernetes takes a limit without a request for both.
+        cpu_millis += replicas * (requests.cpu_millis or limits.cpu_millis or 0)
+        memory_bytes += replicas * (requests.memory_bytes or limits.memory_bytes or 0)
+    if is_managed(topology):
+        cpu_millis += CPU_REQUEST_MILLIS
+        memory_bytes += topology.redis.managed.memory_bytes
+    return Amounts(cpu_millis, memory_bytes)
+
+
+def _amounts_text(amounts: Amounts) -> str:
+    """
+    >>> _amounts_text(Amounts(20_750, 3 * 2**29))
+    '20.75 CPU and 1.5Gi'
+    """
+    cpu_millis, memory_bytes = amounts.cpu_millis or 0, amounts.memory_bytes or 0
+    return f"{cpu_millis / 1000:g} CPU and {memory_bytes / _GIB:.4g}Gi"

@@ -1,30 +1,27 @@
-"""What all pods have in common: security, resources, where they run, how they end."""
+"""What all pods have in common: security, resources, placement and termination."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from bananas_topology.render.containers import USER_ID
+from bananas_topology.render.containers import TMP_BYTES, USER_ID
 from bananas_topology.render.kubernetes.namespace import account_name, pull_secrets
 from bananas_topology.render.kubernetes.objects import (
+    Component,
     Object,
-    Owner,
     labels,
-    selector,
+    pods_selector,
     tag_of,
 )
 from bananas_topology.spec.model import Amounts, Placement, Resources, Toleration, Topology
 from bananas_topology.units import format_cpu, format_memory
 
-#: What a container may write to ``/tmp``, the only place it may write to.
-TMP_SIZE = "1Gi"
-
-#: Each preferred label counts alike.
+#: All preferred labels have the same weight.
 _PREFERENCE_WEIGHT = 100
 
 
 def container_security() -> Object:
-    """As the `restricted` Pod Security Standard wants it, and a root file system to read only."""
+    """What the `restricted` Pod Security Standard requires, and a read-only root file system."""
     return {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
@@ -33,7 +30,7 @@ def container_security() -> Object:
 
 
 def pod_security() -> Object:
-    """Nobody's user, the runtime's own system call filter."""
+    """An unprivileged user, and the runtime's default seccomp profile."""
     return {
         "runAsNonRoot": True,
         "runAsUser": USER_ID,
@@ -44,37 +41,36 @@ def pod_security() -> Object:
     }
 
 
-def template(
+def pod_template(
     topology: Topology,
-    owner: Owner,
+    component: Component,
     container: Object,
     *,
     grace_ms: int,
+    volumes: list[Object],
     placement: Placement | None = None,
-    volumes: list[Object] | None = None,
-    annotations: dict[str, str] | None = None,
+    scrape_port: int | None = None,
 ) -> Object:
     """A pod template around one container. `grace_ms` is rounded up to whole seconds."""
-    noted = {**topology.kubernetes.annotations, **(annotations or {})}
+    annotations = {**topology.kubernetes.annotations, **_scraping(topology, scrape_port)}
     spec: Object = {
         "serviceAccountName": account_name(topology),
         "automountServiceAccountToken": False,
-        # Kubernetes would set API_PORT and the like for each Service, over our own variables.
+        # Otherwise Kubernetes sets API_PORT and the like for every Service, over our variables.
         "enableServiceLinks": False,
         "securityContext": pod_security(),
         "terminationGracePeriodSeconds": seconds(grace_ms),
-        **_where(placement),
-        "topologySpreadConstraints": _spread(topology, owner),
+        **_placement(placement),
+        "topologySpreadConstraints": _spread(topology, component),
         "containers": [container],
     }
     if topology.kubernetes.image_pull_secrets:
         spec["imagePullSecrets"] = pull_secrets(topology)
-    if volumes:
-        spec["volumes"] = volumes
-    described: Object = {"labels": labels(topology, owner)}
-    if noted:
-        described["annotations"] = noted
-    return {"metadata": described, "spec": spec}
+    spec["volumes"] = volumes
+    metadata: Object = {"labels": labels(topology, component)}
+    if annotations:
+        metadata["annotations"] = annotations
+    return {"metadata": metadata, "spec": spec}
 
 
 def tmp_mount() -> Object:
@@ -82,18 +78,18 @@ def tmp_mount() -> Object:
 
 
 def tmp_volume() -> Object:
-    return {"name": "tmp", "emptyDir": {"sizeLimit": TMP_SIZE}}
+    return {"name": "tmp", "emptyDir": {"sizeLimit": format_memory(TMP_BYTES)}}
 
 
-def resources(wanted: Resources) -> Object:
-    """``resources`` of a container, or nothing where the topology says nothing."""
-    both = {"requests": _amounts(wanted.requests), "limits": _amounts(wanted.limits)}
+def container_resources(resources: Resources) -> Object:
+    """``resources`` of a container; empty if the topology sets none."""
+    both = {"requests": _amounts(resources.requests), "limits": _amounts(resources.limits)}
     given = {name: amounts for name, amounts in both.items() if amounts}
     return {"resources": given} if given else {}
 
 
 def pull_policy(image: str) -> str:
-    """A tag that moves is looked up anew at each start; one that stays is not."""
+    """``Always`` for a tag that may move, so that each start looks it up again."""
     is_moving = "@" not in image and tag_of(image) in (None, "latest")
     return "Always" if is_moving else "IfNotPresent"
 
@@ -116,32 +112,46 @@ def _amounts(amounts: Amounts) -> dict[str, str]:
     return made
 
 
-def _spread(topology: Topology, owner: Owner) -> list[Object]:
-    """Over zones and nodes as evenly as goes; never a reason not to run at all."""
+def _scraping(topology: Topology, port: int | None) -> dict[str, str]:
+    """The annotations that Prometheus finds a pod by, unless the topology chose another way."""
+    if port is None or topology.kubernetes.monitoring != "annotations":
+        return {}
+    return {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(port),
+        "prometheus.io/path": "/metrics",
+    }
+
+
+def _spread(topology: Topology, component: Component) -> list[Object]:
+    """Evenly over zones and nodes if possible; a pod that cannot be spread still runs."""
     return [
         {
             "maxSkew": 1,
             "topologyKey": key,
             "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": selector(topology, owner)},
+            "labelSelector": pods_selector(topology, component),
             "matchLabelKeys": ["pod-template-hash"],
         }
         for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
     ]
 
 
-def _where(placement: Placement | None) -> Object:
+def _placement(placement: Placement | None) -> Object:
     if placement is None:
         return {}
     affinity: dict[str, Any] = {}
     if placement.require:
         terms = [
-            {"matchExpressions": [_is(key, value) for key, value in placement.require.items()]}
+            {"matchExpressions": [_equals(key, value) for key, value in placement.require.items()]}
         ]
         affinity["requiredDuringSchedulingIgnoredDuringExecution"] = {"nodeSelectorTerms": terms}
     if placement.prefer:
         affinity["preferredDuringSchedulingIgnoredDuringExecution"] = [
-            {"weight": _PREFERENCE_WEIGHT, "preference": {"matchExpressions": [_is(key, value)]}}
+            {
+                "weight": _PREFERENCE_WEIGHT,
+                "preference": {"matchExpressions": [_equals(key, value)]},
+            }
             for key, value in placement.prefer.items()
         ]
     made: Object = {"affinity": {"nodeAffinity": affinity}} if affinity else {}
@@ -150,7 +160,7 @@ def _where(placement: Placement | None) -> Object:
     return made
 
 
-def _is(key: str, value: str) -> Object:
+def _equals(key: str, value: str) -> Object:
     return {"key": key, "operator": "In", "values": [value]}
 
 

@@ -1,95 +1,69 @@
-"""The Redis of our own: one server with a disk, a password, and no permission to evict a job."""
+"""The managed Redis: one server with a disk and a password that never evicts a job."""
 
 from __future__ import annotations
 
 import re
 
 from bananas_topology.render.kubernetes.objects import (
-    REDIS,
+    Component,
     Object,
-    Owner,
-    metadata,
-    object_name,
+    component_metadata,
+    component_name,
+    pods_selector,
     selector,
 )
 from bananas_topology.render.kubernetes.pods import (
     container_security,
+    pod_template,
     pull_policy,
-    template,
     tmp_mount,
     tmp_volume,
 )
 from bananas_topology.render.kubernetes.variables import secret_reference
-from bananas_topology.render.redis_server import DATA_DIRECTORY, PING, PORT, start_script
+from bananas_topology.render.kubernetes.workloads import disruption_budget
+from bananas_topology.render.names import REDIS
+from bananas_topology.render.redis_server import (
+    DATA_DIRECTORY,
+    PASSWORD_KEY,
+    PING,
+    PORT,
+    STOP_MS,
+    start_script,
+)
 from bananas_topology.spec.model import Topology
 from bananas_topology.units import format_cpu, format_memory
 
-#: The server's and its clients' password, in the Secret.
-PASSWORD_KEY = "REDIS_PASSWORD"
-
-#: The server runs commands in one thread, and rewrites its file in another process.
+#: The server runs commands in one thread, and rewrites its append-only file in another process.
 CPU_REQUEST_MILLIS = 250
 _CPU_LIMIT_MILLIS = 2_000
 
-#: Milliseconds that the server has to bring what it holds to disk.
-_GRACE_MS = 60_000
-
 
 def is_managed(topology: Topology) -> bool:
-    """Whether the topology brings its own server along."""
+    """Whether the topology includes a Redis server."""
     return not topology.redis.is_external
 
 
+def redis_component(topology: Topology) -> Component:
+    return Component(REDIS, image=topology.redis.managed.image)
+
+
 def redis_name(topology: Topology) -> str:
-    return object_name(topology, REDIS)
+    return component_name(topology, redis_component(topology))
 
 
-def redis_owner(topology: Topology) -> Owner:
-    return Owner(REDIS, image=topology.redis.managed.image)
+def redis_objects(topology: Topology) -> list[Object]:
+    """The Service, the StatefulSet and the PodDisruptionBudget of the managed server."""
+    return [
+        _service(topology),
+        _stateful_set(topology),
+        disruption_budget(topology, redis_component(topology), None, 1),
+    ]
 
 
-def service(topology: Topology) -> Object:
-    """The server's name in DNS."""
-    owner = redis_owner(topology)
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": metadata(topology, redis_name(topology), owner),
-        "spec": {
-            "clusterIP": "None",
-            "selector": selector(topology, owner),
-            "ports": [{"name": "redis", "port": PORT, "targetPort": "redis"}],
-        },
-    }
+def redis_ports(topology: Topology) -> tuple[int, ...]:
+    """The ports that pods reach Redis on, managed or external; none for a Unix socket.
 
-
-def stateful_set(topology: Topology) -> Object:
-    """The server, whose data outlives its pod."""
-    owner = redis_owner(topology)
-    name = redis_name(topology)
-    pod = template(
-        topology, owner, _container(topology), grace_ms=_GRACE_MS, volumes=[tmp_volume()]
-    )
-    # One pod has nothing to be spread from.
-    del pod["spec"]["topologySpreadConstraints"]
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "StatefulSet",
-        "metadata": metadata(topology, name, owner),
-        "spec": {
-            "serviceName": name,
-            "replicas": 1,
-            "selector": {"matchLabels": selector(topology, owner)},
-            "template": pod,
-            "volumeClaimTemplates": [_claim(topology)],
-        },
-    }
-
-
-def ports_of(topology: Topology) -> tuple[int, ...]:
-    """The ports that pods reach Redis on: ours, or the external one's; none for a socket.
-
-    Behind Sentinels the servers are found by asking, so their usual port is among them.
+    Sentinels return the servers' addresses, so the default port is included for them.
     """
     url = topology.redis.url
     if is_managed(topology) or url is None:
@@ -101,6 +75,43 @@ def ports_of(topology: Topology) -> tuple[int, ...]:
     named = {int(port) for port in re.findall(r":(\d{1,5})(?=,|$)", hosts)}
     implied = {PORT} if "sentinel" in scheme or not named else set()
     return tuple(sorted(named | implied))
+
+
+def _service(topology: Topology) -> Object:
+    """The server's name in DNS."""
+    component = redis_component(topology)
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": component_metadata(topology, component),
+        "spec": {
+            "clusterIP": "None",
+            "selector": selector(topology, component),
+            "ports": [{"name": "redis", "port": PORT, "targetPort": "redis"}],
+        },
+    }
+
+
+def _stateful_set(topology: Topology) -> Object:
+    """The server, whose data outlives its pod."""
+    component = redis_component(topology)
+    pod = pod_template(
+        topology, component, _container(topology), grace_ms=STOP_MS, volumes=[tmp_volume()]
+    )
+    # There is only one pod.
+    del pod["spec"]["topologySpreadConstraints"]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": component_metadata(topology, component),
+        "spec": {
+            "serviceName": redis_name(topology),
+            "replicas": 1,
+            "selector": pods_selector(topology, component),
+            "template": pod,
+            "volumeClaimTemplates": [_claim(topology)],
+        },
+    }
 
 
 def _container(topology: Topology) -> Object:
@@ -118,7 +129,7 @@ def _container(topology: Topology) -> Object:
             "requests": {"cpu": format_cpu(CPU_REQUEST_MILLIS), "memory": memory},
             "limits": {"cpu": format_cpu(_CPU_LIMIT_MILLIS), "memory": memory},
         },
-        # Half an hour to load what it holds; then a minute without an answer is too long.
+        # Half an hour to load the data; after that, restarted after a minute without a reply.
         "startupProbe": {**ping, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 360},
         "livenessProbe": {**ping, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
         "readinessProbe": {**ping, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3},
@@ -130,7 +141,7 @@ def _container(topology: Topology) -> Object:
 def _claim(topology: Topology) -> Object:
     storage = format_memory(topology.redis.managed.storage_bytes)
     return {
-        "metadata": {"name": "data", "labels": selector(topology, redis_owner(topology))},
+        "metadata": {"name": "data", "labels": selector(topology, redis_component(topology))},
         "spec": {
             "accessModes": ["ReadWriteOnce"],
             "resources": {"requests": {"storage": storage}},

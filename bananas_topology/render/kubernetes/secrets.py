@@ -1,7 +1,7 @@
-"""The Secret: which keys it has to have, and, only where asked for, the object itself.
+"""The Secret: the keys that it must have and, only on request, the object itself.
 
-Manifests name its keys and hold no value. Who writes it to a file keeps that file out of version
-control and out of anybody's terminal.
+Manifests refer to its keys and contain no values. The file with the values belongs in neither
+version control nor a terminal.
 """
 
 from __future__ import annotations
@@ -11,18 +11,23 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import unquote, urlsplit
 
 from bananas_topology.errors import RenderFailed
-from bananas_topology.render.kubernetes.keda import uses_lists
+from bananas_topology.render.kubernetes.keda import reads_redis
 from bananas_topology.render.kubernetes.objects import Object, metadata
-from bananas_topology.render.kubernetes.redis import PASSWORD_KEY, is_managed, redis_name
-from bananas_topology.render.redis_server import PASSWORD_ADVICE, PASSWORD_PATTERN, PORT
+from bananas_topology.render.kubernetes.redis import is_managed, redis_name
+from bananas_topology.render.redis_server import (
+    PASSWORD_ADVICE,
+    PASSWORD_KEY,
+    PASSWORD_PATTERN,
+    PORT,
+)
 from bananas_topology.render.target import File, header
 from bananas_topology.spec.model import Topology
 from bananas_topology.yaml_writer import to_yaml
 
-#: The file of a Secret; never part of a rendering, never removed as a leftover of one.
+#: The file of the Secret; never part of a rendering, and never removed with stale files.
 SECRET_FILE = "secret.yaml"
 
-#: Secret values of ours that are made from another one, not read from the environment.
+#: Keys whose values are derived from REDIS_URL, not read from the environment.
 _DERIVED = ("REDIS_ADDRESS", "REDIS_USERNAME")
 
 
@@ -32,19 +37,19 @@ def secret_keys(topology: Topology) -> tuple[str, ...]:
 
 
 def secret_file(topology: Topology, environ: Mapping[str, str]) -> File:
-    """The Secret with its values, which come from the environment.
+    """The Secret with its values, taken from environment variables.
 
     Raises:
-        RenderFailed: variables are missing, all of which are named, or the password is of a kind
-            that the server's start script refuses.
+        RenderFailed: variables are missing (all are named), or the managed server's start script
+            would reject the password.
     """
-    found = {**_from_redis(topology, environ), **_given(topology, environ)}
+    found = {**_redis_values(topology, environ), **_other_values(topology, environ)}
     missing = [key for key in secret_keys(topology) if key not in found]
     if missing:
         needed = PASSWORD_KEY if is_managed(topology) else "REDIS_URL"
-        names = dict.fromkeys(needed if _comes_from_redis(key) else key for key in missing)
+        names = dict.fromkeys(needed if _is_redis_key(key) else key for key in missing)
         raise RenderFailed(
-            f"the Secret {topology.kubernetes.secret} cannot be written: "
+            f"cannot write Secret {topology.kubernetes.secret}: "
             f"{', '.join(names)} not set in the environment"
         )
     secret: Object = {
@@ -62,7 +67,7 @@ def _keys(topology: Topology) -> Iterator[str]:
     yield "REDIS_URL"
     if is_managed(topology):
         yield PASSWORD_KEY
-    elif uses_lists(topology):
+    elif reads_redis(topology):
         yield from (*_DERIVED, PASSWORD_KEY)
     if topology.api is not None:
         yield "API_TOKEN"
@@ -71,20 +76,20 @@ def _keys(topology: Topology) -> Iterator[str]:
         yield from pool.secrets
 
 
-def _comes_from_redis(key: str) -> bool:
+def _is_redis_key(key: str) -> bool:
     return key in ("REDIS_URL", PASSWORD_KEY, *_DERIVED)
 
 
-def _given(topology: Topology, environ: Mapping[str, str]) -> dict[str, str]:
+def _other_values(topology: Topology, environ: Mapping[str, str]) -> dict[str, str]:
     return {
         key: environ[key]
         for key in secret_keys(topology)
-        if environ.get(key) and not _comes_from_redis(key)
+        if environ.get(key) and not _is_redis_key(key)
     }
 
 
-def _from_redis(topology: Topology, environ: Mapping[str, str]) -> dict[str, str]:
-    """What lets clients in: from the password if the server is ours, else from its URL."""
+def _redis_values(topology: Topology, environ: Mapping[str, str]) -> dict[str, str]:
+    """What clients connect with: made from the password if the server is managed, or its URL."""
     if is_managed(topology):
         password = environ.get(PASSWORD_KEY)
         if not password:
@@ -98,7 +103,7 @@ def _from_redis(topology: Topology, environ: Mapping[str, str]) -> dict[str, str
 
 
 def _parts_of(url: str) -> dict[str, str]:
-    """A URL in the pieces that KEDA wants, which knows none.
+    """A URL in parts, because KEDA does not take URLs.
 
     >>> _parts_of("rediss://app:p%40ss@cache.example.com/0")["REDIS_PASSWORD"]
     'p@ss'

@@ -1,41 +1,47 @@
-"""One Deployment a pool; a scheduler is a pool that runs no jobs."""
+"""The objects of one pool; the scheduler is a pool that runs no jobs."""
 
 from __future__ import annotations
 
 from bananas_topology.launch import launch_for
 from bananas_topology.render.containers import METRICS_PORT, log_directory
-from bananas_topology.render.kubernetes.deployments import deployment_of, scrape_annotations
-from bananas_topology.render.kubernetes.objects import (
-    Object,
-    Owner,
-    pool_name,
-)
+from bananas_topology.render.kubernetes import hpa, keda
+from bananas_topology.render.kubernetes.objects import Component, Object
 from bananas_topology.render.kubernetes.pods import (
+    container_resources,
     container_security,
+    pod_template,
     pull_policy,
-    resources,
-    template,
     tmp_mount,
     tmp_volume,
 )
 from bananas_topology.render.kubernetes.variables import worker_environment
+from bananas_topology.render.kubernetes.workloads import workload
 from bananas_topology.spec.model import Logging, Pool, Topology
 
 
-def deployment(topology: Topology, pool: Pool, *, is_autoscaled: bool) -> Object:
-    """The workers of one pool."""
-    owner = Owner.of_pool(pool)
-    pod = template(
+def pool_objects(topology: Topology, pool: Pool) -> list[Object]:
+    """A pool's Deployment, PodDisruptionBudget and autoscaler."""
+    component = Component.of_pool(pool)
+    pod = pod_template(
         topology,
-        owner,
+        component,
         _container(topology, pool),
         grace_ms=launch_for(topology, pool).grace_ms,
         placement=pool.placement,
         volumes=[tmp_volume(), *_log_volumes(pool.logging)],
-        annotations=scrape_annotations(topology, METRICS_PORT),
+        scrape_port=METRICS_PORT,
     )
-    replicas = None if is_autoscaled else pool.replicas
-    return deployment_of(topology, pool_name(topology, pool), owner, pod, replicas)
+    return workload(topology, component, pool, pod, _autoscaler(topology, component, pool))
+
+
+def _autoscaler(topology: Topology, component: Component, pool: Pool) -> Object | None:
+    if pool.autoscale is None:
+        return None
+    if keda.is_chosen(topology):
+        triggers = keda.pool_triggers(topology, pool, pool.autoscale)
+        return keda.scaled_object(topology, component, pool.autoscale, triggers)
+    metrics = hpa.pool_metrics(pool, pool.autoscale)
+    return hpa.autoscaler(topology, component, pool.autoscale, metrics)
 
 
 def _container(topology: Topology, pool: Pool) -> Object:
@@ -46,7 +52,7 @@ def _container(topology: Topology, pool: Pool) -> Object:
         "command": ["python", "-m", launch_for(topology, pool).module],
         **worker_environment(topology, pool),
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
-        **resources(pool.resources),
+        **container_resources(pool.resources),
         **_probes(),
         "securityContext": container_security(),
         "volumeMounts": [tmp_mount(), *_log_mounts(pool.logging)],
@@ -54,10 +60,10 @@ def _container(topology: Topology, pool: Pool) -> Object:
 
 
 def _probes() -> Object:
-    """The worker judges itself: /livez that its loop turns, /readyz that it claims jobs.
+    """/livez succeeds while the worker's loop turns, /readyz while it claims jobs.
 
-    Handlers may take long to import: it has five minutes to start. Restarting a worker costs the
-    jobs it runs, so that takes a minute without a sign of life.
+    A worker has five minutes to start, because handlers may be slow to import. A restart costs the
+    jobs that it runs, so it takes a minute of failed checks.
     """
     lives = {"httpGet": {"path": "/livez", "port": "metrics"}}
     ready = {"httpGet": {"path": "/readyz", "port": "metrics"}}
@@ -74,7 +80,7 @@ def _log_mounts(logging: Logging) -> list[Object]:
 
 
 def _log_volumes(logging: Logging) -> list[Object]:
-    """Each pod has log files of its own; room for all of them, and one that is being written."""
+    """A volume per pod with room for all backups, the current file and one being compressed."""
     if log_directory(logging) is None:
         return []
     size_mb = logging.file.max_size_mb * (logging.file.max_backups + 2)
