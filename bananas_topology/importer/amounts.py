@@ -1,4 +1,4 @@
-"""Amounts of CPU and memory as Compose and Kubernetes write them, into a topology's words."""
+"""CPU, memory and time as Compose and Kubernetes write them, in the notation of a topology."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from bananas_topology.units import (
     parse_memory_bytes,
 )
 
-#: Kubernetes' decimal suffixes, which Compose and a topology read as binary ones.
+#: Kubernetes' decimal suffixes. Compose and a topology read the same letters as binary.
 _DECIMAL = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 def cpu(text: str) -> int | str:
-    """Cores as a whole number where they are, else millicores.
+    """A whole number of cores, or millicores.
 
     >>> cpu("2.0"), cpu("0.5"), cpu("250m")
     (2, '500m', '250m')
@@ -28,24 +28,24 @@ def cpu(text: str) -> int | str:
 
 
 def memory(text: str) -> str:
-    """Memory as Compose means it, in binary units.
+    """Memory in Compose's notation, where all units are binary.
 
     >>> memory("2G"), memory("512m")
     ('2Gi', '512Mi')
     """
-    return _written(parse_memory_bytes(text))
+    return format_memory(parse_memory_bytes(text))
 
 
 def kubernetes_memory(text: str) -> str:
-    """Memory as Kubernetes means it, where ``512M`` is decimal.
+    """Memory in Kubernetes' notation, where ``512M`` is decimal.
 
     >>> kubernetes_memory("512Mi"), kubernetes_memory("512M")
     ('512Mi', '500000Ki')
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([kMGT])", text)
     if match is None:
-        return _written(parse_memory_bytes(text))
-    return _written(int(Decimal(match[1]) * _DECIMAL[match[2]]))
+        return format_memory(parse_memory_bytes(text))
+    return format_memory(int(Decimal(match[1]) * _DECIMAL[match[2]]))
 
 
 def seconds(text: str) -> str:
@@ -55,7 +55,3 @@ def seconds(text: str) -> str:
     ('5m', '45s')
     """
     return format_duration(int(text) * 1000)
-
-
-def _written(memory_bytes: int) -> str:
-    return format_memory(memory_bytes)

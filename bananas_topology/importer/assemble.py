@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bananas_topology.contract.worker import PRIORITIES, WorkerConfig
-from bananas_topology.importer.draft import Draft, Section, look
+from bananas_topology.importer.draft import Draft, Section, get_path
 from bananas_topology.importer.variables import POOL_DEFAULTS
 from bananas_topology.units import format_duration, parse_duration_ms
 
@@ -104,7 +104,7 @@ def _drop_defaults(draft: Draft, section: Section) -> None:
     mode = section.get("mode", "default")
     concurrency = _PRESET_CONCURRENCY.get(mode, WorkerConfig().concurrency)
     has_scheduler = mode == "thin" or (mode == "default" and draft.scheduler is None)
-    replicas = look(section, "autoscale", "min") or 1
+    replicas = get_path(section, "autoscale", "min") or 1
     defaults: dict[tuple[str, ...], Any] = {
         **POOL_DEFAULTS,
         ("concurrency",): concurrency,
@@ -125,10 +125,10 @@ def _drop_defaults(draft: Draft, section: Section) -> None:
         defaults["priorities",] = list(PRIORITIES)
     for path, default in defaults.items():
         # Retries and time-outs wait until it is known what most pools say of them.
-        if look(section, *path) == default and path not in _SHARED:
+        if get_path(section, *path) == default and path not in _SHARED:
             _remove(section, path)
     for direction, (kind, number) in _STEPS.items():
-        step = look(section, "autoscale", direction) or {}
+        step = get_path(section, "autoscale", direction) or {}
         if step.get(kind) == number and len(step.keys() & {"percent", "pods"}) == 1:
             _remove(section, ("autoscale", direction, kind))
 
@@ -145,11 +145,11 @@ def _take_logging(draft: Draft) -> Section:
     common: Section = {}
     sections = [section for section in _sections(draft) if section is not draft.api]
     for key in ("level", "format", "color", "console"):
-        values = [look(section, "logging", key) for section in sections]
+        values = [get_path(section, "logging", key) for section in sections]
         if values and values[0] is not None and all(value == values[0] for value in values):
             common[key] = values[0]
             for section in _sections(draft):
-                if look(section, "logging", key) == values[0]:
+                if get_path(section, "logging", key) == values[0]:
                     _remove(section, ("logging", key))
     return common
 
@@ -179,7 +179,7 @@ def _redis(draft: Draft) -> Section:
     if draft.redis.get("key_prefix") == WorkerConfig().key_prefix:
         del draft.redis["key_prefix"]
     for path, default in _REDIS_DEFAULTS.items():
-        if look(draft.redis, *path) == default:
+        if get_path(draft.redis, *path) == default:
             _remove(draft.redis, path)
     return {key: value for key, value in draft.redis.items() if value}
 

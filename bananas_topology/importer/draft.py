@@ -1,7 +1,7 @@
-"""The topology that is being written, section by section, and the statuses that go with it.
+"""The topology being built, section by section.
 
-A section is what a YAML mapping of the topology file will hold. `put` is the only way in: it keeps
-what stands there already, so that several files may tell of one pool without overwriting.
+A section becomes a YAML mapping of the topology file. `put` never overwrites a value, so several
+files may describe one pool, and records what became of the field that the value came from.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Section = dict[str, Any]
 
 @dataclass(slots=True)
 class Draft:
-    """Everything found so far. Pools by name, in the order in which they were met."""
+    """Everything found so far. Pools by name, in the order in which they were found."""
 
     name: str = ""
     build: str = ""
@@ -34,7 +34,7 @@ class Draft:
     notices: list[str] = field(default_factory=list)
 
     def pool(self, name: str) -> Section:
-        """The section of a pool, made where it is not there yet."""
+        """The section of a pool, created if missing."""
         return self.pools.setdefault(name, {})
 
 
@@ -45,66 +45,65 @@ def put(
     source: Field | None,
     note: str = "",
 ) -> None:
-    """Write a value, and say that its field is kept; `note` says how it is translated instead.
+    """Set a value and mark its field as kept, or as translated if there is a `note`.
 
-    Where another value stands already it stays, and the field is dropped.
+    An existing value is not overwritten: if it differs, the field is marked as dropped.
     """
     *parents, last = path
     for name in parents:
         section = section.setdefault(name, {})
-    standing = section.setdefault(last, value)
+    current = section.setdefault(last, value)
     if source is None:
         return
-    if standing != value:
-        source.drop(f"{'.'.join(path)} is {standing} already, from another field")
+    if current != value:
+        source.drop(f"{'.'.join(path)} is already {current}, from another field")
     elif note:
         source.translate(note)
     else:
         source.keep()
 
 
-def put_read(
+def put_parsed(
     section: Section,
     path: tuple[str, ...],
-    read: Callable[[str], Any],
+    parse: Callable[[str], Any],
     source: Field,
     note: str = "",
 ) -> None:
-    """Write what `read` makes of the field's text; what it cannot read was a mistake.
+    """Set the parsed text of a field; text that `parse` rejects is marked as a mistake.
 
-    What is interpolated stays as it is: only whoever starts it knows the value.
+    Text with `${VARIABLE}` is set unparsed, because its value is not known.
     """
     try:
-        value = read(source.text)
+        value = parse(source.text)
     except ValueError as error:
         if "$" not in source.text:
-            source.mark_mistake(f"cannot be read, so it is left out: {error}")
+            source.mark_mistake(f"not valid, left out: {error}")
             return
         value = source.text
     put(section, path, value, source, note)
 
 
-def whole(text: str) -> int:
-    """A whole number.
-
-    Raises:
-        ValueError: it is none.
+def integer(text: str) -> int:
     """
-    if not is_whole(text):
-        raise ValueError("expected a whole number")
+    Raises:
+        ValueError: the text is not an integer.
+    """
+    if not is_integer(text):
+        raise ValueError("expected an integer")
     return int(text)
 
 
-def is_whole(text: str) -> bool:
-    """Whether it is a whole number of ordinary digits, and of an ordinary size.
+def is_integer(text: str) -> bool:
+    """Whether a text is an integer of ASCII digits that is not unreasonably large.
 
-    >>> is_whole("8080"), is_whole("8080-8089"), is_whole("²"), is_whole("9" * 10)
+    >>> is_integer("8080"), is_integer("8080-8089"), is_integer("²"), is_integer("9" * 10)
     (True, False, False, False)
     """
     return re.fullmatch(r"[0-9]{1,9}", text) is not None
 
 
-def look(section: Mapping[str, Any], *path: str) -> Any:
+def get_path(section: Mapping[str, Any], *path: str) -> Any:
     """The value at a path, or None."""
     found: Any = section
     for name in path:

@@ -1,4 +1,4 @@
-"""Files that describe a deployment of Bananas in, the text of a topology and a report out. Pure."""
+"""Import the files of a deployment as the text of a topology, with a report. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bananas_topology.importer.source import Field, Source, read
 from bananas_topology.importer.status import FieldStatus
 from bananas_topology.importer.writer import write
 
-#: Where an editor finds the schema, once `bananas schema` was asked to put it there.
+#: Where editors find the schema, after `bananas schema` has written it there.
 SCHEMA_URL = "topology.schema.json"
 
 _LOOKED_FOR = (
@@ -26,7 +26,7 @@ _LOOKED_FOR = (
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """A topology's text, what became of every field, and what a person should know."""
+    """A topology's text, the status of every field, and notices for the user."""
 
     text: str
     statuses: tuple[FieldStatus, ...]
@@ -34,22 +34,24 @@ class Imported:
 
 
 def import_files(files: Sequence[tuple[str, str]], default_name: str) -> Imported:
-    """Import files given by name and text; `default_name` is for those that name nothing.
+    """Import files, given as name and text; `default_name` is used if they name no deployment.
 
     Raises:
-        ImportRefused: a file cannot be read, or there is no worker of Bananas in any of them.
+        ImportRefused: a file cannot be read, or none has a Bananas worker.
     """
     sources = [read(name, text) for name, text in files]
     draft = Draft()
-    manifests = [each for source in sources for each in _import_compose_files(draft, source)]
+    manifests = [
+        manifest for source in sources for manifest in _import_compose_files(draft, source)
+    ]
     import_manifests(draft, manifests)
     if not draft.pools and draft.scheduler is None:
         names = ", ".join(name for name, _ in files)
-        raise ImportRefused(f"{names}: not a deployment of Bananas: {_LOOKED_FOR}")
+        raise ImportRefused(f"{names}: not a Bananas deployment: {_LOOKED_FOR}")
     draft.name = _label(draft.name or default_name)
     if not draft.handlers:
         draft.notices.append(
-            "the files name no handlers: set `handlers` to the Python modules that hold yours"
+            "the files name no handlers: set `handlers` to the Python modules that define yours"
         )
     text = write(assemble(draft), [name for name, _ in files], SCHEMA_URL)
     statuses = tuple(status for source in sources for status in source.statuses())
@@ -57,7 +59,7 @@ def import_files(files: Sequence[tuple[str, str]], default_name: str) -> Importe
 
 
 def _import_compose_files(draft: Draft, source: Source) -> list[Field]:
-    """Read the Compose files of a source; the Kubernetes manifests in it are returned."""
+    """Import the Compose files of a source; returns its Kubernetes manifests."""
     manifests: list[Field] = []
     for document in source.documents:
         if is_manifest(document):
@@ -73,6 +75,6 @@ def _import_compose_files(draft: Draft, source: Source) -> list[Field]:
 
 
 def _label(name: str) -> str:
-    """The name as a topology may have it: a DNS label."""
+    """A valid name of a topology: a DNS label."""
     label = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")[:63].strip("-")
     return label or "bananas"

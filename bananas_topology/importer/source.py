@@ -1,7 +1,7 @@
-"""Imported files as trees of fields that remember where they stand and what became of them.
+"""Imported files as trees of fields that record their position and what became of them.
 
-A converter reads a field and says its status; what nobody has said anything of at the end is
-dropped, and the report says so. Scalars stay the text that their author wrote.
+Importers read fields and mark them with a status; fields without a status at the end are reported
+as dropped. Scalars keep their original text.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import yaml
 from bananas_topology.errors import ImportRefused
 from bananas_topology.importer.status import FieldStatus, Status
 
-#: Fields of one file, and levels of nesting, at the most: more is an alias bomb.
+#: Maximum fields of one file and levels of nesting: more is an alias bomb.
 MAX_FIELDS = 100_000
 MAX_DEPTH = 64
 
-NOT_SAID = "nothing in a topology says this; a patch can (`kubernetes.patches`, `compose.patches`)"
+_NO_EQUIVALENT = "a topology has no such field; use `kubernetes.patches` or `compose.patches`"
 
 
 @dataclass(slots=True, eq=False)
 class Field:
     """One node: a mapping, a sequence, or a leaf with its `text` (empty containers are leaves).
 
-    `status` None: nobody has said anything yet. `is_string` tells ``"1"`` from ``1``.
+    `status` None: not marked yet. `is_string` distinguishes ``"1"`` from ``1``.
     """
 
     place: str
@@ -44,46 +44,46 @@ class Field:
         return not self.mapping and not self.items
 
     def get(self, *names: str) -> Field | None:
-        """The field below, by the names of the mappings on the way; None if there is none."""
+        """The field at a path of mapping keys below, or None."""
         found: Field | None = self
         for name in names:
             found = found.mapping.get(name) if found else None
         return found
 
     def child(self, *names: str) -> Field:
-        """The field below; where there is none, an empty one that stands nowhere."""
+        """The field at a path below; an empty field without a position if there is none."""
         return self.get(*names) or Field("", 0)
 
     def text_of(self, *names: str) -> str:
-        """The text of a leaf below, or "" if there is none."""
+        """The text of the leaf at a path below, or ""."""
         found = self.get(*names)
         return found.text if found else ""
 
     def leaves(self) -> Iterator[Field]:
-        """The leaves below, itself if it is one, in file order."""
+        """All leaves in file order; a leaf yields itself."""
         if self.is_leaf:
             yield self
         for child in (*self.mapping.values(), *self.items):
             yield from child.leaves()
 
     def keep(self, note: str = "") -> None:
-        """The topology says this too."""
+        """Mark all leaves: the topology has the same value."""
         self._mark(Status.KEPT, note)
 
     def translate(self, note: str) -> None:
-        """The topology says it in another way: how."""
+        """Mark all leaves: the topology expresses it differently; `note` says how."""
         self._mark(Status.TRANSLATED, note)
 
     def drop(self, note: str) -> None:
-        """The topology does not say it: why."""
+        """Mark all leaves: the topology cannot express it; `note` says why."""
         self._mark(Status.DROPPED, note)
 
-    def mark_mistake(self, rule: str) -> None:
-        """It was a mistake: which rule it breaks, and what is there instead."""
-        self._mark(Status.MISTAKE, rule)
+    def mark_mistake(self, note: str) -> None:
+        """Mark all leaves: it would cause harm; `note` says how, and what replaces it."""
+        self._mark(Status.MISTAKE, note)
 
     def _mark(self, status: Status, note: str) -> None:
-        """The first word on a leaf counts: the more special converters speak first."""
+        """A leaf keeps its first status, so more specific importers must run first."""
         for leaf in self.leaves():
             if leaf.status is None:
                 leaf.status, leaf.note = status, note
@@ -91,7 +91,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file: its name as it is shown, and its documents."""
+    """One file: the name to show, and its documents."""
 
     name: str
     documents: tuple[Field, ...]
@@ -102,27 +102,27 @@ class Source:
             FieldStatus(
                 file=self.name,
                 line=leaf.line,
-                place=f"{_owner(document)}{leaf.place}" or "(document)",
+                place=f"{_object(document)}{leaf.place}" or "(document)",
                 value=_shown(leaf.text),
                 status=leaf.status or Status.DROPPED,
-                note=leaf.note if leaf.status else NOT_SAID,
+                note=leaf.note if leaf.status else _NO_EQUIVALENT,
             )
             for document in self.documents
             for leaf in document.leaves()
         ]
 
 
-def _owner(document: Field) -> str:
-    """Which Kubernetes object it is, as kubectl says it; "" for a Compose file."""
+def _object(document: Field) -> str:
+    """The Kubernetes object in kubectl's notation; "" for a Compose file."""
     kind, name = document.text_of("kind"), document.text_of("metadata", "name")
     return f"{kind.lower()}/{name} " if kind else ""
 
 
 def read(name: str, text: str) -> Source:
-    """Read one file of one or several YAML documents; empty ones are passed over.
+    """Read the YAML documents of one file, without empty ones.
 
     Raises:
-        ImportRefused: it is not YAML, or not of a reasonable size.
+        ImportRefused: it is not valid YAML, or unreasonably large.
     """
     reader = _Reader(name)
     try:
@@ -131,16 +131,18 @@ def read(name: str, text: str) -> Source:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or "it cannot be read"
-        raise ImportRefused(f"{name}{where}: not YAML: {reason}") from error
+        reason = getattr(error, "problem", None) or getattr(error, "reason", error)
+        raise ImportRefused(f"{name}{where}: not valid YAML: {reason}") from error
     except RecursionError as error:
-        raise ImportRefused(f"{name}: nested too deeply; expected {MAX_DEPTH} levels") from error
+        raise ImportRefused(
+            f"{name}: nested too deeply; expected at most {MAX_DEPTH} levels"
+        ) from error
     documents = [reader.field(node, "", 0) for node in nodes]
     return Source(name, tuple(document for document in documents if not document.is_null))
 
 
 class _Reader:
-    """Turns nodes into fields, aliases and merge keys resolved, within bounds."""
+    """Turns YAML nodes into fields, resolving aliases and merge keys, within limits."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -150,8 +152,8 @@ class _Reader:
         self._count += 1
         if self._count > MAX_FIELDS or depth > MAX_DEPTH:
             raise ImportRefused(
-                f"{self._name}: more than {MAX_FIELDS} fields or {MAX_DEPTH} levels, "
-                "aliases included; no deployment is that large"
+                f"{self._name}: too large; expected at most {MAX_FIELDS} fields and "
+                f"{MAX_DEPTH} levels, including aliases"
             )
         line = node.start_mark.line + 1
         if isinstance(node, yaml.MappingNode):
@@ -176,7 +178,7 @@ class _Reader:
         )
 
     def _pairs(self, node: yaml.MappingNode, depth: int) -> dict[str, yaml.Node]:
-        """A mapping's own pairs, and those that it merges in (``<<``), which its own win over."""
+        """A mapping's pairs and those that it merges (``<<``); its own take precedence."""
         if depth > MAX_DEPTH:
             raise ImportRefused(f"{self._name}: merged more than {MAX_DEPTH} levels deep")
         own: dict[str, yaml.Node] = {}
@@ -193,9 +195,9 @@ class _Reader:
 
 
 def fields_of(environment: Field | None) -> Iterable[tuple[str, str, Field]]:
-    """Variables in Compose's forms, a list of ``NAME=value`` or a mapping: name, value, field.
+    """Compose's variables, a list of ``NAME=value`` or a mapping, as name, value and field.
 
-    A name without a value takes it from the shell, which a topology says as ``${NAME}``.
+    A name without a value is taken from the shell, which is ``${NAME}`` in a topology.
     """
     if environment is None:
         return
@@ -211,7 +213,7 @@ def _is_null(node: yaml.Node) -> bool:
 
 
 def _shown(text: str) -> str:
-    """A value as a report shows it: one line, and no password.
+    """A value as the report shows it: on one line, without passwords.
 
     >>> _shown("REDIS_URL=redis://app:s3cret@db:6379"), _shown("DB_PASSWORD=s3cret")
     ('REDIS_URL=redis://app:***@db:6379', 'DB_PASSWORD=***')

@@ -1,4 +1,4 @@
-"""What became of every field of the imported files: nothing is left out in silence."""
+"""What became of every field of the imported files; no field is dropped silently."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from enum import StrEnum
 class Status(StrEnum):
     """What became of one leaf field."""
 
-    #: It stands in the topology as it was, or is what a topology says by saying nothing.
+    #: The topology has the same value, explicitly or by default.
     KEPT = "kept"
-    #: The topology says it in another way, or Bananas does it by itself.
+    #: The topology expresses it differently, or Bananas does it anyway.
     TRANSLATED = "translated"
-    #: The topology does not say it; the note says why.
+    #: The topology cannot express it; the note says why.
     DROPPED = "dropped"
-    #: It would have hurt; the note says which rule it breaks and what is there instead.
+    #: It would have caused harm; the note says how, and what replaces it.
     MISTAKE = "mistake"
 
 
 @dataclass(frozen=True, slots=True)
 class FieldStatus:
-    """One leaf field of one file: where it stands, what it says, and what became of it.
+    """One leaf field of a file: its position, its value, and what became of it.
 
     `place` is the path in the document (``services.worker.deploy.replicas``), `value` the text.
     """
@@ -34,7 +34,7 @@ class FieldStatus:
     note: str
 
     def __str__(self) -> str:
-        """One greppable, clickable line.
+        """One line with a position that editors can open.
 
         >>> str(FieldStatus("a.yml", 3, "version", "3.8", Status.DROPPED, "obsolete"))
         'a.yml:3: dropped: version: 3.8 (obsolete)'

@@ -78,9 +78,9 @@ def test_json_report_includes_every_field_and_the_topology(shop: Path) -> None:
     ("content", "expected"),
     [
         (None, "cannot read other.yml: No such file or directory"),
-        (b"services: {db: {image: 'postgres:16'}}", "not a deployment of Bananas: looked for"),
+        (b"services: {db: {image: 'postgres:16'}}", "not a Bananas deployment: looked for"),
         (b"\xff", "not valid UTF-8"),
-        (b"a: [", "other.yml:2:1: not YAML"),
+        (b"a: [", "other.yml:2:1: not valid YAML"),
     ],
 )
 def test_file_that_cannot_be_imported_is_rejected_on_one_line(

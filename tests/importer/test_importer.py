@@ -1,5 +1,4 @@
-"""Deployments in the style of those that exist, into topologies; rewrite what is expected with
-``make goldens``, and read it in review."""
+"""Import of typical existing deployments; ``make goldens`` rewrites the expected topologies."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ HERE = Path(__file__).parent
 FIXTURES = HERE / "fixtures"
 ROOT = HERE.parents[1]
 
-#: What is imported together, and the target that renders the same kind of files.
+#: Files that are imported together, and the target that renders such files.
 DEPLOYMENTS = {
     "compose-thin": (("docker-compose-thin.yml",), "compose"),
     "compose-default": (("docker-compose-default.yml",), "compose"),
@@ -50,7 +49,7 @@ def _without_comments(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
 
 
-def _fate(imported: Imported, place: str) -> FieldStatus:
+def _status(imported: Imported, place: str) -> FieldStatus:
     [found] = [each for each in imported.statuses if each.place == place]
     return found
 
@@ -71,7 +70,7 @@ def test_a_deployment_becomes_the_topology_that_a_person_would_have_written(
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS)
-def test_what_is_imported_rendered_and_imported_again_is_the_same(deployment: str) -> None:
+def test_importing_a_rendered_import_gives_the_same_topology(deployment: str) -> None:
     names, target = DEPLOYMENTS[deployment]
     first = _import(names).text
 
@@ -86,7 +85,7 @@ def test_what_is_imported_rendered_and_imported_again_is_the_same(deployment: st
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "topologies").glob("*.yaml")), ids=lambda path: path.stem
 )
-def test_what_our_topologies_render_to_imports_to_a_fixed_point(path: Path, target: str) -> None:
+def test_importing_a_rendering_reaches_a_fixed_point(path: Path, target: str) -> None:
     rendered = find_target(target).render(_topology(path.read_text("utf-8"))).stream()
     first = _import_text(rendered)
 
@@ -105,12 +104,12 @@ def test_what_our_topologies_render_to_imports_to_a_fixed_point(path: Path, targ
         ("compose-job-specialized", 215),
     ],
 )
-def test_the_totals_are_those_that_the_files_claim(deployment: str, threads: int) -> None:
+def test_total_threads_match_those_stated_in_the_files(deployment: str, threads: int) -> None:
     assert _topology(_import(DEPLOYMENTS[deployment][0]).text).total_threads == threads
 
 
 def _leaves(name: str) -> list[tuple[int, str]]:
-    """The lines of a fixture that hold a leaf's value, and that value."""
+    """The leaf values of a fixture with their line numbers, from 0."""
     lines = (FIXTURES / name).read_text("utf-8").splitlines()
     found: list[tuple[int, str]] = []
     for number, line in enumerate(lines):
@@ -123,7 +122,7 @@ def _leaves(name: str) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in FIXTURES.glob("*.yml")))
-def test_every_leaf_stands_in_the_report_with_its_value(name: str) -> None:
+def test_every_leaf_is_in_the_report_with_its_value(name: str) -> None:
     names = next(names for names, _ in DEPLOYMENTS.values() if name in names)
 
     reported = [(each.line, each.value) for each in _import(names).statuses if each.file == name]
@@ -133,8 +132,8 @@ def test_every_leaf_stands_in_the_report_with_its_value(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in FIXTURES.glob("*.yml")))
-def test_a_change_of_any_leaf_shows_in_the_report(name: str) -> None:
-    """Every seventh leaf: that all of them are in the report is shown above, and quicker."""
+def test_changing_any_leaf_changes_the_report(name: str) -> None:
+    """Only every seventh leaf, for speed: the test above covers all of them."""
     names = next(names for names, _ in DEPLOYMENTS.values() if name in names)
     texts = {each: (FIXTURES / each).read_text("utf-8") for each in names}
     before = [(each.place, each.value, each.status) for each in _import(names).statuses]
@@ -153,33 +152,33 @@ def test_a_change_of_any_leaf_shows_in_the_report(name: str) -> None:
         assert after != before, lines[number]
 
 
-def test_eviction_of_queued_jobs_is_called_a_mistake() -> None:
+def test_eviction_of_queued_jobs_is_a_mistake() -> None:
     imported = _import(["docker-compose-default.yml"])
 
-    found = _fate(imported, "services.redis.command")
+    found = _status(imported, "services.redis.command")
     assert found.status is Status.MISTAKE
     assert "evicts queued jobs" in found.note
     assert "allkeys-lru" in found.note
 
 
-def test_one_host_port_for_several_replicas_is_called_a_mistake() -> None:
-    found = _fate(_import(["docker-compose-default.yml"]), "services.api.ports[0]")
+def test_one_host_port_for_several_replicas_is_a_mistake() -> None:
+    found = _status(_import(["docker-compose-default.yml"]), "services.api.ports[0]")
 
     assert found.status is Status.MISTAKE
     assert "cannot share one host port" in found.note
 
 
-def test_a_budget_that_blocks_a_drain_is_called_a_mistake() -> None:
+def test_a_budget_that_blocks_drains_is_a_mistake() -> None:
     imported = _import(DEPLOYMENTS["kubernetes"][0])
 
-    found = _fate(imported, "poddisruptionbudget/scheduler-pdb spec.minAvailable")
+    found = _status(imported, "poddisruptionbudget/scheduler-pdb spec.minAvailable")
     assert found.status is Status.MISTAKE
-    assert "blocks a node's drain" in found.note
-    other = _fate(imported, "poddisruptionbudget/worker-high-pdb spec.minAvailable")
+    assert "blocks node drains" in found.note
+    other = _status(imported, "poddisruptionbudget/worker-high-pdb spec.minAvailable")
     assert other.status is Status.KEPT
 
 
-def test_replicas_that_would_undo_an_autoscaler_are_called_a_mistake() -> None:
+def test_replicas_that_override_an_autoscaler_are_a_mistake() -> None:
     deployment = (
         (FIXTURES / "k8s-deployment.yml").read_text("utf-8").replace("replicas: 3", "replicas: 5")
     )
@@ -187,24 +186,24 @@ def test_replicas_that_would_undo_an_autoscaler_are_called_a_mistake() -> None:
 
     imported = import_files([("a.yml", deployment), ("b.yml", autoscaler)], "shop")
 
-    found = _fate(imported, "deployment/worker-high spec.replicas")
+    found = _status(imported, "deployment/worker-high spec.replicas")
     assert found.status is Status.MISTAKE
-    assert "undo the autoscaler" in found.note
+    assert "override the autoscaler" in found.note
 
 
 @pytest.mark.parametrize("port", ["²", "9" * 5000, "0", "8080-8081"])
-def test_a_port_that_is_none_is_a_mistake_or_left_out(port: str) -> None:
+def test_an_invalid_port_is_a_mistake_or_left_out(port: str) -> None:
     worker = "w: {image: a, environment: [WORKER_MODE=thin]}"
-    told = _import_text(f"services: {{{worker}, api: {{environment: {{API_PORT: '{port}'}}}}}}")
+    imported = _import_text(f"services: {{{worker}, api: {{environment: {{API_PORT: '{port}'}}}}}}")
     for ports in (f"['{port}:{port}']", f"[{{target: '{port}', published: '{port}'}}]"):
         _import_text(f"services: {{{worker}, api: {{environment: [API_PORT=80], ports: {ports}}}}}")
 
-    found = _fate(told, "services.api.environment.API_PORT")
+    found = _status(imported, "services.api.environment.API_PORT")
     assert found.status is Status.MISTAKE
     assert "expected a whole number from 1 to 65535" in found.note
 
 
-def test_of_logging_the_api_keeps_what_it_obeys() -> None:
+def test_the_api_keeps_only_the_logging_settings_that_it_supports() -> None:
     imported = _import_text(
         "services: {w: {environment: [WORKER_MODE=thin]}, api: {environment: "
         "[API_PORT=80, LOG_LEVEL=debug, LOG_FILE_ENABLED=true]}}"
@@ -213,10 +212,10 @@ def test_of_logging_the_api_keeps_what_it_obeys() -> None:
     api = _topology(imported.text).api
     assert api is not None
     assert api.logging.level == "debug"
-    assert _fate(imported, "services.api.environment[2]").status is Status.DROPPED
+    assert _status(imported, "services.api.environment[2]").status is Status.DROPPED
 
 
-def test_a_map_environment_is_read_as_a_list_is() -> None:
+def test_environment_as_a_map_equals_environment_as_a_list() -> None:
     as_list = "services: {w: {image: a, environment: [WORKER_MODE=thin, 'JOB_TIMEOUT=90s']}}"
     as_map = "services: {w: {environment: {JOB_TIMEOUT: 90s, WORKER_MODE: thin}, image: a}}"
 
@@ -226,19 +225,19 @@ def test_a_map_environment_is_read_as_a_list_is() -> None:
     assert yaml.safe_load(texts[0])["pools"] == {"w": {"mode": "thin", "job_timeout": "1m30s"}}
 
 
-def test_a_password_in_clear_is_a_mistake_and_nowhere_shown() -> None:
+def test_a_plain_text_password_is_a_mistake_and_never_shown() -> None:
     imported = _import_text(
         "services: {w: {environment: [WORKER_MODE=thin, 'REDIS_URL=redis://:s3cret@db:6379']}}"
     )
 
-    found = _fate(imported, "services.w.environment[1]")
+    found = _status(imported, "services.w.environment[1]")
     assert found.status is Status.MISTAKE
     assert "a password in clear" in found.note
     assert "s3cret" not in str(found) + imported.text
     assert yaml.safe_load(imported.text)["redis"] == {"url": "${REDIS_URL}"}
 
 
-def test_other_variables_stay_the_pools_own() -> None:
+def test_other_variables_become_the_env_of_their_pool() -> None:
     text = "services: {w: {environment: {WORKER_MODE: thin, SMTP_HOST: mail, LEVEL: 5}}}"
 
     pools = yaml.safe_load(_import_text(text).text)["pools"]
@@ -246,18 +245,18 @@ def test_other_variables_stay_the_pools_own() -> None:
     assert pools["w"]["env"] == {"SMTP_HOST": "mail", "LEVEL": "5"}
 
 
-def test_a_value_that_the_contract_refuses_is_a_mistake_and_left_out() -> None:
+def test_an_invalid_value_is_a_mistake_and_left_out() -> None:
     text = "services: {w: {environment: {WORKER_MODE: thin, WORKER_CONCURRENCY: lots}}}"
 
     imported = _import_text(text)
 
-    found = _fate(imported, "services.w.environment.WORKER_CONCURRENCY")
+    found = _status(imported, "services.w.environment.WORKER_CONCURRENCY")
     assert found.status is Status.MISTAKE
     assert "expected a whole number" in found.note
     assert yaml.safe_load(imported.text)["pools"] == {"w": {"mode": "thin"}}
 
 
-def test_secrets_are_named_and_never_written() -> None:
+def test_secrets_are_listed_by_name_without_values() -> None:
     text = """
 apiVersion: apps/v1
 kind: Deployment
@@ -283,37 +282,35 @@ stringData: {smtp: s3cret}
     assert "s3cret" not in imported.text
 
 
-def test_services_that_are_not_ours_are_left_out_and_said() -> None:
+def test_other_services_are_left_out_with_a_notice() -> None:
     text = "services: {w: {environment: {WORKER_MODE: thin}}, db: {image: 'postgres:16'}}"
 
     imported = _import_text(text)
 
-    assert _fate(imported, "services.db.image").status is Status.DROPPED
+    assert _status(imported, "services.db.image").status is Status.DROPPED
     assert any('"db"' in notice for notice in imported.notices)
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("services: {db: {image: 'postgres:16'}}", "not a deployment of Bananas"),
-        ("services: {}", "not a deployment of Bananas"),
+        ("services: {db: {image: 'postgres:16'}}", "not a Bananas deployment"),
+        ("services: {}", "not a Bananas deployment"),
         ("a: 1", "neither a Compose file nor"),
         ("- 1", "neither a Compose file nor"),
-        ("", "not a deployment of Bananas"),
-        ("a: [", "not YAML"),
+        ("", "not a Bananas deployment"),
+        ("a: [", "not valid YAML"),
         ("a: !!python/object:os.system x", "neither a Compose file nor"),
-        ("\x00", "not YAML"),
-        ("[" * 5000, "nested too deeply|levels|not YAML"),
+        ("\x00", "not valid YAML"),
+        ("[" * 5000, "nested too deeply|levels|not valid YAML"),
         (
             "a0: &a0 [x]\n"
             + "".join(f"a{n + 1}: &a{n + 1} [{','.join([f'*a{n}'] * 9)}]\n" for n in range(9)),
-            "more than",
+            "too large",
         ),
     ],
 )
-def test_what_is_no_deployment_of_ours_is_refused_with_what_was_looked_for(
-    text: str, words: str
-) -> None:
+def test_the_error_for_other_files_says_what_was_looked_for(text: str, words: str) -> None:
     with pytest.raises(ImportRefused, match=words):
         _import_text(text)
 
@@ -331,7 +328,7 @@ def test_what_is_no_deployment_of_ours_is_refused_with_what_was_looked_for(
         "ports: [x]}}",
     ],
 )
-def test_what_cannot_be_read_is_said_field_by_field_and_never_a_traceback(text: str) -> None:
+def test_invalid_fields_are_reported_field_by_field(text: str) -> None:
     imported = _import_text(text)
 
     assert imported.statuses

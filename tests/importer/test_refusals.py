@@ -32,7 +32,7 @@ def _import(text: str) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(_TREES)
-def test_whatever_the_fields_hold_they_are_imported_or_refused(tree: object) -> None:
+def test_any_fields_are_imported_or_rejected(tree: object) -> None:
     services = {"w": {"environment": {"WORKER_MODE": "thin"}, "deploy": tree}, "x": tree}
 
     _import(yaml.safe_dump({"services": services}))
@@ -42,5 +42,5 @@ def test_whatever_the_fields_hold_they_are_imported_or_refused(tree: object) -> 
 
 @settings(max_examples=100, deadline=None)
 @given(st.text() | st.text(alphabet="[]{}:,-&*!|>'\"# \n\tab0<"))
-def test_whatever_the_text_is_it_is_imported_or_refused(text: str) -> None:
+def test_any_text_is_imported_or_rejected(text: str) -> None:
     _import(text)

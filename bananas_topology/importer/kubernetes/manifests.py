@@ -1,4 +1,4 @@
-"""Kubernetes manifests, as they were written by hand or rendered by us, into the draft."""
+"""Import Kubernetes manifests, hand-written or rendered, into the draft of a topology."""
 
 from __future__ import annotations
 
@@ -6,71 +6,66 @@ from collections.abc import Iterable, Iterator
 
 from bananas_topology.importer import amounts
 from bananas_topology.importer.compose import put_name
-from bananas_topology.importer.draft import Draft, Section, put, put_read, whole
+from bananas_topology.importer.draft import Draft, Section, integer, put, put_parsed
 from bananas_topology.importer.kubernetes.pods import import_pod_spec
 from bananas_topology.importer.kubernetes.scaling import (
     import_disruption,
     import_hpa,
     import_keda,
-    scaled_to,
+    replicas_owned_by_autoscalers,
 )
-from bananas_topology.importer.redis_server import is_redis, judge_command, judge_image
+from bananas_topology.importer.processes import Process, import_variables
+from bananas_topology.importer.redis_server import check_command, check_image, is_redis
 from bananas_topology.importer.source import EnvironmentFields, Field, fields_of
-from bananas_topology.importer.variables import (
-    apply_api,
-    apply_scheduler,
-    apply_worker,
-    is_scheduler,
-    is_worker,
-    pool_name,
-)
 
-#: Kinds that a rendering makes by itself, from what the others say.
+#: Kinds that are rendered without a section of the topology.
 _RENDERED_KINDS = {
-    "ServiceAccount": "rendered: one without a token",
-    "NetworkPolicy": "rendered: deny all, then what is needed",
-    "TriggerAuthentication": "rendered beside the scaled objects",
-    "PersistentVolumeClaim": "the managed Redis has a claim of its own",
-    "Kustomization": "rendered with the files that it lists",
-    "Secret": "referred to by name; its values stay outside of a topology",
+    "ServiceAccount": "rendered, without a token",
+    "NetworkPolicy": "rendered: deny by default, allow what is needed",
+    "TriggerAuthentication": "rendered with the ScaledObjects",
+    "PersistentVolumeClaim": "the managed Redis has its own claim",
+    "Kustomization": "rendered with the list of files",
+    "Secret": "referenced by name; a topology contains no secret values",
 }
 
-_SHARED = "shared variables stand in the pools and in `defaults`; rendered again as a ConfigMap"
+_SHARED = "shared variables become `defaults` or pool fields, and are rendered as a ConfigMap"
 
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod")
 
 
 def is_manifest(document: Field) -> bool:
-    """Whether a document looks like a Kubernetes object."""
+    """Whether a document is a Kubernetes object."""
     return document.get("kind") is not None and document.get("apiVersion") is not None
 
 
 def import_manifests(draft: Draft, documents: Iterable[Field]) -> None:
-    """Read all objects of a deployment into the draft, in whatever order they stand."""
-    objects = list(_flat(documents))
+    """Import all objects of a deployment into the draft, in any order."""
+    objects = list(_flatten(documents))
     config_maps = {
-        each.text_of("metadata", "name"): each for each in objects if _kind(each) == "ConfigMap"
+        document.text_of("metadata", "name"): document
+        for document in objects
+        if _kind(document) == "ConfigMap"
     }
-    draft.has_managed_redis |= any(is_redis(_image(each)) for each in objects)
+    draft.has_managed_redis |= any(is_redis(_image(document)) for document in objects)
     sections: dict[str, Section] = {}
-    owned = scaled_to(objects)
-    for each in objects:
-        if _kind(each) in _WORKLOADS:
-            least = owned.get(each.text_of("metadata", "name"))
-            _import_workload(draft, each, config_maps, sections, least)
-    # A budget is judged by the least number of replicas, so autoscalers come first.
-    for each in sorted(objects, key=lambda each: _kind(each) == "PodDisruptionBudget"):
-        _import_other(draft, each, sections)
-    for each in objects:
+    owned = replicas_owned_by_autoscalers(objects)
+    for document in objects:
+        if _kind(document) in _WORKLOADS:
+            min_replicas = owned.get(document.text_of("metadata", "name"))
+            _import_workload(draft, document, config_maps, sections, min_replicas)
+    # Checking a budget needs the minimum number of replicas, so autoscalers come first.
+    for document in sorted(objects, key=lambda it: _kind(it) == "PodDisruptionBudget"):
+        _import_other(draft, document, sections)
+    for document in objects:
         for field in ("apiVersion", "kind"):
-            each.child(field).translate("rendered objects have theirs")
-        if namespace := each.get("metadata", "namespace"):
+            document.child(field).translate("set in rendered objects")
+        if namespace := document.get("metadata", "namespace"):
             _put_namespace(draft, namespace)
-        each.child("metadata").translate("rendered objects are named and labelled by rule")
+        document.child("metadata").translate("rendered objects have standard names and labels")
 
 
-def _flat(documents: Iterable[Field]) -> Iterator[Field]:
-    """The objects, those of a List one by one."""
+def _flatten(documents: Iterable[Field]) -> Iterator[Field]:
+    """The objects, including those in a List."""
     for document in documents:
         if _kind(document) == "List" and (items := document.get("items")):
             yield from items.items
@@ -105,56 +100,48 @@ def _import_workload(
     document: Field,
     config_maps: dict[str, Field],
     sections: dict[str, Section],
-    least: str | None,
+    min_replicas: str | None,
 ) -> None:
-    name, container = document.text_of("metadata", "name"), _container(document)
-    if container is None or _kind(document) not in ("Deployment", "StatefulSet"):
-        document.drop(f"a {_kind(document)} is nothing that a topology describes")
-        draft.notices.append(f'{_kind(document)} "{name}" is not one of Bananas; it is left out')
+    kind, name = _kind(document), document.text_of("metadata", "name")
+    container = _container(document)
+    if container is None or kind not in ("Deployment", "StatefulSet"):
+        document.drop(f"a topology does not describe {kind} objects")
+        draft.notices.append(f'{kind} "{name}" is not a Bananas workload and was left out')
         return
     environment = _environment(draft, container, config_maps)
-    words = " ".join(_words(container))
-    section: Section = {}
     if is_redis(container.text_of("image")):
         _import_redis(draft, document, container)
         return
-    if "bananas_topology.api" in words or "API_PORT" in environment or _is_api(name, container):
-        draft.api = section = draft.api if draft.api is not None else {}
-        apply_api(draft, section, environment)
-        _import_api_port(section, container)
-    elif is_scheduler(environment) and draft.scheduler is None:
-        draft.scheduler = section
-        apply_scheduler(draft, section, environment)
-    elif is_worker(environment) or "bananas_topology.worker" in words:
-        section = draft.pool(pool_name(environment, name))
-        apply_worker(draft, section, environment)
-    else:
-        document.drop("not a workload of Bananas: keep it in a manifest of its own")
-        draft.notices.append(f'{_kind(document)} "{name}" is not one of Bananas; it is left out')
+    process = Process(
+        name=name,
+        image=container.text_of("image"),
+        command=_command(container),
+        environment=environment,
+        # REDIS_URL is usually a secret variable.
+        uses_redis=True,
+    )
+    section = import_variables(draft, process)
+    if section is None:
+        document.drop("not a Bananas workload: keep it in a separate manifest")
+        draft.notices.append(f'{kind} "{name}" is not a Bananas workload and was left out')
         return
+    if section is draft.api:
+        _import_api_port(section, container)
     sections[name] = section
     _put_secrets(section, container)
-    import_pod_spec(draft, section, document, container, least)
+    import_pod_spec(draft, section, document, container, min_replicas)
 
 
-def _words(container: Field) -> list[str]:
-    return [
-        leaf.text
-        for key in ("command", "args")
-        if (found := container.get(key))
-        for leaf in found.leaves()
-    ]
-
-
-def _is_api(name: str, container: Field) -> bool:
-    image = container.text_of("image").rpartition("/")[2].partition(":")[0]
-    return ("bananas" in image and "api" in image) or name == "api"
+def _command(container: Field) -> str:
+    return " ".join(
+        leaf.text for key in ("command", "args") for leaf in container.child(key).leaves()
+    )
 
 
 def _environment(
     draft: Draft, container: Field, config_maps: dict[str, Field]
 ) -> EnvironmentFields:
-    """A container's plain variables: those of its ConfigMaps, and its own, which win."""
+    """A container's plain variables: those of its ConfigMaps and its own, which take precedence."""
     variables: dict[str, tuple[str, Field]] = {}
     for source in container.child("envFrom").items:
         reference = source.text_of("configMapRef", "name")
@@ -166,21 +153,21 @@ def _environment(
         elif secret := source.get("secretRef", "name"):
             put(draft.kubernetes, ("secret",), secret.text, secret)
         else:
-            source.drop("what it refers to is not among the files")
+            source.drop("the object that it refers to is not in the files")
     for entry in container.child("env").items:
         name, value = entry.text_of("name"), entry.get("value")
         if value is not None and entry.get("name"):
-            # What Kubernetes takes as it is, a topology would interpolate.
+            # A topology interpolates `$`, Kubernetes does not.
             variables[name] = (value.text.replace("$", "$$"), value)
             entry.child("name").keep()
         elif entry.get("valueFrom", "fieldRef"):
             variables.pop(name, None)
-            entry.translate("rendered workers are told their pod's name")
+            entry.translate("rendered workers get their pod's name as WORKER_ID")
     return variables
 
 
 def _put_secrets(section: Section, container: Field) -> None:
-    """Variables by secret reference: REDIS_URL and API_TOKEN always are, others are named."""
+    """List secret variables, except REDIS_URL and API_TOKEN, which are always references."""
     for entry in container.child("env").items:
         reference = entry.get("valueFrom", "secretKeyRef")
         if reference is None:
@@ -190,7 +177,7 @@ def _put_secrets(section: Section, container: Field) -> None:
             secrets = section.setdefault("secrets", [])
             if name not in secrets:
                 secrets.append(name)
-        entry.translate("by secret reference, under the variable's own name")
+        entry.translate("rendered as a reference to the Secret's key of the same name")
 
 
 def _import_api_port(section: Section, container: Field) -> None:
@@ -199,21 +186,21 @@ def _import_api_port(section: Section, container: Field) -> None:
         if number is None:
             continue
         if str(section.get("port", number.text)) != number.text:
-            port.mark_mistake(f"only the port {section['port']} is meant to be reached")
+            port.mark_mistake(f"the api serves only port {section['port']}")
         else:
-            put_read(section, ("port",), whole, number)
+            put_parsed(section, ("port",), integer, number)
 
 
 def _import_redis(draft: Draft, document: Field, container: Field) -> None:
     managed: Section = draft.redis.setdefault("managed", {})
-    judge_image(draft, container.child("image"))
+    check_image(draft, container.child("image"))
     if limit := container.get("resources", "limits", "memory"):
-        put_read(managed, ("memory",), amounts.kubernetes_memory, limit)
-    judge_command(managed, container.get("command"), container.get("args"))
+        put_parsed(managed, ("memory",), amounts.kubernetes_memory, limit)
+    check_command(managed, container.get("command"), container.get("args"))
     for claim in document.child("spec", "volumeClaimTemplates").items:
         if storage := claim.get("spec", "resources", "requests", "storage"):
-            put_read(managed, ("storage",), amounts.kubernetes_memory, storage)
-    document.child("spec").translate("the managed Redis of the topology")
+            put_parsed(managed, ("storage",), amounts.kubernetes_memory, storage)
+    document.child("spec").translate("`redis.managed`")
 
 
 def _import_other(draft: Draft, document: Field, sections: dict[str, Section]) -> None:
@@ -239,9 +226,9 @@ def _import_other(draft: Draft, document: Field, sections: dict[str, Section]) -
             document.translate(_RENDERED_KINDS[kind])
         case "ConfigMap":
             if document.child("kind").status is None:
-                document.drop("nobody of Bananas refers to it")
+                document.drop("no Bananas workload uses it")
         case _ if kind not in _WORKLOADS:
-            document.drop(f"a {kind} is nothing that a topology describes")
+            document.drop(f"a topology does not describe {kind} objects")
 
 
 def _import_service(draft: Draft, document: Field) -> None:
@@ -250,14 +237,14 @@ def _import_service(draft: Draft, document: Field) -> None:
     kind = document.get("spec", "type")
     if draft.api is not None and not is_headless and kind is not None:
         put(draft.api, ("service_type",), kind.text, kind)
-    document.child("spec").translate("rendered for the api, and for the managed Redis")
+    document.child("spec").translate("rendered for the api and the managed Redis")
 
 
 def _import_ingress(draft: Draft, document: Field) -> None:
     section = draft.api
     rules = document.child("spec", "rules").items
     if section is None or not rules or rules[0].get("host") is None:
-        document.drop("no api with a host name to reach it by")
+        document.drop("there is no api, or the first rule has no host")
         return
     host = rules[0].child("host")
     put(section, ("ingress", "host"), host.text, host)

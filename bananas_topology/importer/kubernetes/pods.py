@@ -1,28 +1,28 @@
-"""What a workload says of its pods, into the section of the pool, scheduler or api."""
+"""Import a workload's pods into the section of the pool, the scheduler or the api."""
 
 from __future__ import annotations
 
 import re
 
 from bananas_topology.importer import amounts
-from bananas_topology.importer.draft import Draft, Section, put, put_read, whole
+from bananas_topology.importer.draft import Draft, Section, integer, put, put_parsed
 from bananas_topology.importer.source import Field
 
 _PPROF = "/debug/pprof"
 
 
 def import_pod_spec(
-    draft: Draft, section: Section, document: Field, container: Field, least: str | None
+    draft: Draft, section: Section, document: Field, container: Field, min_replicas: str | None
 ) -> None:
-    """Read a workload's image, amounts, replicas, placement and probes.
+    """Import a workload's image, resources, replicas, placement and probes.
 
-    `least` is the number of replicas at which its autoscaler begins; None: it has none.
+    `min_replicas` is its autoscaler's; None if it has no autoscaler.
     """
     pod = document.child("spec", "template", "spec")
     if image := container.get("image"):
         put(section, ("image",), image.text, image)
     if replicas := document.get("spec", "replicas"):
-        _put_replicas(section, replicas, least)
+        _put_replicas(section, replicas, min_replicas)
     _import_resources(section, container.get("resources"))
     _import_placement(section, pod)
     _import_probes(container)
@@ -34,32 +34,36 @@ def import_pod_spec(
         secret.keep()
     _import_ports(container)
     for other in pod.child("containers").items[1:]:
-        other.drop("a second container: add it by `kubernetes.patches`")
+        other.drop("additional container: add it with `kubernetes.patches`")
     if grace := pod.get("terminationGracePeriodSeconds"):
-        grace.translate("made of the pool's `grace`")
+        grace.translate("computed from the pool's `grace`")
     for key in ("volumes", "initContainers"):
         if found := pod.get(key):
-            _judge_volumes(found)
-    _judge_annotations(document)
-    document.child("spec").translate("rendered pods are restricted, probed and spread by rule")
+            _check_volumes(found)
+    _check_annotations(document)
+    document.child("spec").translate(
+        "rendered workloads have their own selectors and security settings"
+    )
 
 
-def _put_replicas(section: Section, replicas: Field, least: str | None) -> None:
-    if least is None:
-        put_read(section, ("replicas",), whole, replicas)
-    elif replicas.text == least:
-        replicas.translate("where `autoscale` begins")
+def _put_replicas(section: Section, replicas: Field, min_replicas: str | None) -> None:
+    if min_replicas is None:
+        put_parsed(section, ("replicas",), integer, replicas)
+    elif replicas.text == min_replicas:
+        replicas.translate("`autoscale.min`")
     else:
-        replicas.mark_mistake(f"each apply would undo the autoscaler; `autoscale.min` is {least}")
+        replicas.mark_mistake(
+            f"each apply would override the autoscaler; `autoscale.min` is {min_replicas}"
+        )
 
 
 def _import_resources(section: Section, resources: Field | None) -> None:
     for kind in ("requests", "limits"):
         if resources and (found := resources.get(kind, "cpu")):
-            put_read(section, ("resources", kind, "cpu"), amounts.cpu, found)
+            put_parsed(section, ("resources", kind, "cpu"), amounts.cpu, found)
         if resources and (found := resources.get(kind, "memory")):
             path = ("resources", kind, "memory")
-            put_read(section, path, amounts.kubernetes_memory, found)
+            put_parsed(section, path, amounts.kubernetes_memory, found)
 
 
 def _import_placement(section: Section, pod: Field) -> None:
@@ -78,9 +82,9 @@ def _import_placement(section: Section, pod: Field) -> None:
                 _import_terms(section, "prefer", term)
             if weight := preference.get("weight"):
                 if weight.text == "100":
-                    weight.translate("a preference of a topology has weight 100")
+                    weight.translate("rendered preferences have weight 100")
                 else:
-                    weight.drop("a preference of a topology has weight 100")
+                    weight.drop("all rendered preferences have weight 100")
     for toleration in pod.child("tolerations").items:
         known = {
             key: leaf.text
@@ -100,7 +104,7 @@ def _import_terms(section: Section, kind: str, term: Field) -> None:
             put(section, section_path, values[0].text, values[0])
             expression.translate(f"`placement.{kind}`")
         else:
-            expression.drop("a topology places by node labels that are equal to one value")
+            expression.drop(f"`placement.{kind}` supports only node labels equal to a value")
 
 
 def _import_probes(container: Field) -> None:
@@ -110,28 +114,28 @@ def _import_probes(container: Field) -> None:
             continue
         path = probe.get("httpGet", "path")
         if path and path.text.startswith(_PPROF):
-            probe.mark_mistake("a profiler's page says nothing of progress; probes judge it now")
+            probe.mark_mistake("a profiler endpoint does not show progress; rendered probes do")
         else:
-            probe.translate("rendered probes judge the worker's own progress")
+            probe.translate("rendered pods have their own probes")
 
 
 def _import_ports(container: Field) -> None:
     for port in container.child("ports").items:
         if port.text_of("name") == "pprof":
-            port.mark_mistake("a profiler open to the cluster; the port serves metrics now")
+            port.mark_mistake("exposes a profiler to the cluster; the port now serves metrics")
         else:
-            port.translate("the ports that a worker and the api serve are known")
+            port.translate("set in rendered pods")
 
 
-def _judge_volumes(volumes: Field) -> None:
+def _check_volumes(volumes: Field) -> None:
     for volume in volumes.items:
         if volume.get("emptyDir"):
-            volume.translate("rendered pods have a /tmp of their own")
+            volume.translate("rendered pods have their own /tmp")
         else:
-            volume.drop("a topology mounts no volumes: use `kubernetes.patches`")
+            volume.drop("a topology has no volumes: use `kubernetes.patches`")
 
 
-def _judge_annotations(document: Field) -> None:
+def _check_annotations(document: Field) -> None:
     annotations = document.get("spec", "template", "metadata", "annotations")
     for name, leaf in (annotations.mapping if annotations else {}).items():
         if re.match(r"prometheus\.io/", name):

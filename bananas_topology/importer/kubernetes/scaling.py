@@ -1,16 +1,24 @@
-"""Autoscalers and disruption budgets, into the sections of the pools that they are for."""
+"""Import autoscalers and disruption budgets into the sections of their workloads."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from bananas_topology.importer import amounts
-from bananas_topology.importer.draft import Draft, Section, is_whole, look, put, put_read, whole
+from bananas_topology.importer.draft import (
+    Draft,
+    Section,
+    get_path,
+    integer,
+    is_integer,
+    put,
+    put_parsed,
+)
 from bananas_topology.importer.source import Field
 
-#: Kinds of metrics with a value a replica: where it stands, and the field of `autoscale`.
-_COUNTED = (
-    ("External", "external", "queue_depth", "`autoscale.queue_depth`: ready jobs a replica"),
+#: Metrics with a target per replica: type, key, field of `autoscale` and note.
+_PER_REPLICA = (
+    ("External", "external", "queue_depth", "`autoscale.queue_depth`: ready jobs per replica"),
     ("Pods", "pods", "requests_per_second", "`autoscale.requests_per_second`"),
 )
 
@@ -18,7 +26,7 @@ _DIRECTIONS = {"scaleUp": "scale_up", "scaleDown": "scale_down"}
 
 
 def import_hpa(draft: Draft, document: Field, sections: dict[str, Section]) -> None:
-    """Read a HorizontalPodAutoscaler (autoscaling/v2) into its target's section."""
+    """Import a HorizontalPodAutoscaler (autoscaling/v2) into its target's section."""
     section = _target(draft, document, sections)
     if section is None:
         return
@@ -27,11 +35,11 @@ def import_hpa(draft: Draft, document: Field, sections: dict[str, Section]) -> N
     for metric in metrics.items:
         _import_metric(section, metric)
     _import_behavior(section, document.get("spec", "behavior"))
-    document.child("spec").translate("`autoscale` of the pool")
+    document.child("spec").translate("`autoscale`")
 
 
-def scaled_to(documents: Iterable[Field]) -> dict[str, str]:
-    """The workloads that an autoscaler owns, and the least of each: names and numbers."""
+def replicas_owned_by_autoscalers(documents: Iterable[Field]) -> dict[str, str]:
+    """The minimum replicas of all workloads with an autoscaler, by name."""
     owned: dict[str, str] = {}
     for document in documents:
         for key in ("minReplicas", "minReplicaCount"):
@@ -41,7 +49,7 @@ def scaled_to(documents: Iterable[Field]) -> dict[str, str]:
 
 
 def import_keda(draft: Draft, document: Field, sections: dict[str, Section]) -> None:
-    """Read a KEDA ScaledObject into its target's section."""
+    """Import a KEDA ScaledObject into its target's section."""
     section = _target(draft, document, sections)
     if section is None:
         return
@@ -50,17 +58,17 @@ def import_keda(draft: Draft, document: Field, sections: dict[str, Section]) -> 
     advanced = document.get("spec", "advanced")
     if advanced:
         if target := advanced.get("scalingModifiers", "target"):
-            put_read(section, ("autoscale", "queue_depth"), whole, target)
+            put_parsed(section, ("autoscale", "queue_depth"), integer, target)
         _import_behavior(section, advanced.get("horizontalPodAutoscalerConfig", "behavior"))
     triggers = document.child("spec", "triggers")
     for trigger in triggers.items:
         if trigger.text_of("type") in ("cpu", "memory"):
             if value := trigger.get("metadata", "value"):
                 path = ("autoscale", trigger.text_of("type"))
-                put_read(section, path, whole, value)
+                put_parsed(section, path, integer, value)
         elif (length := trigger.get("metadata", "listLength")) and not _has_formula(advanced):
-            put_read(section, ("autoscale", "queue_depth"), whole, length)
-    document.child("spec").translate("`autoscale` of the pool, `kubernetes.autoscaler: keda`")
+            put_parsed(section, ("autoscale", "queue_depth"), integer, length)
+    document.child("spec").translate("`autoscale` and `kubernetes.autoscaler: keda`")
 
 
 def _has_formula(advanced: Field | None) -> bool:
@@ -68,60 +76,61 @@ def _has_formula(advanced: Field | None) -> bool:
 
 
 def import_disruption(draft: Draft, document: Field, sections: dict[str, Section]) -> None:
-    """Read a PodDisruptionBudget into the section of the workload that it selects."""
+    """Import a PodDisruptionBudget into the section of the workload that it selects."""
     name = document.text_of("metadata", "name")
     labels = document.get("spec", "selector", "matchLabels")
-    words = {name, *(leaf.text for leaf in (labels.mapping.values() if labels else ()))}
-    targets = [each for each in sections if each in words or any(each in word for word in words)]
-    # The longest name fits best: "worker-high" before "worker".
-    targets.sort(key=len, reverse=True)
-    if not targets and "redis" in words:
-        document.translate("the managed Redis has a budget of its own")
+    texts = {name, *(leaf.text for leaf in (labels.mapping.values() if labels else ()))}
+    # The longest name is the best match: "worker-high" rather than "worker".
+    candidates = [name for name in sections if any(name in text for text in texts)]
+    target = max(candidates, key=len, default=None)
+    if target is None:
+        if "redis" in texts:
+            document.translate("the managed Redis has its own budget")
+        else:
+            document.drop("selects no Bananas workload")
         return
-    if not targets:
-        document.drop("what it selects is not among the workloads of Bananas")
-        return
-    section = sections[targets[0]]
+    section = sections[target]
     available, unavailable = (
         document.get("spec", key) for key in ("minAvailable", "maxUnavailable")
     )
     if available:
         _put_available(section, available)
     elif unavailable and unavailable.text == "1":
-        unavailable.translate("a rendered budget lets one go at a time")
-    elif unavailable and is_whole(unavailable.text):
-        put_read(section, ("disruption", "max_unavailable"), whole, unavailable)
+        unavailable.translate("rendered budgets allow one eviction at a time")
+    elif unavailable and is_integer(unavailable.text):
+        put_parsed(section, ("disruption", "max_unavailable"), integer, unavailable)
     elif unavailable:
-        unavailable.drop("a topology gives a number of replicas, not a share")
+        unavailable.drop("a topology takes a number of replicas, not a percentage")
     document.child("spec").translate("rendered budgets select the pool's pods")
 
 
 def _put_available(section: Section, available: Field) -> None:
-    least = look(section, "autoscale", "min") or section.get("replicas", 1)
-    if not is_whole(available.text):
-        available.drop("a topology gives a number of replicas, not a share")
-    elif isinstance(least, int) and int(available.text) >= least:
+    min_replicas = get_path(section, "autoscale", "min") or section.get("replicas", 1)
+    if not is_integer(available.text):
+        available.drop("a topology takes a number of replicas, not a percentage")
+    elif isinstance(min_replicas, int) and int(available.text) >= min_replicas:
         available.mark_mistake(
-            f"with {least} replicas it blocks a node's drain for ever; one may go at a time"
+            f"requires {available.text} of {min_replicas} replicas, which blocks node drains; "
+            "rendered budgets allow one eviction at a time"
         )
     else:
-        put_read(section, ("disruption", "min_available"), whole, available)
+        put_parsed(section, ("disruption", "min_available"), integer, available)
 
 
 def _target(draft: Draft, document: Field, sections: dict[str, Section]) -> Section | None:
     name = document.text_of("spec", "scaleTargetRef", "name")
     if name not in sections:
-        document.drop(f'its target "{name}" is not among the workloads of Bananas')
-        draft.notices.append(f'an autoscaler has the target "{name}", which is not in the files')
+        document.drop(f'its target "{name}" is not a Bananas workload')
+        draft.notices.append(f'an autoscaler targets "{name}", which is not in the files')
         return None
     return sections[name]
 
 
-def _put_bounds(section: Section, document: Field, least: str, most: str) -> None:
-    if minimum := document.get("spec", least):
-        put_read(section, ("autoscale", "min"), whole, minimum)
-    if maximum := document.get("spec", most):
-        put_read(section, ("autoscale", "max"), whole, maximum)
+def _put_bounds(section: Section, document: Field, min_key: str, max_key: str) -> None:
+    if minimum := document.get("spec", min_key):
+        put_parsed(section, ("autoscale", "min"), integer, minimum)
+    if maximum := document.get("spec", max_key):
+        put_parsed(section, ("autoscale", "max"), integer, maximum)
 
 
 def _import_metric(section: Section, metric: Field) -> None:
@@ -130,14 +139,14 @@ def _import_metric(section: Section, metric: Field) -> None:
         name = metric.text_of("resource", "name")
         value = metric.get("resource", "target", "averageUtilization")
         if value and name in ("cpu", "memory"):
-            put_read(section, ("autoscale", name), whole, value)
+            put_parsed(section, ("autoscale", name), integer, value)
             metric.translate("`autoscale`: percent of the request")
-    for kind_of, key, field, note in _COUNTED:
+    for metric_type, key, field, note in _PER_REPLICA:
         value = metric.get(key, "target", "averageValue")
-        if kind == kind_of and value:
-            put_read(section, ("autoscale", field), whole, value)
+        if kind == metric_type and value:
+            put_parsed(section, ("autoscale", field), integer, value)
             metric.translate(note)
-    metric.drop(f"a topology has no target of this kind ({kind})")
+    metric.drop(f"a topology cannot scale by {kind} metrics like this")
 
 
 def _import_behavior(section: Section, behavior: Field | None) -> None:
@@ -148,17 +157,17 @@ def _import_behavior(section: Section, behavior: Field | None) -> None:
 
 def _import_direction(section: Section, name: str, direction: Field) -> None:
     if window := direction.get("stabilizationWindowSeconds"):
-        put_read(section, ("autoscale", name, "window"), amounts.seconds, window)
+        put_parsed(section, ("autoscale", name, "window"), amounts.seconds, window)
     if select := direction.get("selectPolicy"):
         if select.text in ("Max", "Min"):
             put(section, ("autoscale", name, "select"), select.text.lower(), select)
         else:
-            select.drop("a topology cannot forbid to scale; leave `autoscale` out instead")
+            select.drop("a topology cannot disable one direction; leave `autoscale` out instead")
     policies = direction.child("policies")
     for policy in policies.items:
         kind, value, period = (policy.get(key) for key in ("type", "value", "periodSeconds"))
         if value and kind and kind.text in ("Percent", "Pods"):
-            put_read(section, ("autoscale", name, kind.text.lower()), whole, value)
+            put_parsed(section, ("autoscale", name, kind.text.lower()), integer, value)
             kind.translate(f"`{name}.{kind.text.lower()}`")
         if period:
-            put_read(section, ("autoscale", name, "period"), amounts.seconds, period)
+            put_parsed(section, ("autoscale", name, "period"), amounts.seconds, period)

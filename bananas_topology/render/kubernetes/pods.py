@@ -156,7 +156,7 @@ def _placement(placement: Placement | None) -> Object:
         ]
     made: Object = {"affinity": {"nodeAffinity": affinity}} if affinity else {}
     if placement.tolerations:
-        made["tolerations"] = [_toleration(each) for each in placement.tolerations]
+        made["tolerations"] = [_toleration(toleration) for toleration in placement.tolerations]
     return made
 
 
