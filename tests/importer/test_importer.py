@@ -292,7 +292,7 @@ def test_other_services_are_left_out_with_a_notice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "expected"),
     [
         ("services: {db: {image: 'postgres:16'}}", "not a Bananas deployment"),
         ("services: {}", "not a Bananas deployment"),
@@ -310,8 +310,8 @@ def test_other_services_are_left_out_with_a_notice() -> None:
         ),
     ],
 )
-def test_the_error_for_other_files_says_what_was_looked_for(text: str, words: str) -> None:
-    with pytest.raises(ImportRefused, match=words):
+def test_the_error_for_other_files_says_what_was_looked_for(text: str, expected: str) -> None:
+    with pytest.raises(ImportRefused, match=expected):
         _import_text(text)
 
 

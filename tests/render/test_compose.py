@@ -198,7 +198,7 @@ def test_a_secret_is_a_required_variable_of_its_own_pool_only(
     assert needed in text_of(topology).splitlines()
 
 
-def test_text_reaches_the_worker_as_it_was_written(make_topology: MakeTopology) -> None:
+def test_text_reaches_the_worker_unchanged(make_topology: MakeTopology) -> None:
     topology = make_topology(
         """
         handlers: [shop.jobs]
@@ -259,7 +259,7 @@ def test_only_the_topologys_own_image_is_built(make_topology: MakeTopology) -> N
     assert "build" not in services["redis"]
 
 
-def test_log_files_are_each_containers_own(make_topology: MakeTopology) -> None:
+def test_every_container_has_its_own_log_files(make_topology: MakeTopology) -> None:
     topology = make_topology(
         """
         handlers: [shop.jobs]
@@ -324,7 +324,7 @@ compose:
 """
 
 
-def test_a_patch_reaches_what_services_share(make_topology: MakeTopology) -> None:
+def test_a_patch_applies_to_shared_entries(make_topology: MakeTopology) -> None:
     topology = make_topology(
         PATCHES
         + """\

@@ -32,7 +32,7 @@ def notices_of(make_topology: MakeTopology, text: str) -> str:
     return "\n".join(KubernetesTarget().render(make_topology(text)).notices)
 
 
-def test_text_reaches_the_worker_as_it_was_written(make_topology: MakeTopology) -> None:
+def test_text_reaches_the_worker_unchanged(make_topology: MakeTopology) -> None:
     topology = make_topology(
         """
         handlers: [shop.jobs]
@@ -57,7 +57,7 @@ def test_text_reaches_the_worker_as_it_was_written(make_topology: MakeTopology) 
     }
 
 
-def test_an_external_servers_url_is_a_reference_even_if_the_topology_has_it(
+def test_an_external_url_is_always_a_reference(
     make_topology: MakeTopology,
 ) -> None:
     topology = make_topology(
@@ -96,7 +96,7 @@ def test_pods_may_connect_to_the_ports_of_an_external_server(
     assert [each["port"] for each in rule["ports"]] == ports
 
 
-def test_a_changed_shared_variable_rolls_the_pods(make_topology: MakeTopology) -> None:
+def test_a_changed_shared_variable_restarts_the_pods(make_topology: MakeTopology) -> None:
     def checksum(text: str) -> str:
         deployment = find(objects_of(make_topology(text)), "Deployment", "worker")
         return str(deployment["spec"]["template"]["metadata"]["annotations"]["checksum/config"])
@@ -108,7 +108,9 @@ def test_a_changed_shared_variable_rolls_the_pods(make_topology: MakeTopology) -
     assert checksum(POOL) != checksum(POOL + patch)
 
 
-def test_an_autoscaler_has_the_topologys_speeds_and_targets(make_topology: MakeTopology) -> None:
+def test_an_autoscaler_has_the_speeds_and_targets_of_the_topology(
+    make_topology: MakeTopology,
+) -> None:
     topology = make_topology(
         """
         handlers: [shop.jobs]
@@ -165,7 +167,7 @@ pools:
 """
 
 
-def test_keda_adds_up_every_list_that_a_pool_takes_jobs_from(make_topology: MakeTopology) -> None:
+def test_keda_sums_all_lists_that_a_pool_takes_jobs_from(make_topology: MakeTopology) -> None:
     objects = objects_of(make_topology(KEDA))
 
     def lists(pool: str) -> list[str]:
@@ -174,7 +176,7 @@ def test_keda_adds_up_every_list_that_a_pool_takes_jobs_from(make_topology: Make
         assert formula == [trigger["name"] for trigger in spec["triggers"]]
         return [trigger["metadata"]["listName"] for trigger in spec["triggers"]]
 
-    # What is set aside by type is the general pool's as well.
+    # The general pool also takes the jobs that are set aside by type.
     own = ["bananas:queue:high", "bananas:queue:high:send_email"]
     assert lists("mail") == own
     assert sorted(lists("rest")) == sorted([*own, "bananas:queue:high:resize"])
@@ -217,7 +219,7 @@ def test_a_disruption_bound_that_blocks_every_drain_is_replaced(
     assert "\nscheduler.disruption would block every node drain" in notices_of(make_topology, text)
 
 
-def test_a_log_directory_is_each_pods_own(make_topology: MakeTopology) -> None:
+def test_every_pod_has_its_own_log_directory(make_topology: MakeTopology) -> None:
     text = POOL + "logging: {file: {enabled: true, path: /srv/log/w.log, max_size_mb: 10}}\n"
 
     workload = find(objects_of(make_topology(text)), "Deployment", "worker")
@@ -247,7 +249,7 @@ def test_scraping_is_denied_without_monitoring(make_topology: MakeTopology) -> N
 
     assert "allow-scrape" not in names
     assert worker["spec"]["template"]["metadata"]["annotations"].keys() == {"checksum/config"}
-    # Probes need the port all the same: the node itself is always let in.
+    # Probes still need the port; traffic from the node is always allowed.
     assert container_of(worker)["ports"] == [{"name": "metrics", "containerPort": METRICS_PORT}]
 
 

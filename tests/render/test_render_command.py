@@ -118,7 +118,7 @@ def test_the_secret_file_is_readable_only_by_its_owner(folder: Path) -> None:
     (secret,) = yaml.safe_load_all(path.read_text("utf-8"))
     assert secret["stringData"]["SMTP_PASSWORD"] == "def"
     assert "abc" not in done.stdout + done.stderr
-    # It is not part of the rendering: applied by hand, kept by later renders, no part of a check.
+    # Not part of the rendering: kept by later renders and ignored by --check.
     assert "secret.yaml" not in (folder / "deploy" / "kustomization.yaml").read_text("utf-8")
     assert render(folder, "--k8s", "-o", "deploy").returncode == 0
     assert render(folder, "--k8s", "-o", "deploy", "--check").returncode == 0

@@ -14,6 +14,7 @@ from bananas_topology.render.kubernetes.objects import (
 from bananas_topology.render.kubernetes.pods import (
     container_resources,
     container_security,
+    http_probes,
     pod_template,
     pull_policy,
     tmp_mount,
@@ -107,19 +108,8 @@ def _container(topology: Topology, api: Api) -> Object:
         **api_environment(topology, api),
         "ports": [{"name": "http", "containerPort": api.port}],
         **container_resources(api.resources),
-        **_probes(),
+        **http_probes("http", startup=30, liveness=3, readiness=2),
         "lifecycle": {"preStop": {"exec": {"command": _LINGER}}},
         "securityContext": container_security(),
         "volumeMounts": [tmp_mount()],
-    }
-
-
-def _probes() -> Object:
-    """/livez succeeds while the process answers, /readyz while Redis answers it."""
-    lives = {"httpGet": {"path": "/livez", "port": "http"}}
-    ready = {"httpGet": {"path": "/readyz", "port": "http"}}
-    return {
-        "startupProbe": {**lives, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 30},
-        "livenessProbe": {**lives, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3},
-        "readinessProbe": {**ready, "periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 2},
     }

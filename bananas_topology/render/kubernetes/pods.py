@@ -88,6 +88,18 @@ def container_resources(resources: Resources) -> Object:
     return {"resources": given} if given else {}
 
 
+def http_probes(port: str, *, startup: int, liveness: int, readiness: int) -> Object:
+    """Probes of a named port, by numbers of failed checks in a row.
+
+    /livez succeeds while the process makes progress, /readyz while it can also use Redis.
+    """
+    return {
+        "startupProbe": _probe("/livez", port, period_s=2, timeout_s=2, failures=startup),
+        "livenessProbe": _probe("/livez", port, period_s=10, timeout_s=5, failures=liveness),
+        "readinessProbe": _probe("/readyz", port, period_s=5, timeout_s=3, failures=readiness),
+    }
+
+
 def pull_policy(image: str) -> str:
     """``Always`` for a tag that may move, so that each start looks it up again."""
     is_moving = "@" not in image and tag_of(image) in (None, "latest")
@@ -101,6 +113,15 @@ def seconds(duration_ms: int) -> int:
     [0, 1, 1, 2]
     """
     return -(-duration_ms // 1000)
+
+
+def _probe(path: str, port: str, *, period_s: int, timeout_s: int, failures: int) -> Object:
+    return {
+        "httpGet": {"path": path, "port": port},
+        "periodSeconds": period_s,
+        "timeoutSeconds": timeout_s,
+        "failureThreshold": failures,
+    }
 
 
 def _amounts(amounts: Amounts) -> dict[str, str]:

@@ -9,6 +9,7 @@ from bananas_topology.render.kubernetes.objects import Component, Object
 from bananas_topology.render.kubernetes.pods import (
     container_resources,
     container_security,
+    http_probes,
     pod_template,
     pull_policy,
     tmp_mount,
@@ -53,24 +54,11 @@ def _container(topology: Topology, pool: Pool) -> Object:
         **worker_environment(topology, pool),
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
         **container_resources(pool.resources),
-        **_probes(),
+        # Five minutes to start, because handlers may be slow to import. A restart costs the jobs
+        # that run, so it takes a minute of failed checks.
+        **http_probes("metrics", startup=150, liveness=6, readiness=3),
         "securityContext": container_security(),
         "volumeMounts": [tmp_mount(), *_log_mounts(pool.logging)],
-    }
-
-
-def _probes() -> Object:
-    """/livez succeeds while the worker's loop turns, /readyz while it claims jobs.
-
-    A worker has five minutes to start, because handlers may be slow to import. A restart costs the
-    jobs that it runs, so it takes a minute of failed checks.
-    """
-    lives = {"httpGet": {"path": "/livez", "port": "metrics"}}
-    ready = {"httpGet": {"path": "/readyz", "port": "metrics"}}
-    return {
-        "startupProbe": {**lives, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 150},
-        "livenessProbe": {**lives, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
-        "readinessProbe": {**ready, "periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 3},
     }
 
 
