@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 
+from bananas_topology.contract.names import SCHEDULER
 from bananas_topology.spec.model import Pool
 
 #: Kubernetes appends up to 11 characters to a workload's name and stores the result in a label of
@@ -16,8 +17,6 @@ from bananas_topology.spec.model import Pool
 MAX_WORKLOAD_NAME = 52
 #: The longest DNS label, and the longest value of a label.
 MAX_LABEL = 63
-#: What the parts of a deployment are called; validation rejects a pool with the name of another.
-WORKER, SCHEDULER, API, REDIS = "worker", "scheduler", "api", "redis"
 #: Hexadecimal digits of the hash at the end of a changed name.
 _HASH_LENGTH = 8
 

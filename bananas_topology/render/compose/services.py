@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from bananas_topology.contract.names import REDIS
 from bananas_topology.launch import Launch, launch_for, launch_for_api
 from bananas_topology.render.containers import METRICS_PORT, TMP_BYTES, USER_ID, log_directory
 from bananas_topology.render.environment import in_table_order
-from bananas_topology.render.names import REDIS
 from bananas_topology.render.redis_server import (
     DATA_DIRECTORY,
     PASSWORD_KEY,

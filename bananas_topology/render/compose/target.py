@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from bananas_topology.contract.names import API, REDIS
 from bananas_topology.render.compose.anchors import with_anchors
 from bananas_topology.render.compose.notices import notices
 from bananas_topology.render.compose.service_keys import check_service
@@ -21,7 +22,6 @@ from bananas_topology.render.compose.services import (
     redis_service,
     worker_service,
 )
-from bananas_topology.render.names import API, REDIS
 from bananas_topology.render.patches import Patchable, apply_patches
 from bananas_topology.render.target import File, Rendering, header
 from bananas_topology.spec.model import Topology

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bananas_topology.contract.names import API
 from bananas_topology.launch import launch_for_api
 from bananas_topology.render.kubernetes import hpa, keda
 from bananas_topology.render.kubernetes.objects import (
@@ -22,7 +23,6 @@ from bananas_topology.render.kubernetes.pods import (
 )
 from bananas_topology.render.kubernetes.variables import api_environment
 from bananas_topology.render.kubernetes.workloads import workload
-from bananas_topology.render.names import API
 from bananas_topology.spec.model import Api, Ingress, Topology
 
 #: How long a stopping api keeps answering, until every node has removed it from the Service.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bananas_topology.render.names import REDIS, SCHEDULER, WORKER, dns_label, label_value
+from bananas_topology.contract.names import REDIS, SCHEDULER
+from bananas_topology.render.names import dns_label, label_value
 from bananas_topology.spec.model import Mode, Pool, Topology
 
 #: A Kubernetes object, as it is written.
@@ -31,7 +32,7 @@ class Component:
 
     @classmethod
     def of_pool(cls, pool: Pool) -> Component:
-        role = SCHEDULER if pool.mode is Mode.SCHEDULER_ONLY else WORKER
+        role = SCHEDULER if pool.mode is Mode.SCHEDULER_ONLY else "worker"
         return cls(role, pool.name, pool.image)
 
 

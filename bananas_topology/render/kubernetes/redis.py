@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from bananas_topology.contract.names import REDIS
 from bananas_topology.render.kubernetes.objects import (
     Component,
     Object,
@@ -21,7 +22,6 @@ from bananas_topology.render.kubernetes.pods import (
 )
 from bananas_topology.render.kubernetes.variables import secret_reference
 from bananas_topology.render.kubernetes.workloads import disruption_budget
-from bananas_topology.render.names import REDIS
 from bananas_topology.render.redis_server import (
     DATA_DIRECTORY,
     PASSWORD_KEY,
