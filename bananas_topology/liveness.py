@@ -1,7 +1,7 @@
-"""Whether a worker lives: ``python -m bananas_topology.liveness`` judges the file it writes.
+"""The liveness check for containers: ``python -m bananas_topology.liveness``.
 
-For container health checks: exit code 0 if the worker's loop has turned lately, else 1. Imports
-nothing but a little of the standard library, since a health check runs again and again.
+Exits with 0 if the worker's loop has turned recently according to the file it writes, else with 1.
+Imports only a few standard modules, because a health check runs every few seconds.
 """
 
 from __future__ import annotations
@@ -10,57 +10,58 @@ import os
 import sys
 import time
 
-#: Seconds within which a living loop turns, Redis stalled or not: it waits for no reply so long.
-LONGEST_TURN_S = 30.0
+#: Seconds within which a live loop turns, even while Redis stalls: it never waits longer for a
+#: reply.
+MAX_AGE_S = 30.0
 
-#: The file that a worker writes and that is judged here.
+#: The variable that names the file which the worker writes and this module reads.
 VARIABLE = "LIVENESS_FILE"
 
 
-def lives(age_s: float) -> bool:
-    """The judgement itself: whether a loop lives that turned so many seconds ago."""
-    return age_s <= LONGEST_TURN_S
+def is_alive(age_s: float) -> bool:
+    """Whether a loop is alive that last turned `age_s` seconds ago."""
+    return age_s <= MAX_AGE_S
 
 
 def touch(path: str) -> None:
-    """Note that the loop turns now.
+    """Record in the file that the loop turns now.
 
     Raises:
         OSError: the file cannot be written.
     """
-    # The monotonic clock is the machine's, so that a change of the time of day kills nobody.
+    # The monotonic clock is the same for all processes and unaffected by changes of the wall clock.
     with open(path, "w", encoding="ascii") as file:
         file.write(f"{time.monotonic():.3f}\n")
 
 
 def age_of(path: str) -> float:
-    """Seconds since the loop turned.
+    """Seconds since the loop last turned.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it holds no time.
+        ValueError: it does not contain a time.
     """
     with open(path, encoding="ascii") as file:
         return time.monotonic() - float(file.read())
 
 
 def main() -> int:
-    """Judge the file that the environment names."""
+    """Check the file that the environment names; returns the exit code."""
     path = os.environ.get(VARIABLE, "")
     if not path:
-        return _dead(f"{VARIABLE} is not set: expected the file that the worker writes")
+        return _fail(f"{VARIABLE} is not set: set it to the file that the worker writes")
     try:
         age_s = age_of(path)
     except FileNotFoundError:
-        return _dead(f"{path} is not there: the worker has not started, or writes another file")
+        return _fail(f"{path} not found: the worker has not started, or writes another file")
     except (OSError, ValueError) as error:
-        return _dead(f"{path} cannot be judged: {error}")
-    if not lives(age_s):
-        return _dead(f"the worker's loop turned {age_s:.0f} s ago; expected {LONGEST_TURN_S:.0f}")
+        return _fail(f"cannot read a time from {path}: {error}")
+    if not is_alive(age_s):
+        return _fail(f"worker loop stalled for {age_s:.0f} s; expected {MAX_AGE_S:.0f} s at most")
     return 0
 
 
-def _dead(reason: str) -> int:
+def _fail(reason: str) -> int:
     print(f"error: {reason}", file=sys.stderr)
     return 1
 

@@ -1,8 +1,8 @@
 """``python -m bananas_topology.worker``: one worker process, configured by its environment alone.
 
-Exit codes: 0 stopped as asked; 1 the server cannot be used; 2 settings or handlers are wrong, and
-will be at the next start; 75 too few slots were left, to be started anew; 128 + n stopped at once
-by signal n.
+Exit codes: 0 stopped by a signal; 1 Redis cannot be used; 2 settings or handlers are invalid, which
+a restart does not change; 75 too few slots were left, restart it; 128 + n stopped immediately by
+signal n.
 """
 
 from __future__ import annotations
@@ -20,51 +20,51 @@ from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.worker import logs
-from bananas_topology.worker.process import Worker, leave
-from bananas_topology.worker.run import Task, resolve_tasks
+from bananas_topology.worker.process import Worker, exit_process
+from bananas_topology.worker.run import BoundHandler, bind_handlers
 
-#: Seconds after which a thread that computes lets others in. At Python's own 5 ms, a few handlers
-#: that compute would keep the loop from its round trips for tens of milliseconds each.
-SWITCH_S = 0.001
+#: Seconds after which a computing thread yields the interpreter. At Python's default of 5 ms, a few
+#: CPU-bound handlers would delay the loop's round trips to Redis by tens of milliseconds.
+SWITCH_INTERVAL_S = 0.001
 
 
 def main() -> int:
-    """Read the settings, import the handlers, work."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the worker listens, it just ends
+    """Read the settings, import the handlers, and run the worker; returns the exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the worker handles it, it just exits
     faulthandler.enable()
-    sys.setswitchinterval(SWITCH_S)
-    # A handler's print() must be seen when it happens, also in a pipe.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    # Shows a handler's print() at once, also when standard output is a pipe.
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     try:
         config = from_env(os.environ)
         logs.configure(config)
-        tasks = _tasks(config)
+        handlers = _handlers(config)
         broker = Broker(
             connect(config.redis_url, key_prefix=config.key_prefix), Keys(config.key_prefix)
         )
-        return Worker(config, tasks, broker).run()
+        return Worker(config, handlers, broker).run()
     except (InvalidSettings, HandlerError) as error:
-        return _refuse(error, EXIT_CONFIG)
+        return _fail(error, EXIT_CONFIG)
     except BananasTopologyError as error:
-        return _refuse(error, EXIT_FAILED)
+        return _fail(error, EXIT_FAILED)
 
 
-def _tasks(config: WorkerConfig) -> dict[str, Task]:
-    tasks = resolve_tasks(load_handlers(config.handlers), config)
-    missing = [job_type for job_type in config.job_types if job_type not in tasks]
+def _handlers(config: WorkerConfig) -> dict[str, BoundHandler]:
+    handlers = bind_handlers(load_handlers(config.handlers), config)
+    missing = [job_type for job_type in config.job_types if job_type not in handlers]
     if missing:
         logging.getLogger(__name__).warning(
-            "job types without a handler here: their jobs stay queued",
+            "no handler for some job types: their jobs stay queued",
             extra={"job_types": ",".join(missing)},
         )
-    return tasks
+    return handlers
 
 
-def _refuse(error: BananasTopologyError, code: int) -> int:
+def _fail(error: BananasTopologyError, code: int) -> int:
     for line in str(error).splitlines():
         print(f"error: {line}", file=sys.stderr)
     return code
 
 
 if __name__ == "__main__":
-    leave(main())
+    exit_process(main())

@@ -1,54 +1,231 @@
-"""How far to claim ahead of the slots: a few milliseconds of work, never a number of jobs. Pure.
-
-Claiming ahead moves short jobs in large batches; what is claimed ahead of a slot waits in this
-process, so it must be little. Two things bound it: how long runs take, and how long those claimed
-ahead really waited (which knows of handlers that hold the interpreter's lock, and so do not run
-side by side).
-"""
+"""What to claim: how many jobs and when, and how claimed jobs are ordered for the slots."""
 
 from __future__ import annotations
 
-#: Seconds that a job claimed ahead may wait: by so much is a more urgent one late, at the most.
-WINDOW_S = 0.005
+from collections.abc import Callable
+from itertools import count
 
-#: The most jobs to hold, those that slots run among them: larger batches gain nothing, and outgrow
-#: the caches of worker and server.
-LIMIT = 250
+from bananas_topology.contract.worker import WorkerConfig
+from bananas_topology.jobs.broker import PROMOTE_LIMIT, Broker, Consumer
+from bananas_topology.jobs.crashes import is_poison
+from bananas_topology.jobs.exchange import Claimed, ClaimRequest
+from bananas_topology.jobs.wake import WakeListener
+from bananas_topology.system.clock import monotonic, sleep
+from bananas_topology.worker.run import Run
+from bananas_topology.worker.settlement import PendingSettlements, bury_as_poison
+from bananas_topology.worker.slots import Slots
 
-#: How fast the estimate of durations falls; it rises at once, and so errs on the side of too long.
+#: Seconds that a prefetched job may wait: by so much may it delay a more urgent one, at most.
+MAX_WAIT_S = 0.005
+
+#: Maximum jobs to hold, including those that run: larger batches gain nothing, and outgrow the
+#: caches of worker and server.
+MAX_HELD = 250
+
+#: How fast the estimated duration falls. It rises at once, and so errs on the long side.
 _EASE = 0.2
 
-#: How many jobs to hold ahead before anything is known of how long they wait.
+#: Jobs to prefetch at most before anything is known about how long they wait.
 _FIRST = 10
 
+#: Seconds after jobs have started until the listener claims: a short job alone can end and be
+#: settled sooner while nothing else needs the processor.
+LISTEN_DELAY_S = 0.001
 
-class Pace:
-    """Learns from finished runs. Times in seconds."""
+#: Seconds for which the loop yields the interpreter to the thread that a wake-up has given a job.
+YIELD_S = 0.00005
+
+
+class PrefetchLimit:
+    """How many jobs to claim beyond those that run: milliseconds of work, not a number of jobs.
+
+    Prefetching moves short jobs in large batches; but a prefetched job waits in this process, so
+    there must be few. Two things bound them: how long runs take, and how long prefetched jobs have
+    really waited (which accounts for handlers that hold the interpreter's lock and so do not run in
+    parallel). Times in seconds.
+    """
 
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
-        self._mean_s = 2 * WINDOW_S
+        self._mean_s = 2 * MAX_WAIT_S
         self._by_wait = float(_FIRST)
 
     @property
-    def ahead(self) -> int:
-        """How many jobs to hold beyond those that slots run; 0 while jobs are not short."""
-        if self._mean_s >= 2 * WINDOW_S:
+    def prefetch(self) -> int:
+        """How many jobs to hold beyond those that run; 0 unless jobs are short."""
+        if self._mean_s >= 2 * MAX_WAIT_S:
             return 0
-        by_duration = WINDOW_S * self._concurrency / max(self._mean_s, 1e-6)
-        return int(min(max(0, LIMIT - self._concurrency), by_duration, self._by_wait))
+        by_duration = MAX_WAIT_S * self._concurrency / max(self._mean_s, 1e-6)
+        return int(min(max(0, MAX_HELD - self._concurrency), by_duration, self._by_wait))
 
-    def note(self, count: int, total_s: float, waited_s: float) -> None:
+    def update(self, count: int, total_s: float, waited_s: float) -> None:
         """Learn from `count` runs that took `total_s` together; the last one waited `waited_s`."""
         mean_s = total_s / count
         rises = mean_s > self._mean_s
         self._mean_s += (mean_s - self._mean_s) * (1 if rises else _EASE)
-        if waited_s > WINDOW_S:
-            self._by_wait = max(float(_FIRST), self._by_wait * WINDOW_S / waited_s)
-        elif waited_s < WINDOW_S / 2:
-            self._by_wait = min(float(LIMIT), self._by_wait * 1.5)
+        if waited_s > MAX_WAIT_S:
+            self._by_wait = max(float(_FIRST), self._by_wait * MAX_WAIT_S / waited_s)
+        elif waited_s < MAX_WAIT_S / 2:
+            self._by_wait = min(float(MAX_HELD), self._by_wait * 1.5)
 
-    def slow(self, seconds: float) -> None:
-        """Learn that jobs claimed ahead had to wait for so long."""
-        self._mean_s = max(self._mean_s, seconds)
+    def reduce(self, waited_s: float) -> None:
+        """Learn that prefetched jobs had to wait for too long."""
+        self._mean_s = max(self._mean_s, waited_s)
         self._by_wait = float(_FIRST)
+
+
+class Promotion:
+    """When due delayed jobs are promoted: by a claim that is sent anyway, else by a call."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self._interval_s = config.scheduler_interval_ms / 1000
+        self._done_at = 0.0
+        self.is_enabled = config.enable_scheduler
+        #: Whether the next claim is to promote.
+        self.is_due = False
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds until the next promotion."""
+        return self._done_at + self._interval_s - monotonic()
+
+    def done(self) -> None:
+        """Record that every due job has been promoted."""
+        self.is_due = False
+        self._done_at = monotonic()
+
+
+class Claimer:
+    """Builds claim requests, keeps the wake listener, and gives claimed jobs to the slots.
+
+    Raises (`listen` and `on_readable`):
+        RedisUnavailable, RedisUnsuitable: as the listener.
+    """
+
+    def __init__(
+        self,
+        config: WorkerConfig,
+        consumer: Consumer,
+        incarnation: str,
+        broker: Broker,
+        slots: Slots,
+        pending: PendingSettlements,
+    ) -> None:
+        self._consumer = consumer
+        self._tokens = (f"{incarnation}.{number}" for number in count(1))
+        self._broker = broker
+        self._slots = slots
+        self._pending = pending
+        self._listener = WakeListener(broker, consumer, by_type=bool(config.job_types))
+        self._listening = ClaimRequest(0, "")
+        self._promotion = Promotion(config)
+        self._rank = _ranking(config.priorities)
+        self._started_at = 0.0
+        self.limit = PrefetchLimit(config.concurrency)
+        #: Whether a claim may find jobs.
+        self.must_claim = True
+        #: Set when no more jobs are to be taken.
+        self.is_quiet = False
+
+    @property
+    def enough(self) -> int:
+        """How many waiting jobs keep the slots busy until more are claimed."""
+        return self.limit.prefetch * 3 // 4
+
+    def room(self) -> int:
+        """How many more jobs to claim now."""
+        if self.is_quiet or not self._consumer.job_types or self._slots.waiting > self.enough:
+            return 0
+        reserved = self._listening.count if self._listener.is_waiting else 0
+        prefetch = self.limit.prefetch * (not self._slots.has_async)
+        return max(0, self._slots.free + prefetch - reserved)
+
+    def request(self, limit: int) -> ClaimRequest:
+        """A request for up to `limit` jobs, to be sent with an exchange."""
+        return ClaimRequest(limit, next(self._tokens), promote=self._promotion.is_due)
+
+    def receive(self, request: ClaimRequest, reply: Claimed) -> None:
+        """Start what was claimed, and learn whether there is more."""
+        self._promotion.is_due = request.promote and reply.promoted == PROMOTE_LIMIT
+        if request.promote and not self._promotion.is_due:
+            self._promotion.done()
+        more = reply.more or self._promotion.is_due
+        self.must_claim = more or len(reply.claims) >= request.count
+        if not reply.claims:
+            return
+        now = monotonic()
+        if is_poison(reply.claims[0].crashes, self._consumer.max_crashes):
+            self._pending.add([bury_as_poison(Run(reply.claims[0], now))])
+        else:
+            self._started_at = now
+            self._start([Run(claim, now) for claim in reply.claims])
+
+    def promote(self) -> float | None:
+        """Have due jobs promoted, by the next claim if there is room for one.
+
+        One batch at a time: however many jobs are due, signals, settlements and the lease do not
+        wait. Returns the seconds until the next promotion if that is not the interval.
+        """
+        remaining_s = self._promotion.remaining_s
+        if remaining_s > 0:
+            return remaining_s  # the listener's claim has promoted them
+        if self.room() > 0:
+            self._promotion.is_due = self.must_claim = True
+        elif self._broker.promote() == PROMOTE_LIMIT:
+            return 0.0
+        else:
+            self._promotion.done()
+        return None
+
+    @property
+    def listen_at(self) -> float:
+        """When to `listen`; infinite while there is a reason not to."""
+        if self.must_claim or self._listener.is_waiting or self.room() == 0:
+            return float("inf")
+        return self._started_at + LISTEN_DELAY_S
+
+    def listen(self) -> None:
+        """Wait for the next wake-up, with a claim for every free slot sent behind it."""
+        limit = max(1, self._slots.free)
+        promote = self._promotion.is_enabled
+        self._listening = ClaimRequest(limit, next(self._tokens), promote=promote)
+        self._listener.listen(self._listening)
+
+    def fileno(self) -> int:
+        """The descriptor to select on before `on_readable`; -1 while not listening."""
+        return self._listener.fileno()
+
+    def on_readable(self) -> None:
+        """Receive a wake-up and what was claimed with it."""
+        answer = self._listener.answer()
+        if answer is None or answer.taken is None:
+            self.must_claim = True
+            return
+        self.receive(self._listening, answer.taken)
+        if answer.taken.claims:
+            sleep(YIELD_S)
+        if not answer.rung and self.listen_at < float("inf"):
+            self.listen()
+
+    def close(self) -> bool:
+        """Stop listening; whether the listener may have claimed jobs that are lost now."""
+        return self._listener.close()
+
+    def _start(self, runs: list[Run]) -> None:
+        """Give runs to the slots, ahead of less urgent ones already waiting."""
+        last = self._slots.last_waiting()
+        if last is not None and self._rank(runs[0]) < self._rank(last):
+            self._slots.reorder(runs, self._rank)
+        else:
+            self._slots.submit(runs)
+
+
+def _ranking(priorities: tuple[str, ...]) -> Callable[[Run], int]:
+    """A sort key for runs, by the queue that they were claimed from: the lower, the sooner."""
+    ranks = {priority.encode(): n for n, priority in enumerate(priorities)}
+
+    def rank(run: Run) -> int:
+        source = run.claim.fence.split(b"|", 2)[1]
+        return ranks.get(source.partition(b":")[0], len(ranks))
+
+    return rank

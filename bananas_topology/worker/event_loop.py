@@ -1,7 +1,7 @@
-"""Where async handlers run: one event loop a worker, in a thread of its own, started when needed.
+"""Runs async handlers: one event loop per worker, in a thread of its own, started on first use.
 
-A run of an async handler takes a slot, but no thread. What it is and when it ends is the slots'
-business; here it is only awaited.
+A run of an async handler takes a slot but no thread. The slots own its state and its timeout; here
+it is only awaited.
 """
 
 from __future__ import annotations
@@ -10,33 +10,30 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-from bananas_topology.worker.execution import Abandoned, Outcome, call, completed, failed
+from bananas_topology.worker.execution import Outcome, Released, call, completed, failed
 from bananas_topology.worker.run import Run
 
-#: What the slots want to know of a run: that it has ended so.
-Ended = Callable[[Run, Outcome], None]
 
+class EventLoop:
+    """Awaits async handlers and reports their outcomes to `on_end`. Thread-safe."""
 
-class Coroutines:
-    """Awaits async handlers. Thread-safe."""
-
-    def __init__(self, ended: Ended) -> None:
-        self._ended = ended
+    def __init__(self, on_end: Callable[[Run, Outcome], None]) -> None:
+        self._on_end = on_end
         self._starting = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: dict[Run, asyncio.Task[Outcome]] = {}
 
     def start(self, run: Run) -> None:
-        """Have a run's handler awaited."""
+        """Start to await a run's handler."""
         with self._starting:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                thread = threading.Thread(target=self._run_loop, name="coroutines", daemon=True)
+                thread = threading.Thread(target=self._run_loop, name="event-loop", daemon=True)
                 thread.start()
-        self._loop.call_soon_threadsafe(self._begin, run)
+        self._loop.call_soon_threadsafe(self._create_task, run)
 
     def cancel(self, run: Run) -> None:
-        """Cancel a run's handler, which may see to it that it ends."""
+        """Cancel a run's handler, which may delay or suppress the cancellation."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._cancel, run)
 
@@ -45,8 +42,8 @@ class Coroutines:
             asyncio.set_event_loop(self._loop)
             self._loop.run_forever()
 
-    def _begin(self, run: Run) -> None:
-        # Kept until it is done: the event loop itself holds tasks by weak references.
+    def _create_task(self, run: Run) -> None:
+        # Referenced until it is done: the event loop itself only keeps weak references to tasks.
         self._tasks[run] = asyncio.get_running_loop().create_task(_outcome(run))
         self._tasks[run].add_done_callback(lambda task: self._done(run, task))
         if run.cancelled:
@@ -58,13 +55,13 @@ class Coroutines:
 
     def _done(self, run: Run, task: asyncio.Task[Outcome]) -> None:
         del self._tasks[run]
-        # Cancelled before its first step, it never came to have an outcome.
-        self._ended(run, Abandoned() if task.cancelled() else task.result())
+        # A task cancelled before its first step has no result.
+        self._on_end(run, Released() if task.cancelled() else task.result())
 
 
 async def _outcome(run: Run) -> Outcome:
     try:
         return completed(await call(run))
     except BaseException as error:
-        # As in execute(); what is raised on would end the event loop for all.
+        # As in execute(): an exception that escaped would end the event loop for every run.
         return failed(error)

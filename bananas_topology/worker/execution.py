@@ -1,6 +1,6 @@
-"""One run through its handler: from a claim to an Outcome. Knows neither Redis nor threads.
+"""Runs one job's handler: from a claim to an outcome. Knows neither Redis nor threads.
 
-What becomes of the outcome (ack, retry, bury) is decided in settlement.py.
+How the outcome is settled (ack, retry, bury) is decided in settlement.py.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import msgspec
 from bananas_topology.errors import ContractViolation, InvalidJob, InvalidPayload, JobTimeout
 from bananas_topology.handlers import Bury, Retry
 from bananas_topology.jobs.job import Failure, decode, encode_result
-from bananas_topology.worker.run import Run, Task
+from bananas_topology.worker.run import BoundHandler, Run
 
-#: Characters of a traceback that are kept: its end, where the fault is.
+#: Characters of a traceback that are kept: its end, where the error is.
 TRACEBACK_TAIL = 4_000
 
 #: Characters of an error message that are kept.
 MESSAGE_LIMIT = 2_000
 
-#: The largest result that is stored, in bytes: beyond it, it belongs into a store for files.
+#: The largest result that is stored, in bytes; anything larger belongs in object storage.
 RESULT_LIMIT = 64 * 2**20
 
 
@@ -35,106 +35,106 @@ class Completed(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The handler raised: the job may run again, after `delay_ms` or the usual backoff."""
+    """The handler raised: the job is retried after `delay_ms`, or after the usual backoff."""
 
     failure: Failure
     delay_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Hopeless:
-    """The job would fail each time it ran: it is not tried again."""
+class Permanent:
+    """The job would fail on every attempt, so it is not retried."""
 
     failure: Failure
 
 
 @dataclass(frozen=True, slots=True)
-class SetAside:
-    """What was claimed is no job, or none of ours: its bytes are kept as they are."""
+class Unreadable:
+    """What was claimed is not a valid job of the claimed type: its stored bytes are kept."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Abandoned:
-    """The job did not run, or its run was given up: it goes back untouched."""
+class Released:
+    """The job did not run, or its run was cut short: it returns to its queue unchanged."""
 
 
-Outcome = Completed | Failed | Hopeless | SetAside | Abandoned
+Outcome = Completed | Failed | Permanent | Unreadable | Released
 
 
-def prepare(run: Run, tasks: Mapping[str, Task]) -> Task | SetAside:
-    """Read the job and find its task; an outcome if there is nothing to run."""
+def prepare(run: Run, handlers: Mapping[str, BoundHandler]) -> BoundHandler | Unreadable:
+    """Decode the job and look up its handler; an outcome if there is nothing to run."""
     body = run.claim.body
     if body is None:
-        return SetAside("nothing is stored under this id")
+        return Unreadable("no job is stored under this id")
     try:
         job = decode(body)
     except InvalidJob as error:
-        return SetAside(str(error))
+        return Unreadable(str(error))
     run.job = job
-    task = run.task = tasks.get(job.name)
-    if task is None:
-        return SetAside(f'the stored job says two names, one of them "{job.name}"')
-    return task
+    bound = run.bound = handlers.get(job.name)
+    if bound is None:
+        return Unreadable(f'claimed as another type, but the stored job is named "{job.name}"')
+    return bound
 
 
 def execute(run: Run) -> Outcome:
-    """Run one prepared job to its outcome, which holds whatever it raised."""
+    """Run a prepared job; whatever its handler raises becomes the outcome."""
     try:
         returned = call(run)
     except BaseException as error:
-        # Whatever a handler raises is its job's affair, SystemExit and KeyboardInterrupt included:
-        # it must not take the thread along, nor the jobs beside it.
+        # SystemExit and KeyboardInterrupt included: no handler may end its thread, nor affect
+        # other jobs.
         return failed(error)
     return completed(returned)
 
 
 def call(run: Run) -> Any:
-    """Call the handler; returns what it returns, and raises whatever it raises."""
-    job, task = run.job, run.task
-    if job is None or task is None:
-        raise ContractViolation("a run that was not prepared cannot be executed")
-    handler = task.handler
+    """Call the handler of a prepared run; returns and raises what the handler does."""
+    job, bound = run.job, run.bound
+    if job is None or bound is None:
+        raise ContractViolation("cannot execute a run that was not prepared")
+    handler = bound.handler
     if handler.payload_type is None:
         return handler.function(run.context()) if handler.takes_context else handler.function()
-    payload = task.decode_payload(job.payload)
+    payload = bound.decode_payload(job.payload)
     if handler.takes_context:
         return handler.function(payload, run.context())
     return handler.function(payload)
 
 
-def completed(returned: Any) -> Completed | Hopeless:
+def completed(returned: Any) -> Completed | Permanent:
     """The outcome of a handler that returned."""
     try:
         result = encode_result(returned)
     except InvalidJob as error:
-        return Hopeless(Failure("InvalidResult", clean(str(error))))
+        return Permanent(Failure("InvalidResult", clean(str(error))))
     if len(result) > RESULT_LIMIT:
-        told = f"the result has {len(result)} bytes; expected at most {RESULT_LIMIT}"
-        return Hopeless(Failure("InvalidResult", told))
+        message = f"expected a result of at most {RESULT_LIMIT} bytes, got {len(result)}"
+        return Permanent(Failure("InvalidResult", message))
     return Completed(result)
 
 
-def failed(error: BaseException) -> Failed | Hopeless:
+def failed(error: BaseException) -> Failed | Permanent:
     """The outcome of a handler that raised."""
     if isinstance(error, InvalidPayload):
-        return Hopeless(Failure("InvalidPayload", clean(str(error))))
+        return Permanent(Failure("InvalidPayload", clean(str(error))))
     if isinstance(error, Bury):
-        return Hopeless(_failure(error))
+        return Permanent(_failure(error))
     delay_ms = error.delay_ms if isinstance(error, Retry) else None
     return Failed(_failure(error), delay_ms)
 
 
 def timed_out(run: Run) -> Failed:
-    """The outcome of a job whose time is up, whatever its thread still does."""
-    timeout_ms = run.task.timeout_ms if run.task is not None else 0
-    told = f"the job ran longer than its timeout of {timeout_ms} ms"
-    return Failed(Failure(JobTimeout.__name__, told))
+    """The outcome of a job past its timeout, whether or not its handler still runs."""
+    timeout_ms = run.bound.timeout_ms if run.bound is not None else 0
+    message = f"the job exceeded its timeout of {timeout_ms} ms"
+    return Failed(Failure(JobTimeout.__name__, message))
 
 
 def clean(text: str) -> str:
-    """Text that can be stored: what is no character (a lone surrogate) is written as its number."""
+    """Text that can be stored as UTF-8: lone surrogates are escaped."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -144,7 +144,7 @@ def _failure(error: BaseException) -> Failure:
         message = str(error)
         lines = traceback.format_exception(error)
     except Exception as other:
-        # An exception is code of the handler's author, who may have got its __str__ wrong.
-        message, lines = f"(its message cannot be shown: {type(other).__name__})", []
-    told = clean(message[:MESSAGE_LIMIT] or kind)
-    return Failure(kind, told, clean("".join(lines)[-TRACEBACK_TAIL:]))
+        # The exception class is user code, and its __str__ may raise.
+        message, lines = f"(message unavailable: __str__ raised {type(other).__name__})", []
+    message = clean(message[:MESSAGE_LIMIT] or kind)
+    return Failure(kind, message, clean("".join(lines)[-TRACEBACK_TAIL:]))

@@ -1,4 +1,4 @@
-"""The worker's own signs of life, for probes: when its loop turned, and whether it takes work."""
+"""The worker's health: whether its loop turns, whether it takes jobs, and what its threads do."""
 
 from __future__ import annotations
 
@@ -7,35 +7,39 @@ import sys
 import threading
 import traceback
 
-from bananas_topology.liveness import lives, touch
+from bananas_topology.liveness import is_alive, touch
 from bananas_topology.system.clock import monotonic
 
 #: Seconds between two writes of the liveness file.
-_TOUCH_S = 1.0
+_TOUCH_INTERVAL_S = 1.0
 
 log = logging.getLogger(__name__)
 
 
-class Vitals:
-    """Written by the loop, read by any thread."""
+class Health:
+    """Updated by the worker's loop, read by any thread.
+
+    `liveness_file` may be empty: then only probes over HTTP see the state.
+    """
 
     def __init__(self, liveness_file: str) -> None:
         self._path = liveness_file
-        self._touched_at = -_TOUCH_S
-        self._turned_at = monotonic()
-        self._is_failing = False
+        self._touched_at = -_TOUCH_INTERVAL_S
+        self._updated_at = monotonic()
+        self._is_write_failing = False
+        #: Whether the worker takes jobs.
         self.is_ready = False
 
     @property
-    def lives(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether the loop turns."""
-        return lives(monotonic() - self._turned_at)
+        return is_alive(monotonic() - self._updated_at)
 
-    def turned(self, *, is_ready: bool) -> None:
-        """Note a turn of the loop, in the file as well."""
-        self._turned_at = now = monotonic()
+    def update(self, *, is_ready: bool) -> None:
+        """Record a turn of the loop, also in the liveness file."""
+        self._updated_at = now = monotonic()
         self.is_ready = is_ready
-        if self._path and now - self._touched_at >= _TOUCH_S:
+        if self._path and now - self._touched_at >= _TOUCH_INTERVAL_S:
             self._touched_at = now
             self._touch()
 
@@ -43,16 +47,16 @@ class Vitals:
         try:
             touch(self._path)
         except OSError as error:
-            if not self._is_failing:
-                # The health check will say so as well; the jobs matter more.
-                log.error("liveness file cannot be written: %s", error)
-            self._is_failing = True
+            if not self._is_write_failing:
+                # Not fatal: the health check reports it too, and the jobs matter more.
+                log.error("cannot write liveness file: %s", error)
+            self._is_write_failing = True
         else:
-            self._is_failing = False
+            self._is_write_failing = False
 
 
 def log_stacks() -> None:
-    """Log the stack of each thread, the innermost call last."""
+    """Log the stack of every thread, the innermost call last."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     for thread_id, frame in sys._current_frames().items():
         stack = "".join(traceback.format_stack(frame))

@@ -1,16 +1,26 @@
-"""What a worker says of itself in Redis, for those who look."""
+"""The worker's lease: renewing it, recovering claims, and deregistering."""
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+from collections.abc import Iterable
 
 from bananas_topology.contract.worker import WorkerConfig
+from bananas_topology.jobs.broker import Broker, Consumer
 from bananas_topology.system.clock import format_timestamp, wall_now
+from bananas_topology.worker.run import Run
+from bananas_topology.worker.slots import Slots
+
+#: Milliseconds after another worker's lease expires until this worker checks on it.
+_EXPIRY_MARGIN_MS = 20
+
+log = logging.getLogger(__name__)
 
 
-class Presence:
-    """The fields of ``worker:<id>``: all of them the first time, then what changes."""
+class WorkerInfo:
+    """What a worker publishes about itself under ``worker:<id>``, and logs when it is ready."""
 
     def __init__(self, config: WorkerConfig, job_types: tuple[str, ...], incarnation: str) -> None:
         self.summary: dict[str, object] = {
@@ -33,5 +43,70 @@ class Presence:
         }
 
     def fields(self, busy: int) -> dict[str, str | int]:
-        """What to store now, `busy` jobs being in slots."""
+        """The fields to store now, with `busy` jobs in slots."""
         return {**self._fields, "busy": busy}
+
+
+class Heartbeat:
+    """Keeps this worker registered, and recovers what dead workers had claimed.
+
+    Raises (every method):
+        RedisUnavailable, RedisUnsuitable: as the broker.
+    """
+
+    def __init__(
+        self,
+        config: WorkerConfig,
+        consumer: Consumer,
+        incarnation: str,
+        broker: Broker,
+        slots: Slots,
+    ) -> None:
+        self._consumer = consumer
+        self._incarnation = incarnation
+        self._broker = broker
+        self._slots = slots
+        self.info = WorkerInfo(config, consumer.job_types, incarnation)
+        #: Whether the worker is registered and has recovered its earlier claims.
+        self.is_booted = False
+        #: Set when another process has taken this worker's id.
+        self.is_superseded = False
+
+    def beat(self) -> float:
+        """Renew the lease and reap expired workers; returns the seconds until the next beat."""
+        beat = self._broker.beat(
+            self._consumer,
+            self._incarnation,
+            self.info.fields(len(self._slots.held)),
+            boot=not self.is_booted,
+        )
+        self.is_superseded = not beat.held
+        for worker_id, recovery in self._broker.reap(self._consumer, beat.expired).items():
+            log.warning("worker reaped", extra={"reaped": worker_id, "jobs": recovery.returned})
+        due_ms = self._consumer.lease_ms // 3
+        if beat.next_expiry_ms > 0:
+            due_ms = min(due_ms, beat.next_expiry_ms + _EXPIRY_MARGIN_MS)
+        return due_ms / 1000
+
+    def recover(self, unsettled: Iterable[Run]) -> None:
+        """Take the lease, and requeue claims under this worker's id that it does not work on.
+
+        `unsettled` are the runs that have left the slots but are still claimed.
+        """
+        self.beat()
+        known = {run.claim.job_id for run in (*self._slots.held, *unsettled)}
+        ids = [job_id.encode(errors="surrogateescape") for job_id in known]
+        recovery = self._broker.recover(self._consumer, self._incarnation, ids)
+        if recovery.returned:
+            extra = {"jobs": recovery.returned, "crashed": recovery.crashed}
+            log.warning("claims recovered", extra=extra)
+        self.is_booted = True
+
+    def deregister(self) -> None:
+        """Remove this worker, which holds no jobs any more, from Redis."""
+        worker_id = self._consumer.worker_id
+        is_removed = self._broker.deregister(worker_id, self._incarnation)
+        if not is_removed and not self.is_superseded:
+            # A wake-up that came while the listener was closing has claimed jobs.
+            self._broker.recover(self._consumer, self._incarnation, ())
+            self._broker.deregister(worker_id, self._incarnation)

@@ -1,6 +1,6 @@
-"""Where log lines go and what they look like: JSON Lines for machines, text for people.
+"""Log output: where it goes and its format, JSON Lines or text.
 
-The rest of the code logs events with fields (`extra`); how they are written is decided here.
+All other code logs events with fields (`extra`) and leaves the format to this module.
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ _LEVEL_NAMES = {10: "debug", 20: "info", 30: "warn", 40: "error", 50: "error"}
 _COLORS = {"debug": "2", "info": "32", "warn": "33", "error": "31"}
 _SECONDS_PER_DAY = 86_400
 
-# What every record has; all else is a field that was given by `extra`.
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# Attributes of every record; any other attribute is a field passed as `extra`.
+_STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+}
 
 
 def configure(config: WorkerConfig) -> None:
-    """Set up the root logger as the settings say; replaces what was there."""
+    """Set up the root logger, replacing its handlers."""
     handlers: list[logging.Handler] = []
     if config.log_console:
         handlers.append(logging.StreamHandler(sys.stdout))
@@ -43,7 +47,7 @@ def configure(config: WorkerConfig) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, msg, the worker, and the event's own fields."""
+    """One JSON object per line: time, level, msg, pool, worker_id, and the event's own fields."""
 
     def __init__(self, config: WorkerConfig) -> None:
         super().__init__()
@@ -63,7 +67,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level, event and fields as ``name=value``, for people."""
+    """Time, level, event, and fields as ``name=value``."""
 
     def __init__(self, color: bool) -> None:
         super().__init__()
@@ -73,22 +77,22 @@ class TextFormatter(logging.Formatter):
         level = _LEVEL_NAMES.get(record.levelno, "info")
         shown = f"\x1b[{_COLORS[level]}m{level:5}\x1b[0m" if self._color else f"{level:5}"
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        given = fields_of(record)
-        below = given.pop("traceback", "")
+        fields = fields_of(record)
+        traceback = fields.pop("traceback", "")
         if record.exc_info:
-            below = self.formatException(record.exc_info)
-        fields = "".join(f" {name}={_quoted(value)}" for name, value in given.items())
-        line = f"{clock} {shown} {record.getMessage()}{fields}"
-        return _writable(f"{line}\n{below}".rstrip())
+            traceback = self.formatException(record.exc_info)
+        pairs = "".join(f" {name}={_quoted(value)}" for name, value in fields.items())
+        line = f"{clock} {shown} {record.getMessage()}{pairs}"
+        return _writable(f"{line}\n{traceback}".rstrip())
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
-    """The fields that an event was logged with."""
-    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    """The fields that were passed as `extra`."""
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
 
 
 def _writable(line: str) -> str:
-    """A line that UTF-8 can hold: ids and messages of others may have lone surrogates."""
+    """The line with lone surrogates escaped, which ids and messages may contain."""
     return line.encode("utf-8", "backslashreplace").decode()
 
 
@@ -99,7 +103,7 @@ def _quoted(value: object) -> str:
 
 
 class _RotatedFiles(RotatingFileHandler):
-    """Rotates by size; rotated files are compressed and removed by age as the settings say."""
+    """A log file rotated by size, with rotated files compressed and deleted by age."""
 
     def __init__(self, config: WorkerConfig) -> None:
         self._max_age_days = config.log_file_max_age_days
@@ -134,8 +138,8 @@ def _gz_name(name: str) -> str:
 
 
 def _compress(source: str, target: str) -> None:
-    import gzip  # rare; a worker without a log file is spared it
+    import gzip  # imported here: a worker without a log file never needs it
 
-    with open(source, "rb") as plain, gzip.open(target, "wb") as packed:
-        shutil.copyfileobj(plain, packed)
+    with open(source, "rb") as plain, gzip.open(target, "wb") as compressed:
+        shutil.copyfileobj(plain, compressed)
     Path(source).unlink()

@@ -1,7 +1,7 @@
-"""What a worker has done: counted as it settles, said in one log line a minute, and for scrapes.
+"""Counts of what a worker has done, for one log line per minute and for scrapes.
 
-Counting is on the way of each job, so it is plain arithmetic; what a scrape makes of the counts is
-the business of exporter.py.
+Counting is on every job's path, so it is plain arithmetic; exporter.py turns the counts into
+Prometheus metrics when they are scraped.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from bananas_topology.system.clock import monotonic, parse_timestamp, wall_secon
 from bananas_topology.units import format_duration
 from bananas_topology.worker.run import Run
 
-#: Seconds between two lines of metrics.
+#: Seconds between two log lines with metrics.
 REPORT_S = 60.0
 
-#: Upper bounds of the histograms' buckets, in seconds.
+#: Upper bounds of the histogram buckets, in seconds.
 BUCKETS_S = (
     0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600,
 )  # fmt: skip
@@ -29,13 +29,13 @@ log = logging.getLogger(__name__)
 
 
 class Histogram:
-    """How many values lay in each bucket (the last is for those beyond all), and their sum."""
+    """The number of values per bucket (the last one is unbounded), and their sum."""
 
     def __init__(self) -> None:
         self.counts = [0] * (len(BUCKETS_S) + 1)
         self.total_s = 0.0
 
-    def note(self, seconds: float) -> None:
+    def observe(self, seconds: float) -> None:
         """Count one value."""
         self.counts[bisect_left(BUCKETS_S, seconds)] += 1
         self.total_s += seconds
@@ -52,7 +52,7 @@ class TypeTally:
         self.wait = Histogram()
 
     def count(self, run: Run) -> None:
-        """Note one run that has ended."""
+        """Count one settled run."""
         match run.settlement:
             case Ack():
                 self.completed += 1
@@ -62,15 +62,15 @@ class TypeTally:
                 self.buried += 1
             case _:
                 return
-        self.duration.note(run.duration_s)
+        self.duration.observe(run.duration_s)
         if (waited_s := _waited_s(run)) is not None:
-            self.wait.note(waited_s)
+            self.wait.observe(waited_s)
 
 
 class Tally:
-    """Counts of one worker since its start. Utilisation and error rate are of all that time.
+    """Counts of one worker since its start; the reported rates cover all of that time.
 
-    `by_type` is filled only where somebody may come to scrape it.
+    `by_type` is filled only if the worker is scraped.
     """
 
     def __init__(self, concurrency: int, *, is_scraped: bool) -> None:
@@ -84,25 +84,25 @@ class Tally:
         self.by_type: dict[str, TypeTally] = {}
 
     def count(self, run: Run) -> None:
-        """Note one run that has ended."""
+        """Count one settled run."""
         settlement = run.settlement
         if isinstance(settlement, Ack):
             self.completed += 1
         elif isinstance(settlement, Retry | Bury):
             self.failed += 1
         self.busy_s += run.duration_s
-        if self._is_scraped and run.task is not None:
+        if self._is_scraped and run.bound is not None:
             job_type = run.job_type
             if job_type not in self.by_type:
                 self.by_type[job_type] = TypeTally()
             self.by_type[job_type].count(run)
 
     def count_enqueued(self) -> None:
-        """Note one job that this process enqueued."""
+        """Count one job that this process enqueued."""
         self.enqueued += 1
 
     def report(self) -> None:
-        """Say it, under the names that dashboards know."""
+        """Log the counts, under the field names that existing dashboards use."""
         processed = self.completed + self.failed
         uptime_s = monotonic() - self._started_at
         capacity_s = max(1e-3, uptime_s * self._concurrency)
@@ -119,14 +119,14 @@ class Tally:
 
 
 class _Origin(msgspec.Struct):
-    """What a body says of its job's beginning."""
+    """The fields of a stored job that tell when it could first run."""
 
     created_at: str = ""
     status: str = ""
 
 
 def _waited_s(run: Run) -> float | None:
-    """Seconds from a job's creation to its first run; None where it was meant to wait."""
+    """Seconds from a job's creation to its first run; None if it was delayed or is a retry."""
     if run.attempt > 1 or run.started_at == 0.0:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What the worker's loop does again and again, each at its own interval."""
+"""Work that the worker's loop repeats at intervals."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from bananas_topology.system.clock import monotonic
 
 
 @dataclass(slots=True)
-class Duty:
-    """Something to do again and again; `due` on the monotonic clock.
+class PeriodicTask:
+    """An action to repeat; `due` on the monotonic clock.
 
-    `action` may say in how many seconds it wants to be done again, if not in `interval_s`.
+    `action` may return the seconds until its next run, if that is not `interval_s`.
     """
 
     interval_s: float
@@ -20,14 +20,14 @@ class Duty:
     due: float = 0.0
 
 
-def run_due(duties: list[Duty]) -> None:
-    """Do what is due. A duty that raises stays due."""
-    for duty in duties:
-        if duty.due <= monotonic():
-            again_s = duty.action()
-            duty.due = monotonic() + (duty.interval_s if again_s is None else again_s)
+def run_due(tasks: list[PeriodicTask]) -> None:
+    """Run the tasks that are due. A task that raises stays due."""
+    for task in tasks:
+        if task.due <= monotonic():
+            delay_s = task.action()
+            task.due = monotonic() + (task.interval_s if delay_s is None else delay_s)
 
 
-def next_due(duties: list[Duty]) -> float:
-    """When the first of the duties is due."""
-    return min((duty.due for duty in duties), default=float("inf"))
+def next_due(tasks: list[PeriodicTask]) -> float:
+    """When the first of the tasks is due; infinite if there is none."""
+    return min((task.due for task in tasks), default=float("inf"))

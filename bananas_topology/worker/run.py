@@ -1,4 +1,4 @@
-"""One claimed job on its way through a slot, from claim to settlement."""
+"""One claimed job on its way from claim to settlement, and the handler that runs it."""
 
 from __future__ import annotations
 
@@ -14,70 +14,11 @@ from bananas_topology.jobs.exchange import Settlement
 from bananas_topology.jobs.job import Claim, Job, PayloadDecoder
 
 
-class Run(msgspec.Struct, eq=False):
-    """A claim, then its job and its handler, then how it is settled.
-
-    Times on the monotonic clock, in seconds. A struct of msgspec's because one is made for each
-    job, and it is made five times as fast as a dataclass.
-    """
-
-    claim: Claim
-    submitted_at: float
-    job: Job | None = None
-    task: Task | None = None
-    started_at: float = 0.0
-    deadline: float = 0.0
-    duration_s: float = 0.0
-    thread_id: int = 0
-    settlement: Settlement | None = None
-    cancelled: bool = False
-    interrupted: bool = False
-
-    @property
-    def job_type(self) -> str:
-        """The name of the job; empty for what is no job."""
-        return self.job.name if self.job is not None else ""
-
-    @property
-    def attempt(self) -> int:
-        """Which run of its job this is, from 1."""
-        return self.job.attempts + 1 if self.job is not None else 1
-
-    @property
-    def max_retries(self) -> int:
-        """Runs after the first: the job's own word, else the task's."""
-        own = self.job.max_retries if self.job is not None else None
-        if own is None:
-            return self.task.max_retries if self.task is not None else 0
-        return own
-
-    @property
-    def duration_ms(self) -> int:
-        """What the handler took."""
-        return round(self.duration_s * 1000)
-
-    def is_cancelled(self) -> bool:
-        """Whether the run was settled while its handler still ran."""
-        return self.cancelled
-
-    def context(self) -> JobContext:
-        """What the handler may ask about this run."""
-        return JobContext(
-            job_id=self.claim.job_id,
-            job_type=self.job_type,
-            attempt=self.attempt,
-            max_retries=self.max_retries,
-            worker_id=self.task.worker_id if self.task is not None else "",
-            deadline=self.deadline,
-            _is_cancelled=self.is_cancelled,
-        )
-
-
 @dataclass(frozen=True, slots=True)
-class Task:
-    """A handler with all that running its jobs takes.
+class BoundHandler:
+    """A handler with the settings that apply to its job type, resolved at boot.
 
-    `max_retries` is for jobs that do not say it themselves. Backoff as in `JobLimits`.
+    `max_retries` applies to jobs that do not set it themselves. Backoff as in `JobLimits`.
     """
 
     handler: Handler
@@ -90,20 +31,79 @@ class Task:
     backoff_cap_ms: int
 
 
-def resolve_tasks(handlers: Mapping[str, Handler], config: WorkerConfig) -> dict[str, Task]:
-    """Join handlers with settings: the topology's word on a job type wins over `@job`'s.
+class Run(msgspec.Struct, eq=False):
+    """A claim; then its job and handler; then its settlement.
 
-    With job types given, only those are taken.
+    Times on the monotonic clock, in seconds. A msgspec struct because one is created per job, five
+    times as fast as a dataclass.
     """
-    taken = config.job_types or tuple(handlers)
-    return {name: _task(name, handlers[name], config) for name in taken if name in handlers}
+
+    claim: Claim
+    submitted_at: float
+    job: Job | None = None
+    bound: BoundHandler | None = None
+    started_at: float = 0.0
+    deadline: float = 0.0
+    duration_s: float = 0.0
+    thread_id: int = 0
+    settlement: Settlement | None = None
+    cancelled: bool = False
+    interrupted: bool = False
+
+    @property
+    def job_type(self) -> str:
+        """The job's name; empty if the job could not be read."""
+        return self.job.name if self.job is not None else ""
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, from 1."""
+        return self.job.attempts + 1 if self.job is not None else 1
+
+    @property
+    def max_retries(self) -> int:
+        """Attempts after the first: the job's own setting, else its handler's."""
+        own = self.job.max_retries if self.job is not None else None
+        if own is None:
+            return self.bound.max_retries if self.bound is not None else 0
+        return own
+
+    @property
+    def duration_ms(self) -> int:
+        """How long the handler ran."""
+        return round(self.duration_s * 1000)
+
+    def is_cancelled(self) -> bool:
+        """Whether the run was settled while its handler was still running."""
+        return self.cancelled
+
+    def context(self) -> JobContext:
+        """The context passed to the handler."""
+        return JobContext(
+            job_id=self.claim.job_id,
+            job_type=self.job_type,
+            attempt=self.attempt,
+            max_retries=self.max_retries,
+            worker_id=self.bound.worker_id if self.bound is not None else "",
+            deadline=self.deadline,
+            _is_cancelled=self.is_cancelled,
+        )
 
 
-def _task(job_type: str, handler: Handler, config: WorkerConfig) -> Task:
+def bind_handlers(handlers: Mapping[str, Handler], config: WorkerConfig) -> dict[str, BoundHandler]:
+    """Resolve the settings of every handler, or of the configured job types only.
+
+    The topology's settings for a job type override those of `@job`.
+    """
+    accepted = config.job_types or tuple(handlers)
+    return {name: _bind(name, handlers[name], config) for name in accepted if name in handlers}
+
+
+def _bind(job_type: str, handler: Handler, config: WorkerConfig) -> BoundHandler:
     limits = config.jobs.get(job_type, JobLimits())
     own = handler.options
     timeout_ms = _first(limits.timeout_ms, own.timeout_ms, config.job_timeout_ms)
-    return Task(
+    return BoundHandler(
         handler=handler,
         decode_payload=PayloadDecoder(handler.payload_type),
         worker_id=config.worker_id,

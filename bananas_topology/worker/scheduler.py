@@ -1,7 +1,7 @@
-"""The scheduler's own duty: to fire cron schedules. (Promotion rides on claims; see exchange.py.)
+"""Fires cron schedules. (Delayed jobs are promoted with claims; see claiming.py.)
 
-Any number of schedulers may run: a schedule moves on from a state that only one of them finds (see
-fire.lua). What is due is decided on Redis's clock, since those of the machines differ.
+Any number of schedulers may run: each step of a schedule is a compare-and-set that only one of them
+wins (see fire.lua). What is due is decided by Redis's clock, since those of the machines differ.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from bananas_topology.jobs.broker import Broker, ScheduleState
 from bananas_topology.jobs.job import EncodedJob, encode_new
 from bananas_topology.system.clock import format_timestamp, monotonic, parse_timestamp, wall_now
 
-#: An occurrence later than this was missed: it fires only where the schedule catches up.
+#: An occurrence later than this counts as missed: it fires only if the schedule has `catch_up`.
 MISSED_AFTER = timedelta(seconds=60)
 
-#: How long a schedule's state is trusted before it is read again: another deployment may change it.
-TRUST = timedelta(seconds=30)
+#: How long a schedule's state is cached: another deployment may change it.
+STATE_TTL = timedelta(seconds=30)
 
-#: Occurrences of one schedule that fire in one go at the most; the rest follow at the next.
-_BURST = 100
+#: Maximum occurrences of one schedule that fire in one turn; the rest follow in the next.
+_MAX_FIRES = 100
 
-#: Seconds for which one reading of Redis's clock is good enough to tell that nothing is due.
-_READING_LASTS_S = 10.0
+#: Seconds for which a reading of Redis's clock is accurate enough to tell that nothing is due.
+_READING_TTL_S = 10.0
 
 log = logging.getLogger(__name__)
 
 
-class SteadyClock:
-    """A clock that is expensive to read, read now and then and carried on by the monotonic one."""
+class CachedClock:
+    """A clock that is expensive to read: read occasionally, extrapolated by the monotonic clock."""
 
     def __init__(self, read: Callable[[], datetime]) -> None:
         self._read = read
@@ -43,14 +43,14 @@ class SteadyClock:
         self._reading = datetime.min.replace(tzinfo=UTC)
 
     def now(self) -> datetime:
-        """The time, to within what two machines' clocks drift in seconds."""
+        """The time, extrapolated from a recent reading."""
         elapsed_s = monotonic() - self._read_at
-        if elapsed_s > _READING_LASTS_S:
+        if elapsed_s > _READING_TTL_S:
             return self.exact()
         return self._reading + timedelta(seconds=elapsed_s)
 
     def exact(self) -> datetime:
-        """The time as it is read now."""
+        """The time, read now."""
         self._reading, self._read_at = self._read(), monotonic()
         return self._reading
 
@@ -59,7 +59,7 @@ class Scheduler:
     """Fires schedules. For use by one thread; `read_clock` reads Redis's clock.
 
     Raises:
-        InvalidSettings: a schedule that can never fire as it is written.
+        InvalidSettings: a schedule has an invalid expression or time zone, or never fires.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Scheduler:
         broker: Broker,
         schedules: Mapping[str, CronJob],
         read_clock: Callable[[], datetime],
-        fired: Callable[[], None] = lambda: None,
+        on_fired: Callable[[], None] = lambda: None,
     ) -> None:
         if problems := [
             f"WORKER_SCHEDULES: {name}: {problem}"
@@ -77,9 +77,9 @@ class Scheduler:
             raise InvalidSettings(problems)
         self._broker = broker
         self._schedules = schedules
-        self._clock = SteadyClock(read_clock)
-        self._fired = fired
-        self._look_at: dict[str, datetime] = {}
+        self._clock = CachedClock(read_clock)
+        self._on_fired = on_fired
+        self._check_at: dict[str, datetime] = {}
 
     def run(self) -> None:
         """Fire what is due now.
@@ -89,43 +89,44 @@ class Scheduler:
         """
         now = self._clock.now()
         for name, job in self._schedules.items():
-            if self._look_at.get(name, now) <= now:
+            if self._check_at.get(name, now) <= now:
                 self._fire_due(name, job)
 
     def _fire_due(self, name: str, job: CronJob) -> None:
-        for _ in range(_BURST):
+        for _ in range(_MAX_FIRES):
             now = self._clock.exact()
             state = self._broker.schedule(name)
             due = _due(state, job)
             if due is not None and due > now:
-                self._look_at[name] = min(due, now + TRUST)
+                self._check_at[name] = min(due, now + STATE_TTL)
                 return
-            self._move_on(name, job, state, due, now)
+            self._advance(name, job, state, due, now)
 
-    def _move_on(
+    def _advance(
         self, name: str, job: CronJob, state: ScheduleState, due: datetime | None, now: datetime
     ) -> None:
-        """Fire the occurrence that is due, or let it go, and set the next."""
-        # A new or changed schedule starts from now: nothing fires at its first deployment. What
-        # was missed is one occurrence, however many there were.
+        """Fire the occurrence that is due, or skip it, and store the next one."""
+        # A new or changed schedule starts from now, so nothing fires when it is first deployed.
+        # Several missed occurrences count as one.
         after = now if due is None else max(due, now - MISSED_AFTER)
         then = ScheduleState(format_timestamp(next_occurrence(job, after)), _expression(job))
         fires = due is not None and (job.catch_up or now - due <= MISSED_AFTER)
         encoded = _job_of(name, job, due, now) if fires and due is not None else None
         if not self._broker.fire(name, state, then, encoded):
-            return  # another scheduler was first
+            return  # another scheduler did it
         if encoded is not None:
-            self._fired()
+            self._on_fired()
             log.info("schedule fired", extra={"schedule": name, "job_id": encoded.job_id})
         elif due is not None:
             log.warning("schedule missed", extra={"schedule": name, "due": state.next_run})
 
 
 def next_occurrence(job: CronJob, after: datetime) -> datetime:
-    """The first moment, in UTC, at which a schedule fires after another moment.
+    """The first time after `after`, in UTC, at which a schedule fires.
 
-    A time that a change of clocks leaves out fires once behind the gap; one that it repeats fires
-    once (cronsim follows Debian's cron in this: what runs every hour or oftener goes by real time).
+    At a change to or from summer time, a local time that is skipped fires once after the gap, and
+    one that is repeated fires once. As in Debian's cron, which cronsim follows, schedules that run
+    hourly or more often go by elapsed time instead.
 
     Raises:
         StopIteration: there is none within the next decades.
@@ -133,14 +134,14 @@ def next_occurrence(job: CronJob, after: datetime) -> datetime:
     local = after.astimezone(ZoneInfo(job.timezone))
     for moment in CronSim(job.cron, local):
         occurrence = moment.astimezone(UTC)
-        # Within the repeated hour, cronsim finds the time that was an hour ago.
+        # Within the repeated hour, cronsim may return the time one hour earlier.
         if occurrence > after:
             return occurrence
     raise StopIteration
 
 
 def _due(state: ScheduleState, job: CronJob) -> datetime | None:
-    """When a schedule fires next by its stored state; None if it is new, or was another one."""
+    """When a schedule fires next by its stored state; None if it is new or has changed."""
     if not state.next_run or state.cron != _expression(job):
         return None
     try:
@@ -154,7 +155,7 @@ def _expression(job: CronJob) -> str:
 
 
 def _problem(name: str, job: CronJob) -> str:
-    """What is wrong with a schedule; empty if nothing is."""
+    """Why a schedule is invalid; empty if it is valid."""
     now = wall_now()
     try:
         next_occurrence(job, now)
@@ -162,8 +163,8 @@ def _problem(name: str, job: CronJob) -> str:
     except CronSimError as error:
         return f'cron is "{job.cron}": {error}'
     except StopIteration:
-        return f'cron is "{job.cron}": it never comes'
-    except (OSError, ValueError) as error:  # ZoneInfo raises both, and KeyErrors
+        return f'cron is "{job.cron}": it never fires'
+    except (OSError, ValueError) as error:  # ZoneInfo raises these, and KeyError
         return f'timezone is "{job.timezone}": {error}'
     except KeyError:
         return f'timezone is "{job.timezone}": expected a name such as Europe/Rome'
@@ -173,7 +174,7 @@ def _problem(name: str, job: CronJob) -> str:
 
 
 def _job_of(name: str, job: CronJob, due: datetime, now: datetime) -> EncodedJob:
-    """The job of one occurrence; its id is of that occurrence alone."""
+    """The job of one occurrence, with an id derived from it."""
     job_id = f"{name}:{due:%Y%m%dT%H%M%SZ}"
     body = encode_new(
         job_id=job_id,

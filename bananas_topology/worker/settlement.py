@@ -1,4 +1,4 @@
-"""What becomes of an outcome: ack, retry, bury or release, as the broker sends it."""
+"""From outcome to settlement (ack, retry, bury, release), and settlements not yet confirmed."""
 
 from __future__ import annotations
 
@@ -19,19 +19,25 @@ from bananas_topology.jobs.exchange import Ack, Bury, PendingExchange, Release, 
 from bananas_topology.jobs.job import DECODE_ERRORS, Failure, decode, rewrite
 from bananas_topology.system.clock import format_timestamp, monotonic, wall_seconds
 from bananas_topology.worker.execution import (
-    Abandoned,
     Completed,
     Failed,
-    Hopeless,
     Outcome,
-    SetAside,
+    Permanent,
+    Released,
+    Unreadable,
     clean,
 )
 from bananas_topology.worker.metrics import Tally
 from bananas_topology.worker.run import Run
 
-#: Seconds for which one reading of the clock is good: making a timestamp costs more than the rest.
-_FRESH_S = 0.001
+#: Seconds for which a formatted timestamp is reused: formatting one costs more than the rest.
+_STAMP_TTL_S = 0.001
+
+#: Bytes of settlements sent in one exchange; the rest is sent with the next.
+SETTLE_BYTES = 16 * 2**20
+
+#: Seconds after which the loop waits for an outstanding reply, whatever else there is to do.
+RECEIVE_AFTER_S = 1.0
 
 #: Characters of an error that are logged; `bananas job` shows the rest.
 LOGGED_ERROR = 1_000
@@ -40,32 +46,32 @@ log = logging.getLogger(__name__)
 
 
 class Settler:
-    """Decides how runs are settled. Thread-safe.
+    """Turns outcomes into settlements. Thread-safe.
 
-    `jitter` gives random numbers in [0, 1) for the backoff.
+    `jitter` returns random numbers in [0, 1) for the backoff.
     """
 
     def __init__(self, jitter: Callable[[], float]) -> None:
         self._jitter = jitter
-        self._read = (0.0, "")
+        self._last_stamp = (0.0, "")
 
     def settle(self, run: Run, outcome: Outcome) -> Settlement:
-        """Decide how a run with this outcome ends."""
+        """The settlement of a run with this outcome."""
         try:
             return self._settle(run, outcome)
         except DECODE_ERRORS as error:
-            # It could be read as far as was needed to run it.
-            return self._set_aside(run, f"the stored job cannot be rewritten: {error}")
+            # Running the job decodes only some of its fields; rewriting it decodes them all.
+            return self._bury_unreadable(run, f"cannot rewrite the stored job: {error}")
 
     def _settle(self, run: Run, outcome: Outcome) -> Settlement:
         match outcome:
             case Completed(result):
                 return self._ack(run, result)
-            case Abandoned():
+            case Released():
                 return Release(run.claim)
-            case SetAside(reason):
-                return self._set_aside(run, reason)
-            case Hopeless(failure):
+            case Unreadable(reason):
+                return self._bury_unreadable(run, reason)
+            case Permanent(failure):
                 return self._bury(run, failure)
             case Failed(failure, delay_ms):
                 if run.attempt > run.max_retries:
@@ -102,30 +108,30 @@ class Settler:
         )
         return Bury(run.claim, body, _encode(failure), failure.message, stamp, run.duration_ms)
 
-    def _set_aside(self, run: Run, reason: str) -> Bury:
-        """Bury what is no job, its stored bytes untouched."""
+    def _bury_unreadable(self, run: Run, reason: str) -> Bury:
+        """Bury what cannot be decoded, its stored bytes unchanged."""
         reason = clean(reason)
         failure = _encode(Failure("InvalidJob", reason))
         return Bury(run.claim, b"", failure, reason, self._stamp(), 0)
 
     def _delay_ms(self, run: Run) -> int:
-        if run.task is None:
-            raise ContractViolation("a run without a task has no delay")
-        base_ms, cap_ms = run.task.backoff_base_ms, run.task.backoff_cap_ms
+        if run.bound is None:
+            raise ContractViolation("cannot retry a run without a handler")
+        base_ms, cap_ms = run.bound.backoff_base_ms, run.bound.backoff_cap_ms
         delay_ms = exponential_ms(run.attempt, base_ms=base_ms, cap_ms=cap_ms)
         return with_jitter_ms(delay_ms, self._jitter())
 
     def _stamp(self) -> str:
         now = wall_seconds()
-        read_at, stamp = self._read
-        if not 0 <= now - read_at < _FRESH_S:
+        made_at, stamp = self._last_stamp
+        if not 0 <= now - made_at < _STAMP_TTL_S:
             stamp = format_timestamp(datetime.fromtimestamp(now, UTC))
-            self._read = (now, stamp)
+            self._last_stamp = (now, stamp)
         return stamp
 
 
-def poisoned(run: Run) -> Run:
-    """Have a job buried unrun, with the history of the workers that it took down."""
+def bury_as_poison(run: Run) -> Run:
+    """Settle a job that repeatedly crashed its worker: buried without another run."""
     claim, stamp = run.claim, format_timestamp(datetime.now(UTC))
     reason = crash_history(claim.crashes)
     failure = _encode(Failure("Poison", reason, at=stamp))
@@ -134,7 +140,7 @@ def poisoned(run: Run) -> Run:
     except DECODE_ERRORS:
         body = b""
     with suppress(InvalidJob):
-        run.job = decode(claim.body or b"")  # for the log to say its type
+        run.job = decode(claim.body or b"")  # so that the log has its type
     run.settlement = Bury(claim, body, failure, reason, stamp, 0)
     return run
 
@@ -175,7 +181,7 @@ def _told(failure: bytes) -> str:
 
 def _body(run: Run) -> bytes:
     if run.claim.body is None:
-        raise ContractViolation("a claim without a body has no run")
+        raise ContractViolation("a run without a body cannot have been executed")
     return run.claim.body
 
 
@@ -183,59 +189,52 @@ def _encode(failure: Failure) -> bytes:
     return msgspec.json.encode(failure)
 
 
-#: Bytes of settlements that one exchange carries: the rest goes with the next.
-SETTLE_BYTES = 16 * 2**20
+class PendingSettlements:
+    """Settled runs, in order, until Redis has confirmed their settlements.
 
-#: Seconds after which a reply is waited for, whatever else there is to do.
-LAND_S = 1.0
-
-
-class Outbox:
-    """Runs that have ended, in that order, until Redis has told what became of them.
-
-    Raises (`land`):
+    Raises (`receive`):
         RedisUnavailable, RedisUnsuitable: as the broker.
     """
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
         self._runs: list[Run] = []
-        # The first of the runs are those of the first exchange, and so on.
-        self._under_way: deque[tuple[PendingExchange, Sequence[Run]]] = deque()
+        # The first runs are those of the first exchange in flight, and so on.
+        self._in_flight: deque[tuple[PendingExchange, Sequence[Run]]] = deque()
         self._sent_at = 0.0
 
     @property
     def runs(self) -> Sequence[Run]:
-        """All of them."""
+        """All of them, sent or not."""
         return self._runs
 
     @property
     def has_unsent(self) -> bool:
-        """Whether there is something to be sent."""
+        """Whether any are to be sent."""
         return len(self._runs) > self._sent
 
     @property
-    def is_under_way(self) -> bool:
-        """Whether there is something to `land`."""
-        return bool(self._under_way)
+    def is_in_flight(self) -> bool:
+        """Whether there is an exchange to `receive`."""
+        return bool(self._in_flight)
 
     @property
     def due(self) -> float:
-        """When `land` should be called at the latest; infinite while nothing is under way."""
-        return self._sent_at + LAND_S if self._under_way else float("inf")
+        """The latest time to call `receive`; infinite while nothing is in flight."""
+        return self._sent_at + RECEIVE_AFTER_S if self._in_flight else float("inf")
 
     def fileno(self) -> int:
-        """What to select on, to `land` the first exchange under way; -1 while there is none."""
-        return self._under_way[0][0].fileno if self._under_way else -1
+        """The descriptor to select on before `receive`; -1 while nothing is in flight."""
+        return self._in_flight[0][0].fileno if self._in_flight else -1
 
-    def put(self, runs: Sequence[Run]) -> None:
-        """Have runs settled."""
+    def add(self, runs: Sequence[Run]) -> None:
+        """Add settled runs, and log their settlements."""
         self._runs += runs
         for run in runs:
             log_settlement(run, settlement_of(run))
 
     def batch(self) -> list[Run]:
-        """What the next exchange is to carry."""
+        """The runs to settle in the next exchange."""
         batch: list[Run] = []
         size = 0
         for run in islice(self._runs, self._sent, None):
@@ -248,42 +247,42 @@ class Outbox:
                 break
         return batch
 
-    def sent(self, pending: PendingExchange, batch: Sequence[Run]) -> None:
-        """Note that the batch is under way."""
-        self._under_way.append((pending, batch))
+    def sent(self, exchange: PendingExchange, batch: Sequence[Run]) -> None:
+        """Record that an exchange with this batch was sent."""
+        self._in_flight.append((exchange, batch))
         self._sent_at = monotonic()
 
-    def land(self, leave: int = 0) -> None:
-        """Learn what became of what was sent, but for the last `leave` exchanges."""
-        while len(self._under_way) > leave:
-            pending, batch = self._under_way[0]
-            lost = pending.lost()
-            self._under_way.popleft()
+    def receive(self, leave: int = 0) -> None:
+        """Read the replies of the exchanges in flight, except the last `leave`."""
+        while len(self._in_flight) > leave:
+            exchange, batch = self._in_flight[0]
+            lost = exchange.lost()
+            self._in_flight.popleft()
             del self._runs[: len(batch)]
             for run in batch:
                 self._tally.count(run)
             for settlement in lost:
-                was = type(settlement).__name__.lower()
-                extra = {"job_id": settlement.claim.job_id, "was": was}
+                kind = type(settlement).__name__.lower()
+                extra = {"job_id": settlement.claim.job_id, "settlement": kind}
                 log.warning("claim lost", extra=extra)
 
-    def recall(self) -> None:
-        """Have all that is under way sent again: it may have been done, or not."""
-        while self._under_way:
-            self._under_way.pop()[0].drop()
+    def requeue(self) -> None:
+        """Send everything in flight again: after an outage it may or may not have been applied."""
+        while self._in_flight:
+            self._in_flight.pop()[0].drop()
 
     @property
     def _sent(self) -> int:
-        """How many of the runs are under way; the exchanges are two at the most."""
-        return sum(len(batch) for _, batch in self._under_way)
+        """How many of the runs are in flight, in two exchanges at most."""
+        return sum(len(batch) for _, batch in self._in_flight)
 
 
 def settlement_of(run: Run) -> Settlement:
-    """What Redis is to be told of a run that has ended.
+    """The settlement of a run that has ended.
 
     Raises:
-        ContractViolation: it has not.
+        ContractViolation: it has none.
     """
     if run.settlement is None:
-        raise ContractViolation(f"job {run.claim.job_id} has ended without a settlement")
+        raise ContractViolation(f"the run of job {run.claim.job_id} ended without a settlement")
     return run.settlement

@@ -1,4 +1,4 @@
-"""How a worker stops: the grace, what ends it early, and the exit code. Knows no slots."""
+"""How a worker shuts down: its grace period, what cuts it short, and the exit code."""
 
 from __future__ import annotations
 
@@ -6,68 +6,69 @@ import signal
 
 from bananas_topology.system.clock import monotonic
 
-#: Seconds that a stop tries to tell Redis what it holds, once its grace is over, or that it holds
-#: nothing. What it cannot tell is returned by the lease.
-FAREWELL_S = 2.0
+#: Seconds to release jobs and deregister at Redis once the grace period is over or nothing is left
+#: to run. After that the lease returns whatever is still claimed.
+LEAVE_TIMEOUT_S = 2.0
 
-#: Seconds within which a signal that comes again is the same wish: shells and supervisors signal
-#: a whole process group, and each other's children again.
-ECHO_S = 0.2
+#: Seconds within which a repeated signal is a duplicate: shells and supervisors signal a whole
+#: process group, and children get the same signal twice.
+DUPLICATE_SIGNAL_S = 0.2
 
 
-class Stopping:
-    """The state of a stop. Times on the monotonic clock, in seconds."""
+class Shutdown:
+    """The state of a shutdown. Times on the monotonic clock, in seconds."""
 
     def __init__(self, grace_s: float) -> None:
         self._grace_s = grace_s
-        self._begun_at = 0.0
+        self._started_at = 0.0
         self._forced_by: signal.Signals | None = None
         self._exit_code = 0
-        #: When the grace is over; infinite while nothing stops.
+        #: The end of the grace period; infinite before the shutdown.
         self.deadline = float("inf")
 
     @property
-    def is_on(self) -> bool:
-        """Whether the worker stops."""
+    def is_started(self) -> bool:
+        """Whether the worker is shutting down."""
         return self.deadline != float("inf")
 
     @property
     def is_forced(self) -> bool:
-        """Whether it stops at once."""
+        """Whether it shuts down without a grace period."""
         return self._forced_by is not None
 
     @property
-    def is_due(self) -> bool:
-        """Whether what still runs is to be given up."""
+    def is_grace_over(self) -> bool:
+        """Whether jobs that still run are to be released."""
         return monotonic() >= self.deadline
 
     @property
-    def is_over(self) -> bool:
-        """Whether the worker is to end, whatever it still holds."""
-        return monotonic() >= self.deadline + FAREWELL_S
+    def is_overdue(self) -> bool:
+        """Whether the worker must exit even if it still holds jobs."""
+        return monotonic() >= self.deadline + LEAVE_TIMEOUT_S
 
     @property
-    def is_farewell_over(self) -> bool:
-        """Whether a worker that holds nothing has tried for long enough to say so."""
-        return monotonic() >= self._begun_at + FAREWELL_S
+    def has_leave_timed_out(self) -> bool:
+        """Whether a worker without jobs must exit even if it is still registered."""
+        return monotonic() >= self._started_at + LEAVE_TIMEOUT_S
 
     @property
     def exit_code(self) -> int:
-        """What the process shall end with: 128 + n when it was forced by signal n."""
+        """The process's exit code: 128 + n if signal n forced the shutdown."""
         return self._exit_code if self._forced_by is None else 128 + self._forced_by
 
-    def is_echo(self, received: signal.Signals) -> bool:
-        """Whether a signal repeats the wish that began the stop, rather than force it."""
-        soft = received in (signal.SIGTERM, signal.SIGINT)
-        return soft and self.is_on and monotonic() - self._begun_at < ECHO_S
+    def is_duplicate_signal(self, received: signal.Signals) -> bool:
+        """Whether a signal repeats the one that started the shutdown rather than forcing it."""
+        is_graceful = received in (signal.SIGTERM, signal.SIGINT)
+        is_recent = monotonic() - self._started_at < DUPLICATE_SIGNAL_S
+        return is_graceful and self.is_started and is_recent
 
-    def begin(self, exit_code: int) -> None:
-        """Start to stop: the grace begins."""
-        self._begun_at = monotonic()
-        self.deadline = self._begun_at + self._grace_s
+    def start(self, exit_code: int) -> None:
+        """Start the grace period."""
+        self._started_at = monotonic()
+        self.deadline = self._started_at + self._grace_s
         self._exit_code = exit_code
 
     def force(self, received: signal.Signals) -> None:
-        """Stop at once."""
+        """Shut down without a grace period."""
         self._forced_by = received
-        self.deadline = self._begun_at = monotonic()
+        self.deadline = self._started_at = monotonic()

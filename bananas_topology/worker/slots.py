@@ -1,12 +1,7 @@
-"""The slots: threads that run jobs, one each, and hand outcomes back to the worker's loop.
+"""The slots: run jobs, enforce their timeouts, and hand outcomes back to the worker's loop.
 
-Who settles a run is decided by one atomic step, taking it out of `_running`: its thread when the
-handler has returned, or the loop when its time is up. Whoever comes second changes nothing.
-
-A thread that takes a run and sees more of them waiting wakes one further thread, and that one the
-next. So short jobs are run by one thread in long stretches, without the lock of the interpreter
-going from hand to hand, while a job that blocks lets the next thread in at once. A thread that was
-let in although the one before sprints on stands by: two that run at once would only take turns.
+Whichever side removes a run from `_running`, one atomic step, settles it: its thread when the
+handler has returned, or the loop when the timeout has passed. The other side changes nothing.
 """
 
 from __future__ import annotations
@@ -15,119 +10,108 @@ import ctypes
 import logging
 import math
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from bananas_topology.errors import JobTimeout
 from bananas_topology.system.clock import monotonic, sleep
-from bananas_topology.worker.event_loop import Coroutines
+from bananas_topology.worker.burst import BurstThreads
+from bananas_topology.worker.event_loop import EventLoop
 from bananas_topology.worker.execution import (
-    Abandoned,
     Outcome,
-    SetAside,
+    Released,
+    Unreadable,
     execute,
     failed,
     prepare,
     timed_out,
 )
-from bananas_topology.worker.run import Run, Task
+from bananas_topology.worker.run import BoundHandler, Run
 from bananas_topology.worker.settlement import Settler
 
-Waited = TypeVar("Waited")
+T = TypeVar("T")
 
-#: Seconds that the loop sleeps at the most while threads have enough to do.
-_PATIENCE_S = 0.001
-
-#: What makes a sprint: so many runs one after the other, within so many seconds.
-_SPRINT_RUNS = 16
-_SPRINT_S = 0.0005
-
-#: Seconds for which a sprint is believed to go on.
-_SPRINT_LASTS_S = 0.002
+#: Maximum seconds that the loop sleeps while the threads have enough to do.
+BUSY_SLEEP_S = 0.001
 
 log = logging.getLogger(__name__)
 
 
 class Slots:
-    """Up to `concurrency` threads, started as they are needed. All methods are the loop's.
+    """Runs up to `concurrency` jobs at a time. All methods are for the worker's loop.
 
     `fileno` becomes readable when a run has finished that the sleeping loop should know of.
     """
 
-    def __init__(self, concurrency: int, tasks: Mapping[str, Task], settler: Settler) -> None:
-        self._concurrency = concurrency
-        self._tasks = tasks
+    def __init__(
+        self, concurrency: int, handlers: Mapping[str, BoundHandler], settler: Settler
+    ) -> None:
+        self._handlers = handlers
         self._settler = settler
+        self._threads = BurstThreads(concurrency, self._serve)
+        self._waiting = self._threads.waiting
         self._held: set[Run] = set()
-        self._ready: deque[Run] = deque()
         self._running: set[Run] = set()
         self._stuck: set[Run] = set()
         self._finished: deque[Run] = deque()
-        self._parked: list[threading.Lock] = []
-        self._is_waking = False
-        self._is_standing_by = False
-        self._sprinter = 0
-        self._sprinted_at = 0.0
-        self._threads = 0
-        self._growth = threading.Lock()
-        self._coroutines = Coroutines(self._end)
-        #: Whether some handlers are async: their runs begin at once, so none may wait for a slot.
-        self.has_async = any(task.handler.is_async for task in tasks.values())
-        self._shortest_s = min((task.timeout_s for task in tasks.values()), default=math.inf)
+        self._event_loop = EventLoop(self._end)
+        #: Whether any handler is async: such runs start at once, so none may wait for a slot.
+        self.has_async = any(bound.handler.is_async for bound in handlers.values())
+        timeouts_s = (bound.timeout_s for bound in handlers.values())
+        self._shortest_timeout_s = min(timeouts_s, default=math.inf)
         self._scan_at = 0.0
         self._read_fd, self._write_fd = os.pipe()
         os.set_blocking(self._read_fd, False)
         os.set_blocking(self._write_fd, False)
-        self._asleep = False
+        self._is_loop_asleep = False
         self._enough = 0
 
     @property
     def held(self) -> set[Run]:
-        """The runs that the loop has no outcome of yet."""
+        """Submitted runs whose outcome the loop does not have yet."""
         return self._held
 
     @property
     def running(self) -> int:
-        """Jobs whose handlers run, those that were given up not among them."""
+        """Jobs whose handlers run, without those already settled."""
         return len(self._running)
 
     def running_s(self, now: float) -> float:
-        """Seconds that the jobs which run now have run up to `now`, together. For any thread."""
+        """Total seconds for which the running jobs have run until `now`. Thread-safe."""
         return sum([now - run.started_at for run in list(self._running)])
 
     @property
     def waiting(self) -> int:
         """Jobs that wait for a thread."""
-        return len(self._ready)
+        return len(self._waiting)
 
     @property
     def free(self) -> int:
-        """Slots that nothing is held for; negative while jobs are held ahead."""
-        return self._concurrency - len(self._held) - len(self._stuck)
+        """Slots without a job; negative while jobs are prefetched."""
+        return self._threads.limit - len(self._held) - len(self._stuck)
 
     @property
     def stuck(self) -> int:
-        """Threads that still run a job whose time was up, and hold their slot."""
+        """Slots held by handlers that still run although their job was settled."""
         return len(self._stuck)
 
     def submit(self, runs: list[Run]) -> None:
-        """Give runs to the next free threads, behind those that wait already."""
+        """Queue runs for the next free threads, behind those already waiting."""
         self._held.update(runs)
-        self._ready.extend(runs)
-        if self._ready:
-            self._wake_another()
+        self._waiting.extend(runs)
+        if self._waiting:
+            self._threads.wake_another()
 
     def reorder(self, runs: list[Run], rank: Callable[[Run], int]) -> None:
-        """Give runs to the next free threads, the more urgent (lower rank) before those waiting."""
+        """Queue runs by `rank`, lowest first, among those already waiting."""
         waiting = self._take_waiting()[::-1]
         self.submit(sorted([*waiting, *runs], key=rank))
 
     def last_waiting(self) -> Run | None:
-        """The run that will be taken last."""
+        """The waiting run that will be taken last."""
         try:
-            return self._ready[-1]
+            return self._waiting[-1]
         except IndexError:
             return None
 
@@ -139,28 +123,28 @@ class Slots:
         self._held.difference_update(finished)
         return finished
 
-    def sleep_in(self, wait: Callable[[float], Waited], timeout: float, enough: int) -> Waited:
-        """Let the loop wait, for no time at all if a run has finished meanwhile.
+    def sleep(self, wait: Callable[[float], T], timeout_s: float, enough: int) -> T:
+        """Let the loop sleep in `wait`, or only poll if a run has finished meanwhile.
 
-        While more than `enough` runs wait for threads, finished ones do not wake it, but it
-        waits for a moment only.
+        While more than `enough` runs wait for threads, finished ones do not wake the loop, but it
+        sleeps for `BUSY_SLEEP_S` at most.
         """
         self._enough = enough
-        self._asleep = True
+        self._is_loop_asleep = True
         try:
-            if len(self._ready) > enough:
-                timeout = min(timeout, _PATIENCE_S)
+            if len(self._waiting) > enough:
+                timeout_s = min(timeout_s, BUSY_SLEEP_S)
             elif self._finished:
-                timeout = 0.0
-            return wait(timeout)
+                timeout_s = 0.0
+            return wait(timeout_s)
         finally:
-            self._asleep = False
+            self._is_loop_asleep = False
 
     def fileno(self) -> int:
-        """The descriptor to select on; `acknowledge` when it is readable."""
+        """The descriptor to select on; call `clear_wakeup` when it is readable."""
         return self._read_fd
 
-    def acknowledge(self) -> None:
+    def clear_wakeup(self) -> None:
         """Make the descriptor unreadable again."""
         try:
             while os.read(self._read_fd, 512):
@@ -169,58 +153,59 @@ class Slots:
             return
 
     def next_deadline(self) -> float:
-        """When `time_out` should be called next, at the latest; infinite while nothing is held."""
+        """The latest time to call `time_out` again; infinite while nothing is held."""
         return self._scan_at if self._held else float("inf")
 
     def time_out(self) -> list[Run]:
-        """Settle what runs past its deadline and raise JobTimeout in its thread.
+        """Settle the runs past their deadline and raise JobTimeout in their threads.
 
-        A thread that does not end by it keeps its slot until it does.
+        A handler that does not end by that keeps its slot until it does.
         """
         now = monotonic()
         if now < self._scan_at:
             return []
         running = list(self._running)
         late = [run for run in running if run.deadline <= now]
-        # What starts from now on cannot be late before the shortest timeout has passed.
+        # A run that starts from now on cannot be late before the shortest timeout has passed.
         deadlines = [run.deadline for run in running if run.deadline > now]
-        self._scan_at = min(now + self._shortest_s, *deadlines, math.inf)
-        return [run for run in late if self._take_away(run, timed_out(run))]
+        self._scan_at = min(now + self._shortest_timeout_s, *deadlines, math.inf)
+        return [run for run in late if self._settle_early(run, timed_out(run))]
 
     def waiting_since(self) -> float | None:
         """When the run that has waited longest for a thread was submitted."""
         try:
-            return self._ready[0].submitted_at
+            return self._waiting[0].submitted_at
         except IndexError:
             return None
 
-    def withdraw(self) -> list[Run]:
-        """Take back what waits for a thread, the last first."""
+    def release_waiting(self) -> list[Run]:
+        """Release the runs that wait for a thread, the last one first."""
         waiting = self._take_waiting()
         for run in waiting:
-            run.settlement = self._settler.settle(run, Abandoned())
+            run.settlement = self._settler.settle(run, Released())
         return waiting
 
-    def abandon(self) -> list[Run]:
-        """Give up what runs: its handlers see `context.cancelled`, and JobTimeout."""
-        return [run for run in list(self._running) if self._take_away(run, Abandoned())]
+    def release_running(self) -> list[Run]:
+        """Release what runs: handlers see `context.cancelled` and get JobTimeout raised."""
+        return [run for run in list(self._running) if self._settle_early(run, Released())]
 
     def _take_waiting(self) -> list[Run]:
         waiting: list[Run] = []
-        while self._ready:
+        while self._waiting:
             try:
-                waiting.append(self._ready.pop())
-            except IndexError:  # a thread was quicker
+                waiting.append(self._waiting.pop())
+            except IndexError:  # a thread took it first
                 break
         self._held.difference_update(waiting)
         return waiting
 
-    def _take_away(self, run: Run, outcome: Outcome) -> bool:
-        # Stuck before it is no longer running: its thread may end, and look, at any moment.
+    def _settle_early(self, run: Run, outcome: Outcome) -> bool:
+        """Settle a run whose handler has not returned; False if it just has."""
+        # Added to _stuck before it leaves _running: its thread may end and check at any moment.
         self._stuck.add(run)
         try:
             self._running.remove(run)
-        except KeyError:  # its thread was quicker
+        except KeyError:  # its thread was first
             self._stuck.discard(run)
             return False
         run.cancelled = True
@@ -228,128 +213,49 @@ class Slots:
             _raise_in_thread(run.thread_id, JobTimeout)
             run.interrupted = True
         else:
-            self._coroutines.cancel(run)
+            self._event_loop.cancel(run)
         run.duration_s = monotonic() - run.started_at
         run.settlement = self._settler.settle(run, outcome)
         self._held.discard(run)
         return True
 
-    def _wake_another(self) -> None:
-        """Have one more thread look for runs, if none is on its way already."""
-        if self._is_waking or self._is_standing_by:
-            return
-        try:
-            sleeper = self._parked.pop()
-        except IndexError:
-            if self._threads < self._concurrency:
-                self._start_thread()
-            return
-        self._is_waking = True
-        sleeper.release()
-
-    def _start_thread(self) -> None:
-        with self._growth:
-            if self._threads == self._concurrency:
-                return
-            name = f"slot-{self._threads}"
-            try:
-                threading.Thread(target=self._work, name=name, daemon=True).start()
-            except RuntimeError:
-                if self._threads == 0:
-                    raise
-                log.warning("no more threads to be had", extra={"threads": self._threads})
-                self._concurrency = self._threads
-            else:
-                self._threads += 1
-
-    def _work(self) -> None:
-        mine = threading.Lock()
-        mine.acquire()
-        thread_id = threading.get_ident()
-        stretch, stretch_at = 0, 0.0
-        while True:
-            if self._sprinter != thread_id and self._is_sprint_on():
-                if self._is_standing_by:
-                    self._park(mine)
-                    continue
-                self._stand_by(mine)
-            try:
-                run = self._ready.popleft()
-            except IndexError:
-                if self._sprinter == thread_id:
-                    self._sprinter = 0
-                self._park(mine)
-                continue
-            if self._ready:
-                self._wake_another()
-            self._serve(run, thread_id)
-            now = monotonic()
-            stretch += 1
-            if now - stretch_at > _SPRINT_S:
-                stretch, stretch_at = 0, now
-            elif stretch >= _SPRINT_RUNS:
-                self._sprinter, self._sprinted_at = thread_id, now
-                stretch, stretch_at = 0, now
-
-    def _is_sprint_on(self) -> bool:
-        return self._sprinter != 0 and monotonic() - self._sprinted_at < _SPRINT_LASTS_S
-
-    def _stand_by(self, mine: threading.Lock) -> None:
-        """Let another thread's sprint go on; return when it does not, or all is taken."""
-        self._is_standing_by = True
-        while self._ready and self._is_sprint_on():
-            mine.acquire(timeout=_PATIENCE_S)
-        self._is_standing_by = False
-
-    def _park(self, mine: threading.Lock) -> None:
-        """Wait to be woken, unless something came to be run just before."""
-        self._parked.append(mine)
-        if self._ready and not self._is_standing_by:
-            try:
-                self._parked.remove(mine)
-            except ValueError:
-                pass  # woken already
-            else:
-                return
-        mine.acquire()
-        self._is_waking = False
-
     def _serve(self, run: Run, thread_id: int) -> None:
+        """Run one job in the calling thread."""
         try:
             self._run(run, thread_id)
         except JobTimeout:
-            self._stuck.discard(run)  # it came up when the handler had ended already
+            self._stuck.discard(run)  # raised after the handler had returned
         except BaseException as error:
-            # Out of memory, no more threads, or a defect of ours: the job fails, the thread lives.
-            log.exception("job broke its slot", extra={"job_id": run.claim.job_id})
+            # Out of memory, no more threads, or a bug in Bananas: the job fails, the thread lives.
+            log.exception("unexpected error in worker thread", extra={"job_id": run.claim.job_id})
             self._running.discard(run)
             self._stuck.discard(run)
             if not run.cancelled:
                 self._finish(run, failed(error))
 
     def _run(self, run: Run, thread_id: int) -> None:
-        task = prepare(run, self._tasks)
-        if isinstance(task, SetAside):
-            self._finish(run, task)
+        bound = prepare(run, self._handlers)
+        if isinstance(bound, Unreadable):
+            self._finish(run, bound)
             return
         run.started_at = monotonic()
-        run.deadline = run.started_at + task.timeout_s
-        if task.handler.is_async:
+        run.deadline = run.started_at + bound.timeout_s
+        if bound.handler.is_async:
             self._running.add(run)
-            self._coroutines.start(run)
+            self._event_loop.start(run)
             return
         run.thread_id = thread_id
         self._running.add(run)
         self._end(run, execute(run))
 
     def _end(self, run: Run, outcome: Outcome) -> None:
-        """Take in how a handler ended, unless the loop has given it up meanwhile."""
+        """Finish a run whose handler has returned, unless the loop has settled it already."""
         ended_at = monotonic()
         try:
             self._running.remove(run)
         except KeyError:
             if run.thread_id:
-                _await_timeout(run)
+                _absorb_timeout(run)
             self._stuck.discard(run)
         else:
             run.duration_s = ended_at - run.started_at
@@ -358,11 +264,11 @@ class Slots:
     def _finish(self, run: Run, outcome: Outcome) -> None:
         run.settlement = self._settler.settle(run, outcome)
         self._finished.append(run)
-        if self._asleep and len(self._ready) <= self._enough:
+        if self._is_loop_asleep and len(self._waiting) <= self._enough:
             self._wake_loop()
 
     def _wake_loop(self) -> None:
-        self._asleep = False  # one byte is enough
+        self._is_loop_asleep = False  # one byte is enough
         try:
             os.write(self._write_fd, b"w")
         except BlockingIOError:
@@ -370,15 +276,15 @@ class Slots:
 
 
 def _raise_in_thread(thread_id: int, error: type[BaseException]) -> None:
-    """Have `error` raised in a thread at its next bytecode; C code is not interrupted."""
+    """Raise `error` in a thread at its next bytecode; C code is not interrupted."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), ctypes.py_object(error))
 
 
-def _await_timeout(run: Run) -> None:
-    """Let a JobTimeout come up here that the handler did not meet: not in the thread's next job.
+def _absorb_timeout(run: Run) -> None:
+    """Let a pending JobTimeout be raised here rather than in the thread's next job.
 
     Raises:
-        JobTimeout: it came up.
+        JobTimeout: it was pending.
     """
     while not run.interrupted:
         sleep(0)

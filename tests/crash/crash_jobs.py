@@ -1,5 +1,5 @@
-"""Handlers for the crash tests. Each run leaves a line in the file that RUNS names: what it ran, in
-which process."""
+"""Handlers for the crash tests. Every run appends a line, the job's id and the process id, to
+the file named by RUNS."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from bananas_topology import JobContext, job
 
 
-def _note(context: JobContext, what: str = "") -> None:
+def _record(context: JobContext, what: str = "") -> None:
     line = f"{context.job_id} {os.getpid()} {what}\n".encode()
     descriptor = os.open(os.environ["RUNS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(descriptor, line)
@@ -22,15 +22,15 @@ def _note(context: JobContext, what: str = "") -> None:
 @job("nap")
 def nap(payload: float, context: JobContext) -> int:
     """Sleep for so many seconds."""
-    _note(context)
+    _record(context)
     time.sleep(payload)
     return os.getpid()
 
 
 @job("hold")
 def hold(payload: str, context: JobContext) -> int:
-    """Wait until a file is there."""
-    _note(context)
+    """Wait until a file exists."""
+    _record(context)
     while not Path(payload).exists():
         time.sleep(0.01)
     return os.getpid()
@@ -38,6 +38,6 @@ def hold(payload: str, context: JobContext) -> int:
 
 @job("segfault", max_retries=0)
 def segfault(payload: Any, context: JobContext) -> None:
-    """Take the whole process down."""
-    _note(context)
+    """Crash the process."""
+    _record(context)
     ctypes.string_at(0)

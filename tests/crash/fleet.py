@@ -27,8 +27,8 @@ HERE = Path(__file__).parent
 
 
 @dataclass
-class RuleContext:
-    """One test's server, prefix, directory and jobs."""
+class Fleet:
+    """The server, prefix, directory and jobs of one test, and the workers that run them."""
 
     url: str
     prefix: str
@@ -46,7 +46,7 @@ class RuleContext:
 
     @property
     def environ(self) -> dict[str, str]:
-        """What every process of this scene is told."""
+        """The environment of every process of this fleet."""
         kept = {name: text for name, text in os.environ.items() if name != "REDIS_URL"}
         return kept | {
             "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parents[1]}",
@@ -55,50 +55,50 @@ class RuleContext:
         }
 
     def enqueue(self, job_type: str, payload: object, count: int = 1, delay_s: float = 0) -> None:
-        """Enqueue jobs; what was enqueued is remembered, and may never be missing again."""
+        """Enqueue jobs and remember their ids, none of which may get lost."""
         delay = delay_s or None
         with Client(self.url, key_prefix=self.prefix) as client:
             jobs = [NewJob(job_type, payload, delay=delay) for _ in range(count)]
             self.job_ids += client.enqueue_many(jobs)
 
     def runs(self) -> Counter[str]:
-        """How often each job was begun."""
+        """How often every job was started."""
         path = self.directory / "runs"
         lines = path.read_text().splitlines() if path.exists() else []
         return Counter(line.split()[0] for line in lines)
 
     def held_by(self, worker_id: str) -> set[str]:
-        """The jobs under a worker's claims."""
+        """The jobs that a worker has claimed."""
         held: Any = self.redis.hkeys(self.keys.claims(worker_id))
         return {job_id.decode() for job_id in held}
 
     def pids(self) -> dict[str, int]:
-        """The process of every worker that is alive, by its id."""
+        """The process ids of live workers, by worker id."""
         return {worker.worker_id: worker.pid for worker in self.inspector.workers()}
 
     def is_running(self, worker_id: str) -> bool:
-        """Whether a worker holds jobs."""
+        """Whether a worker has claimed jobs."""
         return bool(self.held_by(worker_id))
 
     def wait_until_done(self, within_s: float) -> None:
-        """Wait until nothing is left to do; then every job is completed, and nowhere else."""
+        """Wait until no job is left to run, and assert that all are completed."""
         wait_for(self.is_done, within_s, f"for the jobs: {self.inspector.backlog()}")
         self.assert_all_completed()
 
-    def assert_all_completed(self, but: set[str] | None = None) -> None:
-        """Every job is completed but for some that are dead; each is in one place."""
+    def assert_all_completed(self, expected_dead: set[str] | None = None) -> None:
+        """Assert that every job is completed, except dead ones, and stored in one place."""
         where = assert_each_in_one_place(self.redis, self.keys, self.job_ids)
         dead = {job_id for job_id, place in where.items() if place == "dead"}
         completed = {job_id for job_id, place in where.items() if place == "completed"}
-        unexpected = dead - (but or set())
+        unexpected = dead - (expected_dead or set())
         assert not unexpected, [self.inspector.job(job_id).failure for job_id in unexpected]
-        assert dead == (but or set())
+        assert dead == (expected_dead or set())
         assert completed == set(self.job_ids) - dead
 
-    def assert_run_twice_only(self, in_flight: set[str]) -> None:
-        """No job ran again but those that a killed process held."""
+    def assert_rerun_only(self, in_flight: set[str]) -> None:
+        """Assert that only jobs held by a killed process ran again."""
         again = {job_id for job_id, count in self.runs().items() if count > 1}
-        assert again <= in_flight, f"{len(again - in_flight)} jobs ran twice without need"
+        assert again <= in_flight, f"{len(again - in_flight)} jobs ran again without need"
 
     def is_done(self) -> bool:
         backlog = self.inspector.backlog()
@@ -106,7 +106,7 @@ class RuleContext:
 
     @contextmanager
     def starting(self, worker_id: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
-        """A worker process that nobody restarts."""
+        """Start a worker process that is not restarted."""
         environ = self.environ | {
             "REDIS_URL": self.url,
             "REDIS_KEY_PREFIX": self.prefix,
@@ -126,21 +126,21 @@ class RuleContext:
 
     @contextmanager
     def worker(self, worker_id: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
-        """The same, from when it is ready."""
+        """Start such a worker and wait until it is ready."""
         with self.starting(worker_id, **variables) as process:
             wait_for(lambda: process.pid in self.pids().values() or process.poll(), 20)
             assert process.poll() is None, (self.directory / f"{worker_id}.log").read_text()
             yield process
 
     def log(self, worker_id: str) -> list[dict[str, object]]:
-        """What a worker has logged."""
+        """The log entries of a worker."""
         path = self.directory / f"{worker_id}.log"
         lines = path.read_text().splitlines() if path.exists() else []
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     @contextmanager
     def up(self, pools: str, *, embedded: bool = False) -> Iterator[subprocess.Popen[bytes]]:
-        """`bananas up` on a topology with these pools, from when all its workers are ready."""
+        """Run `bananas up` on a topology with these pools, once its record is published."""
         (self.directory / "topology.yaml").write_text(
             "version: 1\nname: crash\nhandlers: [crash_jobs]\n"
             f"redis: {{key_prefix: {self.prefix}}}\n{pools}"
@@ -165,7 +165,7 @@ class RuleContext:
 
     @property
     def record(self) -> RunRecord:
-        """What the running `up` has written down."""
+        """The record published by the running `up`."""
         found = find(self.directory)
         assert found is not None
         return found

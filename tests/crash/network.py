@@ -1,4 +1,4 @@
-"""A network between a process and its server, which a test may make as bad as networks get."""
+"""A network between a process and its server that a test can disrupt."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ HOST = "127.0.0.1"
 _CHUNK_BYTES = 65_536
 
 
-class Weather(Enum):
-    """What the network does to what passes."""
+class Condition(Enum):
+    """What the network does with traffic."""
 
-    FINE = "all passes"
-    CUT = "connections are closed, and new ones at once"
-    STALLED = "connections stay, and nothing passes"
-    LOSING_REPLIES = "requests pass; the connection is closed instead of the reply"
-    CUTTING_REPLIES = "requests pass; half of the reply does, then the connection is closed"
+    UP = "everything passes"
+    DOWN = "connections are closed, new ones immediately"
+    STALLED = "connections stay open, nothing passes"
+    REPLIES_LOST = "requests pass; the connection is closed before the reply"
+    REPLIES_TRUNCATED = "requests pass; the connection is closed amid the reply"
 
 
 class Network:
-    """A TCP proxy with weather. Every connection has two threads, all of them daemons."""
+    """A TCP proxy with a changeable condition. Two daemon threads per connection."""
 
     def __init__(self, server_port: int) -> None:
         self._server_port = server_port
-        self._weather = Weather.FINE
+        self._condition = Condition.UP
         self._connections: set[socket.socket] = set()
         self._listener = socket.create_server((HOST, 0))
         self.url = f"redis://{HOST}:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     @contextlib.contextmanager
-    def being(self, weather: Weather, seconds: float) -> Iterator[None]:
-        """Bad weather for at least so long, and while the context is open."""
-        self._set(weather)
+    def forced(self, condition: Condition, seconds: float) -> Iterator[None]:
+        """Set a condition for at least `seconds` and while the context is open."""
+        self._set(condition)
         until = time.monotonic() + seconds
         yield
         while time.monotonic() < until:
             time.sleep(0.01)
-        self._set(Weather.FINE)
+        self._set(Condition.UP)
 
     def close(self) -> None:
-        """Close everything."""
+        """Close the listener and all connections."""
         self._listener.close()
-        self._set(Weather.CUT)
+        self._set(Condition.DOWN)
 
-    def _set(self, weather: Weather) -> None:
-        self._weather = weather
-        if weather is Weather.CUT:
+    def _set(self, condition: Condition) -> None:
+        self._condition = condition
+        if condition is Condition.DOWN:
             for connection in list(self._connections):
                 _end(connection)
 
@@ -62,7 +62,7 @@ class Network:
                 near, _ = self._listener.accept()
             except OSError:
                 return
-            if self._weather is Weather.CUT:
+            if self._condition is Condition.DOWN:
                 near.close()
                 continue
             far = socket.create_connection((HOST, self._server_port))
@@ -76,11 +76,11 @@ class Network:
     def _pump(self, source: socket.socket, sink: socket.socket, is_reply: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(_CHUNK_BYTES):
-                while self._weather is Weather.STALLED:
+                while self._condition is Condition.STALLED:
                     time.sleep(0.01)
-                if is_reply and self._weather is Weather.LOSING_REPLIES:
+                if is_reply and self._condition is Condition.REPLIES_LOST:
                     break
-                if is_reply and self._weather is Weather.CUTTING_REPLIES:
+                if is_reply and self._condition is Condition.REPLIES_TRUNCATED:
                     sink.sendall(data[: len(data) // 2])
                     break
                 sink.sendall(data)

@@ -1,7 +1,7 @@
 """A program that supervises children given as Python code, for tests that kill it.
 
-Usage: supervisor_host.py DIRECTORY NAME=CODE... With a directory `server` in it, an embedded
-server is started there first and stopped last, as `bananas up` does.
+Usage: supervisor_host.py DIRECTORY NAME=CODE... If DIRECTORY contains `server`, an
+embedded server is started there first and stopped last, as by `bananas up`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def main() -> int:
         if (directory / "server").is_dir():
             server = stack.enter_context(EmbeddedServer(directory / "server"))
             server.start()
-        ending = Supervisor(plans, output).run()
-    return 1 if ending.killed or len(ending.given_up) == len(plans) else 0
+        result = Supervisor(plans, output).run()
+    return 1 if result.killed or len(result.given_up) == len(plans) else 0
 
 
 if __name__ == "__main__":

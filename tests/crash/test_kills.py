@@ -1,4 +1,4 @@
-"""Kill -9 of everything that can be killed, again and again, while 1,000 jobs of 50 ms run."""
+"""Kill -9 of workers, supervisors, schedulers and servers while 1,000 jobs of 50 ms run."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import pytest
 
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.embedded import EmbeddedServer
-from tests.crash.fleet import RuleContext
+from tests.crash.fleet import Fleet
 from tests.waiting import wait_for
 
 JOBS = 1_000
 NAP_S = 0.05
 
-#: Jobs that are done between two kills.
+#: Jobs that complete between two kills.
 PROGRESS = 60
 
-#: Seconds until jobs of a killed worker run again: where it is reborn, and where it is not.
-REBORN_S = 5.0
+#: Seconds until jobs of a killed worker run again: if it restarts, and if it does not.
+RESTARTED_S = 5.0
 REAPED_S = 20.0
 
 #: Threads in each of the two workers.
@@ -40,227 +40,227 @@ def _kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def _recovered(scene: RuleContext, killed: dict[str, set[str]]) -> bool:
-    """Whether everything that killed workers held has been run to its end, or runs again."""
-    runs = scene.runs()
+def _recovered(fleet: Fleet, killed: dict[str, set[str]]) -> bool:
+    """Whether everything that killed workers held has completed or runs again."""
+    runs = fleet.runs()
     return all(
-        runs[job_id] > 1 or not scene.redis.hexists(scene.keys.claims(worker), job_id)
+        runs[job_id] > 1 or not fleet.redis.hexists(fleet.keys.claims(worker), job_id)
         for worker, job_ids in killed.items()
         for job_id in job_ids
     )
 
 
-def _kill_and_await_recovery(scene: RuleContext, workers: list[str]) -> set[str]:
+def _kill_and_await_recovery(fleet: Fleet, workers: list[str]) -> set[str]:
     """Kill workers while they hold jobs; returns what they held."""
-    # Some work is done between two kills: what is in flight at three kills in a row passes for
-    # poison, and rightly so.
-    completed = scene.inspector.backlog().completed
-    wait_for(lambda: scene.inspector.backlog().completed >= completed + PROGRESS, 30)
+    # Some jobs must complete between two kills: a job in flight at three kills in a row is buried
+    # as poison, as it should be.
+    completed = fleet.inspector.backlog().completed
+    wait_for(lambda: fleet.inspector.backlog().completed >= completed + PROGRESS, 30)
     for worker in workers:
-        wait_for(partial(scene.is_running, worker), 20, f"for {worker} to run jobs")
-    pids = scene.pids()
+        wait_for(partial(fleet.is_running, worker), 20, f"for {worker} to run jobs")
+    pids = fleet.pids()
     for worker in workers:
         _kill(pids[worker])
-    held = {worker: scene.held_by(worker) for worker in workers}
-    wait_for(lambda: _recovered(scene, held), REBORN_S, "for the recovery")
+    held = {worker: fleet.held_by(worker) for worker in workers}
+    wait_for(lambda: _recovered(fleet, held), RESTARTED_S, "for the recovery")
     return set().union(*held.values())
 
 
 @pytest.mark.parametrize(
     "workers", [["worker-0"], ["worker-0", "worker-1"]], ids=["one worker", "all workers"]
 )
-def test_workers_killed_again_and_again_lose_no_job(scene: RuleContext, workers: list[str]) -> None:
+def test_workers_killed_repeatedly_lose_no_job(fleet: Fleet, workers: list[str]) -> None:
     in_flight: set[str] = set()
-    with scene.up(POOLS):
-        wait_for(lambda: len(scene.pids()) == 3, 20)
-        scene.enqueue("nap", NAP_S, JOBS)
+    with fleet.up(POOLS):
+        wait_for(lambda: len(fleet.pids()) == 3, 20)
+        fleet.enqueue("nap", NAP_S, JOBS)
         for _ in range(2):
-            in_flight |= _kill_and_await_recovery(scene, workers)
+            in_flight |= _kill_and_await_recovery(fleet, workers)
 
-        scene.wait_until_done(60)
+        fleet.wait_until_done(60)
 
-    scene.assert_run_twice_only(in_flight)
+    fleet.assert_rerun_only(in_flight)
 
 
-def test_a_worker_that_is_never_reborn_is_reaped_by_another(scene: RuleContext) -> None:
-    scene.enqueue("nap", NAP_S, JOBS)
-    with scene.worker("lost", WORKER_CONCURRENCY="8") as lost:
-        wait_for(lambda: scene.is_running("lost"), 20)
+def test_a_worker_that_does_not_restart_is_reaped_by_another(fleet: Fleet) -> None:
+    fleet.enqueue("nap", NAP_S, JOBS)
+    with fleet.worker("lost", WORKER_CONCURRENCY="8") as lost:
+        wait_for(lambda: fleet.is_running("lost"), 20)
         _kill(lost.pid)
         killed_at = time.monotonic()
-        held = scene.held_by("lost")
-        with scene.worker("other", WORKER_CONCURRENCY="8"):
-            wait_for(lambda: not scene.is_running("lost"), REAPED_S, "for the reaper")
+        held = fleet.held_by("lost")
+        with fleet.worker("other", WORKER_CONCURRENCY="8"):
+            wait_for(lambda: not fleet.is_running("lost"), REAPED_S, "for the reaper")
             assert time.monotonic() - killed_at < REAPED_S
-            scene.wait_until_done(60)
+            fleet.wait_until_done(60)
 
     assert held
-    scene.assert_run_twice_only(held)
-    assert b"lost" not in scene.redis.zrange(scene.keys.workers, 0, -1)
+    fleet.assert_rerun_only(held)
+    assert b"lost" not in fleet.redis.zrange(fleet.keys.workers, 0, -1)
 
 
-def test_a_supervisor_killed_again_and_again_loses_no_job(scene: RuleContext) -> None:
-    scene.enqueue("nap", NAP_S, JOBS)
+def test_a_supervisor_killed_repeatedly_loses_no_job(fleet: Fleet) -> None:
+    fleet.enqueue("nap", NAP_S, JOBS)
     for kills in (1, 2):
-        with scene.up(POOLS) as supervisor:
+        with fleet.up(POOLS) as supervisor:
             for worker in ("worker-0", "worker-1"):
-                wait_for(partial(scene.is_running, worker), 20)
+                wait_for(partial(fleet.is_running, worker), 20)
             supervisor.kill()
-            # Its workers hand back what they hold and go, one a moment before the other, which may
-            # take and hand back that too: what had begun may begin again, twice a kill.
+            # Its workers release their jobs and exit, one a moment before the other, which may
+            # claim and release those as well: a job may start twice per kill.
             supervisor.wait(5)
             wait_for(
-                lambda: not scene.is_running("worker-0") and not scene.is_running("worker-1"), 5
+                lambda: not fleet.is_running("worker-0") and not fleet.is_running("worker-1"), 5
             )
-        assert max(scene.runs().values()) <= 2 * kills
-    with scene.up(POOLS):
-        scene.wait_until_done(60)
+        assert max(fleet.runs().values()) <= 2 * kills
+    with fleet.up(POOLS):
+        fleet.wait_until_done(60)
 
-    again = [job_id for job_id, count in scene.runs().items() if count > 1]
-    assert max(scene.runs().values()) <= 2 * 2 + 1
+    again = [job_id for job_id, count in fleet.runs().items() if count > 1]
+    assert max(fleet.runs().values()) <= 2 * 2 + 1
     assert len(again) <= 2 * 2 * 2 * CONCURRENCY
 
 
-def test_a_scheduler_killed_again_and_again_starts_each_job_once(scene: RuleContext) -> None:
-    with scene.up(POOLS):
-        wait_for(lambda: len(scene.pids()) == 3, 20)
+def test_a_scheduler_killed_repeatedly_starts_every_job_once(fleet: Fleet) -> None:
+    with fleet.up(POOLS):
+        wait_for(lambda: len(fleet.pids()) == 3, 20)
         for delay_s in (0.3, 0.6, 0.9, 1.2):
-            scene.enqueue("nap", 0.001, JOBS // 4, delay_s=delay_s)
+            fleet.enqueue("nap", 0.001, JOBS // 4, delay_s=delay_s)
         before = 0
         for _ in range(3):
-            wait_for(partial(_is_another, scene, "scheduler-0", before), 10)
-            before = scene.pids()["scheduler-0"]
+            wait_for(partial(_is_restarted, fleet, "scheduler-0", before), 10)
+            before = fleet.pids()["scheduler-0"]
             _kill(before)
 
-        scene.wait_until_done(30)
+        fleet.wait_until_done(30)
 
-    assert set(scene.runs().values()) == {1}
-
-
-def test_a_scheduler_promotes_all_that_is_due_however_much_it_is(scene: RuleContext) -> None:
-    scene.enqueue("nap", 0.001, 2_500, delay_s=0.001)
-
-    with scene.worker("s", WORKER_MODE="scheduler-only", SCHEDULER_INTERVAL="60s"):
-        wait_for(lambda: scene.inspector.backlog().ready == 2_500, 20)
-
-    assert scene.inspector.backlog().scheduled == 0
+    assert set(fleet.runs().values()) == {1}
 
 
-def _is_another(scene: RuleContext, worker_id: str, pid: int) -> bool:
-    return scene.pids().get(worker_id, pid) != pid
+def test_a_scheduler_promotes_any_number_of_due_jobs(fleet: Fleet) -> None:
+    fleet.enqueue("nap", 0.001, 2_500, delay_s=0.001)
+
+    with fleet.worker("s", WORKER_MODE="scheduler-only", SCHEDULER_INTERVAL="60s"):
+        wait_for(lambda: fleet.inspector.backlog().ready == 2_500, 20)
+
+    assert fleet.inspector.backlog().scheduled == 0
+
+
+def _is_restarted(fleet: Fleet, worker_id: str, pid: int) -> bool:
+    return fleet.pids().get(worker_id, pid) != pid
 
 
 def _server_pid(directory: Path) -> int:
     return int(json.loads((directory / "server.lock").read_text())["pid"])
 
 
-def test_a_server_killed_again_and_again_loses_no_job(
-    durable_scene: tuple[RuleContext, EmbeddedServer],
+def test_a_server_killed_repeatedly_loses_no_job(
+    durable_fleet: tuple[Fleet, EmbeddedServer],
 ) -> None:
-    scene, server = durable_scene
-    with scene.worker("a", WORKER_CONCURRENCY="8"), scene.worker("b", WORKER_CONCURRENCY="8"):
-        scene.enqueue("nap", NAP_S, JOBS)
+    fleet, server = durable_fleet
+    with fleet.worker("a", WORKER_CONCURRENCY="8"), fleet.worker("b", WORKER_CONCURRENCY="8"):
+        fleet.enqueue("nap", NAP_S, JOBS)
         for _ in range(3):
-            wait_for(lambda: scene.is_running("a") and scene.is_running("b"), 20)
-            _kill(_server_pid(scene.directory / "server"))
-            wait_for(lambda: _is_revived(server), 20)
-        scene.wait_until_done(60)
-        logs = {name: scene.log(name) for name in ("a", "b")}
+            wait_for(lambda: fleet.is_running("a") and fleet.is_running("b"), 20)
+            _kill(_server_pid(fleet.directory / "server"))
+            wait_for(lambda: _is_restarted_server(server), 20)
+        fleet.wait_until_done(60)
+        logs = {name: fleet.log(name) for name in ("a", "b")}
 
-    # An outage is no reason to run anything again: what ran meanwhile was settled afterwards.
-    assert set(scene.runs().values()) == {1}
+    # No job runs again because of an outage: those that ran meanwhile were settled afterwards.
+    assert set(fleet.runs().values()) == {1}
     for log in logs.values():
         messages = [str(entry["msg"]) for entry in log]
-        lost = sum(message.startswith("redis lost") for message in messages)
+        lost = sum(message.startswith("connection lost") for message in messages)
         assert 1 <= lost <= 3
-        assert messages.count("redis back") == lost
+        assert messages.count("connection restored") == lost
 
 
-def _is_revived(server: EmbeddedServer) -> bool:
+def _is_restarted_server(server: EmbeddedServer) -> bool:
     server.restart_if_dead()
     try:
         with connect(server.url) as client:
             return bool(client.ping())
     except Exception:
-        # Not there yet, or still loading its file: whatever it says, it is not back.
+        # Not listening yet, or still loading its file.
         return False
 
 
-def test_a_worker_asleep_beyond_its_lease_changes_nothing_when_it_wakes(scene: RuleContext) -> None:
-    gate = scene.directory / "gate"
-    scene.enqueue("hold", str(gate))
-    [job_id] = scene.job_ids
-    with scene.worker("asleep", WORKER_LEASE="1s", WORKER_CONCURRENCY="1") as asleep:
-        wait_for(lambda: scene.runs()[job_id] == 1, 20)
-        os.kill(asleep.pid, signal.SIGSTOP)
-        with scene.worker("other", WORKER_LEASE="1s", WORKER_CONCURRENCY="1") as other:
-            wait_for(lambda: scene.runs()[job_id] == 2, 20, "for the reaper")
+def test_a_worker_suspended_beyond_its_lease_changes_nothing_when_it_resumes(fleet: Fleet) -> None:
+    gate = fleet.directory / "gate"
+    fleet.enqueue("hold", str(gate))
+    [job_id] = fleet.job_ids
+    with fleet.worker("suspended", WORKER_LEASE="1s", WORKER_CONCURRENCY="1") as suspended:
+        wait_for(lambda: fleet.runs()[job_id] == 1, 20)
+        os.kill(suspended.pid, signal.SIGSTOP)
+        with fleet.worker("other", WORKER_LEASE="1s", WORKER_CONCURRENCY="1") as other:
+            wait_for(lambda: fleet.runs()[job_id] == 2, 20, "for the reaper")
             gate.touch()
-            scene.wait_until_done(20)
-            result = scene.inspector.job(job_id).result
+            fleet.wait_until_done(20)
+            result = fleet.inspector.job(job_id).result
 
-            os.kill(asleep.pid, signal.SIGCONT)
+            os.kill(suspended.pid, signal.SIGCONT)
 
-            wait_for(lambda: _said(scene, "asleep", "claim lost"), 20, "for the late ack")
-            assert scene.inspector.job(job_id).result == result == other.pid
-            scene.assert_all_completed()
-
-
-def _said(scene: RuleContext, worker_id: str, message: str) -> bool:
-    return any(entry["msg"] == message for entry in scene.log(worker_id))
+            wait_for(lambda: _has_logged(fleet, "suspended", "claim lost"), 20, "for the late ack")
+            assert fleet.inspector.job(job_id).result == result == other.pid
+            fleet.assert_all_completed()
 
 
-def test_five_sigterms_in_a_row_lose_nothing_and_count_no_attempt(scene: RuleContext) -> None:
-    scene.enqueue("nap", 0.5, 30)
-    with scene.worker("a", WORKER_CONCURRENCY="8") as worker:
-        wait_for(lambda: sum(scene.runs().values()) >= 8, 20)
+def _has_logged(fleet: Fleet, worker_id: str, message: str) -> bool:
+    return any(entry["msg"] == message for entry in fleet.log(worker_id))
+
+
+def test_five_sigterms_in_a_row_lose_no_job_and_count_no_attempt(fleet: Fleet) -> None:
+    fleet.enqueue("nap", 0.5, 30)
+    with fleet.worker("a", WORKER_CONCURRENCY="8") as worker:
+        wait_for(lambda: sum(fleet.runs().values()) >= 8, 20)
 
         for _ in range(5):
             worker.send_signal(signal.SIGTERM)
         worker.wait(20)
 
-        assert not scene.held_by("a")
-    attempts = {job_id: scene.inspector.job(job_id) for job_id in scene.job_ids}
+        assert not fleet.held_by("a")
+    attempts = {job_id: fleet.inspector.job(job_id) for job_id in fleet.job_ids}
     for view in attempts.values():
         assert view.body is not None
         assert view.body["attempts"] == (1 if view.status == "completed" else 0)
-    with scene.worker("b", WORKER_CONCURRENCY="8"):
-        scene.wait_until_done(30)
+    with fleet.worker("b", WORKER_CONCURRENCY="8"):
+        fleet.wait_until_done(30)
 
 
-def test_an_idle_worker_told_to_stop_leaves_nothing_that_a_ring_has_claimed(
-    scene: RuleContext,
+def test_an_idle_worker_that_stops_keeps_no_claim_made_by_a_wake_up(
+    fleet: Fleet,
 ) -> None:
     for index in range(4):
-        with scene.worker(f"w{index}", WORKER_CONCURRENCY="4") as worker:
-            scene.enqueue("nap", 0.001, 3)
+        with fleet.worker(f"w{index}", WORKER_CONCURRENCY="4") as worker:
+            fleet.enqueue("nap", 0.001, 3)
             worker.send_signal(signal.SIGTERM)
             while worker.poll() is None:
-                scene.enqueue("nap", 0.001)
+                fleet.enqueue("nap", 0.001)
 
             assert worker.returncode == 0
-            assert not scene.is_running(f"w{index}")
-            assert f"w{index}" not in scene.pids()
-    assert not list(scene.redis.scan_iter(f"{scene.prefix}:crashes:*"))
-    with scene.worker("last", WORKER_CONCURRENCY="8"):
-        scene.wait_until_done(30)
-    assert set(scene.runs().values()) == {1}
+            assert not fleet.is_running(f"w{index}")
+            assert f"w{index}" not in fleet.pids()
+    assert not list(fleet.redis.scan_iter(f"{fleet.prefix}:crashes:*"))
+    with fleet.worker("last", WORKER_CONCURRENCY="8"):
+        fleet.wait_until_done(30)
+    assert set(fleet.runs().values()) == {1}
 
 
-def test_a_handler_that_takes_its_worker_down_is_buried_and_its_neighbours_finish(
-    scene: RuleContext,
+def test_a_job_that_crashes_its_worker_is_buried_and_other_jobs_complete(
+    fleet: Fleet,
 ) -> None:
-    with scene.up("pools: {worker: {mode: thin, concurrency: 10, job_timeout: 30s}}\n"):
-        scene.enqueue("nap", 0.02, 100)
-        scene.enqueue("segfault", None)
-        poison = scene.job_ids[-1]
-        scene.enqueue("nap", 0.02, 100)
+    with fleet.up("pools: {worker: {mode: thin, concurrency: 10, job_timeout: 30s}}\n"):
+        fleet.enqueue("nap", 0.02, 100)
+        fleet.enqueue("segfault", None)
+        poison = fleet.job_ids[-1]
+        fleet.enqueue("nap", 0.02, 100)
 
-        wait_for(scene.is_done, 60, f"for the jobs: {scene.inspector.backlog()}")
+        wait_for(fleet.is_done, 60, f"for the jobs: {fleet.inspector.backlog()}")
 
-    scene.assert_all_completed(but={poison})
-    assert scene.runs()[poison] == 3
-    assert "job_type=segfault" in (scene.directory / "up.log").read_text()
-    failure = scene.inspector.job(poison).failure
+    fleet.assert_all_completed(expected_dead={poison})
+    assert fleet.runs()[poison] == 3
+    assert "job_type=segfault" in (fleet.directory / "up.log").read_text()
+    failure = fleet.inspector.job(poison).failure
     assert failure is not None
     assert "worker-0" in json.dumps(failure)

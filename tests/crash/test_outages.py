@@ -1,4 +1,4 @@
-"""Redis away in every way there is, while jobs run: the workers stay, and nothing is run twice."""
+"""Outages of Redis of every kind while jobs run: workers stay up, and no job runs twice."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import redis
 
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.embedded import EmbeddedServer
-from tests.crash.fleet import RuleContext
-from tests.crash.network import Network, Weather
+from tests.crash.fleet import Fleet
+from tests.crash.network import Condition, Network
 from tests.waiting import wait_for
 
-#: Seconds that an outage takes. Thirty are as good as three: nothing in a worker counts them.
+#: Seconds that an outage takes. A longer one makes no difference to a worker.
 OUTAGE_S = 3.0
 
-#: Seconds after the end of an outage until jobs are done again; twice what a worker promises, as
-#: tests share the machine.
-BACK_S = 4.0
+#: Seconds after an outage until jobs complete again: twice what a worker guarantees, because tests
+#: share the machine.
+RESUME_S = 4.0
 
 JOBS = 400
 NAP_S = 0.02
@@ -35,114 +35,114 @@ def network(server_url: str) -> Iterator[Network]:
     network.close()
 
 
-def _assert_work_is_taken_up(scene: RuleContext) -> None:
-    before = scene.inspector.backlog().completed
-    wait_for(lambda: scene.inspector.backlog().completed > before + 8, BACK_S, "for work")
+def _assert_work_resumes(fleet: Fleet) -> None:
+    before = fleet.inspector.backlog().completed
+    wait_for(lambda: fleet.inspector.backlog().completed > before + 8, RESUME_S, "for work")
 
 
-def _assert_said_once(scene: RuleContext, worker: str, outages: int = 1) -> None:
-    messages = [str(entry["msg"]) for entry in scene.log(worker)]
-    assert sum(message.startswith("redis lost") for message in messages) == outages, messages
-    assert messages.count("redis back") == outages
+def _assert_logged_once(fleet: Fleet, worker: str, outages: int = 1) -> None:
+    messages = [str(entry["msg"]) for entry in fleet.log(worker)]
+    assert sum(message.startswith("connection lost") for message in messages) == outages, messages
+    assert messages.count("connection restored") == outages
 
 
-@pytest.mark.parametrize("weather", [each for each in Weather if each is not Weather.FINE])
-def test_a_worker_outlives_a_network_that_fails(
-    scene: RuleContext, network: Network, weather: Weather
+@pytest.mark.parametrize("condition", list(Condition)[1:])
+def test_a_worker_survives_a_network_failure(
+    fleet: Fleet, network: Network, condition: Condition
 ) -> None:
-    with replace(scene, url=network.url).worker("a", WORKER_CONCURRENCY="8"):
-        scene.enqueue("nap", NAP_S, JOBS)
-        wait_for(lambda: scene.inspector.backlog().completed > 20, 20)
+    with replace(fleet, url=network.url).worker("a", WORKER_CONCURRENCY="8"):
+        fleet.enqueue("nap", NAP_S, JOBS)
+        wait_for(lambda: fleet.inspector.backlog().completed > 20, 20)
 
-        with network.being(weather, OUTAGE_S):
+        with network.forced(condition, OUTAGE_S):
             pass
 
-        _assert_work_is_taken_up(scene)
-        scene.wait_until_done(30)
-    assert set(scene.runs().values()) == {1}
-    if weather is not Weather.STALLED:  # what comes late only was never away
-        _assert_said_once(scene, "a")
+        _assert_work_resumes(fleet)
+        fleet.wait_until_done(30)
+    assert set(fleet.runs().values()) == {1}
+    if condition is not Condition.STALLED:  # replies that arrive late are not an outage
+        _assert_logged_once(fleet, "a")
 
 
 def test_a_worker_that_starts_before_its_server_waits_for_it(
-    scene: RuleContext, network: Network
+    fleet: Fleet, network: Network
 ) -> None:
-    scene.enqueue("nap", NAP_S, 20)
-    far = replace(scene, url=network.url)
+    fleet.enqueue("nap", NAP_S, 20)
+    far = replace(fleet, url=network.url)
     with contextlib.ExitStack() as stack:
-        with network.being(Weather.CUT, 0):
+        with network.forced(Condition.DOWN, 0):
             process = stack.enter_context(far.starting("a"))
-            wait_for(lambda: _has_said(far, "waiting for redis"), 20)
+            wait_for(lambda: _has_logged(far, "waiting for Redis"), 20)
 
-        scene.wait_until_done(20)
+        fleet.wait_until_done(20)
         assert process.poll() is None
 
 
-Trouble = Callable[[redis.Redis], None]
+Change = Callable[[redis.Redis], None]
 
 
-def _out_of_memory(client: redis.Redis) -> None:
+def _lower_memory_limit(client: redis.Redis) -> None:
     client.config_set("maxmemory", "1mb")
 
 
-def _enough_memory(client: redis.Redis) -> None:
+def _raise_memory_limit(client: redis.Redis) -> None:
     client.config_set("maxmemory", "0")
 
 
-def _read_only(client: redis.Redis) -> None:
+def _become_replica(client: redis.Redis) -> None:
     client.replicaof("127.0.0.1", "1")
 
 
-def _writable(client: redis.Redis) -> None:
+def _become_primary(client: redis.Redis) -> None:
     client.replicaof("no", "one")
 
 
-def _another_password(client: redis.Redis) -> None:
+def _change_password(client: redis.Redis) -> None:
     client.config_set("requirepass", "changed")
     client.client_kill_filter(skipme=True)
 
 
-def _no_password(client: redis.Redis) -> None:
+def _remove_password(client: redis.Redis) -> None:
     client.config_set("requirepass", "")
 
 
-def _no_scripts(client: redis.Redis) -> None:
+def _flush_scripts(client: redis.Redis) -> None:
     client.script_flush()
 
 
 @pytest.mark.parametrize(
     ("begin", "end", "is_outage"),
     [
-        pytest.param(_out_of_memory, _enough_memory, True, id="out of memory"),
-        pytest.param(_read_only, _writable, True, id="read-only after a failover"),
-        pytest.param(_another_password, _no_password, True, id="another password"),
-        pytest.param(_no_scripts, _no_scripts, False, id="scripts forgotten"),
+        pytest.param(_lower_memory_limit, _raise_memory_limit, True, id="out of memory"),
+        pytest.param(_become_replica, _become_primary, True, id="read-only after a failover"),
+        pytest.param(_change_password, _remove_password, True, id="changed password"),
+        pytest.param(_flush_scripts, _flush_scripts, False, id="scripts flushed"),
     ],
 )
-def test_a_worker_outlives_a_server_that_refuses(
-    prefix: str, tmp_path: Path, begin: Trouble, end: Trouble, is_outage: bool
+def test_a_worker_survives_a_server_that_rejects_its_commands(
+    prefix: str, tmp_path: Path, begin: Change, end: Change, is_outage: bool
 ) -> None:
     (tmp_path / "server").mkdir()
     with (
         EmbeddedServer(tmp_path / "server", durable=False) as server,
         connect(server.start()) as client,
     ):
-        scene = RuleContext(server.url, prefix, tmp_path, client)
-        with scene.worker("a", WORKER_CONCURRENCY="8"):
-            scene.enqueue("nap", NAP_S, JOBS)
-            wait_for(lambda: scene.inspector.backlog().completed > 20, 20)
+        fleet = Fleet(server.url, prefix, tmp_path, client)
+        with fleet.worker("a", WORKER_CONCURRENCY="8"):
+            fleet.enqueue("nap", NAP_S, JOBS)
+            wait_for(lambda: fleet.inspector.backlog().completed > 20, 20)
 
             begin(client)
             if is_outage:
-                wait_for(lambda: _has_said(scene, "redis lost"), 20)
+                wait_for(lambda: _has_logged(fleet, "connection lost"), 20)
             end(client)
 
-            _assert_work_is_taken_up(scene)
-            scene.wait_until_done(30)
-        assert set(scene.runs().values()) == {1}
+            _assert_work_resumes(fleet)
+            fleet.wait_until_done(30)
+        assert set(fleet.runs().values()) == {1}
         if is_outage:
-            _assert_said_once(scene, "a")
+            _assert_logged_once(fleet, "a")
 
 
-def _has_said(scene: RuleContext, message: str) -> bool:
-    return any(str(entry["msg"]).startswith(message) for entry in scene.log("a"))
+def _has_logged(fleet: Fleet, message: str) -> bool:
+    return any(str(entry["msg"]).startswith(message) for entry in fleet.log("a"))

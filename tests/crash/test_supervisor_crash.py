@@ -18,8 +18,8 @@ from tests.waiting import wait_for
 
 HOST = Path(__file__).with_name("supervisor_host.py")
 
-#: A child that does as a worker does: finishes what it runs on SIGTERM, leaves at once on SIGQUIT.
-#: Its process id becomes a file `started-<id>`, and `finished-<id>` when it was let finish.
+#: A child that behaves like a worker: finishes its work on SIGTERM, exits at once on SIGQUIT. It
+#: creates the file `started-<pid>`, and `finished-<pid>` if it could finish.
 WORKING = """
 import os, signal, sys, time
 def finish(*_):
@@ -37,7 +37,7 @@ while True:
 
 @contextmanager
 def _supervisor(directory: Path, *children: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A supervisor in a process of its own; what it leaves behind is killed at the end."""
+    """Run a supervisor in its own process; children that it leaves behind are killed."""
     argv = [sys.executable, str(HOST), str(directory), *children]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         try:
@@ -59,7 +59,7 @@ def _wait_for_start(directory: Path, count: int, within_s: float = 10.0) -> list
     return _pids(directory, "started")
 
 
-def test_a_child_killed_with_9_runs_again_within_2_seconds(tmp_path: Path) -> None:
+def test_a_killed_child_is_restarted_within_2_seconds(tmp_path: Path) -> None:
     with _supervisor(tmp_path, f"a-0={WORKING}", f"a-1={WORKING}"):
         first, second = _wait_for_start(tmp_path, 2)
 
@@ -70,8 +70,8 @@ def test_a_child_killed_with_9_runs_again_within_2_seconds(tmp_path: Path) -> No
         assert start_time_token(third) is not None
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tell a child of this")
-def test_nothing_outlives_a_supervisor_killed_with_9_by_5_seconds(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG of Linux")
+def test_everything_exits_within_5_seconds_of_a_killed_supervisor(tmp_path: Path) -> None:
     (tmp_path / "server").mkdir()
     with _supervisor(tmp_path, *[f"a-{index}={WORKING}" for index in range(4)]) as supervisor:
         children = _wait_for_start(tmp_path, 4)
@@ -83,7 +83,7 @@ def test_nothing_outlives_a_supervisor_killed_with_9_by_5_seconds(tmp_path: Path
         wait_for(lambda: all(start_time_token(pid) is None for pid in (*children, server)), 5.0)
 
 
-def test_ctrl_c_lets_children_finish_what_they_do(tmp_path: Path) -> None:
+def test_ctrl_c_lets_children_finish_their_work(tmp_path: Path) -> None:
     (tmp_path / "server").mkdir()
     with _supervisor(tmp_path, f"a-0={WORKING}", f"b-0={WORKING}") as supervisor:
         children = _wait_for_start(tmp_path, 2)
@@ -95,7 +95,7 @@ def test_ctrl_c_lets_children_finish_what_they_do(tmp_path: Path) -> None:
         assert sorted(_pids(tmp_path, "finished")) == sorted(children)
 
 
-def test_ctrl_c_in_the_terminal_reaches_the_supervisor_only(tmp_path: Path) -> None:
+def test_ctrl_c_in_the_terminal_reaches_only_the_supervisor(tmp_path: Path) -> None:
     with _supervisor(tmp_path, f"a-0={WORKING}") as supervisor:
         [child] = _wait_for_start(tmp_path, 1)
 
@@ -103,7 +103,7 @@ def test_ctrl_c_in_the_terminal_reaches_the_supervisor_only(tmp_path: Path) -> N
         assert os.getsid(child) != os.getsid(supervisor.pid)
 
 
-def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
+def test_a_second_ctrl_c_stops_immediately(tmp_path: Path) -> None:
     slow = WORKING.replace("time.sleep(0.5)", "open(f'asked-{os.getpid()}', 'w'); time.sleep(60)")
     with _supervisor(tmp_path, f"a-0={slow}") as supervisor:
         _wait_for_start(tmp_path, 1)
@@ -118,7 +118,7 @@ def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
         assert supervisor.returncode == 0
 
 
-def test_a_crash_loop_is_given_up_while_the_others_go_on(tmp_path: Path) -> None:
+def test_a_crashing_child_is_given_up_while_others_continue(tmp_path: Path) -> None:
     with _supervisor(tmp_path, "a-0=raise SystemExit(2)", f"b-0={WORKING}") as supervisor:
         [child] = _wait_for_start(tmp_path, 1)
         supervisor.send_signal(signal.SIGINT)
@@ -128,14 +128,14 @@ def test_a_crash_loop_is_given_up_while_the_others_go_on(tmp_path: Path) -> None
         assert _pids(tmp_path, "finished") == [child]
 
 
-def test_when_every_child_is_given_up_it_fails(tmp_path: Path) -> None:
+def test_the_supervisor_fails_when_every_child_is_given_up(tmp_path: Path) -> None:
     with _supervisor(tmp_path, "a-0=raise SystemExit(2)", "b-0=raise SystemExit(2)") as supervisor:
         supervisor.communicate(timeout=10)
 
         assert supervisor.returncode == 1
 
 
-def test_a_reader_that_goes_away_ends_it_gracefully(tmp_path: Path) -> None:
+def test_a_closed_output_stops_the_supervisor_gracefully(tmp_path: Path) -> None:
     with _supervisor(tmp_path, f"a-0={WORKING}") as supervisor:
         children = _wait_for_start(tmp_path, 1)
         assert supervisor.stdout is not None
@@ -147,7 +147,7 @@ def test_a_reader_that_goes_away_ends_it_gracefully(tmp_path: Path) -> None:
         assert _pids(tmp_path, "finished") == children
 
 
-def test_a_reader_that_never_reads_costs_lines_but_not_work(tmp_path: Path) -> None:
+def test_an_output_that_is_never_read_loses_lines_but_no_work(tmp_path: Path) -> None:
     flooding = WORKING.replace("    time.sleep(0.05)\n", "    print('x' * 10000)\n")
     with _supervisor(tmp_path, f"a-0={flooding}") as supervisor:
         children = _wait_for_start(tmp_path, 1)

@@ -50,7 +50,7 @@ def shop(tmp_path: Path) -> Path:
 
 @contextmanager
 def _up(shop: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], RunRecord]]:
-    """`bananas up` in the directory, from when it can be found there; killed at the end."""
+    """Run `bananas up` in the directory, once its record is published; killed at the end."""
     argv = [sys.executable, "-m", "bananas_topology", "up", *arguments]
     environ = {name: text for name, text in os.environ.items() if name != "REDIS_URL"}
     with subprocess.Popen(argv, cwd=shop, env=environ, stdout=subprocess.PIPE) as process:
@@ -81,7 +81,7 @@ def _is_done(backlog: Backlog) -> bool:
     return backlog == Backlog(ready=0, scheduled=0, running=0, dead=0, completed=NAPS)
 
 
-def test_a_worker_killed_with_9_is_back_within_2_seconds_and_no_job_is_lost(shop: Path) -> None:
+def test_a_killed_worker_restarts_within_2_seconds_and_loses_no_job(shop: Path) -> None:
     with _up(shop) as (_, record):
         inspector = _inspector(record)
         _enqueue_naps(record)
@@ -94,8 +94,8 @@ def test_a_worker_killed_with_9_is_back_within_2_seconds_and_no_job_is_lost(shop
         wait_for(lambda: _is_done(inspector.backlog()), 30)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tell a child of this")
-def test_nothing_outlives_an_up_killed_with_9_and_the_next_one_does_the_rest(shop: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG of Linux")
+def test_everything_exits_with_a_killed_up_and_the_next_one_completes_the_jobs(shop: Path) -> None:
     with _up(shop) as (process, record):
         inspector = _inspector(record)
         _enqueue_naps(record)
@@ -113,7 +113,7 @@ def test_nothing_outlives_an_up_killed_with_9_and_the_next_one_does_the_rest(sho
         wait_for(lambda: _is_done(inspector.backlog()), 30)
 
 
-def test_an_embedded_server_killed_with_9_is_started_again_and_the_jobs_finish(
+def test_a_killed_embedded_server_is_restarted_and_the_jobs_complete(
     shop: Path,
 ) -> None:
     with _up(shop) as (_, record):
@@ -127,7 +127,7 @@ def test_an_embedded_server_killed_with_9_is_started_again_and_the_jobs_finish(
 
 
 def _is_done_again(record: RunRecord) -> bool:
-    """Every job is done, and counted once: what the server forgot, it forgot as a whole."""
+    """Whether every job has completed and is counted once, although the server lost some writes."""
     try:
         return _is_done(_inspector(record).backlog())
     except RedisUnavailable:

@@ -1,4 +1,4 @@
-"""Handlers for the worker's tests; the modules that workers under test are told to import."""
+"""Handlers for the worker tests, imported by the workers under test."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def sleep(payload: float) -> float:
 
 @job("mark")
 def mark(payload: dict[str, Any]) -> None:
-    """Leave a line in a file, after a while: what ran, in which order."""
+    """Append a line to a file after a delay, to record what ran in which order."""
     time.sleep(payload.get("seconds", 0))
     with Path(payload["file"]).open("a") as file:
         file.write(f"{payload['text']}\n")
@@ -69,14 +69,14 @@ def leave(payload: str) -> None:
 def odd_error(payload: Any) -> None:
     class Odd(Exception):
         def __str__(self) -> str:
-            raise RuntimeError("not even this")
+            raise RuntimeError("no message")
 
     raise Odd
 
 
 @job("surrogates", max_retries=0)
 def surrogates(payload: Any) -> None:
-    raise ValueError("\ud800 is no character" * 1000)
+    raise ValueError("\ud800 is a surrogate" * 1000)
 
 
 @job("deep", max_retries=0)
@@ -84,8 +84,8 @@ def deep(payload: Any) -> None:
     deep(payload)
 
 
-@job("no_json")
-def no_json(payload: Any) -> Any:
+@job("not_json")
+def not_json(payload: Any) -> Any:
     return object()
 
 
@@ -95,9 +95,9 @@ def late(payload: Any) -> None:
         time.sleep(0.01)
 
 
-@job("deaf", timeout="100ms", max_retries=0)
-def deaf(payload: float) -> None:
-    """Outlive every time-out for a while."""
+@job("ignore_timeout", timeout="100ms", max_retries=0)
+def ignore_timeout(payload: float) -> None:
+    """Ignore timeouts for a while."""
     until = time.monotonic() + payload
     while time.monotonic() < until:
         try:

@@ -1,4 +1,4 @@
-"""Handlers for the tests of slots, which open and close gates in the same process."""
+"""Handlers for the tests of slots, which open gates in the same process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def spin(payload: float) -> None:
 
 @job("count")
 def count(payload: Any) -> None:
-    """As short as a job can be."""
+    """The shortest possible job."""
 
 
 @job("name")

@@ -15,13 +15,13 @@ HERE = Path(__file__).parent
 def wait_for(condition: Callable[[], object], within_s: float = 15.0) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, f"condition not met within {within_s} s"
         time.sleep(0.005)
 
 
 @dataclass
 class WorkerProcess:
-    """A real worker; its log is a file."""
+    """A real worker process, logging to a file."""
 
     process: subprocess.Popen[bytes]
     log: Path
@@ -29,11 +29,11 @@ class WorkerProcess:
     def text(self) -> str:
         return self.log.read_text("utf-8")
 
-    def wait_to_say(self, text: str, times: int = 1) -> None:
-        wait_for(lambda: self.text().count(text) >= times or self._is_gone(text))
+    def wait_for_log(self, text: str, times: int = 1) -> None:
+        wait_for(lambda: self.text().count(text) >= times or self._has_exited(text))
 
-    def _is_gone(self, text: str) -> bool:
-        assert self.process.poll() is None, f"ended without saying {text!r}:\n{self.text()}"
+    def _has_exited(self, text: str) -> bool:
+        assert self.process.poll() is None, f"exited without logging {text!r}:\n{self.text()}"
         return False
 
     def send(self, number: signal.Signals) -> None:
@@ -46,7 +46,7 @@ class WorkerProcess:
 
 @dataclass
 class Starter:
-    """Starts workers and sees to it that none is left."""
+    """Starts workers; the fixture kills those left over."""
 
     url: str
     prefix: str
@@ -76,5 +76,5 @@ class Starter:
         worker = WorkerProcess(process, log)
         self.started.append(worker)
         if ready:
-            worker.wait_to_say("worker ready")
+            worker.wait_for_log("worker ready")
         return worker

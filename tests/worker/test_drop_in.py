@@ -1,4 +1,4 @@
-"""Foreign clients and a real worker: what they put there runs, what they look for is there."""
+"""Jobs written by other clients, run by a real worker: results are where those clients look."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from bananas_topology.jobs.keys import Keys
 from bananas_topology.system.clock import parse_timestamp
 from tests.worker.support import Starter, wait_for
 
-PAYLOAD = '{"to": "\\u00fc@b.c", "n": 12345678901234567890, "list": [], "half": 1.50}'
+PAYLOAD = '{"to": "\\u00fc@b.c", "n": 12345678901234567890, "list": [], "float": 1.50}'
 
-# Each as its client writes it: nanoseconds, escapes and spaces, milliseconds; fields of their own.
+# As the clients write them: nanoseconds; escapes and spaces; milliseconds and an extra field.
 GO = (
     '{"id":"%s","name":"echo","payload":' + PAYLOAD + ',"status":"pending","priority":"high",'
     '"created_at":"2025-11-10T12:00:00.123456789Z","updated_at":"2025-11-10T12:00:00.123456789Z",'
@@ -32,12 +32,12 @@ PYTHON = (
 TYPESCRIPT = (
     '{"id":"%s","name":"echo","description":"d","payload":' + PAYLOAD + ',"status":"pending",'
     '"priority":"low","created_at":"2025-11-10T12:00:00.120Z","updated_at":'
-    '"2025-11-10T12:00:00.120Z","attempts":0,"max_retries":3,"routing_key":"eu","of_its_own":[]}'
+    '"2025-11-10T12:00:00.120Z","attempts":0,"max_retries":3,"routing_key":"eu","extra":[]}'
 )
 
 
 @pytest.mark.parametrize("way", ["now", "later"])
-def test_jobs_of_every_client_run_and_end_as_they_expect(
+def test_jobs_of_every_client_run_and_leave_the_result_it_expects(
     start: Starter, client: redis.Redis, keys: Keys, way: str
 ) -> None:
     bodies = {"go-1": GO, "py 2": PYTHON, "ts:3": TYPESCRIPT}
@@ -82,7 +82,7 @@ def test_jobs_of_every_client_run_and_end_as_they_expect(
         }
 
 
-def test_falsy_results_come_back_and_a_failures_result_keeps_its_own_time(
+def test_falsy_results_are_returned_and_failures_have_their_own_ttl(
     start: Starter, producer: Client, client: redis.Redis, keys: Keys
 ) -> None:
     start(RESULT_BACKEND_TTL_FAILURE="20m")
@@ -97,7 +97,7 @@ def test_falsy_results_come_back_and_a_failures_result_keeps_its_own_time(
     assert 600 < client.ttl(keys.result(failing)) <= 1_200
 
 
-def test_without_a_result_backend_waiting_ends_all_the_same(
+def test_waiting_ends_without_a_result_backend(
     start: Starter, producer: Client, client: redis.Redis, keys: Keys
 ) -> None:
     start(RESULT_BACKEND_ENABLED="false")
@@ -109,7 +109,7 @@ def test_without_a_result_backend_waiting_ends_all_the_same(
     assert producer.get(job_id).status == "completed"
 
 
-def test_a_scheduler_alone_promotes_whatever_is_due_and_still_hears_a_signal(
+def test_a_scheduler_only_worker_promotes_many_jobs_and_handles_signals(
     start: Starter, client: redis.Redis, keys: Keys
 ) -> None:
     many = 2 * PROMOTE_LIMIT + 500
@@ -123,7 +123,7 @@ def test_a_scheduler_alone_promotes_whatever_is_due_and_still_hears_a_signal(
     assert scheduler.end() == 0
 
 
-def test_a_payload_of_megabytes_goes_there_and_back(start: Starter, producer: Client) -> None:
+def test_a_payload_of_megabytes_is_returned(start: Starter, producer: Client) -> None:
     start()
     payload = "x" * (5 * 2**20)
     ids = [producer.enqueue("echo", payload) for _ in range(3)]

@@ -13,25 +13,25 @@ from bananas_topology.jobs.job import Claim
 from bananas_topology.system.clock import monotonic, parse_timestamp
 from bananas_topology.worker.execution import (
     RESULT_LIMIT,
-    Abandoned,
     Completed,
     Failed,
-    Hopeless,
     Outcome,
-    SetAside,
+    Permanent,
+    Released,
+    Unreadable,
     completed,
     execute,
     prepare,
 )
 from bananas_topology.worker.logs import fields_of
-from bananas_topology.worker.run import Run, Task, resolve_tasks
+from bananas_topology.worker.run import BoundHandler, Run, bind_handlers
 from bananas_topology.worker.settlement import Settler, log_settlement
 from tests.worker import sample_jobs
 
 
-def _tasks(**changes: Any) -> dict[str, Task]:
+def _handlers(**changes: Any) -> dict[str, BoundHandler]:
     config = WorkerConfig(worker_id="w", **changes)
-    return resolve_tasks(load_handlers((sample_jobs.__name__,)), config)
+    return bind_handlers(load_handlers((sample_jobs.__name__,)), config)
 
 
 def _run(job_type: str, payload: Any = None, **fields: Any) -> Run:
@@ -39,35 +39,35 @@ def _run(job_type: str, payload: Any = None, **fields: Any) -> Run:
     return Run(Claim("1", json.dumps(body).encode(), b"t.1|normal|0"), monotonic())
 
 
-def _outcome(run: Run, tasks: dict[str, Task] | None = None) -> Outcome:
-    task = prepare(run, tasks or _tasks())
-    return task if isinstance(task, SetAside) else execute(run)
+def _outcome(run: Run, handlers: dict[str, BoundHandler] | None = None) -> Outcome:
+    bound = prepare(run, handlers or _handlers())
+    return bound if isinstance(bound, Unreadable) else execute(run)
 
 
-def _settle(run: Run, tasks: dict[str, Task] | None = None) -> Settlement:
-    return Settler(lambda: 0.0).settle(run, _outcome(run, tasks))
+def _settle(run: Run, handlers: dict[str, BoundHandler] | None = None) -> Settlement:
+    return Settler(lambda: 0.0).settle(run, _outcome(run, handlers))
 
 
 @pytest.mark.parametrize(
-    ("job_type", "payload", "kind", "told"),
+    ("job_type", "payload", "kind", "message"),
     [
         ("mail", {"copies": 2}, "InvalidPayload", "missing required field `to`"),
         ("mail", "x", "InvalidPayload", "Expected `object`"),
-        ("no_json", None, "InvalidResult", "returned a object, not a JSON value"),
+        ("not_json", None, "InvalidResult", "returned a object, not a JSON value"),
         ("give_up", None, "Bury", "no use"),
     ],
 )
-def test_what_would_fail_each_time_is_hopeless(
-    job_type: str, payload: Any, kind: str, told: str
+def test_an_error_that_would_recur_fails_permanently(
+    job_type: str, payload: Any, kind: str, message: str
 ) -> None:
     outcome = _outcome(_run(job_type, payload))
 
-    assert isinstance(outcome, Hopeless)
+    assert isinstance(outcome, Permanent)
     assert outcome.failure.type == kind
-    assert told in outcome.failure.message
+    assert message in outcome.failure.message
 
 
-def test_a_failure_keeps_the_end_of_the_traceback_and_can_be_stored() -> None:
+def test_a_failure_is_truncated_and_can_be_stored() -> None:
     outcome = _outcome(_run("surrogates"))
 
     assert isinstance(outcome, Failed)
@@ -77,24 +77,24 @@ def test_a_failure_keeps_the_end_of_the_traceback_and_can_be_stored() -> None:
     outcome.failure.traceback.encode("utf-8")
 
 
-def test_a_result_beyond_all_bounds_is_refused() -> None:
+def test_a_result_over_the_limit_fails_permanently() -> None:
     outcome = completed("x" * RESULT_LIMIT)
 
-    assert isinstance(outcome, Hopeless)
-    assert f"expected at most {RESULT_LIMIT}" in outcome.failure.message
+    assert isinstance(outcome, Permanent)
+    assert f"at most {RESULT_LIMIT} bytes" in outcome.failure.message
 
 
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (None, "nothing is stored"),
+        (None, "no job is stored"),
         (b"\xff", "cannot be read"),
         (b"[" * 100_000, "cannot be read"),
         (b'{"id":"1"}', "cannot be read"),
-        (b'{"id":"1","name":"unheard"}', 'one of them "unheard"'),
+        (b'{"id":"1","name":"other"}', 'named "other"'),
     ],
 )
-def test_what_is_no_job_of_ours_is_set_aside(body: bytes | None, reason: str) -> None:
+def test_an_unreadable_job_is_buried_unchanged(body: bytes | None, reason: str) -> None:
     run = Run(Claim("1", body, b"t.1|normal|0"), monotonic())
 
     settlement = _settle(run)
@@ -104,17 +104,18 @@ def test_what_is_no_job_of_ours_is_set_aside(body: bytes | None, reason: str) ->
     assert reason in settlement.error
 
 
-def test_what_cannot_be_rewritten_is_set_aside_once_it_has_run() -> None:
+def test_a_job_that_cannot_be_rewritten_is_buried_after_its_run() -> None:
     body = b'{"id":"1","name":"echo","payload":1,"\xff":2}'
     run = Run(Claim("1", body, b"t.1|normal|0"), monotonic())
 
     settlement = _settle(run)
 
     assert isinstance(settlement, Bury)
-    assert (settlement.body, settlement.error[:33]) == (b"", "the stored job cannot be rewritte")
+    assert settlement.body == b""
+    assert settlement.error.startswith("cannot rewrite the stored job")
 
 
-def test_success_is_acked_with_the_body_rewritten() -> None:
+def test_a_completed_job_is_acked_with_its_body_updated() -> None:
     settlement = _settle(_run("echo", {"a": []}, extra=3, error="old"))
 
     assert isinstance(settlement, Ack)
@@ -136,12 +137,11 @@ def test_success_is_acked_with_the_body_rewritten() -> None:
         ({}, {"max_retries": 9, "jobs": {"sleep": JobLimits(max_retries=0)}}, Bury),
     ],
 )
-def test_the_jobs_own_word_on_retries_comes_first_then_the_topologys(
+def test_max_retries_of_the_job_overrides_the_topology_and_the_handler(
     fields: dict[str, Any], config: dict[str, Any], expected: type
 ) -> None:
     run = _run("sleep", 10.0, **fields)
-    tasks = _tasks(**config)
-    prepare(run, tasks)
+    prepare(run, _handlers(**config))
 
     settlement = Settler(lambda: 0.0).settle(run, Failed(_failure()))
 
@@ -166,7 +166,7 @@ def _failure() -> Any:
 )
 def test_backoff_doubles_up_to_its_cap(attempts: int, limits: JobLimits, delay_ms: int) -> None:
     run = _run("sleep", 1.0, attempts=attempts, max_retries=100)
-    prepare(run, _tasks(jobs={"sleep": limits}))
+    prepare(run, _handlers(jobs={"sleep": limits}))
 
     settlement = Settler(lambda: 0.0).settle(run, Failed(_failure()))
 
@@ -177,20 +177,20 @@ def test_backoff_doubles_up_to_its_cap(attempts: int, limits: JobLimits, delay_m
     assert next(iter(body)) == "scheduled_for"
 
 
-def test_a_retrys_own_delay_wins() -> None:
+def test_the_delay_of_a_raised_retry_overrides_the_backoff() -> None:
     settlement = _settle(_run("ask_again"))
 
     assert isinstance(settlement, Retry)
     assert settlement.delay_ms == 10
 
 
-def test_what_is_given_up_goes_back_untouched() -> None:
+def test_a_released_job_is_unchanged() -> None:
     run = _run("echo")
 
-    assert Settler(lambda: 0.0).settle(run, Abandoned()) == Release(run.claim)
+    assert Settler(lambda: 0.0).settle(run, Released()) == Release(run.claim)
 
 
-def test_falsy_results_are_results() -> None:
+def test_falsy_results_are_stored() -> None:
     values: list[Any] = [None, 0, False, "", [], {}]
     for value in values:
         assert _outcome(_run("echo", value)) == Completed(json.dumps(value).encode())
@@ -199,11 +199,11 @@ def test_falsy_results_are_results() -> None:
 @pytest.mark.parametrize(
     ("max_retries", "event"), [(3, "job failed, runs again"), (0, "job buried")]
 )
-def test_the_log_says_of_what_kind_a_failure_was(
+def test_the_log_has_the_exception_type_of_a_failure(
     caplog: pytest.LogCaptureFixture, max_retries: int, event: str
 ) -> None:
     run = _run("fail", "is wrong", max_retries=max_retries)
-    settlement = _settle(run, _tasks())
+    settlement = _settle(run, _handlers())
 
     with caplog.at_level("WARNING"):
         log_settlement(run, settlement)

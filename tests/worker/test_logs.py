@@ -14,7 +14,7 @@ import pytest
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import RedisUnavailable
 from bananas_topology.worker import logs
-from bananas_topology.worker.exchange import Link
+from bananas_topology.worker.exchange import RedisAvailability
 
 CONFIG = WorkerConfig(worker_id="w-0", pool="fast")
 
@@ -36,7 +36,7 @@ def _record(message: str, **fields: Any) -> logging.LogRecord:
     return record
 
 
-def test_json_lines_hold_the_worker_and_the_events_own_fields() -> None:
+def test_json_lines_contain_the_worker_and_the_fields_of_the_event() -> None:
     line = logs.JsonFormatter(CONFIG).format(_record("job failed", job_id="7", delay_ms=5))
 
     assert json.loads(line) == {
@@ -50,7 +50,7 @@ def test_json_lines_hold_the_worker_and_the_events_own_fields() -> None:
     }
 
 
-def test_text_lines_quote_what_would_be_misread_and_put_tracebacks_below() -> None:
+def test_text_lines_quote_ambiguous_values_and_end_with_the_traceback() -> None:
     formatter = logs.TextFormatter(color=False)
 
     line = formatter.format(_record("job failed", error='a "b"', n=1, traceback="one\ntwo\n"))
@@ -60,7 +60,7 @@ def test_text_lines_quote_what_would_be_misread_and_put_tracebacks_below() -> No
 
 
 @pytest.mark.parametrize("formatter", [logs.JsonFormatter(CONFIG), logs.TextFormatter(False)])
-def test_an_id_that_is_no_text_can_be_logged(formatter: logging.Formatter) -> None:
+def test_an_id_that_is_not_valid_utf8_can_be_logged(formatter: logging.Formatter) -> None:
     record = _record("job released", job_id=b"\xff".decode(errors="surrogateescape"))
 
     assert "udcff" in formatter.format(record).encode("utf-8").decode()
@@ -70,13 +70,13 @@ def test_an_exception_is_logged_with_its_traceback() -> None:
     try:
         raise ValueError("why")
     except ValueError:
-        record = _record("job broke its slot", exc_info=sys.exc_info())
+        record = _record("unexpected error in worker thread", exc_info=sys.exc_info())
 
     assert "ValueError: why" in json.loads(logs.JsonFormatter(CONFIG).format(record))["traceback"]
     assert "ValueError: why" in logs.TextFormatter(False).format(record).splitlines()[-1]
 
 
-def test_what_is_below_the_level_is_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
+def test_events_below_the_level_are_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(replace(CONFIG, log_level="warn"))
 
     logging.getLogger("x").info("quiet")
@@ -86,8 +86,8 @@ def test_what_is_below_the_level_is_not_logged(capsys: pytest.CaptureFixture[str
     assert "loud" in out
 
 
-def test_a_log_file_is_rotated_and_packed(tmp_path: Path) -> None:
-    path = tmp_path / "made" / "worker.log"
+def test_a_log_file_is_rotated_and_compressed(tmp_path: Path) -> None:
+    path = tmp_path / "created" / "worker.log"
     config = replace(
         CONFIG,
         log_console=False,
@@ -101,33 +101,35 @@ def test_a_log_file_is_rotated_and_packed(tmp_path: Path) -> None:
     for n in range(40):
         logging.getLogger("x").warning("x" * 100_000, extra={"n": n})
 
-    rotated = sorted(each.name for each in path.parent.iterdir())
+    rotated = sorted(file.name for file in path.parent.iterdir())
     assert rotated == ["worker.log", "worker.log.1.gz", "worker.log.2.gz"]
     with gzip.open(path.parent / "worker.log.1.gz", "rt") as file:
         assert all(json.loads(line)["level"] == "warn" for line in file)
 
 
-def test_an_outage_is_said_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
+def test_start_and_end_of_an_outage_are_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.INFO)
-    link = Link()
-    link.succeeded()
+    availability = RedisAvailability()
+    availability.succeeded()
 
     for _ in range(20):
-        link.failed(RedisUnavailable("gone"))
-    was_down = link.is_down
-    link.succeeded()
-    link.succeeded()
+        availability.failed(RedisUnavailable("gone"))
+    was_down = availability.is_down
+    availability.succeeded()
+    availability.succeeded()
 
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
-        "redis lost",
-        "redis back",
+        "connection lost",
+        "connection restored",
     ]
-    assert (was_down, link.is_down) == (True, False)
+    assert (was_down, availability.is_down) == (True, False)
 
 
-def test_a_server_that_never_was_there_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
-    link = Link()
+def test_a_server_that_was_never_up_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    availability = RedisAvailability()
 
-    link.failed(RedisUnavailable("nobody there"))
+    availability.failed(RedisUnavailable("not reachable"))
 
-    assert caplog.messages == ["waiting for redis: nobody there"]
+    assert caplog.messages == ["waiting for Redis: not reachable"]

@@ -1,4 +1,4 @@
-"""The worker as a process of its own: what it says, what it leaves in Redis, how it ends."""
+"""The worker as a process: what it logs, what it leaves in Redis, how it exits."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from bananas_topology.errors import JobFailed
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.embedded import EmbeddedServer
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.worker.shutdown import DUPLICATE_SIGNAL_S
 from tests.worker.support import Starter, wait_for
 
 
@@ -39,7 +40,7 @@ def _held(client: redis.Redis, keys: Keys, worker_id: str = "w0") -> int:
         ("async_sleep", 0.01, 0.01),
     ],
 )
-def test_a_handlers_result_comes_back(
+def test_the_result_of_a_handler_is_returned(
     start: Starter, producer: Client, job_type: str, payload: Any, result: Any
 ) -> None:
     start()
@@ -48,29 +49,29 @@ def test_a_handlers_result_comes_back(
 
 
 @pytest.mark.parametrize("concurrency", ["1", "4"])
-def test_whatever_handlers_raise_they_take_nobody_along(
+def test_exceptions_of_handlers_affect_no_other_job(
     start: Starter, producer: Client, concurrency: str
 ) -> None:
     worker = start(WORKER_CONCURRENCY=concurrency)
-    told = {
+    expected = {
         "fail": ("is wrong", "is wrong"),
         "ask_again": (None, "not yet"),
         "give_up": (None, "no use"),
         "leave": ("exit", "3"),
-        "odd_error": (None, "cannot be shown"),
-        "surrogates": (None, "is no character"),
+        "odd_error": (None, "message unavailable"),
+        "surrogates": (None, "is a surrogate"),
         "deep": (None, "recursion"),
-        "no_json": (None, "not a JSON value"),
+        "not_json": (None, "not a JSON value"),
         "mail": ({"copies": 1}, "to"),
         "late": (None, "timeout of 100 ms"),
         "async_late": (None, "timeout of 100 ms"),
         "async_fail": ("is wrong", "is wrong"),
     }
 
-    ids = {name: producer.enqueue(name, payload) for name, (payload, _) in told.items()}
+    ids = {name: producer.enqueue(name, payload) for name, (payload, _) in expected.items()}
     ids["interrupt"] = producer.enqueue("leave", "interrupt")
 
-    for name, (_, message) in told.items():
+    for name, (_, message) in expected.items():
         with pytest.raises(JobFailed, match=message):
             producer.wait(ids[name], timeout=20)
     with pytest.raises(JobFailed):
@@ -79,7 +80,7 @@ def test_whatever_handlers_raise_they_take_nobody_along(
     assert worker.end() == 0
 
 
-def test_a_handler_knows_its_run(start: Starter, producer: Client) -> None:
+def test_a_handler_gets_the_context_of_its_run(start: Starter, producer: Client) -> None:
     worker = start()
 
     job_id = producer.enqueue("who", None, max_retries=7)
@@ -95,7 +96,7 @@ def test_a_handler_knows_its_run(start: Starter, producer: Client) -> None:
     }
 
 
-def test_async_runs_take_slots_but_no_threads(start: Starter, producer: Client) -> None:
+def test_async_handlers_take_slots(start: Starter, producer: Client) -> None:
     start(WORKER_CONCURRENCY="5")
     began = time.monotonic()
 
@@ -103,11 +104,11 @@ def test_async_runs_take_slots_but_no_threads(start: Starter, producer: Client) 
     for job_id in ids:
         producer.wait(job_id, timeout=20)
 
-    # Five at a time: two rounds of half a second, neither one nor ten.
+    # Five at a time: two rounds of half a second, not one or ten.
     assert 1.0 <= time.monotonic() - began < 4.0
 
 
-def test_a_stop_lets_run_what_runs_and_hands_back_the_rest(
+def test_a_stopping_worker_finishes_running_jobs_and_releases_the_rest(
     start: Starter, producer: Client, client: redis.Redis, keys: Keys
 ) -> None:
     worker = start(WORKER_CONCURRENCY="2")
@@ -120,16 +121,16 @@ def test_a_stop_lets_run_what_runs_and_hands_back_the_rest(
     done = [job_id for job_id in ids if producer.get(job_id).status == "completed"]
     queued: list[bytes] = client.lrange(keys.queue("normal"), 0, -1)  # type: ignore[assignment]
     waiting = [job_id.decode() for job_id in queued]
-    # The signal may have come before both threads had begun.
+    # The signal may have arrived before both threads had started a job.
     assert 1 <= len(done) <= 2
-    # In the order they were in, the next one at the right.
+    # In their original order, the next one at the right.
     assert done + waiting[::-1] == ids
     assert not client.exists(keys.claims("w0"), keys.worker("w0"))
     assert client.zcard(keys.workers) == 0
 
 
 @pytest.mark.parametrize("job_type", ["sleep", "async_sleep"])
-def test_what_outlasts_the_grace_is_released_uncounted(
+def test_jobs_that_exceed_the_grace_period_are_released_without_an_attempt(
     start: Starter, producer: Client, client: redis.Redis, keys: Keys, job_type: str
 ) -> None:
     worker = start(WORKER_GRACE="300ms")
@@ -143,7 +144,7 @@ def test_what_outlasts_the_grace_is_released_uncounted(
 
 
 @pytest.mark.parametrize("first", [signal.SIGQUIT, signal.SIGTERM])
-def test_sigquit_or_a_second_signal_stops_at_once(
+def test_sigquit_or_a_second_signal_stops_immediately(
     start: Starter, producer: Client, client: redis.Redis, keys: Keys, first: signal.Signals
 ) -> None:
     worker = start()
@@ -151,8 +152,9 @@ def test_sigquit_or_a_second_signal_stops_at_once(
     wait_for(lambda: _held(client, keys) == 1)
     if first == signal.SIGTERM:
         worker.send(first)
-        worker.wait_to_say("worker stopping")
-        time.sleep(0.3)  # past the time in which a second signal is an echo of the first
+        worker.wait_for_log("worker stopping")
+        stopping_at = time.monotonic()
+        wait_for(lambda: time.monotonic() - stopping_at > DUPLICATE_SIGNAL_S)
 
     code = worker.end(first)
 
@@ -160,7 +162,7 @@ def test_sigquit_or_a_second_signal_stops_at_once(
     assert client.lrange(keys.queue("normal"), 0, -1) == [job_id.encode()]
 
 
-def test_signals_in_quick_succession_are_one_wish(
+def test_signals_in_quick_succession_count_as_one(
     start: Starter, producer: Client, client: redis.Redis, keys: Keys
 ) -> None:
     worker = start()
@@ -174,7 +176,7 @@ def test_signals_in_quick_succession_are_one_wish(
     assert producer.get(job_id).status == "completed"
 
 
-def test_sigusr1_logs_what_every_thread_does(
+def test_sigusr1_logs_the_stack_of_every_thread(
     start: Starter, producer: Client, client: redis.Redis, keys: Keys
 ) -> None:
     worker = start()
@@ -183,16 +185,16 @@ def test_sigusr1_logs_what_every_thread_does(
 
     worker.send(signal.SIGUSR1)
 
-    worker.wait_to_say("thread_name=MainThread")
+    worker.wait_for_log("thread_name=MainThread")
     wait_for(lambda: "in sleep" in worker.text())
     assert worker.process.poll() is None
 
 
-def test_a_handler_deaf_to_its_time_out_is_settled_and_wears_the_worker_out(
+def test_a_handler_that_ignores_its_timeout_is_settled_and_the_worker_restarts(
     start: Starter, producer: Client
 ) -> None:
     worker = start(WORKER_CONCURRENCY="1", WORKER_GRACE="100ms")
-    job_id = producer.enqueue("deaf", 60.0)
+    job_id = producer.enqueue("ignore_timeout", 60.0)
 
     with pytest.raises(JobFailed, match="timeout"):
         producer.wait(job_id, timeout=10)
@@ -201,24 +203,24 @@ def test_a_handler_deaf_to_its_time_out_is_settled_and_wears_the_worker_out(
     assert "too few slots left" in worker.text()
 
 
-def test_a_slot_comes_back_when_the_deaf_handler_ends(start: Starter, producer: Client) -> None:
+def test_a_slot_is_freed_when_a_timed_out_handler_ends(start: Starter, producer: Client) -> None:
     start(WORKER_CONCURRENCY="1")
-    job_id = producer.enqueue("deaf", 1.0)
+    job_id = producer.enqueue("ignore_timeout", 1.0)
     with pytest.raises(JobFailed, match="timeout"):
         producer.wait(job_id, timeout=10)
 
     assert producer.wait(producer.enqueue("echo", "again"), timeout=10) == "again"
 
 
-def test_a_worker_waits_for_a_server_that_is_not_there_yet(start: Starter) -> None:
+def test_a_worker_waits_for_a_server_that_is_not_up_yet(start: Starter) -> None:
     worker = start(ready=False, REDIS_URL="redis://127.0.0.1:1")
 
-    worker.wait_to_say("waiting for redis: cannot reach Redis at 127.0.0.1:1")
+    worker.wait_for_log("waiting for Redis: cannot reach Redis at 127.0.0.1:1")
 
     assert worker.end() == 0
 
 
-def test_wrong_settings_are_said_in_a_line_each(start: Starter) -> None:
+def test_invalid_settings_are_reported_one_per_line(start: Starter) -> None:
     worker = start(ready=False, WORKER_CONCURRENCY="many", WORKER_PRIORITIES="hihg")
 
     assert worker.process.wait(20) == 2
@@ -244,7 +246,7 @@ def test_wrong_settings_are_said_in_a_line_each(start: Starter) -> None:
         ),
     ],
 )
-def test_what_cannot_ever_run_is_refused_at_boot(
+def test_invalid_handlers_and_schedules_end_the_worker_at_boot(
     start: Starter, variables: dict[str, str], line: str
 ) -> None:
     worker = start(ready=False, **variables)
@@ -254,7 +256,7 @@ def test_what_cannot_ever_run_is_refused_at_boot(
     assert "Traceback" not in worker.text()
 
 
-def test_a_wrong_password_is_one_line_at_boot(start: Starter, server_url: str) -> None:
+def test_a_wrong_password_is_reported_in_one_line_at_boot(start: Starter, server_url: str) -> None:
     url = server_url.replace("redis://", "redis://nobody:s3cret@")
 
     worker = start(ready=False, REDIS_URL=url)
@@ -265,7 +267,7 @@ def test_a_wrong_password_is_one_line_at_boot(start: Starter, server_url: str) -
     assert "s3cret" not in worker.text()
 
 
-def test_a_password_changed_under_a_worker_does_not_end_it(
+def test_a_worker_survives_a_change_of_its_password(
     start: Starter, producer: Client, client: redis.Redis, prefix: str, server_url: str
 ) -> None:
     user = f"user-{prefix}"
@@ -274,16 +276,16 @@ def test_a_password_changed_under_a_worker_does_not_end_it(
 
     client.execute_command("ACL", "SETUSER", user, "resetpass", ">two")  # type: ignore[no-untyped-call]
     client.execute_command("CLIENT", "KILL", "USER", user)  # type: ignore[no-untyped-call]
-    worker.wait_to_say("redis lost")
+    worker.wait_for_log("connection lost")
     job_id = producer.enqueue("echo", 1)
     client.execute_command("ACL", "SETUSER", user, ">one")  # type: ignore[no-untyped-call]
 
     assert producer.wait(job_id, timeout=10) == 1
-    worker.wait_to_say("redis back")
+    worker.wait_for_log("connection restored")
     client.execute_command("ACL", "DELUSER", user)  # type: ignore[no-untyped-call]
 
 
-def test_a_job_of_a_foreign_producer_runs_within_a_second_or_so(
+def test_a_job_of_another_client_is_found_by_polling(
     start: Starter, client: redis.Redis, keys: Keys
 ) -> None:
     start()
@@ -300,7 +302,7 @@ def test_a_job_of_a_foreign_producer_runs_within_a_second_or_so(
     assert client.hget(keys.result("go-1"), "result") == b'{"to":"a@b.c"}'
 
 
-def test_what_is_no_job_is_set_aside_with_its_bytes(
+def test_unreadable_jobs_are_buried_unchanged(
     start: Starter, client: redis.Redis, keys: Keys
 ) -> None:
     start()
@@ -315,7 +317,7 @@ def test_what_is_no_job_is_set_aside_with_its_bytes(
     assert client.ttl(keys.job("bad-0")) == -1
 
 
-def test_an_urgent_job_overtakes_what_was_claimed_ahead(
+def test_an_urgent_job_overtakes_prefetched_ones(
     start: Starter, producer: Client, tmp_path: Path
 ) -> None:
     ran = tmp_path / "ran"
@@ -333,7 +335,7 @@ def test_an_urgent_job_overtakes_what_was_claimed_ahead(
     assert after - before < 500
 
 
-def test_a_delayed_job_comes_by_a_scheduler_of_its_own_or_a_workers(
+def test_a_delayed_job_is_promoted_by_any_worker_with_a_scheduler(
     start: Starter, producer: Client
 ) -> None:
     start(ENABLE_SCHEDULER="false")
@@ -359,13 +361,13 @@ def test_a_schedule_fires_in_a_running_worker(
     wait_for(lambda: int(client.hget(keys.schedule("s"), "run_count") or 0) >= 2)
 
 
-def test_a_worker_without_a_handler_for_its_types_leaves_their_jobs(
+def test_jobs_without_a_handler_stay_queued(
     start: Starter, producer: Client, client: redis.Redis, keys: Keys
 ) -> None:
-    worker = start(WORKER_MODE="job-specialized", WORKER_JOB_TYPES="unheard")
-    assert "job types without a handler here" in worker.text()
+    worker = start(WORKER_MODE="job-specialized", WORKER_JOB_TYPES="unknown")
+    assert "no handler for some job types" in worker.text()
 
-    job_id = producer.enqueue("unheard", None)
+    job_id = producer.enqueue("unknown", None)
     other = producer.enqueue("echo", None)
     start()
 
@@ -374,7 +376,7 @@ def test_a_worker_without_a_handler_for_its_types_leaves_their_jobs(
     assert worker.end() == 0
 
 
-def test_a_stalled_server_keeps_no_signal_waiting_for_long(start: Starter, tmp_path: Path) -> None:
+def test_a_stalled_server_does_not_delay_signals(start: Starter, tmp_path: Path) -> None:
     with EmbeddedServer(tmp_path / "server", durable=False) as server:
         url = server.start()
         with connect(url) as client:
@@ -386,7 +388,7 @@ def test_a_stalled_server_keeps_no_signal_waiting_for_long(start: Starter, tmp_p
 
             os.kill(info["process_id"], signal.SIGSTOP)
             try:
-                worker.wait_to_say("redis lost")
+                worker.wait_for_log("connection lost")
                 code = worker.end(signal.SIGQUIT)
             finally:
                 os.kill(info["process_id"], signal.SIGCONT)
@@ -394,7 +396,7 @@ def test_a_stalled_server_keeps_no_signal_waiting_for_long(start: Starter, tmp_p
     assert code == 128 + signal.SIGQUIT
 
 
-def test_what_waits_for_a_thread_in_vain_goes_to_another_worker(
+def test_prefetched_jobs_that_wait_too_long_go_to_another_worker(
     start: Starter, producer: Client, client: redis.Redis, keys: Keys
 ) -> None:
     start(WORKER_CONCURRENCY="1")
@@ -407,7 +409,7 @@ def test_what_waits_for_a_thread_in_vain_goes_to_another_worker(
     for job_id in slow:
         producer.wait(job_id, timeout=20)
 
-    # Side by side, not four times two seconds in the one that had claimed them ahead.
+    # In parallel, not one after another in the worker that had prefetched them.
     assert time.monotonic() - began < 7
 
 
@@ -420,7 +422,7 @@ def test_a_worker_whose_id_is_taken_stops(start: Starter) -> None:
     assert "worker id taken by another process" in first.text()
 
 
-def test_a_worker_starts_with_the_variables_of_the_older_system(
+def test_a_worker_accepts_the_variables_of_the_go_implementation(
     start: Starter, producer: Client
 ) -> None:
     start(

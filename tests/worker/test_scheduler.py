@@ -18,7 +18,7 @@ from bananas_topology.jobs.broker import Broker, ScheduleState
 from bananas_topology.jobs.job import EncodedJob
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.system.clock import format_timestamp
-from bananas_topology.worker.scheduler import Scheduler, SteadyClock, next_occurrence
+from bananas_topology.worker.scheduler import CachedClock, Scheduler, next_occurrence
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -32,11 +32,11 @@ YEAR: Mapping[str, CronJob] = {
 
 
 class Killed(Exception):
-    """Stands for a process that ended here."""
+    """Stands for the end of the process."""
 
 
-class MortalBroker(Broker):
-    """Dies now and then, before or behind the step that counts."""
+class DyingBroker(Broker):
+    """Sometimes ends its process, before or after a schedule is advanced."""
 
     def __init__(self, client: redis.Redis, keys: Keys, chance: random.Random) -> None:
         super().__init__(client, keys)
@@ -70,7 +70,7 @@ def _next_due(broker: Broker, schedules: Mapping[str, CronJob]) -> datetime:
     return min(datetime.fromisoformat(broker.schedule(name).next_run) for name in schedules)
 
 
-def test_every_occurrence_of_a_year_fires_once_whoever_is_killed(
+def test_every_occurrence_of_a_year_fires_once_although_schedulers_die(
     client: redis.Redis, keys: Keys
 ) -> None:
     chance = random.Random(26)
@@ -80,9 +80,9 @@ def test_every_occurrence_of_a_year_fires_once_whoever_is_killed(
     now = START
 
     while (now := _next_due(broker, YEAR)) < START + timedelta(days=365):
-        # Promptly or half a minute late, by three schedulers whose view of the time differs.
+        # Up to half a minute late, by three schedulers whose clocks differ.
         late = now + timedelta(seconds=chance.uniform(2, 30))
-        runs = [_mortal_run(client, keys, late, random.Random(chance.random())) for _ in range(3)]
+        runs = [_dying_run(client, keys, late, random.Random(chance.random())) for _ in range(3)]
         threads = [threading.Thread(target=run) for run in runs]
         for thread in threads:
             thread.start()
@@ -98,14 +98,14 @@ def test_every_occurrence_of_a_year_fires_once_whoever_is_killed(
         _assert_complete(sorted(by_name[name]), job)
 
 
-def _mortal_run(
+def _dying_run(
     client: redis.Redis, keys: Keys, now: datetime, chance: random.Random
 ) -> Callable[[], None]:
     skewed = now + timedelta(seconds=chance.uniform(-2, 2))
 
     def run() -> None:
-        while True:  # killed, it is started anew and knows nothing
-            broker = MortalBroker(client, keys, chance)
+        while True:  # a killed scheduler restarts without any state
+            broker = DyingBroker(client, keys, chance)
             try:
                 _scheduler(broker, YEAR, skewed).run()
             except Killed:
@@ -118,7 +118,7 @@ def _mortal_run(
 
 
 def _assert_complete(fired: list[datetime], job: CronJob) -> None:
-    """Compare with the local days of the year, counted without cronsim."""
+    """Compare with the local days of the year, computed without cronsim."""
     zone = ZoneInfo(job.timezone)
     expected: list[datetime | tuple[datetime, datetime]] = []
     day = START.astimezone(zone).date()
@@ -126,13 +126,13 @@ def _assert_complete(fired: list[datetime], job: CronJob) -> None:
         expected += [_expected(day, hour, minute, zone) for hour, minute in _times(job, day)]
         day += timedelta(days=1)
     end = START + timedelta(days=365)
-    within = [each for each in expected if START < _earliest(each) < end]
-    assert len(fired) == len(within)
-    for moment, each in zip(fired, within, strict=True):
-        if isinstance(each, tuple):
-            assert each[0] <= moment <= each[1], job
+    in_range = [moment for moment in expected if START < _earliest(moment) < end]
+    assert len(fired) == len(in_range)
+    for moment, allowed in zip(fired, in_range, strict=True):
+        if isinstance(allowed, tuple):
+            assert allowed[0] <= moment <= allowed[1], job
         else:
-            assert moment == each, job
+            assert moment == allowed, job
 
 
 def _times(job: CronJob, day: date) -> list[tuple[int, int]]:
@@ -152,23 +152,23 @@ def _times(job: CronJob, day: date) -> list[tuple[int, int]]:
 def _expected(
     day: date, hour: int, minute: int, zone: ZoneInfo
 ) -> datetime | tuple[datetime, datetime]:
-    """The moment of a local time; for one that the clocks leave out, the hour behind the gap."""
+    """The moment of a local time; for one that is skipped, a range after the gap."""
     local = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
     utc = local.astimezone(UTC)
     if utc.astimezone(zone).replace(tzinfo=None) == local.replace(tzinfo=None):
         return utc
-    # With the offset from before the gap it lies as far behind the gap as it was in it.
+    # With the offset from before the gap, it is as far after the gap as it was into it.
     return utc - timedelta(minutes=59), utc + timedelta(minutes=59)
 
 
-def _earliest(each: datetime | tuple[datetime, datetime]) -> datetime:
-    return each[0] if isinstance(each, tuple) else each
+def _earliest(moment: datetime | tuple[datetime, datetime]) -> datetime:
+    return moment[0] if isinstance(moment, tuple) else moment
 
 
 @pytest.mark.parametrize(
     ("cron", "zone", "after", "expected"),
     [
-        # 02:30 does not exist on this day, 02:30 comes twice on that.
+        # 02:30 does not exist on 29 March, and occurs twice on 25 October.
         ("30 2 * * *", "Europe/Rome", "2026-03-28T12:00:00Z", "2026-03-29T01:00:00Z"),
         ("30 2 * * *", "Europe/Rome", "2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"),
         ("30 2 * * *", "Europe/Rome", "2026-10-24T12:00:00Z", "2026-10-25T00:30:00Z"),
@@ -178,7 +178,7 @@ def _earliest(each: datetime | tuple[datetime, datetime]) -> datetime:
         ("0 0 29 2 *", "UTC", "2026-01-01T00:00:00Z", "2028-02-29T00:00:00Z"),
     ],
 )
-def test_a_change_of_clocks_neither_swallows_nor_doubles(
+def test_a_change_to_or_from_summer_time_fires_once(
     cron: str, zone: str, after: str, expected: str
 ) -> None:
     job = CronJob(cron=cron, job="echo", timezone=zone)
@@ -187,7 +187,7 @@ def test_a_change_of_clocks_neither_swallows_nor_doubles(
 
 
 @pytest.mark.parametrize("catch_up", [True, False])
-def test_what_was_missed_fires_once_or_not_at_all(
+def test_missed_occurrences_fire_once_if_catching_up_else_never(
     client: redis.Redis, keys: Keys, catch_up: bool
 ) -> None:
     schedules = {"hourly": CronJob(cron="0 * * * *", job="echo", catch_up=catch_up)}
@@ -200,7 +200,7 @@ def test_what_was_missed_fires_once_or_not_at_all(
     assert broker.schedule("hourly").next_run == "2026-01-01T06:00:00.000000Z"
 
 
-def test_a_short_absence_misses_nothing(client: redis.Redis, keys: Keys) -> None:
+def test_an_occurrence_up_to_a_minute_late_is_not_missed(client: redis.Redis, keys: Keys) -> None:
     schedules = {"minutely": CronJob(cron="* * * * *", job="echo")}
     broker = Broker(client, keys)
     _scheduler(broker, schedules, START).run()
@@ -224,7 +224,7 @@ def test_a_changed_schedule_starts_from_now(client: redis.Redis, keys: Keys) -> 
     assert broker.schedule("s").next_run == format_timestamp(START + timedelta(hours=3, minutes=30))
 
 
-def test_a_fired_job_is_a_job_like_any_other(client: redis.Redis, keys: Keys) -> None:
+def test_a_fired_job_is_stored_like_any_other(client: redis.Redis, keys: Keys) -> None:
     schedules = {"s": CronJob(cron="0 * * * *", job="echo", payload={"a": 1}, priority="low")}
     broker = Broker(client, keys)
     _scheduler(broker, schedules, START).run()
@@ -239,14 +239,14 @@ def test_a_fired_job_is_a_job_like_any_other(client: redis.Redis, keys: Keys) ->
     assert fields[b"last_run"] == b"2026-01-01T01:00:00.000000Z"
 
 
-def test_schedules_that_can_never_fire_are_named_together(client: redis.Redis, keys: Keys) -> None:
+def test_invalid_schedules_are_reported_together(client: redis.Redis, keys: Keys) -> None:
     wrong = {
         "a": CronJob(cron="61 * * * *", job="echo"),
         "b": CronJob(cron="0 0 31 2,4 *", job="echo"),
         "c": CronJob(cron="* * * * *", job="echo", timezone="Mars/Olympus"),
         "d": CronJob(cron="* * * * *", job="with space"),
         "e": CronJob(cron="* * * * *", job="echo", timezone="../etc/passwd"),
-        "fine": CronJob(cron="* * * * *", job="echo"),
+        "valid": CronJob(cron="* * * * *", job="echo"),
     }
 
     with pytest.raises(InvalidSettings) as caught:
@@ -255,9 +255,9 @@ def test_schedules_that_can_never_fire_are_named_together(client: redis.Redis, k
     assert [problem.split(":")[1].strip() for problem in caught.value.problems] == list("abcde")
 
 
-def test_a_steady_clock_is_read_seldom() -> None:
+def test_a_cached_clock_is_read_rarely() -> None:
     readings = iter([START, START + timedelta(hours=1)])
-    clock = SteadyClock(lambda: next(readings))
+    clock = CachedClock(lambda: next(readings))
 
     first, second = clock.now(), clock.now()
 

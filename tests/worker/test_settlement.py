@@ -7,18 +7,18 @@ from bananas_topology.jobs.job import Claim
 from bananas_topology.worker import settlement
 from bananas_topology.worker.metrics import Tally
 from bananas_topology.worker.run import Run
-from bananas_topology.worker.settlement import Outbox
+from bananas_topology.worker.settlement import PendingSettlements
 
 
 class Answered(PendingExchange):
-    """An exchange whose settlements have all been taken but the `lost`."""
+    """An exchange whose settlements were all applied except the `lost` ones."""
 
     def __init__(self, *lost: Settlement) -> None:
-        self._told = lost
+        self._lost = lost
         self.is_dropped = False
 
     def lost(self) -> tuple[Settlement, ...]:
-        return self._told
+        return self._lost
 
     def drop(self) -> None:
         self.is_dropped = True
@@ -30,68 +30,72 @@ def _run(job_id: str, result: bytes = b"null") -> Run:
 
 
 @pytest.fixture
-def box() -> Outbox:
-    return Outbox(Tally(10, is_scraped=False))
+def pending() -> PendingSettlements:
+    return PendingSettlements(Tally(10, is_scraped=False))
 
 
-def test_what_is_under_way_is_kept_but_not_sent_again(box: Outbox) -> None:
+def test_settlements_in_flight_are_kept_but_not_sent_again(pending: PendingSettlements) -> None:
     first, second = _run("a"), _run("b")
-    box.put([first])
-    box.sent(Answered(), box.batch())
+    pending.add([first])
+    pending.sent(Answered(), pending.batch())
 
-    assert box.batch() == []
-    box.put([second])
+    assert pending.batch() == []
+    pending.add([second])
 
-    assert box.has_unsent
-    assert box.batch() == [second]
-    assert list(box.runs) == [first, second]
+    assert pending.has_unsent
+    assert pending.batch() == [second]
+    assert list(pending.runs) == [first, second]
 
 
-def test_what_has_landed_is_forgotten_in_order(box: Outbox) -> None:
+def test_confirmed_settlements_are_removed_in_order(pending: PendingSettlements) -> None:
     runs = [_run(job_id) for job_id in "abc"]
     for run in runs:
-        box.put([run])
-        box.sent(Answered(), box.batch())
+        pending.add([run])
+        pending.sent(Answered(), pending.batch())
 
-    box.land(leave=1)
-    assert list(box.runs) == runs[2:]
-    assert box.due < float("inf")
+    pending.receive(leave=1)
+    assert list(pending.runs) == runs[2:]
+    assert pending.due < float("inf")
 
-    box.land()
-    assert list(box.runs) == []
-    assert box.due == float("inf")
+    pending.receive()
+    assert list(pending.runs) == []
+    assert pending.due == float("inf")
 
 
-def test_after_an_outage_all_that_was_under_way_is_sent_again(box: Outbox) -> None:
+def test_settlements_in_flight_are_sent_again_after_an_outage(pending: PendingSettlements) -> None:
     runs = [_run(job_id) for job_id in "abc"]
-    box.put(runs[:2])
-    pending = Answered()
-    box.sent(pending, box.batch())
-    box.put(runs[2:])
+    pending.add(runs[:2])
+    exchange = Answered()
+    pending.sent(exchange, pending.batch())
+    pending.add(runs[2:])
 
-    box.recall()
+    pending.requeue()
 
-    assert pending.is_dropped
-    assert box.batch() == runs
-    assert not box.is_under_way
+    assert exchange.is_dropped
+    assert pending.batch() == runs
+    assert not pending.is_in_flight
 
 
-def test_a_batch_ends_where_it_gets_large(box: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_is_limited_in_size(
+    pending: PendingSettlements, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(settlement, "SETTLE_BYTES", 100)
     runs = [_run("a", b"x" * 60), _run("b", b"x" * 60), _run("c")]
-    box.put(runs)
+    pending.add(runs)
 
-    assert box.batch() == runs[:2]
+    assert pending.batch() == runs[:2]
 
 
-def test_a_lost_claim_is_said(box: Outbox, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lost_claim_is_logged(
+    pending: PendingSettlements, caplog: pytest.LogCaptureFixture
+) -> None:
     run = _run("a")
-    box.put([run])
+    pending.add([run])
     assert run.settlement is not None
-    box.sent(Answered(run.settlement), box.batch())
+    pending.sent(Answered(run.settlement), pending.batch())
 
-    box.land()
+    pending.receive()
 
-    [record] = [each for each in caplog.records if each.message == "claim lost"]
+    [record] = [record for record in caplog.records if record.message == "claim lost"]
     assert vars(record)["job_id"] == "a"
-    assert vars(record)["was"] == "ack"
+    assert vars(record)["settlement"] == "ack"

@@ -13,7 +13,7 @@ from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.handlers import load_handlers
 from bananas_topology.jobs.exchange import Ack, Bury, Release, Retry
 from bananas_topology.jobs.job import Claim
-from bananas_topology.worker.run import Run, resolve_tasks
+from bananas_topology.worker.run import Run, bind_handlers
 from bananas_topology.worker.settlement import Settler
 from bananas_topology.worker.slots import Slots
 from tests.worker import slot_jobs
@@ -27,7 +27,7 @@ def make_slots() -> Iterator[Callable[[int], Slots]]:
 
     def make(concurrency: int) -> Slots:
         config = WorkerConfig(worker_id="w", concurrency=concurrency)
-        return Slots(concurrency, resolve_tasks(handlers, config), Settler(random.random))
+        return Slots(concurrency, bind_handlers(handlers, config), Settler(random.random))
 
     yield make
     for event in GATES.values():
@@ -47,13 +47,13 @@ def _collect(slots: Slots, count: int, within_s: float = 20.0) -> list[Run]:
     deadline = time.monotonic() + within_s
     while len(ended) < count:
         assert time.monotonic() < deadline, f"only {len(ended)} of {count} ended"
-        slots.sleep_in(lambda seconds: poll.poll(seconds * 1000), 0.05, 0)
-        slots.acknowledge()
+        slots.sleep(lambda seconds: poll.poll(seconds * 1000), 0.05, 0)
+        slots.clear_wakeup()
         ended += [*slots.collect(), *slots.time_out()]
     return ended
 
 
-def test_runs_beyond_the_threads_wait_and_then_run(make_slots: Callable[[int], Slots]) -> None:
+def test_runs_wait_for_a_free_thread(make_slots: Callable[[int], Slots]) -> None:
     slots = make_slots(2)
     GATES["a"] = threading.Event()
     slots.submit([_run("gate", '"a"', str(n)) for n in range(5)])
@@ -67,9 +67,9 @@ def test_runs_beyond_the_threads_wait_and_then_run(make_slots: Callable[[int], S
     assert (slots.free, slots.waiting, slots.running) == (2, 0, 0)
 
 
-def test_blocking_jobs_run_side_by_side(make_slots: Callable[[int], Slots]) -> None:
+def test_blocking_jobs_run_in_parallel(make_slots: Callable[[int], Slots]) -> None:
     slots = make_slots(8)
-    # Threads that have sprinted through short jobs must not stand in the way.
+    # A burst that has just ended must not hold up the blocking jobs.
     slots.submit([_run("count", job_id=str(n)) for n in range(500)])
     _collect(slots, 500)
     began = time.monotonic()
@@ -80,7 +80,7 @@ def test_blocking_jobs_run_side_by_side(make_slots: Callable[[int], Slots]) -> N
     assert 0.4 <= time.monotonic() - began < 2.0
 
 
-def test_short_jobs_are_run_by_few_threads(make_slots: Callable[[int], Slots]) -> None:
+def test_short_jobs_are_run_in_bursts(make_slots: Callable[[int], Slots]) -> None:
     slots = make_slots(50)
     names: Counter[bytes] = Counter()
 
@@ -91,10 +91,10 @@ def test_short_jobs_are_run_by_few_threads(make_slots: Callable[[int], Slots]) -
             names[run.settlement.result] += 1
 
     assert sum(names.values()) == 2000
-    assert max(names.values()) > 400  # in fair turns it would be 40
+    assert max(names.values()) > 400  # evenly distributed it would be 40
 
 
-def test_the_more_urgent_is_taken_first(make_slots: Callable[[int], Slots]) -> None:
+def test_a_more_urgent_run_is_taken_first(make_slots: Callable[[int], Slots]) -> None:
     slots = make_slots(1)
     GATES["a"] = threading.Event()
     slots.submit([_run("gate", '"a"', "first")])
@@ -108,38 +108,38 @@ def test_the_more_urgent_is_taken_first(make_slots: Callable[[int], Slots]) -> N
     assert ended == ["first", "urgent", "0", "1", "2"]
 
 
-def test_what_is_withdrawn_never_runs(make_slots: Callable[[int], Slots]) -> None:
+def test_released_waiting_runs_never_start(make_slots: Callable[[int], Slots]) -> None:
     slots = make_slots(1)
     GATES["a"] = threading.Event()
     slots.submit([_run("gate", '"a"'), *(_run("count", job_id=f"w{n}") for n in range(3))])
     wait_for(lambda: slots.running == 1)
 
-    withdrawn = slots.withdraw()
+    released = slots.release_waiting()
 
-    # The last first: returned to the right end of a list one by one, they are in order again.
-    assert [run.claim.job_id for run in withdrawn] == ["w2", "w1", "w0"]
-    assert all(isinstance(run.settlement, Release) for run in withdrawn)
+    # The last one first: pushed to the right end of a list one by one, they are in order again.
+    assert [run.claim.job_id for run in released] == ["w2", "w1", "w0"]
+    assert all(isinstance(run.settlement, Release) for run in released)
     GATES["a"].set()
     assert len(_collect(slots, 1)) == 1
     assert not slots.held
 
 
-def test_a_run_given_up_ends_in_its_thread_and_frees_the_slot(
+def test_a_released_running_job_ends_and_frees_its_slot(
     make_slots: Callable[[int], Slots],
 ) -> None:
     slots = make_slots(1)
     slots.submit([_run("spin", "5")])
     wait_for(lambda: slots.running == 1)
 
-    abandoned = slots.abandon()
+    released = slots.release_running()
 
-    assert len(abandoned) + len(slots.collect()) == 1
+    assert len(released) + len(slots.collect()) == 1
     wait_for(lambda: slots.stuck == 0)
     slots.submit([_run("name")])
     assert isinstance(_collect(slots, 1)[0].settlement, Ack)
 
 
-def test_each_run_has_one_outcome_whatever_comes_together(
+def test_every_run_is_settled_once_whatever_coincides(
     make_slots: Callable[[int], Slots],
 ) -> None:
     chance = random.Random(7)
@@ -156,9 +156,9 @@ def test_each_run_has_one_outcome_whatever_comes_together(
             batch = [waiting.pop() for _ in range(min(len(waiting), chance.randint(1, 20)))]
             slots.submit([_random_run(job_id, chance) for job_id in batch])
         if chance.random() < 0.05:
-            ended += slots.withdraw()
+            ended += slots.release_waiting()
         if chance.random() < 0.02:
-            ended += slots.abandon()
+            ended += slots.release_running()
         ended += [*slots.time_out(), *slots.collect()]
         time.sleep(chance.choice([0, 0, 0.001]))
 
@@ -167,7 +167,7 @@ def test_each_run_has_one_outcome_whatever_comes_together(
     assert {Ack, Bury, Release} <= kinds <= {Ack, Bury, Release, Retry}
     wait_for(lambda: slots.stuck == 0)
     assert (slots.free, slots.running, slots.waiting) == (6, 0, 0)
-    # No thread was lost to a late exception: all of them still run.
+    # No thread was lost to a late exception: all of them still work.
     slots.submit([_run("sleep", "0.1", f"again-{n}") for n in range(6)])
     wait_for(lambda: slots.running == 6)
     again = _collect(slots, 6)
@@ -176,6 +176,6 @@ def test_each_run_has_one_outcome_whatever_comes_together(
 
 def _random_run(job_id: str, chance: random.Random) -> Run:
     kind = chance.choice(["count", "count", "sleep", "spin", "spin"])
-    # Some spins end just when their time is up.
+    # Some spins end just when they time out.
     seconds = chance.choice([0.0, 0.001, 0.019, 0.02, 0.021])
     return _run(kind, "null" if kind == "count" else str(seconds), job_id)
