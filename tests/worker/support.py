@@ -4,19 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.waiting import wait_for
+
 HERE = Path(__file__).parent
-
-
-def wait_for(condition: Callable[[], object], within_s: float = 15.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, f"condition not met within {within_s} s"
-        time.sleep(0.005)
 
 
 @dataclass

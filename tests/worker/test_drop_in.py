@@ -13,7 +13,8 @@ from bananas_topology.client import Client
 from bananas_topology.jobs.broker import PROMOTE_LIMIT
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.system.clock import parse_timestamp
-from tests.worker.support import Starter, wait_for
+from tests.waiting import wait_for
+from tests.worker.support import Starter
 
 PAYLOAD = '{"to": "\\u00fc@b.c", "n": 12345678901234567890, "list": [], "float": 1.50}'
 

@@ -1,11 +1,7 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -14,13 +10,14 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bananas_topology import liveness
 from bananas_topology.client import Client
 from bananas_topology.errors import JobFailed
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.embedded import EmbeddedServer
 from tests.jobs.servers import free_port
-from tests.worker.support import Starter, wait_for
+from tests.test_liveness import check_liveness
+from tests.waiting import wait_for
+from tests.worker.support import Starter
 
 #: Names that existing dashboards use.
 NAMES = {
@@ -57,15 +54,6 @@ def _samples(text: str) -> dict[tuple[str, str], float]:
             label = sample.labels.get("job_type") or sample.labels.get("priority") or ""
             samples[sample.name, label] = sample.value
     return samples
-
-
-def _check_liveness(path: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bananas_topology.liveness"],
-        env={**os.environ, "LIVENESS_FILE": str(path)},
-        capture_output=True,
-        text=True,
-    )
 
 
 def test_a_worker_exports_its_counts(start: Starter, producer: Client) -> None:
@@ -124,7 +112,7 @@ def test_a_worker_stays_alive_but_not_ready_while_the_server_stalls(
 
                 assert _get(port, "/readyz")[0] == 503
                 assert _get(port, "/livez")[0] == 200
-                assert _check_liveness(file).returncode == 0
+                assert check_liveness(file).returncode == 0
                 # Metrics that need no server are still served.
                 assert "bananas_worker_total" in _get(port, "/metrics")[1]
             finally:
@@ -135,36 +123,3 @@ def test_a_worker_stays_alive_but_not_ready_while_the_server_stalls(
         worker.wait_for_log("connection restored")
         assert worker.text().count("connection lost") == 1
         assert worker.end() == 0
-
-
-def test_the_liveness_check_depends_on_the_age_of_the_file(tmp_path: Path) -> None:
-    file = tmp_path / "alive"
-    liveness.touch(str(file))
-
-    assert _check_liveness(file).returncode == 0
-
-    stalled_s = liveness.MAX_AGE_S + 5
-    file.write_text(f"{time.monotonic() - stalled_s}\n")
-    checked = _check_liveness(file)
-    assert checked.returncode == 1
-    reported = re.search(r"worker loop stalled for (\d+) s; expected 30 s at most", checked.stderr)
-    assert reported is not None, checked.stderr
-    # The check starts a process, which takes seconds on a busy machine.
-    assert stalled_s <= int(reported[1]) <= time.monotonic() - float(file.read_text()) + 1
-
-
-@pytest.mark.parametrize(
-    ("content", "message"), [(None, "not found"), ("x", "cannot read a time from")]
-)
-def test_a_missing_or_invalid_liveness_file_counts_as_dead(
-    tmp_path: Path, content: str | None, message: str
-) -> None:
-    file = tmp_path / "alive"
-    if content is not None:
-        file.write_text(content)
-
-    checked = _check_liveness(file)
-
-    assert checked.returncode == 1
-    assert message in checked.stderr
-    assert "Traceback" not in checked.stderr

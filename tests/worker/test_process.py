@@ -18,7 +18,8 @@ from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.embedded import EmbeddedServer
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.worker.shutdown import DUPLICATE_SIGNAL_S
-from tests.worker.support import Starter, wait_for
+from tests.waiting import wait_for
+from tests.worker.support import Starter
 
 
 def _attempts(client: redis.Redis, keys: Keys, job_id: str) -> int:

@@ -16,9 +16,9 @@ from bananas_topology.jobs.job import Claim
 from bananas_topology.worker.run import Run, bind_handlers
 from bananas_topology.worker.settlement import Settler
 from bananas_topology.worker.slots import Slots
+from tests.waiting import wait_for
 from tests.worker import slot_jobs
 from tests.worker.slot_jobs import GATES
-from tests.worker.support import wait_for
 
 
 @pytest.fixture

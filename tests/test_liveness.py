@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bananas_topology import liveness
+
+
+def check_liveness(path: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bananas_topology.liveness"],
+        env={**os.environ, "LIVENESS_FILE": str(path)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_liveness_check_depends_on_the_age_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "alive"
+    liveness.touch(str(file))
+
+    assert check_liveness(file).returncode == 0
+
+    stalled_s = liveness.MAX_AGE_S + 5
+    file.write_text(f"{time.monotonic() - stalled_s}\n")
+    checked = check_liveness(file)
+    assert checked.returncode == 1
+    reported = re.search(r"worker loop stalled for (\d+) s; expected 30 s at most", checked.stderr)
+    assert reported is not None, checked.stderr
+    # The check starts a process, which takes seconds on a busy machine.
+    assert stalled_s <= int(reported[1]) <= time.monotonic() - float(file.read_text()) + 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "not found"), ("x", "cannot read a time from")]
+)
+def test_a_missing_or_invalid_liveness_file_counts_as_dead(
+    tmp_path: Path, content: str | None, message: str
+) -> None:
+    file = tmp_path / "alive"
+    if content is not None:
+        file.write_text(content)
+
+    checked = check_liveness(file)
+
+    assert checked.returncode == 1
+    assert message in checked.stderr
+    assert "Traceback" not in checked.stderr
