@@ -15,21 +15,22 @@ from bananas_topology.worker.run import Run
 from bananas_topology.worker.settlement import PendingSettlements, bury_as_poison
 from bananas_topology.worker.slots import Slots
 
-#: Seconds that a prefetched job may wait: by so much may it delay a more urgent one, at most.
+#: Maximum seconds that a prefetched job may wait, and so delay a more urgent one.
 MAX_WAIT_S = 0.005
 
 #: Maximum jobs to hold, including those that run: larger batches gain nothing, and outgrow the
 #: caches of worker and server.
 MAX_HELD = 250
 
-#: How fast the estimated duration falls. It rises at once, and so errs on the long side.
-_EASE = 0.2
+#: Weight of a new batch when the estimated duration falls. It rises at once: better too long than
+#: too short.
+_DECAY = 0.2
 
-#: Jobs to prefetch at most before anything is known about how long they wait.
-_FIRST = 10
+#: Maximum jobs to prefetch until it is known how long they wait.
+_INITIAL = 10
 
-#: Seconds after jobs have started until the listener claims: a short job alone can end and be
-#: settled sooner while nothing else needs the processor.
+#: Seconds to wait after starting jobs before listening again: a short job ends and is settled
+#: sooner if nothing else needs the processor.
 LISTEN_DELAY_S = 0.001
 
 #: Seconds for which the loop yields the interpreter to the thread that a wake-up has given a job.
@@ -37,18 +38,18 @@ YIELD_S = 0.00005
 
 
 class PrefetchLimit:
-    """How many jobs to claim beyond those that run: milliseconds of work, not a number of jobs.
+    """How many jobs to claim beyond those that run: a few milliseconds of work.
 
-    Prefetching moves short jobs in large batches; but a prefetched job waits in this process, so
-    there must be few. Two things bound them: how long runs take, and how long prefetched jobs have
-    really waited (which accounts for handlers that hold the interpreter's lock and so do not run in
-    parallel). Times in seconds.
+    Prefetching claims short jobs in large batches, but a prefetched job waits in this process while
+    other workers might run it. The limit follows from how long runs take and from how long
+    prefetched jobs have actually waited, which accounts for handlers that hold the interpreter's
+    lock and so do not run in parallel. Times in seconds.
     """
 
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
         self._mean_s = 2 * MAX_WAIT_S
-        self._by_wait = float(_FIRST)
+        self._by_wait = float(_INITIAL)
 
     @property
     def prefetch(self) -> int:
@@ -62,20 +63,20 @@ class PrefetchLimit:
         """Learn from `count` runs that took `total_s` together; the last one waited `waited_s`."""
         mean_s = total_s / count
         rises = mean_s > self._mean_s
-        self._mean_s += (mean_s - self._mean_s) * (1 if rises else _EASE)
+        self._mean_s += (mean_s - self._mean_s) * (1 if rises else _DECAY)
         if waited_s > MAX_WAIT_S:
-            self._by_wait = max(float(_FIRST), self._by_wait * MAX_WAIT_S / waited_s)
+            self._by_wait = max(float(_INITIAL), self._by_wait * MAX_WAIT_S / waited_s)
         elif waited_s < MAX_WAIT_S / 2:
             self._by_wait = min(float(MAX_HELD), self._by_wait * 1.5)
 
     def reduce(self, waited_s: float) -> None:
         """Learn that prefetched jobs had to wait for too long."""
         self._mean_s = max(self._mean_s, waited_s)
-        self._by_wait = float(_FIRST)
+        self._by_wait = float(_INITIAL)
 
 
 class Promotion:
-    """When due delayed jobs are promoted: by a claim that is sent anyway, else by a call."""
+    """When delayed jobs are promoted: with a claim if there is room for one, else by a call."""
 
     def __init__(self, config: WorkerConfig) -> None:
         self._interval_s = config.scheduler_interval_ms / 1000
@@ -161,7 +162,7 @@ class Claimer:
             self._start([Run(claim, now) for claim in reply.claims])
 
     def promote(self) -> float | None:
-        """Have due jobs promoted, by the next claim if there is room for one.
+        """Promote due jobs, with the next claim if there is room for one.
 
         One batch at a time: however many jobs are due, signals, settlements and the lease do not
         wait. Returns the seconds until the next promotion if that is not the interval.

@@ -1,4 +1,4 @@
-"""Runs async handlers: one event loop per worker, in a thread of its own, started on first use.
+"""Runs async handlers: one event loop per worker, in its own thread, started on first use.
 
 A run of an async handler takes a slot but no thread. The slots own its state and its timeout; here
 it is only awaited.

@@ -1,4 +1,4 @@
-"""The exchange with Redis: settles what is done, claims what there are slots for, runs what is due.
+"""The exchange with Redis: settles finished jobs, claims new ones, and runs periodic tasks.
 
 Whatever Redis does, settlements are kept until it has confirmed them (see settlement.py).
 """
@@ -179,7 +179,7 @@ class ExchangeLoop:
         return max(self.availability.next_try, min(at, self._claimer.listen_at))
 
     def exchange(self) -> None:
-        """Send and receive what is due; after an outage it is sent again at the next try.
+        """Send and receive what is due; in an outage it is sent again at the next try.
 
         Raises:
             RedisUnsuitable: the server cannot be used, and never could since the worker started.
@@ -243,7 +243,7 @@ class ExchangeLoop:
             log.info("worker ready", extra=self._heartbeat.info.summary)
 
     def _exchange(self) -> None:
-        """Settle what is done and claim what there are slots for.
+        """Settle finished jobs and claim as many as there is room for.
 
         The reply to settlements is read with the next exchange, or once it is readable, so that
         neither the server nor the slots ever wait for it to be read.

@@ -1,4 +1,4 @@
-"""Runs one job's handler: from a claim to an outcome. Knows neither Redis nor threads.
+"""Runs one job's handler: from a claim to an outcome. Independent of Redis and of threads.
 
 How the outcome is settled (ack, retry, bury) is decided in settlement.py.
 """

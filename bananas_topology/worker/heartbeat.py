@@ -25,7 +25,7 @@ class WorkerInfo:
     def __init__(self, config: WorkerConfig, job_types: tuple[str, ...], incarnation: str) -> None:
         self.summary: dict[str, object] = {
             "mode": config.mode,
-            "threads": config.concurrency,
+            "concurrency": config.concurrency,
             "priorities": ",".join(config.priorities),
             "job_types": ",".join(job_types),
             "scheduler": config.enable_scheduler,

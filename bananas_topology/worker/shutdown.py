@@ -5,14 +5,11 @@ from __future__ import annotations
 import signal
 
 from bananas_topology.system.clock import monotonic
+from bananas_topology.system.signals import DEBOUNCE_S
 
 #: Seconds to release jobs and deregister at Redis once the grace period is over or nothing is left
 #: to run. After that the lease returns whatever is still claimed.
 LEAVE_TIMEOUT_S = 2.0
-
-#: Seconds within which a repeated signal is a duplicate: shells and supervisors signal a whole
-#: process group, and children get the same signal twice.
-DUPLICATE_SIGNAL_S = 0.2
 
 
 class Shutdown:
@@ -59,7 +56,7 @@ class Shutdown:
     def is_duplicate_signal(self, received: signal.Signals) -> bool:
         """Whether a signal repeats the one that started the shutdown rather than forcing it."""
         is_graceful = received in (signal.SIGTERM, signal.SIGINT)
-        is_recent = monotonic() - self._started_at < DUPLICATE_SIGNAL_S
+        is_recent = monotonic() - self._started_at < DEBOUNCE_S
         return is_graceful and self.is_started and is_recent
 
     def start(self, exit_code: int) -> None:

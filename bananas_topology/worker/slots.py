@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 class Slots:
     """Runs up to `concurrency` jobs at a time. All methods are for the worker's loop.
 
-    `fileno` becomes readable when a run has finished that the sleeping loop should know of.
+    `fileno` becomes readable when a run has finished that should wake the sleeping loop.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ from bananas_topology.errors import JobFailed
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.embedded import EmbeddedServer
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.worker.shutdown import DUPLICATE_SIGNAL_S
+from bananas_topology.system.signals import DEBOUNCE_S
 from tests.waiting import wait_for
 from tests.worker.support import Starter
 
@@ -155,7 +155,7 @@ def test_sigquit_or_a_second_signal_stops_immediately(
         worker.send(first)
         worker.wait_for_log("worker stopping")
         stopping_at = time.monotonic()
-        wait_for(lambda: time.monotonic() - stopping_at > DUPLICATE_SIGNAL_S)
+        wait_for(lambda: time.monotonic() - stopping_at > DEBOUNCE_S)
 
     code = worker.end(first)
 
