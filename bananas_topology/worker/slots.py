@@ -16,7 +16,6 @@ from typing import TypeVar
 
 from bananas_topology.errors import JobTimeout
 from bananas_topology.system.clock import monotonic, sleep
-from bananas_topology.worker.burst import BurstThreads
 from bananas_topology.worker.event_loop import EventLoop
 from bananas_topology.worker.execution import (
     Outcome,
@@ -29,6 +28,7 @@ from bananas_topology.worker.execution import (
 )
 from bananas_topology.worker.run import BoundHandler, Run
 from bananas_topology.worker.settlement import Settler
+from bananas_topology.worker.threads import ThreadPool
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class Slots:
     ) -> None:
         self._handlers = handlers
         self._settler = settler
-        self._threads = BurstThreads(concurrency, self._serve)
+        self._threads = ThreadPool(concurrency, self._serve)
         self._waiting = self._threads.waiting
         self._held: set[Run] = set()
         self._running: set[Run] = set()

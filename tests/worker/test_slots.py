@@ -69,7 +69,7 @@ def test_runs_wait_for_a_free_thread(make_slots: Callable[[int], Slots]) -> None
 
 def test_blocking_jobs_run_in_parallel(make_slots: Callable[[int], Slots]) -> None:
     slots = make_slots(8)
-    # A burst that has just ended must not hold up the blocking jobs.
+    # Short jobs just before must not hold up the blocking ones.
     slots.submit([_run("count", job_id=str(n)) for n in range(500)])
     _collect(slots, 500)
     began = time.monotonic()
@@ -80,7 +80,7 @@ def test_blocking_jobs_run_in_parallel(make_slots: Callable[[int], Slots]) -> No
     assert 0.4 <= time.monotonic() - began < 2.0
 
 
-def test_short_jobs_are_run_in_bursts(make_slots: Callable[[int], Slots]) -> None:
+def test_short_jobs_are_run_by_few_threads(make_slots: Callable[[int], Slots]) -> None:
     slots = make_slots(50)
     names: Counter[bytes] = Counter()
 
