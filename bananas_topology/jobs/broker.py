@@ -210,7 +210,7 @@ class Broker:
             arguments.append("")
         else:
             arguments += (job.job_id, job.body, job.priority, job.job_type, before.next_run)
-        call = Call(scripts.FIRE, (self.keys.schedule(name),), arguments)
+        call = Call(scripts.FIRE_SCHEDULE, (self.keys.schedule(name),), arguments)
         return bool(self._caller.run_one(call))
 
     def beat(
@@ -226,7 +226,9 @@ class Broker:
         arguments.append(EXPIRED_LIMIT)
         for name, value in presence.items():
             arguments += (name, value)
-        held, next_expiry_ms, *expired = self._caller.run_one(Call(scripts.BEAT, keys, arguments))
+        held, next_expiry_ms, *expired = self._caller.run_one(
+            Call(scripts.HEARTBEAT, keys, arguments)
+        )
         return Beat(held == 1, tuple(worker_id.decode() for worker_id in expired), next_expiry_ms)
 
     def deregister(self, worker_id: str, incarnation: str) -> bool:

@@ -136,7 +136,7 @@ class DeadJobs:
                     arguments += (_bytes(job.job_id), fresh, job.priority, job.job_type or "")
                 else:
                     unreadable.append(job.job_id)
-            jobs += self._run(scripts.REVIVE, place, arguments)
+            jobs += self._run(scripts.RETRY_DEAD, place, arguments)
         return Revival(jobs, tuple(unreadable))
 
     def purge(self, chosen: DeadFilter = EVERYTHING) -> int:
@@ -147,7 +147,7 @@ class DeadJobs:
             for job, body, lives in met:
                 forgotten = "" if lives else "rest" if body is None else "all"
                 arguments += (_bytes(job.job_id), forgotten)
-            purged += self._run(scripts.PURGE, place, arguments)
+            purged += self._run(scripts.PURGE_DEAD, place, arguments)
         return purged
 
     def _batches(self, chosen: DeadFilter, now: datetime) -> Iterator[tuple[_Place, _Batch]]:

@@ -1,4 +1,8 @@
-"""The Lua scripts: one file a transition, sent once and then called by their digest."""
+"""The Lua scripts: one file per transition, loaded once and then called by digest.
+
+Files in ``lua/transitions`` are complete scripts; files in ``lua/include`` define functions that
+several of them share.
+"""
 
 from __future__ import annotations
 
@@ -9,37 +13,36 @@ from importlib.resources import files
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One transition. `digest` is what EVALSHA takes."""
+    """A transition's script. `digest` is what EVALSHA takes."""
 
     name: str
     source: str
     digest: str
 
 
-def _load(name: str, *shared: str) -> Script:
-    """Put a script together: what all have in common, the shared parts it names, itself."""
+def _load(name: str, *includes: str) -> Script:
+    """Assemble a script: the common functions, the included ones, the transition itself."""
     folder = files("bananas_topology.jobs") / "lua"
-    parts = ("prelude", *shared, name)
-    source = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in parts)
-    # SHA-1 because it is how Redis names scripts; nothing rests on its strength.
+    paths = [folder / "include" / f"{include}.lua" for include in ("common", *includes)]
+    paths.append(folder / "transitions" / f"{name}.lua")
+    source = "\n".join(path.read_text("utf-8") for path in paths)
+    # SHA-1 because Redis names scripts by it; nothing relies on its strength.
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
 ENQUEUE = _load("enqueue")
-CLAIM = _load("claim", "reading", "promoting")
-ACK = _load("ack", "concluding")
+CLAIM = _load("claim", "job_type", "promote_due")
+ACK = _load("ack", "store_result")
 RETRY = _load("retry")
-BURY = _load("bury", "concluding")
-RELEASE = _load("release", "returning")
-RECOVER = _load("recover", "reading", "returning")
-PROMOTE = _load("promote", "promoting")
-FIRE = _load("fire")
-BEAT = _load("beat")
+BURY = _load("bury", "store_result")
+RELEASE = _load("release", "requeue")
+RECOVER = _load("recover", "job_type", "requeue")
+PROMOTE = _load("promote", "promote_due")
+FIRE_SCHEDULE = _load("fire_schedule")
+HEARTBEAT = _load("heartbeat")
 DEREGISTER = _load("deregister")
-REVIVE = _load("revive", "exhuming")
-PURGE = _load("purge", "exhuming")
+RETRY_DEAD = _load("retry_dead", "dead_list")
+PURGE_DEAD = _load("purge_dead", "dead_list")
 
-ALL = (
-    *(ENQUEUE, CLAIM, ACK, RETRY, BURY, RELEASE, RECOVER, PROMOTE, FIRE, BEAT, DEREGISTER),
-    *(REVIVE, PURGE),
-)
+#: Every script defined above. Collected, so that a new one cannot be left out.
+ALL = tuple(value for value in tuple(globals().values()) if isinstance(value, Script))

@@ -1,7 +1,7 @@
 """How an idle worker waits: blocked in the server until somebody rings, without a thread.
 
 The listener keeps one blocking command outstanding on a connection of its own, whose socket the
-worker's loop selects on beside its other events. Whoever makes a job ready rings (see prelude.lua);
+worker's loop selects on beside its other events. Whoever makes a job ready rings (see common.lua);
 what foreign producers bring rings nothing, so the command ends by itself after `LISTEN_S`.
 
 Behind that command waits a claim, which the server runs the moment it ends: the ring brings the job

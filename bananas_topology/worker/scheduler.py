@@ -1,7 +1,8 @@
 """Fires cron schedules. (Delayed jobs are promoted with claims; see claiming.py.)
 
 Any number of schedulers may run: each step of a schedule is a compare-and-set that only one of them
-wins (see fire.lua). What is due is decided by Redis's clock, since those of the machines differ.
+wins (see fire_schedule.lua). What is due is decided by Redis's clock, since those of the machines
+differ.
 """
 
 from __future__ import annotations

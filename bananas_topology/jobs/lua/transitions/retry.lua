@@ -1,12 +1,12 @@
 --[[
-Settle claims whose jobs are to run again later: into the schedule, due on Redis's clock.
-A claim that is no longer the worker's is left alone.
+Settle claims of failed jobs that will be retried: put them into the schedule, due by Redis's clock.
+Claims that the worker has lost are skipped.
 
 KEYS[1]  claims:<worker>
 ARGV[1]  prefix
 ARGV[2]  seconds to keep the failure
-then five a job: id, fence, body, failure as JSON, delay in milliseconds
-RETURNS  one integer a job: 1 scheduled again, 0 the claim was lost
+then five per job: id, fence, body, failure as JSON, delay in milliseconds
+RETURNS  one integer per job: 1 scheduled, 0 claim lost
 --]]
 local claims, prefix, keep_s = KEYS[1], ARGV[1], ARGV[2]
 local now_s = now()

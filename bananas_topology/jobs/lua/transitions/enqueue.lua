@@ -1,15 +1,15 @@
 --[[
-Put new jobs into their queues, or into the schedule; a job whose id is already there is left as
-it is, which makes enqueueing with an id of one's own safe to repeat.
+Put new jobs into their queues or into the schedule. A job whose id already exists is left unchanged,
+which makes it safe to repeat a call with the same ids.
 
 KEYS[1]  stats (any key of the prefix: it routes the script in a cluster)
 ARGV[1]  prefix
-then five a job: id, body, priority, job type,
-         due: "" now | "+<ms>" so long from now on Redis's clock | "<Unix seconds>"
-RETURNS  one integer a job: 1 enqueued, 0 its id was taken
+then five per job: id, body, priority, job type,
+         due: "" now | "+<ms>" from now by Redis's clock | "<Unix seconds>"
+RETURNS  one integer per job: 1 enqueued, 0 its id already existed
 --]]
 local prefix = ARGV[1]
-local replies, rung, ready = {}, {}, {}
+local replies, wakes, ready = {}, {}, {}
 
 local function push(priority)
   call('LPUSH', prefix .. ':queue:' .. priority, unpack(ready[priority]))
@@ -24,10 +24,10 @@ for i = 2, #ARGV, 5 do
     ids[#ids + 1] = id
     ready[priority] = ids
     if #ids == 1000 then
-      push(priority) -- more would not fit on Lua's stack
+      push(priority) -- unpacking many more would overflow Lua's stack
     end
-    rung[priority] = true
-    rung[priority .. ':' .. ARGV[i + 3]] = true
+    wakes[priority] = true
+    wakes[priority .. ':' .. ARGV[i + 3]] = true
   elseif added then
     if string.sub(due, 1, 1) == '+' then
       due = string.format('%.6f', now() + tonumber(string.sub(due, 2)) / 1000)
@@ -40,5 +40,5 @@ end
 for priority in pairs(ready) do
   push(priority)
 end
-ring(prefix, rung)
+notify(prefix, wakes)
 return replies

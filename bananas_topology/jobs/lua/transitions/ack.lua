@@ -1,13 +1,13 @@
 --[[
-Settle claims whose jobs are done: the body with its final status, the result and its
-notification, in one step. A claim that is no longer the worker's is left alone.
+Settle claims of completed jobs: in one step, store the body with its final status, store the
+result and publish its notification. Claims that the worker has lost are skipped.
 
 KEYS[1]  claims:<worker>
 ARGV[1]  prefix
 ARGV[2]  seconds to keep a completed job
-ARGV[3]  milliseconds to keep its result; 0 stores none
-then six a job: id, fence, body, result as JSON, completed_at, duration_ms
-RETURNS  one integer a job: 1 acked, 0 the claim was lost
+ARGV[3]  milliseconds to keep its result; 0 stores no result
+then six per job: id, fence, body, result as JSON, completed_at, duration_ms
+RETURNS  one integer per job: 1 acked, 0 claim lost
 --]]
 local claims, prefix, keep_s, result_ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local job_key = prefix .. ':job:'
@@ -22,7 +22,7 @@ for n, id in ipairs(ids) do
   if fences[n] == ARGV[i + 1] then
     call('SET', job_key .. id, ARGV[i + 2], 'EX', keep_s)
     if result_ms ~= '0' then
-      conclude(prefix, id, result_ms, 'error', 'status', 'completed', 'result', ARGV[i + 3],
+      store_result(prefix, id, result_ms, 'error', 'status', 'completed', 'result', ARGV[i + 3],
         'completed_at', ARGV[i + 4], 'duration_ms', ARGV[i + 5])
     end
     acked[#acked + 1] = id

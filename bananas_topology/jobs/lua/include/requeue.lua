@@ -1,14 +1,14 @@
 --[[
-Shared by what gives claims back (release, recover).
+Included by scripts that return claimed jobs to their queues (release, recover).
 
-latest_first(claims)             sort a list of {id, fence}: given back in this order, the claim
-                                 that was made first is again the first in line
-give_back(prefix, id, fence, rung)  return a job to the list it came from, to its right end: ahead
-                                 of what waits there
+sort_latest_first(claims)         sort a list of {id, fence}: requeued in this order, the job that
+                                  was claimed first is first in line again
+requeue(prefix, id, fence, wakes) return a job to the head (right end) of the list it was claimed
+                                  from, and add its source to `wakes`
 --]]
 
--- When a claim was made: on the clock, then by number of the call, then by place in it.
-local function latest_first(claims)
+-- Order of claims: by the clock, then by the number of the call, then by the place within it.
+local function sort_latest_first(claims)
   for _, claim in ipairs(claims) do
     local call, place, at_ms = string.match(claim[2], '%.(%d+)%.(%d+)!?|.*|(%d+)$')
     claim[3], claim[4], claim[5] = tonumber(at_ms) or 0, tonumber(call) or 0, tonumber(place) or 0
@@ -23,19 +23,19 @@ local function latest_first(claims)
   end)
 end
 
--- Suspects that never came to run alone, or were stopped in it, stay suspects.
-local function give_back(prefix, id, fence, rung)
+-- A suspect that was stopped while running alone, or never started, remains a suspect.
+local function requeue(prefix, id, fence, wakes)
   local alone, source = string.match(fence, '^[^|]-(!?)|(.*)|%d+$')
   local priority, job_type = string.match(source, '^(%a+):(.*)$')
   if alone == '!' then
     call('RPUSH', prefix .. ':queue:suspect:' .. source, id)
     call('SADD', prefix .. ':suspects', source)
-    rung[priority] = true
+    wakes[priority] = true
   else
     call('RPUSH', prefix .. ':queue:' .. source, id)
     if priority then
       call('SADD', prefix .. ':parked:' .. priority, job_type)
     end
   end
-  rung[source] = true
+  wakes[source] = true
 end

@@ -1,22 +1,22 @@
 --[[
-Settle claims whose jobs shall never run again: to the dead, with the failure and a final result.
-A claim that is no longer the worker's is left alone.
+Settle claims of jobs that will not be retried: move them to the dead list with their failure and a
+final result. Claims that the worker has lost are skipped.
 
 KEYS[1]  claims:<worker>
 ARGV[1]  prefix
 ARGV[2]  seconds to keep a dead job and its failure
-ARGV[3]  milliseconds to keep its result; 0 stores none
-then seven a job: id, fence, body ("" leaves what is stored, if anything, untouched and without
+ARGV[3]  milliseconds to keep its result; 0 stores no result
+then seven per job: id, fence, body ("" keeps the stored value, if any, unchanged and without
          expiry), failure as JSON, error, completed_at, duration_ms
-RETURNS  one integer a job: 1 buried, 0 the claim was lost
+RETURNS  one integer per job: 1 buried, 0 claim lost
 --]]
 local claims, prefix, keep_s, result_ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local dead = prefix .. ':queue:dead'
 local replies, buried = {}, 0
 
--- What is set aside is kept without end: so many of them are passed over in the search for those of
--- which nothing is kept any more.
-local KEPT = 30
+-- Unreadable jobs never expire. The search for expired entries at the end of the list skips up to
+-- this many of them.
+local SKIP_LIMIT = 30
 
 for i = 4, #ARGV, 7 do
   local id, fence, body = ARGV[i], ARGV[i + 1], ARGV[i + 2]
@@ -33,7 +33,7 @@ for i = 4, #ARGV, 7 do
       call('SET', failure, ARGV[i + 3], 'EX', keep_s)
     end
     if result_ms ~= '0' then
-      conclude(prefix, id, result_ms, 'result', 'status', 'failed', 'error', ARGV[i + 4],
+      store_result(prefix, id, result_ms, 'result', 'status', 'failed', 'error', ARGV[i + 4],
         'completed_at', ARGV[i + 5], 'duration_ms', ARGV[i + 6])
     end
     call('HDEL', claims, id)
@@ -44,15 +44,15 @@ for i = 4, #ARGV, 7 do
   end
 end
 
--- The oldest of the dead of which nothing is kept any more: two a burial, so the list cannot grow
--- beyond what is kept.
-local forgettable = 2 * buried
-local oldest = forgettable > 0 and call('LRANGE', dead, -forgettable - KEPT, -1) or {}
+-- Remove the oldest entries whose job and failure have both expired: up to two per burial, so that
+-- the list does not outgrow the jobs that are kept.
+local removable = 2 * buried
+local oldest = removable > 0 and call('LRANGE', dead, -removable - SKIP_LIMIT, -1) or {}
 for i = #oldest, 1, -1 do
   local job, failure = prefix .. ':job:' .. oldest[i], prefix .. ':failure:' .. oldest[i]
-  if forgettable > 0 and call('EXISTS', job, failure) == 0 then
+  if removable > 0 and call('EXISTS', job, failure) == 0 then
     call('LREM', dead, -1, oldest[i])
-    forgettable = forgettable - 1
+    removable = removable - 1
   end
 end
 

@@ -1,16 +1,18 @@
 --[[
-Shared by what moves due jobs into their queues (promote, claim).
+Included by scripts that move due jobs into their queues (promote, claim).
 
-promote(prefix, limit, rung)  move up to `limit`, in due order, on Redis's clock; how many there were,
-                              or `limit` where it stopped at a bound of its own
+promote_due(prefix, limit, wakes)  move up to `limit` jobs in due order, by Redis's clock, and add
+                                   their sources to `wakes`; returns the number of jobs moved, or
+                                   `limit` if it stopped early because of their size
 --]]
 
--- Bytes of bodies after which a promotion stops: others wait for the server meanwhile.
+-- Total size of bodies, in bytes, after which a promotion stops, to bound how long it blocks the
+-- server.
 local PROMOTE_BYTES = 4 * 1024 * 1024
 
--- Priority, type, and the body without its scheduled_for. Bodies of ours are read and cut without
--- parsing: they begin with these fields. Others are parsed, and stored as they are: encoding them
--- again here would turn [] into {} and lose digits.
+-- Returns priority, type, and the body without its scheduled_for. Bodies written by this package
+-- begin with these fields, so they are read and cut without parsing. Others are parsed, and stored
+-- unchanged: re-encoding them here would turn [] into {} and lose digits of large numbers.
 local function read_scheduled(body)
   local rest, job_type, priority = string.match(
     body, '^{"scheduled_for":"[^"\\]*",()"id":"[^"\\]*","name":"([^"\\]*)","priority":"(%a+)"')
@@ -23,7 +25,7 @@ local function read_scheduled(body)
   end
 end
 
-local function promote(prefix, limit, rung)
+local function promote_due(prefix, limit, wakes)
   local scheduled = prefix .. ':queue:scheduled'
   local now_s = string.format('%.6f', (now()))
   local ids = call('ZRANGEBYSCORE', scheduled, '-inf', now_s, 'LIMIT', 0, limit)
@@ -33,20 +35,20 @@ local function promote(prefix, limit, rung)
       return tonumber(limit)
     end
     local key = prefix .. ':job:' .. id
-    local body = stored(key) or ''
+    local body = get_string(key) or ''
     bytes = bytes + #body
     local priority, job_type, without = read_scheduled(body)
     if without then
       call('SET', key, without)
     end
-    -- What is no job goes on to a worker, which sets it aside.
+    -- An unreadable job is queued as well: the worker that claims it buries it.
     if priority ~= 'high' and priority ~= 'low' then
       priority = 'normal'
     end
     call('LPUSH', prefix .. ':queue:' .. priority, id)
     call('ZREM', scheduled, id)
-    rung[priority] = true
-    rung[priority .. ':' .. (type(job_type) == 'string' and job_type or '')] = true
+    wakes[priority] = true
+    wakes[priority .. ':' .. (type(job_type) == 'string' and job_type or '')] = true
   end
   return #ids
 end

@@ -1,0 +1,20 @@
+--[[
+Included by scripts that give a job its final status (ack, bury).
+
+store_result(prefix, id, keep_ms, stale, ...)  store a result of four fields and values, and
+                                               publish its notification; `stale` is the field that
+                                               only the opposite outcome has
+--]]
+local function store_result(prefix, id, keep_ms, stale, ...)
+  local result = prefix .. ':result:' .. id
+  local added = redis.pcall('HSET', result, ...)
+  if type(added) ~= 'number' then
+    call('DEL', result) -- the key holds another type
+    added = call('HSET', result, ...)
+  end
+  if added < 4 then
+    call('HDEL', result, stale) -- left by an earlier run of the same job
+  end
+  call('PEXPIRE', result, keep_ms)
+  call('PUBLISH', prefix .. ':result:notify:' .. id, 'ready')
+end

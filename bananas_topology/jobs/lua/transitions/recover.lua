@@ -1,0 +1,91 @@
+--[[
+Return claims that no process works on to the lists they came from, at the head and in the order in
+which they were claimed: claims of a worker whose lease has expired, of the previous process of a
+restarted worker, or claims whose reply was lost in transit.
+
+The first two kinds were held by a worker that went down. That is recorded as a crash of each of
+these jobs, although at most one of them caused it. A job that is one crash short of poison therefore
+becomes a suspect: it runs alone, in a worker that holds nothing else, so that the next crash is
+certainly its own; a run that ends clears it. Innocent neighbors never become poison; the cost is
+that jobs present at each of these crashes run one by one.
+
+KEYS[1]  claims:<worker> of the worker that held them
+ARGV[1]  prefix
+ARGV[2]  that worker's id
+ARGV[3]  the caller's incarnation if it is that worker: its claims under this incarnation are lost
+         replies. "" if it is another worker: acts only if the holder's lease has expired, and then
+         removes that worker
+ARGV[4]  maximum number of jobs to return (bounds this script's run time)
+ARGV[5]  crashes that make a job poison
+ARGV[6]  seconds to keep the record of crashes
+then     ids that the caller does work on, to be left alone
+RETURNS  {number of jobs returned, number of those held by a worker that went down}
+--]]
+local claims, prefix, worker, incarnation = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local limit, poison, keep_s = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+local workers = prefix .. ':workers'
+local _, now_ms = now()
+
+if incarnation == '' then
+  local until_ms = call('ZSCORE', workers, worker)
+  if until_ms and tonumber(until_ms) > tonumber(now_ms) then
+    return { 0, 0 }
+  end
+end
+
+local known, lost, wakes, crashed = {}, {}, {}, 0
+for i = 7, #ARGV do
+  known[ARGV[i]] = true
+end
+local entries = call('HGETALL', claims)
+for i = 1, #entries, 2 do
+  if not known[entries[i]] then
+    lost[#lost + 1] = { entries[i], entries[i + 1] }
+  end
+end
+sort_latest_first(lost)
+
+-- The list in which a suspect waits; nil if its type is unknown, in which case no handler ran it.
+local function suspect_source(id, source)
+  if string.find(source, ':', 1, true) then
+    return source
+  end
+  local body = get_string(prefix .. ':job:' .. id)
+  local job_type = body and job_type_of(body)
+  return job_type and source .. ':' .. job_type
+end
+
+local function requeue_crashed(id, fence)
+  local alone, source = string.match(fence, '^[^|]-(!?)|(.*)|%d+$')
+  local key, how = prefix .. ':crashes:' .. id, incarnation == '' and 'reaped' or 'reborn'
+  local sharing = alone == '!' and 'alone' or 'shared'
+  local crashes = call('RPUSH', key, table.concat({ now_ms, how, sharing, worker }, '|'))
+  call('EXPIRE', key, keep_s)
+  local suspect = crashes >= math.max(poison - 1, 1) and suspect_source(id, source)
+  if not suspect then
+    return requeue(prefix, id, fence, wakes)
+  end
+  call('RPUSH', prefix .. ':queue:suspect:' .. suspect, id)
+  call('SADD', prefix .. ':suspects', suspect)
+  wakes[suspect] = true
+  wakes[string.match(suspect, '^%a+')] = true
+end
+
+local returned = math.min(limit, #lost)
+for i = 1, returned do
+  local id, fence = lost[i][1], lost[i][2]
+  if incarnation ~= '' and string.sub(fence, 1, #incarnation + 1) == incarnation .. '.' then
+    requeue(prefix, id, fence, wakes)
+  else
+    requeue_crashed(id, fence)
+    crashed = crashed + 1
+  end
+  call('HDEL', claims, id)
+end
+
+if incarnation == '' and returned == #lost then
+  call('ZREM', workers, worker)
+  call('DEL', prefix .. ':worker:' .. worker)
+end
+notify(prefix, wakes)
+return { returned, crashed }
