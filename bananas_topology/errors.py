@@ -40,7 +40,7 @@ class RedisUnsuitable(BananasTopologyError):
     """The server answers, but cannot be used as it is: too old, wrong password, wrong kind."""
 
 
-class RedisRefused(RedisUnsuitable):
+class RedisAccessDenied(RedisUnsuitable):
     """The password is wrong or something is not permitted: good again once an operator mends it.
 
     Who has been working already may wait for that; who starts had better say so and end.

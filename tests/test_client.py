@@ -18,12 +18,12 @@ from bananas_topology.errors import (
     WaitTimeout,
 )
 from bananas_topology.jobs.broker import Broker
-from bananas_topology.jobs.exchange import Ack, Bury
 from bananas_topology.jobs.job import rewrite
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.settlements import AckJob, BuryJob
 from bananas_topology.system.clock import format_timestamp, monotonic, wall_now
 from tests.jobs.servers import HOST, Proxy, free_port, running, wait_until
-from tests.jobs.support import Hands
+from tests.jobs.support import Worker
 
 
 @pytest.fixture
@@ -33,20 +33,20 @@ def producer(server_url: str, keys: Keys) -> Iterator[Client]:
 
 
 @pytest.fixture
-def hands(client: redis.Redis, keys: Keys) -> Hands:
-    return Hands(Broker(client, keys))
+def worker(client: redis.Redis, keys: Keys) -> Worker:
+    return Worker(Broker(client, keys))
 
 
-def _finish(hands: Hands, result: bytes = b"1", error: str = "") -> None:
+def _finish(worker: Worker, result: bytes = b"1", error: str = "") -> None:
     """Let the next job end."""
-    [claim] = hands.exchange(count=1).claims
+    [claim] = worker.exchange(count=1).claims
     at = format_timestamp(wall_now())
     if error:
         body = rewrite(claim.body or b"", status="failed", attempts=1, error=error, updated_at=at)
-        hands.exchange([Bury(claim, body, b"{}", error, at, 1)])
+        worker.exchange([BuryJob(claim, body, b"{}", error, at, 1)])
     else:
         body = rewrite(claim.body or b"", status="completed", attempts=1, updated_at=at)
-        hands.exchange([Ack(claim, body, result, at, 1)])
+        worker.exchange([AckJob(claim, body, result, at, 1)])
 
 
 def test_an_id_of_ones_own_is_enqueued_once(
@@ -72,14 +72,20 @@ def test_many_jobs_keep_their_order_and_their_ids(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"job_type": "a b"}, "the job type is 'a b'; expected"),
-        ({"job_type": ""}, "the job type is ''; expected"),
-        ({"job_type": None}, "the job type is None; expected"),
-        ({"priority": "urgent"}, "the priority is 'urgent'; expected one of high, normal, low"),
-        ({"payload": object()}, "the payload of add is not a JSON value"),
-        ({"payload": {1: {2: {3, 4}}, "x": float}}, "the payload of add is not a JSON value"),
-        ({"id": ""}, "the id has 0 characters; expected 1 to 512"),
-        ({"max_retries": -1}, "max_retries is -1; expected 0 to 1000"),
+        (
+            {"job_type": "a b"},
+            "job type: expected 1 to 200 characters without comma or space, got 'a b'",
+        ),
+        ({"job_type": ""}, "job type: expected 1 to 200 characters without comma or space, got ''"),
+        (
+            {"job_type": None},
+            "job type: expected 1 to 200 characters without comma or space, got None",
+        ),
+        ({"priority": "urgent"}, "priority: expected one of high, normal, low, got 'urgent'"),
+        ({"payload": object()}, "cannot encode the payload of add as JSON"),
+        ({"payload": {1: {2: {3, 4}}, "x": float}}, "cannot encode the payload of add as JSON"),
+        ({"id": ""}, "id: expected 1 to 512 characters, got 0"),
+        ({"max_retries": -1}, "max_retries: expected 0 to 1000, got -1"),
         ({"delay": "soon"}, "the delay is 'soon'"),
         ({"at": datetime(2030, 1, 1)}, "has no time zone; expected one"),
         ({"delay": "1s", "at": datetime.now(UTC)}, "both a delay and a time"),
@@ -113,19 +119,19 @@ def test_a_delayed_job_is_due_on_the_servers_clock(
     [(b"null", None), (b"0", 0), (b'""', ""), (b"[]", []), (b"false", False)],
 )
 def test_waiting_gives_the_result_also_where_it_is_there_before(
-    producer: Client, hands: Hands, stored: bytes, expected: Any
+    producer: Client, worker: Worker, stored: bytes, expected: Any
 ) -> None:
     job_id = producer.enqueue("add")
-    _finish(hands, stored)
+    _finish(worker, stored)
 
     assert producer.wait(job_id, timeout="10s") == expected
 
 
-def test_waiting_ends_with_the_notification_not_with_a_look(producer: Client, hands: Hands) -> None:
+def test_wait_returns_on_notification_without_polling(producer: Client, worker: Worker) -> None:
     took: list[float] = []
     for _ in range(3):
         job_id = producer.enqueue("add")
-        timer = threading.Timer(0.1, _finish, (hands,))
+        timer = threading.Timer(0.1, _finish, (worker,))
         timer.start()
         begun = monotonic()
         assert producer.wait(job_id, timeout="20s") == 1
@@ -135,11 +141,11 @@ def test_waiting_ends_with_the_notification_not_with_a_look(producer: Client, ha
     assert min(took) < 0.6
 
 
-def test_waiting_says_why_there_is_no_result(producer: Client, hands: Hands) -> None:
+def test_waiting_says_why_there_is_no_result(producer: Client, worker: Worker) -> None:
     job_id = producer.enqueue("add")
     with pytest.raises(WaitTimeout, match=f"job {job_id} is pending after 50ms"):
         producer.wait(job_id, timeout="50ms")
-    _finish(hands, error="division by zero")
+    _finish(worker, error="division by zero")
 
     with pytest.raises(JobFailed, match="division by zero"):
         producer.wait(job_id)
@@ -147,10 +153,10 @@ def test_waiting_says_why_there_is_no_result(producer: Client, hands: Hands) -> 
         producer.wait("nobody")
 
 
-def test_results_are_read_for_those_that_have_completed(producer: Client, hands: Hands) -> None:
+def test_results_are_read_for_those_that_have_completed(producer: Client, worker: Worker) -> None:
     ids = [producer.enqueue("add") for _ in range(3)]
-    _finish(hands, b"[1]")
-    _finish(hands, error="no")
+    _finish(worker, b"[1]")
+    _finish(worker, error="no")
 
     assert producer.results(ids) == {ids[0]: [1]}
 

@@ -1,8 +1,8 @@
-"""One method a transition: builds keys and arguments, calls the script, names what came back.
+"""The transitions of jobs: each method builds keys and arguments, calls a script, names the reply.
 
-Everything a worker settles and claims at one time goes in one exchange. Nothing here decides
-anything about jobs, and nothing is repeated: after RedisUnavailable the caller does not know
-whether the scripts ran, and every one of them may be called again.
+A worker's settlements and its claim go in one exchange. Nothing here decides anything about jobs,
+and nothing is retried: after RedisUnavailable the caller does not know whether the scripts ran, and
+every one of them is safe to call again.
 """
 
 from __future__ import annotations
@@ -14,56 +14,48 @@ from typing import Any
 
 import redis
 
-from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.jobs import scripts
-from bananas_topology.jobs.calls import Call, Caller, Value
+from bananas_topology.jobs.calls import Call, ScriptClient, Value
 from bananas_topology.jobs.connection import translate_errors
+from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.jobs.crashes import KEEP_CRASHES_S
-from bananas_topology.jobs.exchange import (
-    Ack,
-    Bury,
-    ClaimRequest,
-    PendingExchange,
-    Release,
-    Retry,
-    Settlement,
-    in_groups,
-    settlement_args,
-)
-from bananas_topology.jobs.job import KEEP_COMPLETED_S, KEEP_DEAD_S, EncodedJob
+from bananas_topology.jobs.exchange import ClaimRequest, PendingExchange
+from bananas_topology.jobs.job import EncodedJob
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.settlements import Settlement, group_settlements
+from bananas_topology.jobs.stored import to_bytes
 
-#: Foreign jobs that one claim moves aside at the most: some milliseconds of the server's time.
+#: Maximum number of jobs that one claim parks: bounds how long it blocks the server.
 PARK_LIMIT = 1_000
 
-#: Due jobs that one promotion moves at the most, likewise.
+#: Maximum number of due jobs that one promotion moves, for the same reason.
 PROMOTE_LIMIT = 1_000
 
-#: Claims that one call of a recovery returns at the most, likewise.
+#: Maximum number of claims that one call of a recovery returns, for the same reason.
 RECOVER_LIMIT = 1_000
 
-#: Settlements from which on a claim goes before them.
+#: Number of settlements from which on the claim is sent ahead of them.
 CLAIM_FIRST = 16
 
-#: Workers that a sign of life learns of at the most whose lease has run out.
+#: Maximum number of expired workers that one heartbeat reports.
 EXPIRED_LIMIT = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
-    """What a sign of life brought. `held` False: the worker's id is another process's now.
+class HeartbeatReply:
+    """The reply to a heartbeat. `is_superseded`: another process has taken over the worker id.
 
-    `expired`: workers to `reap`; `next_expiry_ms`: until the next lease of any worker runs out.
+    `expired`: workers to `reap`. `next_expiry_ms`: until the next lease of any worker expires.
     """
 
-    held: bool
+    is_superseded: bool
     expired: tuple[str, ...]
     next_expiry_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """Claims that were returned; `crashed`: those that were with a worker which went down."""
+    """Number of claims returned, and of those the ones held by a worker that went down."""
 
     returned: int
     crashed: int
@@ -71,66 +63,39 @@ class Recovery:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleState:
-    """When a schedule fires next, as stored text, and the expression that this comes from.
+    """When a schedule fires next, as stored, and the cron expression this was computed from.
 
-    Both are empty for a schedule that is new.
+    Both are empty for a new schedule.
     """
 
     next_run: str
     cron: str
 
 
-@dataclass(frozen=True, slots=True)
-class Consumer:
-    """Who claims: what the broker tells the scripts about a worker each time."""
-
-    worker_id: str
-    lease_ms: int
-    priorities: tuple[str, ...]
-    job_types: tuple[str, ...]
-    result_ttl_success_ms: int
-    result_ttl_failure_ms: int
-    max_crashes: int = 3
-
-    @classmethod
-    def of(cls, config: WorkerConfig, job_types: tuple[str, ...]) -> Consumer:
-        """Make it from a worker's settings and the types it has handlers for."""
-        on = config.results_enabled
-        return cls(
-            worker_id=config.worker_id,
-            lease_ms=config.lease_ms,
-            priorities=config.priorities,
-            job_types=job_types,
-            result_ttl_success_ms=config.result_ttl_success_ms if on else 0,
-            result_ttl_failure_ms=config.result_ttl_failure_ms if on else 0,
-            max_crashes=config.max_crashes,
-        )
-
-
 class Broker:
     """The transitions of jobs under one prefix. Thread-safe; every method may block for a reply.
 
     Raises (every method):
-        RedisUnavailable: the server did not answer, or not usefully.
-        RedisUnsuitable: it refuses us.
+        RedisUnavailable: the server did not answer, or is not ready.
+        RedisUnsuitable: the server rejects the request.
     """
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self.client = client
         self.keys = keys
-        self._caller = Caller(client)
+        self._scripts = ScriptClient(client)
 
     def close(self) -> None:
         """Close the connections; the next call opens another."""
-        self._caller.close()
+        self._scripts.close()
 
     def enqueue(self, jobs: Sequence[EncodedJob]) -> list[bool]:
-        """Put jobs into queues or the schedule; False for each whose id was taken."""
+        """Put jobs into queues or the schedule; False for each whose id already existed."""
         arguments: list[Value] = [self.keys.prefix]
         for job in jobs:
             arguments += (job.job_id, job.body, job.priority, job.job_type, job.due)
         call = Call(scripts.ENQUEUE, (self.keys.stats,), arguments)
-        return [reply == 1 for reply in self._caller.run_one(call)]
+        return [reply == 1 for reply in self._scripts.run_one(call)]
 
     def exchange(
         self,
@@ -138,106 +103,32 @@ class Broker:
         settlements: Sequence[Settlement],
         request: ClaimRequest | None,
     ) -> PendingExchange:
-        """Send what is done and a claim for what there is to do; the replies are read from it.
+        """Send settlements and a claim in one round trip.
 
-        Where much is settled, the claim goes first, and the worker works while the server settles.
-        Not so with a job that ran alone: nothing is claimed while it is held.
+        With many settlements the claim goes first, so that the worker can start while the server
+        settles. Not after a job that ran alone: nothing may be claimed while it is held.
         """
-        groups = in_groups(settlements)
+        groups = group_settlements(settlements)
         calls = [self._settle(group, consumer) for group in groups]
         if request is None:
-            return PendingExchange(self._caller.send(calls), groups, None)
+            return PendingExchange(self._scripts.send(calls), groups, None)
         claim = self.claim_call(consumer, request)
         is_alone = any(settlement.claim.crashes for settlement in settlements)
         if is_alone or len(settlements) < CLAIM_FIRST:
-            return PendingExchange(self._caller.send([*calls, claim]), groups, -1)
-        return PendingExchange(self._caller.send([claim, *calls]), groups, 0)
+            return PendingExchange(self._scripts.send([*calls, claim]), groups, -1)
+        return PendingExchange(self._scripts.send([claim, *calls]), groups, 0)
 
-    def recover(self, consumer: Consumer, incarnation: str, known: Iterable[bytes]) -> Recovery:
-        """Return the claims under the worker's own id that it does not work on.
-
-        Those of its earlier incarnations went down with it; those of this one are lost replies.
-        """
-        return self._recover(consumer.worker_id, incarnation, consumer.max_crashes, list(known))
-
-    def reap(self, consumer: Consumer, expired: Iterable[str]) -> dict[str, Recovery]:
-        """Return the claims of other workers whose lease has run out, and forget these."""
-        return {
-            worker_id: self._recover(worker_id, "", consumer.max_crashes, [])
-            for worker_id in expired
-        }
-
-    def _recover(
-        self, worker_id: str, incarnation: str, max_crashes: int, known: list[bytes]
-    ) -> Recovery:
-        arguments: list[Value] = [self.keys.prefix, worker_id, incarnation, RECOVER_LIMIT]
-        arguments += (max_crashes, KEEP_CRASHES_S, *known)
-        returned = crashed = 0
-        while True:
-            call = Call(scripts.RECOVER, (self.keys.claims(worker_id),), arguments)
-            batch, of_these = self._caller.run_one(call)
-            returned, crashed = returned + batch, crashed + of_these
-            if batch < RECOVER_LIMIT:
-                return Recovery(returned, crashed)
-
-    def promote(self) -> int:
-        """Move due scheduled jobs into their queues; `PROMOTE_LIMIT` moved: there may be more."""
-        call = Call(scripts.PROMOTE, (self.keys.scheduled,), (self.keys.prefix, PROMOTE_LIMIT))
-        return int(self._caller.run_one(call))
-
-    def now(self) -> datetime:
-        """Read the server's clock."""
-        with translate_errors(self.client):
-            seconds, micros = self.client.time()
-        return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
-
-    def schedule(self, name: str) -> ScheduleState:
-        """Read where a schedule is."""
-        with translate_errors(self.client):
-            values: Any = self.client.hmget(self.keys.schedule(name), "next_run", "cron")
-        next_run, cron = ((value or b"").decode() for value in values)
-        return ScheduleState(next_run, cron)
-
-    def fire(
-        self, name: str, before: ScheduleState, after: ScheduleState, job: EncodedJob | None
-    ) -> bool:
-        """Move a schedule on from one state to the next, and enqueue `job` with it, if any.
-
-        False when another scheduler was first.
-        """
-        arguments: list[Value] = [self.keys.prefix, before.next_run, after.next_run, after.cron]
-        if job is None:
-            arguments.append("")
-        else:
-            arguments += (job.job_id, job.body, job.priority, job.job_type, before.next_run)
-        call = Call(scripts.FIRE_SCHEDULE, (self.keys.schedule(name),), arguments)
-        return bool(self._caller.run_one(call))
-
-    def beat(
-        self, consumer: Consumer, incarnation: str, presence: Mapping[str, Value], *, boot: bool
-    ) -> Beat:
-        """Renew the worker's lease, say who it is, and learn whose lease has run out.
-
-        `boot` takes the id over from whatever process had it.
-        """
-        keys = (self.keys.workers, self.keys.worker(consumer.worker_id))
-        how = "boot" if boot else "beat"
-        arguments: list[Value] = [consumer.worker_id, consumer.lease_ms, incarnation, how]
-        arguments.append(EXPIRED_LIMIT)
-        for name, value in presence.items():
-            arguments += (name, value)
-        held, next_expiry_ms, *expired = self._caller.run_one(
-            Call(scripts.HEARTBEAT, keys, arguments)
-        )
-        return Beat(held == 1, tuple(worker_id.decode() for worker_id in expired), next_expiry_ms)
-
-    def deregister(self, worker_id: str, incarnation: str) -> bool:
-        """Forget a worker that holds nothing; False when it does, or is another process's."""
-        keys = (self.keys.workers, self.keys.worker(worker_id), self.keys.claims(worker_id))
-        return bool(self._caller.run_one(Call(scripts.DEREGISTER, keys, (worker_id, incarnation))))
+    def _settle(self, group: Sequence[Settlement], consumer: Consumer) -> Call:
+        """Settle up to `SETTLE_LIMIT` claims by the same script."""
+        first = group[0]
+        arguments: list[Value] = [self.keys.prefix, *first.shared_args(consumer)]
+        for settlement in group:
+            claim = settlement.claim
+            arguments += (to_bytes(claim.job_id), claim.fence, *settlement.job_args())
+        return Call(first.script, (self.keys.claims(consumer.worker_id),), arguments)
 
     def claim_call(self, consumer: Consumer, request: ClaimRequest) -> Call:
-        """The call that claims, for who sends it on a connection of its own (see wake.py)."""
+        """The call that claims, to be sent on a connection of the caller's (see wake.py)."""
         arguments: list[Value] = [
             self.keys.prefix,
             consumer.worker_id,
@@ -253,17 +144,88 @@ class Broker:
         ]
         return Call(scripts.CLAIM, (self.keys.claims(consumer.worker_id),), arguments)
 
-    def _settle(self, group: Sequence[Settlement], consumer: Consumer) -> Call:
-        """Settle up to `SETTLE_LIMIT` claims in one and the same way."""
-        script, head = {
-            Ack: (scripts.ACK, (KEEP_COMPLETED_S, consumer.result_ttl_success_ms)),
-            Retry: (scripts.RETRY, (KEEP_DEAD_S,)),
-            Bury: (scripts.BURY, (KEEP_DEAD_S, consumer.result_ttl_failure_ms)),
-            Release: (scripts.RELEASE, ()),
-        }[type(group[0])]
-        arguments: list[Value] = [self.keys.prefix, *head]
-        for settlement in group:
-            claim = settlement.claim
-            arguments += (claim.job_id.encode(errors="surrogateescape"), claim.fence)
-            arguments += settlement_args(settlement)
-        return Call(script, (self.keys.claims(consumer.worker_id),), arguments)
+    def recover(self, consumer: Consumer, incarnation: str, known: Iterable[bytes]) -> Recovery:
+        """Return the claims under the worker's own id that are not `known` to it.
+
+        Claims of its earlier incarnations went down with them; those of this one are lost replies.
+        """
+        return self._recover(consumer.worker_id, incarnation, consumer.max_crashes, list(known))
+
+    def reap(self, consumer: Consumer, expired: Iterable[str]) -> dict[str, Recovery]:
+        """Return the claims of other workers whose lease has expired, and deregister these."""
+        return {
+            worker_id: self._recover(worker_id, "", consumer.max_crashes, [])
+            for worker_id in expired
+        }
+
+    def _recover(
+        self, worker_id: str, incarnation: str, max_crashes: int, known: list[bytes]
+    ) -> Recovery:
+        arguments: list[Value] = [self.keys.prefix, worker_id, incarnation, RECOVER_LIMIT]
+        arguments += (max_crashes, KEEP_CRASHES_S, *known)
+        returned = crashed = 0
+        while True:
+            call = Call(scripts.RECOVER, (self.keys.claims(worker_id),), arguments)
+            batch, crashed_in_batch = self._scripts.run_one(call)
+            returned, crashed = returned + batch, crashed + crashed_in_batch
+            if batch < RECOVER_LIMIT:
+                return Recovery(returned, crashed)
+
+    def promote(self) -> int:
+        """Move due jobs into their queues; `PROMOTE_LIMIT` moved means that more may be due."""
+        call = Call(scripts.PROMOTE, (self.keys.scheduled,), (self.keys.prefix, PROMOTE_LIMIT))
+        return int(self._scripts.run_one(call))
+
+    def now(self) -> datetime:
+        """Read the server's clock."""
+        with translate_errors(self.client):
+            seconds, micros = self.client.time()
+        return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
+
+    def schedule(self, name: str) -> ScheduleState:
+        """Read the state of a schedule."""
+        with translate_errors(self.client):
+            values: Any = self.client.hmget(self.keys.schedule(name), "next_run", "cron")
+        next_run, cron = ((value or b"").decode() for value in values)
+        return ScheduleState(next_run, cron)
+
+    def fire(
+        self, name: str, before: ScheduleState, after: ScheduleState, job: EncodedJob | None
+    ) -> bool:
+        """Move a schedule from one state to the next and enqueue `job`, if any, in the same step.
+
+        False if another scheduler was first.
+        """
+        arguments: list[Value] = [self.keys.prefix, before.next_run, after.next_run, after.cron]
+        if job is None:
+            arguments.append("")
+        else:
+            arguments += (job.job_id, job.body, job.priority, job.job_type, before.next_run)
+        call = Call(scripts.FIRE_SCHEDULE, (self.keys.schedule(name),), arguments)
+        return bool(self._scripts.run_one(call))
+
+    def heartbeat(
+        self, consumer: Consumer, incarnation: str, info: Mapping[str, Value], *, boot: bool
+    ) -> HeartbeatReply:
+        """Renew the worker's lease, store what it reports, and learn whose lease has expired.
+
+        `boot` takes over the id from any process that had it.
+        """
+        keys = (self.keys.workers, self.keys.worker(consumer.worker_id))
+        mode = "boot" if boot else "beat"
+        arguments: list[Value] = [consumer.worker_id, consumer.lease_ms, incarnation, mode]
+        arguments.append(EXPIRED_LIMIT)
+        for name, value in info.items():
+            arguments += (name, value)
+        call = Call(scripts.HEARTBEAT, keys, arguments)
+        is_ours, next_expiry_ms, *expired = self._scripts.run_one(call)
+        worker_ids = tuple(worker_id.decode() for worker_id in expired)
+        return HeartbeatReply(is_ours != 1, worker_ids, next_expiry_ms)
+
+    def deregister(self, worker_id: str, incarnation: str) -> bool:
+        """Remove a worker that holds no claims.
+
+        False if it holds some, or if another process has taken over its id.
+        """
+        keys = (self.keys.workers, self.keys.worker(worker_id), self.keys.claims(worker_id))
+        return bool(self._scripts.run_one(Call(scripts.DEREGISTER, keys, (worker_id, incarnation))))

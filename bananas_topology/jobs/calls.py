@@ -1,8 +1,8 @@
-"""Script calls at the speed of the wire.
+"""Script calls without the overhead of redis-py.
 
-redis-py opens connections (URL forms, TLS, passwords, sentinels) and is used as it is wherever
-speed does not matter. Here it does: commands are packed and replies parsed by hiredis alone, and
-all calls of one round trip leave in one write.
+redis-py opens connections (URL forms, TLS, passwords, sentinels) and is used as it is where speed
+does not matter. Here it does: hiredis alone packs commands and parses replies, and all calls of one
+round trip are sent in one write.
 """
 
 from __future__ import annotations
@@ -19,41 +19,46 @@ import hiredis
 import redis
 
 from bananas_topology.errors import ContractViolation, RedisUnavailable
-from bananas_topology.jobs.connection import TIMEOUT_S, refusal, translate_errors, unreachable
+from bananas_topology.jobs.connection import (
+    TIMEOUT_S,
+    connection_failure,
+    reply_failure,
+    translate_errors,
+)
 from bananas_topology.jobs.scripts import ALL, Script
 
 Value = str | bytes | int
 
-#: Bytes of calls that leave in one write; more are sent in several round trips.
+#: Maximum size of one write, in bytes; calls beyond it are sent in further round trips.
 SEND_BYTES = 8 * 2**20
 
 _RECEIVE_BYTES = 65_536
 
-# Typed by hand: the library's own annotation allows one argument only.
+# Typed by hand: the library's own annotation allows a single argument only.
 pack: Callable[[tuple[Value, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One script call: KEYS first, then ARGV."""
+    """One script call: KEYS, then ARGV."""
 
     script: Script
     keys: tuple[str, ...]
     arguments: Sequence[Value]
 
     def packed(self) -> bytes:
-        """The command as it goes over the wire."""
-        words: list[Value] = ["EVALSHA", self.script.digest, len(self.keys)]
-        words += self.keys
-        words += self.arguments
-        return pack(tuple(words))
+        """The command as sent over the wire."""
+        command: list[Value] = ["EVALSHA", self.script.digest, len(self.keys)]
+        command += self.keys
+        command += self.arguments
+        return pack(tuple(command))
 
 
 class Channel:
-    """One of redis-py's connections, spoken to directly. For one thread at a time.
+    """A connection opened by redis-py whose socket is used directly. For one thread at a time.
 
     Raises (every method):
-        OSError, hiredis.HiredisError: the connection is of no use any more.
+        OSError, hiredis.HiredisError: the connection is no longer usable.
     """
 
     __slots__ = ("_reader", "_socket", "connection")
@@ -63,7 +68,7 @@ class Channel:
         self._socket = connection._sock
         self._reader = hiredis.Reader()
         if type(self._socket) is socket.socket:
-            # The kernel keeps the time: Python would ask it twice for each reply.
+            # Timeouts by the kernel: Python's would cost two more system calls per reply.
             limit = struct.pack("ll", *divmod(round(TIMEOUT_S * 1e6), 1_000_000))
             self._socket.settimeout(None)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
@@ -71,24 +76,25 @@ class Channel:
 
     @property
     def fileno(self) -> int:
-        """The socket to select on; -1 when it was closed under us."""
+        """The socket to select on; -1 if redis-py has closed it."""
         return -1 if self.connection._sock is None else int(self._socket.fileno())
 
     def send(self, data: bytes) -> None:
-        """Send commands."""
+        """Send packed commands."""
         self._socket.sendall(data)
 
-    def receive(self, least: int, most: int) -> list[Any]:
-        """Read replies, and more of them where they are here; an error is a `hiredis.ReplyError`.
+    def receive(self, minimum: int, maximum: int) -> list[Any]:
+        """Wait for `minimum` replies, and read up to `maximum` if more have arrived.
 
-        No more than `most` may be to come.
+        Error replies are returned as `hiredis.ReplyError`. `maximum` must not be less than the
+        number of replies outstanding.
         """
         replies: list[Any] = []
         while True:
-            # False is "not all of it is here yet": RESP2 has no booleans of its own.
-            while len(replies) < most and (reply := self._reader.gets()) is not False:
+            # False means "incomplete": RESP2 has no booleans of its own.
+            while len(replies) < maximum and (reply := self._reader.gets()) is not False:
                 replies.append(reply)
-            if len(replies) >= least:
+            if len(replies) >= minimum:
                 return replies
             received = self._socket.recv(_RECEIVE_BYTES)
             if not received:
@@ -96,16 +102,16 @@ class Channel:
             self._reader.feed(received)
 
     def close(self, client: redis.Redis) -> None:
-        """Close the connection and give it back to the client that it is of."""
+        """Close the connection and return it to the pool of the client that opened it."""
         self.connection.disconnect()
         client.connection_pool.release(self.connection)
 
 
-class Caller:
-    """Calls scripts, several in one round trip. Thread-safe; a forked child has its own channels.
+class ScriptClient:
+    """Calls scripts, several per round trip. Thread-safe; a forked child opens its own channels.
 
-    Nothing is repeated behind the caller's back but a script that the server did not know, and so
-    did not run.
+    Only a script that the server did not know, and therefore did not run, is sent again; nothing
+    else is retried.
     """
 
     def __init__(self, client: redis.Redis) -> None:
@@ -115,10 +121,10 @@ class Caller:
         self._pid = os.getpid()
 
     def send(self, calls: Sequence[Call]) -> PendingCalls:
-        """Send the calls together; their replies are read from the flight.
+        """Send the calls together, without waiting for the replies.
 
         Raises:
-            RedisUnavailable: they could not be sent; some may have been done.
+            RedisUnavailable: sending failed; some of the calls may have run.
         """
         return PendingCalls(self, [call.packed() for call in calls])
 
@@ -126,31 +132,31 @@ class Caller:
         """Send the calls together and return their replies in the same order.
 
         Raises:
-            RedisUnavailable, RedisUnsuitable, ContractViolation: as `PendingCalls`.
+            RedisUnavailable, RedisUnsuitable, ContractViolation: see `PendingCalls`.
         """
-        return self.send(calls).rest()
+        return self.send(calls).replies()
 
     def run_one(self, call: Call) -> Any:
-        """Send one call and return its reply, sooner than by a flight; raises as `run`."""
-        channel = self.take()
+        """Send one call and return its reply, with less overhead than `run`; raises as `run`."""
+        channel = self.acquire()
         try:
             channel.send(call.packed())
             [reply] = channel.receive(1, 1)
         except BaseException as error:
             channel.close(self.client)
-            self.give_up(error)
-        self.give_back(channel)
+            self.raise_broken(error)
+        self.release(channel)
         if not isinstance(reply, hiredis.ReplyError):
             return reply
-        return self.run([call])[0] if is_unknown(reply) else self.refuse(reply)
+        return self.run([call])[0] if is_unknown_script(reply) else self.raise_reply(reply)
 
     def close(self) -> None:
-        """Close the connections that nobody uses just now."""
+        """Close the idle connections."""
         while self._idle:
             self._idle.pop().close(self.client)
 
-    def take(self) -> Channel:
-        """Have a channel to oneself, until it is given back or closed."""
+    def acquire(self) -> Channel:
+        """Get exclusive use of a channel, until it is released or closed."""
         if self._pid != os.getpid():
             self._idle, self._pid = [], os.getpid()
         try:
@@ -159,105 +165,104 @@ class Caller:
             with translate_errors(self.client):
                 return Channel(self.client.connection_pool.get_connection())
 
-    def give_back(self, channel: Channel) -> None:
-        """Leave a channel, all of whose replies are read, to others."""
+    def release(self, channel: Channel) -> None:
+        """Make a channel available again; all its replies must have been read."""
         self._idle.append(channel)
 
     def load(self) -> None:
-        """Send all scripts: a server that has lost one has lost them all."""
-        loading = [pack(("SCRIPT", "LOAD", script.source)) for script in ALL]
-        for reply in PendingCalls(self, loading).read():
+        """Load all scripts: a server that has lost one has lost them all."""
+        commands = [pack(("SCRIPT", "LOAD", script.source)) for script in ALL]
+        for reply in PendingCalls(self, commands).read():
             if isinstance(reply, hiredis.ReplyError):
-                self.refuse(reply)
+                self.raise_reply(reply)
 
-    def give_up(self, error: BaseException) -> NoReturn:
-        """Raise what it means that a channel broke."""
+    def raise_broken(self, error: BaseException) -> NoReturn:
+        """Raise the exception for a channel that broke with `error`."""
         if isinstance(error, BlockingIOError):
             late = TimeoutError(f"no reply in {TIMEOUT_S:g} s")
-            raise unreachable(self.client, late) from error
+            raise connection_failure(self.client, late) from error
         if isinstance(error, (OSError, hiredis.HiredisError)):
-            self.close()  # the others were made to the same server
-            raise unreachable(self.client, error) from error
-        # Interrupted half-way: the replies to come would have been taken for another call's.
+            self.close()  # the other channels lead to the same server
+            raise connection_failure(self.client, error) from error
+        # Interrupted midway: the outstanding replies would be taken for those of another call.
         raise error
 
-    def refuse(self, error: hiredis.ReplyError) -> NoReturn:
-        """Raise what an error reply means."""
-        failure = refusal(self.client, str(error))
+    def raise_reply(self, error: hiredis.ReplyError) -> NoReturn:
+        """Raise the exception for an error reply."""
+        failure = reply_failure(self.client, str(error))
         if isinstance(failure, RedisUnavailable):
-            self.close()  # after a failover another server may be the right one: connect anew
+            self.close()  # after a failover another server may be the master: reconnect
         raise failure
 
 
 class PendingCalls:
-    """Calls that were sent, on a channel of their own until the last reply is read.
+    """Calls that were sent, with exclusive use of a channel until the last reply is read.
 
     Raises (every method):
-        RedisUnavailable: the server did not answer, or not usefully; what was sent may have
-            been done.
-        RedisUnsuitable: it refuses us.
-        ContractViolation: a script failed: a defect of Bananas.
+        RedisUnavailable: the server did not answer, or is not ready; the calls may have run.
+        RedisUnsuitable: the server rejects the request.
+        ContractViolation: a script failed, which is a bug in Bananas.
     """
 
-    __slots__ = ("_caller", "_channel", "_commands", "_replies", "_sent")
+    __slots__ = ("_channel", "_commands", "_replies", "_scripts", "_sent")
 
-    def __init__(self, caller: Caller, commands: list[bytes]) -> None:
-        self._caller = caller
+    def __init__(self, scripts: ScriptClient, commands: list[bytes]) -> None:
+        self._scripts = scripts
         self._commands = commands
         self._sent = 0
         self._replies: list[Any] = []
-        self._channel: Channel | None = caller.take()
+        self._channel: Channel | None = scripts.acquire()
         self._send()
 
     @property
     def fileno(self) -> int:
-        """The socket that becomes readable when a reply is here; -1 when none will be."""
+        """The socket that becomes readable when a reply arrives; -1 if none will."""
         return self._channel.fileno if self._channel else -1
 
     @property
-    def is_awaited(self) -> bool:
-        """Whether replies are on their way; if not, the socket does not become readable."""
+    def is_open(self) -> bool:
+        """Whether replies are still to come; if not, the socket does not become readable."""
         return len(self._replies) < self._sent
 
     def first(self) -> Any:
-        """The first call's reply, while the server sees to the others.
+        """Wait for the first call's reply only.
 
-        None where the server had lost the script, or refuses us: `rest` sees to that.
+        None if it is an error, such as an unknown script: `replies` handles that.
         """
         self._receive(1)
         reply = self._replies[0]
         return None if isinstance(reply, hiredis.ReplyError) else reply
 
-    def rest(self) -> list[Any]:
-        """All replies, in the order of the calls; the same when asked again."""
+    def replies(self) -> list[Any]:
+        """Wait for all replies, in the order of the calls; returns the same when called again."""
         replies = self.read()
-        unknown = [i for i, reply in enumerate(replies) if is_unknown(reply)]
+        unknown = [i for i, reply in enumerate(replies) if is_unknown_script(reply)]
         if unknown:
-            self._caller.load()
-            again = PendingCalls(self._caller, [self._commands[i] for i in unknown]).read()
+            self._scripts.load()
+            again = PendingCalls(self._scripts, [self._commands[i] for i in unknown]).read()
             for i, reply in zip(unknown, again, strict=True):
                 replies[i] = reply
         for reply in replies:
             if isinstance(reply, hiredis.ReplyError):
-                self._caller.refuse(reply)
+                self._scripts.raise_reply(reply)
         return replies
 
     def read(self) -> list[Any]:
-        """All replies, errors among them; what did not fit into one write is sent in between."""
+        """Wait for all replies, errors included, sending what did not fit into the first write."""
         while len(self._replies) < len(self._commands):
-            if not self.is_awaited:
+            if not self.is_open:
                 self._send()
             self._receive(self._sent)
         if self._channel is not None:
-            self._caller.give_back(self._channel)
+            self._scripts.release(self._channel)
             self._channel = None
         return self._replies
 
     def drop(self) -> None:
-        """Give up the replies that are still to be read."""
+        """Close the channel without reading the remaining replies."""
         channel, self._channel = self._channel, None
         if channel is not None:
-            channel.close(self._caller.client)
+            channel.close(self._scripts.client)
 
     def _send(self) -> None:
         first, size = self._sent, 0
@@ -266,27 +271,27 @@ class PendingCalls:
             if size > SEND_BYTES and self._sent > first:
                 break
             self._sent += 1
-        with self._speaking() as channel:
+        with self._open_channel() as channel:
             channel.send(b"".join(self._commands[first : self._sent]))
 
     def _receive(self, count: int) -> None:
-        """Have at least so many replies here."""
-        here = len(self._replies)
-        with self._speaking() as channel:
-            self._replies += channel.receive(count - here, self._sent - here)
+        """Wait until `count` replies have been read in total."""
+        received = len(self._replies)
+        with self._open_channel() as channel:
+            self._replies += channel.receive(count - received, self._sent - received)
 
     @contextmanager
-    def _speaking(self) -> Iterator[Channel]:
-        """Close the channel when something goes wrong on it, and raise what that means."""
+    def _open_channel(self) -> Iterator[Channel]:
+        """Use the channel; on any error close it and raise the exception for that error."""
         if self._channel is None:
-            raise ContractViolation("a flight that has ended has no channel")
+            raise ContractViolation("the replies of these calls were already read or dropped")
         try:
             yield self._channel
         except BaseException as error:
             self.drop()
-            self._caller.give_up(error)
+            self._scripts.raise_broken(error)
 
 
-def is_unknown(reply: Any) -> bool:
-    """Whether the server did not know the script, and so did not run it."""
+def is_unknown_script(reply: Any) -> bool:
+    """Whether the server did not know the script, and therefore did not run it."""
     return isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT")

@@ -1,8 +1,8 @@
-"""Poison: jobs that take their workers down, and how that is told from bad company.
+"""Poison jobs: jobs that crash their worker, as opposed to jobs that only ran at the same time.
 
-`recover.lua` keeps a crash with every job that was with a worker when it went down. A job is
-poison when it has as many crashes as the contract allows and was alone in the last: until then any
-of its neighbours may be to blame.
+`recover.lua` records a crash for every job that a worker held when it went down. A job is poison
+when it has reached the configured number of crashes and was alone in the last one: until then, any
+of its neighbors may have caused them.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import msgspec
 
 from bananas_topology.system.clock import format_timestamp
 
-#: Seconds that a job's crashes are remembered after the last of them.
+#: Seconds that a job's crashes are kept after the latest one.
 KEEP_CRASHES_S = 604_800
 
 
 class Crash(msgspec.Struct, frozen=True):
-    """A job was with a worker when that went down.
+    """A worker went down while it held the job.
 
-    `how` is "reborn" (found by the worker's next process) or "reaped" (its lease ran out).
-    `alone`: the job ran with no other beside it.
+    `how` is "reborn" (found by the worker's next process) or "reaped" (its lease expired).
+    `alone`: the worker held no other job.
     """
 
     at: datetime
@@ -33,21 +33,21 @@ class Crash(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, entry: bytes) -> Crash:
         """Read an entry of ``crashes:<id>``: ``<at, in ms>|<how>|alone or shared|<worker>``."""
-        at_ms, how, company, worker_id = entry.decode(errors="replace").split("|", 3)
+        at_ms, how, sharing, worker_id = entry.decode(errors="replace").split("|", 3)
         return cls(
-            datetime.fromtimestamp(int(at_ms) / 1000, UTC), how, company == "alone", worker_id
+            datetime.fromtimestamp(int(at_ms) / 1000, UTC), how, sharing == "alone", worker_id
         )
 
     def __str__(self) -> str:
-        company = "alone" if self.alone else "beside other jobs"
-        return f"{format_timestamp(self.at)} {self.worker_id} ({self.how}), {company}"
+        sharing = "alone" if self.alone else "with other jobs"
+        return f"{format_timestamp(self.at)} {self.worker_id} ({self.how}), {sharing}"
 
 
 def is_poison(crashes: Sequence[Crash], max_crashes: int) -> bool:
-    """Whether a job is to be buried, not run."""
+    """Whether a job must be buried instead of run."""
     return len(crashes) >= max_crashes and crashes[-1].alone
 
 
 def crash_history(crashes: Sequence[Crash]) -> str:
-    """What to tell of a poison job: its history in one line."""
-    return f"the job took its worker down {len(crashes)} times: {'; '.join(map(str, crashes))}"
+    """The crashes of a poison job in one line."""
+    return f"the job crashed its worker {len(crashes)} times: {'; '.join(map(str, crashes))}"

@@ -1,7 +1,6 @@
-"""The read side: where jobs are, what one job is, who works. Changes nothing in Redis.
+"""The read side: queue depths, single jobs, running workers. Changes nothing in Redis.
 
-What several keys say is read one after the other, so figures of a moving system may be a few
-milliseconds apart.
+Keys are read one after the other, so the numbers of a busy system may be a few milliseconds apart.
 """
 
 from __future__ import annotations
@@ -11,22 +10,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
 import redis
 
 from bananas_topology.contract.worker import PRIORITIES
 from bananas_topology.errors import JobNotFound
 from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.system.clock import parse_timestamp
+from bananas_topology.jobs.stored import parse_fields, parse_json, parse_moment, to_bytes, to_text
 
-#: What Redis hands over at a time when many results are read.
+#: Number of results read in one round trip.
 _BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How many jobs are where. `completed` counts since the prefix was first used."""
+    """Number of jobs in each state. `completed` counts since the prefix was first used."""
 
     ready: int
     scheduled: int
@@ -39,11 +37,10 @@ class Backlog:
 class QueueDepth:
     """The ready jobs of one priority.
 
-    `ready` are those in the common queue, whose types nobody has looked at yet; `parked` by type
-    those that some worker met and had no handler for; `suspects` by type those that run alone,
-    because workers went down with them. `unhandled` are the types, of both, for which no living
-    worker of this priority has a handler. `oldest` is when the oldest of the next in line was
-    created.
+    `ready` counts the shared queue. `parked` counts, by type, jobs that a worker without a handler
+    for them moved out of it; `suspects`, by type, jobs that run alone because workers crashed with
+    them. `unhandled` lists the types of both for which no running worker of this priority has a
+    handler. `oldest` is the creation time of the oldest job among the heads of all these lists.
     """
 
     priority: str
@@ -61,7 +58,7 @@ class QueueDepth:
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """A worker that has shown a sign of life within its lease; `running` jobs are under it."""
+    """A running worker: one whose lease has not expired. `running`: number of jobs it holds."""
 
     worker_id: str
     pool: str
@@ -97,7 +94,7 @@ class JobView:
 
 
 class Inspector:
-    """Reads what is under one prefix.
+    """Reads the state of one prefix.
 
     Raises (every method):
         RedisUnavailable, RedisUnsuitable: see connection.py.
@@ -108,7 +105,7 @@ class Inspector:
         self._keys = keys
 
     def backlog(self) -> Backlog:
-        """Count the jobs everywhere."""
+        """Count the jobs in each state."""
         with translate_errors(self._client):
             depths = [self._depth(priority, []) for priority in PRIORITIES]
             pipeline = self._client.pipeline(transaction=False)
@@ -124,17 +121,17 @@ class Inspector:
 
     def depths(self) -> list[QueueDepth]:
         """Count the ready jobs of each priority."""
-        living = self.workers()
+        workers = self.workers()
         with translate_errors(self._client):
-            return [self._depth(priority, living) for priority in PRIORITIES]
+            return [self._depth(priority, workers) for priority in PRIORITIES]
 
     def workers(self) -> list[WorkerView]:
-        """List the workers that live, by id."""
+        """List the running workers, by id."""
         with translate_errors(self._client):
             seconds, _ = self._client.time()
-            living: Any = self._client.zrangebyscore(self._keys.workers, seconds * 1000, "+inf")
+            members: Any = self._client.zrangebyscore(self._keys.workers, seconds * 1000, "+inf")
             pipeline = self._client.pipeline(transaction=False)
-            ids = sorted(worker_id.decode() for worker_id in living)
+            ids = sorted(worker_id.decode() for worker_id in members)
             for worker_id in ids:
                 pipeline.hgetall(self._keys.worker(worker_id))
                 pipeline.hlen(self._keys.claims(worker_id))
@@ -145,80 +142,81 @@ class Inspector:
         ]
 
     def job(self, job_id: str) -> JobView:
-        """Gather all that is known of one job.
+        """Read everything known about one job.
 
         Raises:
-            JobNotFound: nothing is.
+            JobNotFound: no job has this id, or its retention has expired.
         """
         keys = self._keys
         with translate_errors(self._client):
             workers = self._worker_ids()
             pipeline = self._client.pipeline(transaction=False)
-            pipeline.get(_bytes(keys.job(job_id)))
-            pipeline.hgetall(_bytes(keys.result(job_id)))
-            pipeline.zscore(keys.scheduled, _bytes(job_id))
-            pipeline.get(_bytes(keys.failure(job_id)))
+            pipeline.get(to_bytes(keys.job(job_id)))
+            pipeline.hgetall(to_bytes(keys.result(job_id)))
+            pipeline.zscore(keys.scheduled, to_bytes(job_id))
+            pipeline.get(to_bytes(keys.failure(job_id)))
             for worker_id in workers:
-                pipeline.hget(keys.claims(worker_id), _bytes(job_id))
+                pipeline.hget(keys.claims(worker_id), to_bytes(job_id))
             stored, result, due, failure, *fences = pipeline.execute()
         if not (stored or result or failure):
-            raise JobNotFound(f'no job has the id "{job_id}", or its retention has run out')
-        held = [(w, fence) for w, fence in zip(workers, fences, strict=True) if fence]
-        return _job_view(job_id, stored, _text_of(result), due, failure, held)
+            raise JobNotFound(f'no job has the id "{job_id}", or its retention has expired')
+        claims = [(w, fence) for w, fence in zip(workers, fences, strict=True) if fence]
+        return _job_view(job_id, stored, _decode_hash(result), due, failure, claims)
 
     def results(self, job_ids: list[str]) -> dict[str, Any]:
-        """Read the results of those of the jobs that have completed, by id."""
+        """Read the results, by id, of the jobs among these that have completed."""
         found: dict[str, Any] = {}
         for start in range(0, len(job_ids), _BATCH):
             batch = job_ids[start : start + _BATCH]
             with translate_errors(self._client):
                 pipeline = self._client.pipeline(transaction=False)
                 for job_id in batch:
-                    pipeline.hmget(_bytes(self._keys.result(job_id)), "status", "result")
+                    pipeline.hmget(to_bytes(self._keys.result(job_id)), "status", "result")
                 replies = pipeline.execute()
             for job_id, (status, text) in zip(batch, replies, strict=True):
                 if status == b"completed":
-                    found[job_id] = _decoded(text)
+                    found[job_id] = parse_json(text)
         return found
 
     def _worker_ids(self) -> list[str]:
         members: Any = self._client.zrange(self._keys.workers, 0, -1)
         return [worker_id.decode() for worker_id in members]
 
-    def _depth(self, priority: str, living: list[WorkerView]) -> QueueDepth:
+    def _depth(self, priority: str, workers: list[WorkerView]) -> QueueDepth:
         client, keys = self._client, self._keys
         types: Any = client.smembers(keys.parked(priority))
         sources: Any = client.smembers(keys.suspects)
-        own = f"{priority}:"
-        parked = {name: keys.parked_queue(priority, name) for name in _texts(types)}
+        prefix = f"{priority}:"
+        parked = {name: keys.parked_queue(priority, name) for name in _sorted_texts(types)}
         suspects = {
-            source.removeprefix(own): keys.suspect_queue(source)
-            for source in _texts(sources)
-            if source.startswith(own)
+            source.removeprefix(prefix): keys.suspect_queue(source)
+            for source in _sorted_texts(sources)
+            if source.startswith(prefix)
         }
-        waiting = {name: key for name, key in parked.items() if client.exists(_bytes(key))}
+        parked = {name: key for name, key in parked.items() if client.exists(to_bytes(key))}
         handled = {
-            name for worker in living if priority in worker.priorities for name in worker.job_types
+            name for worker in workers if priority in worker.priorities for name in worker.job_types
         }
         return QueueDepth(
             priority=priority,
             ready=int(client.llen(keys.queue(priority))),
-            parked={_shown(name): int(client.llen(_bytes(key))) for name, key in waiting.items()},
-            oldest=self._oldest([keys.queue(priority), *waiting.values(), *suspects.values()]),
-            suspects={
-                _shown(name): int(client.llen(_bytes(key))) for name, key in suspects.items()
+            parked={
+                _printable(name): int(client.llen(to_bytes(key))) for name, key in parked.items()
             },
-            unhandled=tuple(sorted(map(_shown, (waiting.keys() | suspects.keys()) - handled))),
+            oldest=self._oldest([keys.queue(priority), *parked.values(), *suspects.values()]),
+            suspects={
+                _printable(name): int(client.llen(to_bytes(key))) for name, key in suspects.items()
+            },
+            unhandled=tuple(sorted(map(_printable, (parked.keys() | suspects.keys()) - handled))),
         )
 
     def _oldest(self, lists: list[str]) -> datetime | None:
-        """When the oldest of the jobs next in line was created, as far as their JSON says it."""
+        """Creation time of the oldest job among the heads of these lists; None if unknown."""
         moments: list[datetime] = []
         for key in lists:
-            last: Any = self._client.lindex(_bytes(key), -1)
-            stored: Any = last and self._client.get(self._keys.job("").encode() + last)
-            body = _decoded(stored)
-            moment = _moment(body.get("created_at")) if isinstance(body, dict) else None
+            head: Any = self._client.lindex(to_bytes(key), -1)
+            stored: Any = head and self._client.get(self._keys.job("").encode() + head)
+            moment = parse_moment((parse_fields(stored) or {}).get("created_at"))
             moments += [moment] if moment else []
         return min(moments, default=None)
 
@@ -229,31 +227,32 @@ def _job_view(
     result: dict[str, str],
     due: float | None,
     failure: bytes | None,
-    held: list[tuple[str, bytes]],
+    claims: list[tuple[str, bytes]],
 ) -> JobView:
-    body = _decoded(stored)
-    body = body if isinstance(body, dict) else None
-    worker_id, fence = held[0] if held else (None, b"")
-    completed_at = _moment(result.get("completed_at"))
+    body = parse_fields(stored)
+    worker_id, fence = claims[0] if claims else (None, b"")
+    completed_at = parse_moment(result.get("completed_at"))
     duration_ms = int(result["duration_ms"]) if result.get("duration_ms") else None
     return JobView(
         job_id=job_id,
-        status=_status(body, result, due, bool(held)),
+        status=_status(body, result, due, bool(claims)),
         body=body,
         due_at=None if due is None else datetime.fromtimestamp(due, UTC),
         worker_id=worker_id,
         started_at=_claimed_at(fence) or _started_at(completed_at, duration_ms),
-        result=_decoded(result["result"]) if "result" in result else None,
+        result=parse_json(result["result"]) if "result" in result else None,
         error=result.get("error") or (body or {}).get("error") or None,
         completed_at=completed_at,
         duration_ms=duration_ms,
-        failure=_decoded(failure),
+        failure=parse_json(failure),
     )
 
 
-def _status(body: dict[str, Any] | None, result: dict[str, str], due: object, held: bool) -> str:
-    """Where a job is tells more than what its JSON says, which others may leave out of date."""
-    if held:
+def _status(
+    body: dict[str, Any] | None, result: dict[str, str], due: object, is_claimed: bool
+) -> str:
+    """The status by where the job is: other workers may leave that in its JSON out of date."""
+    if is_claimed:
         return "processing"
     if due is not None:
         return "scheduled"
@@ -264,7 +263,7 @@ def _status(body: dict[str, Any] | None, result: dict[str, str], due: object, he
 
 
 def _worker_view(worker_id: str, stored: dict[bytes, bytes], running: int) -> WorkerView:
-    fields = _text_of(stored)
+    fields = _decode_hash(stored)
     return WorkerView(
         worker_id=worker_id,
         pool=fields.get("pool", ""),
@@ -273,7 +272,7 @@ def _worker_view(worker_id: str, stored: dict[bytes, bytes], running: int) -> Wo
         concurrency=int(fields.get("concurrency", 0)),
         running=running,
         job_types=tuple(filter(None, fields.get("job_types", "").split(","))),
-        started_at=_moment(fields.get("started_at")),
+        started_at=parse_moment(fields.get("started_at")),
         priorities=tuple(filter(None, fields.get("priorities", "").split(","))),
     )
 
@@ -289,35 +288,14 @@ def _started_at(completed_at: datetime | None, duration_ms: int | None) -> datet
     return completed_at - timedelta(milliseconds=duration_ms)
 
 
-def _texts(members: Iterable[bytes]) -> list[str]:
-    return sorted(member.decode(errors="surrogateescape") for member in members)
+def _sorted_texts(members: Iterable[bytes]) -> list[str]:
+    return sorted(map(to_text, members))
 
 
-def _shown(name: str) -> str:
-    """A name for people: bytes that are no text are no part of it."""
-    return _bytes(name).decode(errors="replace")
+def _printable(name: str) -> str:
+    """A name for display: bytes that are not UTF-8 are replaced."""
+    return to_bytes(name).decode(errors="replace")
 
 
-def _bytes(text: str) -> bytes:
-    return text.encode(errors="surrogateescape")
-
-
-def _text_of(fields: dict[bytes, bytes]) -> dict[str, str]:
+def _decode_hash(fields: dict[bytes, bytes]) -> dict[str, str]:
     return {name.decode(): value.decode(errors="replace") for name, value in fields.items()}
-
-
-def _decoded(text: bytes | str | None) -> Any:
-    """A JSON value, or None where there is none or it cannot be read."""
-    if not text:
-        return None
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-def _moment(text: object) -> datetime | None:
-    try:
-        return parse_timestamp(text) if isinstance(text, str) else None
-    except ValueError:
-        return None

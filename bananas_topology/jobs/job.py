@@ -1,7 +1,7 @@
-"""Jobs as values, and their JSON: what is written, what is read, what is kept untouched.
+"""Jobs as values and as JSON: what is written, what is read, what is kept unchanged.
 
-A payload is never decoded on its way: it stays the bytes that its producer wrote. When a body is
-rewritten, unknown fields keep their bytes as well. See the wire format in the README.
+A payload is not decoded in transit: it stays the bytes that its producer wrote. When a body is
+rewritten, unknown fields keep their bytes as well.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from bananas_topology.errors import InvalidJob, InvalidPayload
 from bananas_topology.jobs.crashes import Crash
 from bananas_topology.system.clock import format_timestamp
 
-#: Seconds that the body of a completed job is kept.
+#: Seconds for which the body of a completed job is kept.
 KEEP_COMPLETED_S = 86_400
 
-#: Seconds that the body of a dead job, and the failure of any, is kept.
+#: Seconds for which the body of a dead job, and the failure of any job, is kept.
 KEEP_DEAD_S = 604_800
 
-#: An id becomes part of key names; longer ones are nobody's intention.
+#: Maximum length of an id, in characters: it becomes part of key names.
 MAX_ID_LENGTH = 512
 
-#: What reading JSON may raise; the last in deeply nested payloads.
+#: What decoding JSON may raise; RecursionError on deeply nested payloads.
 DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What a worker needs of a job's JSON. `payload` is raw; `max_retries` None if not said."""
+    """The fields of a job's JSON that a worker reads. `max_retries` is None if the job has none."""
 
     id: str
     name: str
@@ -43,9 +43,10 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A job that is ours until the lease ends. `fence` proves it; `body` None: there was none.
+    """A job held by the worker until its lease expires. `body` is None if none is stored.
 
-    `crashes` is given where the job runs alone because of them (see crashes.py).
+    `fence` is the fencing token: settling checks that the claim is still the same one. `crashes` is
+    set if the job must run alone because of them (see crashes.py).
     """
 
     job_id: str
@@ -58,7 +59,7 @@ class Claim(msgspec.Struct, frozen=True):
 class Failure:
     """Why a job failed: the exception's type and message, and the end of its traceback.
 
-    `at` is when, for jobs whose own JSON cannot say it.
+    `at` is the time of the failure, for jobs whose JSON does not have it.
     """
 
     type: str
@@ -68,7 +69,7 @@ class Failure:
 
 
 class EncodedJob(msgspec.Struct, frozen=True):
-    """A job as `enqueue` sends it. `due`: "" now, "+<ms>" from now, or Unix seconds as text."""
+    """A job as `enqueue` sends it. `due`: "" now, "+<ms>" from now, or "<Unix seconds>"."""
 
     job_id: str
     body: bytes
@@ -78,8 +79,8 @@ class EncodedJob(msgspec.Struct, frozen=True):
 
 
 class _NewBody(msgspec.Struct):
-    """A new job's JSON. Id, name and priority come first (behind `scheduled_for`, if any): the
-    scripts read them there without parsing the payload.
+    """A new job's JSON. Id, name and priority come first (after `scheduled_for`, if any), where the
+    scripts read them without parsing the payload.
     """
 
     scheduled_for: str | msgspec.UnsetType
@@ -95,7 +96,7 @@ class _NewBody(msgspec.Struct):
 
 
 def new_id() -> str:
-    """A random UUID, version 4, as text; made four times as fast as uuid4 makes it."""
+    """A random UUID, version 4, as text; four times as fast as uuid.uuid4."""
     digits = os.urandom(16).hex()
     variant = "89ab"[int(digits[16], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
@@ -111,10 +112,10 @@ def encode_new(
     scheduled_for: datetime | None,
     now: datetime,
 ) -> bytes:
-    """Write a new job's JSON.
+    """Encode a new job as JSON.
 
     Raises:
-        InvalidJob: a value that cannot be, with what was expected.
+        InvalidJob: a value is not valid; the message says what was expected.
     """
     _check(job_id, job_type, priority, max_retries)
     created_at = format_timestamp(now)
@@ -133,14 +134,14 @@ def encode_new(
     try:
         return msgspec.json.encode(body)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise InvalidJob(f"the payload of {job_type} is not a JSON value: {error}") from error
+        raise InvalidJob(f"cannot encode the payload of {job_type} as JSON: {error}") from error
 
 
 def decode(body: bytes) -> Job:
-    """Read a job's JSON.
+    """Decode a job's JSON.
 
     Raises:
-        InvalidJob: it is no JSON, or not a job.
+        InvalidJob: it is not JSON, or not a job.
     """
     try:
         return _JOB.decode(body)
@@ -151,8 +152,8 @@ def decode(body: bytes) -> Job:
 def rewrite(body: bytes, scheduled_for: datetime | None = None, **changes: Any) -> bytes:
     """Change some fields of a job's JSON and keep the bytes of all others.
 
-    `scheduled_for` goes first; id, name and priority follow it. It and `error` are dropped where
-    they are not given anew: they are of the run before.
+    `scheduled_for` comes first, then id, name and priority. `scheduled_for` and `error` are removed
+    unless given: the stored ones are those of the previous run.
     """
     if scheduled_for is None and changes.keys() == _SPLICED:
         spliced = _splice(body, changes)
@@ -171,13 +172,13 @@ def rewrite(body: bytes, scheduled_for: datetime | None = None, **changes: Any) 
 
 
 def _splice(body: bytes, changes: dict[str, Any]) -> bytes | None:
-    """Rewrite a short body of our own form a third as fast: what changes is at its beginning.
+    """Rewrite a short body that `encode_new` wrote, whose changing fields are at its start.
 
-    None where it is not of that form, or has further fields that would have to change.
+    Takes a third of the time. None if it has another form, or fields after these that must change.
     """
     if len(body) > _SPLICE_BYTES:
         return None
-    form = _OWN_FORM.match(body)
+    form = _NEW_FORM.match(body)
     if form is None or _CHANGING.search(body, form.end()):
         return None
     status, at, attempts = changes["status"], changes["updated_at"], changes["attempts"]
@@ -186,20 +187,20 @@ def _splice(body: bytes, changes: dict[str, Any]) -> bytes | None:
 
 
 def encode_result(value: Any) -> bytes:
-    """Write a handler's result as JSON.
+    """Encode a handler's result as JSON.
 
     Raises:
-        InvalidJob: it is not a JSON value.
+        InvalidJob: it cannot be encoded.
     """
     try:
         return msgspec.json.encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        message = f"the handler returned a {type(value).__name__}, not a JSON value: {error}"
+        message = f"cannot encode the returned {type(value).__name__} as JSON: {error}"
         raise InvalidJob(message) from error
 
 
 class PayloadDecoder:
-    """Reads payloads as a handler's annotation asks: dataclass, TypedDict, Struct, any value."""
+    """Decodes payloads to a handler's annotation: dataclass, TypedDict, Struct or any JSON type."""
 
     def __init__(self, payload_type: Any) -> None:
         self._decoder = msgspec.json.Decoder(payload_type)
@@ -208,33 +209,35 @@ class PayloadDecoder:
         """Decode one payload.
 
         Raises:
-            InvalidPayload: it does not fit the annotation.
+            InvalidPayload: it does not match the annotation.
         """
         try:
             return self._decoder.decode(payload)
         except DECODE_ERRORS as error:
-            raise InvalidPayload(f"the payload does not fit the handler: {error}") from error
+            raise InvalidPayload(f"the payload does not match the handler: {error}") from error
 
 
 def _check(job_id: str, job_type: str, priority: str, max_retries: int | None) -> None:
     if not 0 < len(job_id) <= MAX_ID_LENGTH:
-        raise InvalidJob(f"the id has {len(job_id)} characters; expected 1 to {MAX_ID_LENGTH}")
+        raise InvalidJob(f"id: expected 1 to {MAX_ID_LENGTH} characters, got {len(job_id)}")
     if not isinstance(job_type, str) or not _JOB_TYPE.fullmatch(job_type):
-        raise InvalidJob(f"the job type is {job_type!r}; expected 1 to 200 letters, no white space")
+        raise InvalidJob(
+            f"job type: expected 1 to 200 characters without comma or space, got {job_type!r}"
+        )
     if priority not in PRIORITIES:
-        raise InvalidJob(f"the priority is {priority!r}; expected one of {', '.join(PRIORITIES)}")
+        raise InvalidJob(f"priority: expected one of {', '.join(PRIORITIES)}, got {priority!r}")
     if max_retries is not None and not 0 <= max_retries <= MAX_RETRIES:
-        raise InvalidJob(f"max_retries is {max_retries}; expected 0 to {MAX_RETRIES}")
+        raise InvalidJob(f"max_retries: expected 0 to {MAX_RETRIES}, got {max_retries}")
 
 
 _JOB_TYPE = re.compile(JOB_TYPE_PATTERN)
 _JOB = msgspec.json.Decoder(Job)
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-# The fields that `_splice` changes, a body of the form that `encode_new` writes up to them, and the
-# names that must not come after them.
+# The fields that `_splice` changes, the start of a body that `encode_new` wrote up to these fields,
+# and the names that must not follow.
 _SPLICED = {"status", "updated_at", "attempts"}
-_OWN_FORM = re.compile(
+_NEW_FORM = re.compile(
     rb'(\{"id":"[^"\\]*","name":"[^"\\]*","priority":"[a-z]+",)"status":"[a-z]+",'
     rb'("created_at":"[^"\\]*",)"updated_at":"[^"\\]*","attempts":\d+(?=[,}])'
 )

@@ -1,7 +1,8 @@
-"""Every key in Redis and what it holds: the catalogue.
+"""The catalogue of keys in Redis and what they hold.
 
-The first group is the wire format that other Bananas clients and workers share; the second is
-ours, kept beside it because others drop what they do not know when they rewrite a job.
+The first group is the wire format shared with other Bananas clients and workers. The second is
+private to this package: other components drop unknown fields when they rewrite a job, so state of
+this package is not kept in its JSON.
 """
 
 from __future__ import annotations
@@ -11,36 +12,36 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Names of keys under one prefix; scripts make the same names from the prefix they are given.
+    """Names of keys under one prefix; the scripts build the same names.
 
     Shared with other clients:
 
-    - ``job:<id>`` string: the job as JSON; expires only once completed or dead. One that is in no
-      list is harmless: a client that writes job and id by two commands may die between them
-    - ``queue:high``, ``queue:normal``, ``queue:low`` lists: ids, in at the left, out at the right
-    - ``queue:scheduled`` zset: id by due time, in Unix seconds
-    - ``queue:dead`` list: ids, in at the left
+    - ``job:<id>`` string: the job as JSON; expires only once completed or dead. A job that is in no
+      list is harmless: a client that writes job and id by two commands may die in between
+    - ``queue:high``, ``queue:normal``, ``queue:low`` lists: ids, pushed left, popped right
+    - ``queue:scheduled`` zset: id to due time, in Unix seconds
+    - ``queue:dead`` list: ids, pushed left
     - ``result:<id>`` hash: status, completed_at, duration_ms, result, error
-    - ``result:notify:<id>`` channel: ``ready`` when the result is there
-    - ``schedules:<name>`` hash: next_run, last_run, run_count, and of ours cron: the expression and
-      time zone that next_run comes from
+    - ``result:notify:<id>`` channel: ``ready`` when the result is stored
+    - ``schedules:<name>`` hash: next_run, last_run, run_count; and, added by this package, cron:
+      the expression and time zone from which next_run was computed
 
-    Ours:
+    Private:
 
-    - ``queue:<priority>:<type>`` list: ids parked there by a worker without a handler for them
-    - ``parked:<priority>`` set: the job types which have such a list
-    - ``claims:<worker>`` hash: id by fence (``token.place|source|claimed_ms``; see claim.lua)
-    - ``workers`` zset: worker id by when its lease ends, in Unix milliseconds
-    - ``worker:<worker>`` hash: who and what the worker is (presence.py)
+    - ``queue:<priority>:<type>`` list: ids parked by a worker without a handler for the type
+    - ``parked:<priority>`` set: the job types that have such a list
+    - ``claims:<worker>`` hash: id to fence (``token.place|source|claimed_ms``; see claim.lua)
+    - ``workers`` zset: worker id to the end of its lease, in Unix milliseconds
+    - ``worker:<worker>`` hash: what the worker reports about itself (worker/heartbeat.py)
     - ``failure:<id>`` string: the job's last failure as JSON: type, message, traceback
-    - ``crashes:<id>`` list: how the job took workers down (crashes.py); expires by itself
-    - ``suspects`` set: the ``<priority>:<type>`` which have a list of jobs that run alone
-    - ``queue:suspect:<priority>:<type>`` list: ids of those (see recover.lua)
-    - ``quarantine`` string: the busy worker that takes nothing more until it can run a suspect
+    - ``crashes:<id>`` list: crashes of workers that held the job (crashes.py); expires
+    - ``suspects`` set: every ``<priority>:<type>`` that has a list of jobs that run alone
+    - ``queue:suspect:<priority>:<type>`` list: ids of these jobs (see recover.lua)
+    - ``quarantine`` string: the busy worker that claims nothing until it can run a suspect
     - ``wake:<priority>``, ``wake:<priority>:<type>`` zsets: what idle workers block on
     - ``stats`` hash: jobs completed, retried and failed since the prefix was first used
 
-    ``queue:processing`` and ``schedule_lock:<name>`` are other workers' and left alone.
+    ``queue:processing`` and ``schedule_lock:<name>`` belong to other workers and are left alone.
     """
 
     prefix: str

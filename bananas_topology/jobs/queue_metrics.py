@@ -1,6 +1,6 @@
-"""The queues as Prometheus is told of them, by a worker and by the api alike.
+"""Prometheus gauges of the queues, exported by workers and by the API.
 
-Everybody who is asked tells the same of them, so whoever adds them up takes the highest.
+Every process exports the same values: aggregate them with ``max``, not ``sum``.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from bananas_topology.jobs.inspect import Inspector
 
 
 def queue_gauges(inspector: Inspector) -> list[Metric]:
-    """How many jobs are where, read now.
+    """Read the number of jobs in each state.
 
     Raises:
-        RedisUnavailable, RedisUnsuitable: nobody can tell.
+        RedisUnavailable, RedisUnsuitable: they cannot be read.
     """
-    ready = GaugeMetricFamily("bananas_queue_depth", "Jobs that are ready", labels=["priority"])
+    ready = GaugeMetricFamily("bananas_queue_depth", "Ready jobs", labels=["priority"])
     for depth in inspector.depths():
         ready.add_metric([depth.priority], depth.ready + sum(depth.parked.values()))
     backlog = inspector.backlog()
     others = (
-        ("processing_queue_depth", "Jobs that workers hold", backlog.running),
-        ("scheduled_queue_depth", "Jobs that are due later", backlog.scheduled),
-        ("dead_letter_queue_depth", "Jobs that will not run again", backlog.dead),
+        ("processing_queue_depth", "Jobs claimed by workers", backlog.running),
+        ("scheduled_queue_depth", "Delayed jobs", backlog.scheduled),
+        ("dead_letter_queue_depth", "Dead jobs", backlog.dead),
     )
     return [
         ready,

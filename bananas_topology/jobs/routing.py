@@ -1,9 +1,9 @@
-"""Redis Cluster: finding the one node that has our keys, again and again as it moves.
+"""Redis Cluster: connects to the node that owns the keys of a prefix, also after it changes.
 
-All keys of a prefix with a hash tag are in one slot, so one node at a time has all of them. Which
-it is, is asked at each new connection; when the server says that the slot has moved, connections
-are closed (see connection.py), and the new ones find its new owner. A server that is no cluster is
-asked once.
+All keys of a prefix with a hash tag share a slot, so one node owns all of them. Every new
+connection asks which node that is. When a server replies that the slot has moved, connections are
+closed (see connection.py) and new ones find the new owner. A server that is not a cluster is asked
+only once.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from redis.connection import Connection, SSLConnection
 
 from bananas_topology.errors import RedisUnsuitable
 
-#: What a key prefix for a cluster must hold: what stands between the braces decides on the slot.
+#: A key prefix for a cluster must contain a hash tag: the text in braces determines the slot.
 HASH_TAG = re.compile(r"\{[^}]+\}")
 
 NO_HASH_TAG = (
-    "the server is a Redis Cluster, where all keys of one Bananas must share a hash slot; set the "
+    "the server is a Redis Cluster, where all keys of a deployment must share a hash slot; set the "
     "key prefix (REDIS_KEY_PREFIX, redis.key_prefix) to one with a hash tag, such as {bananas}"
 )
 
@@ -29,7 +29,7 @@ Address = tuple[str, int]
 
 
 class Router:
-    """Leads connections to the node that has the keys of a prefix."""
+    """Connects to the node that owns the keys of a prefix."""
 
     def __init__(self, key_prefix: str, seed: Address) -> None:
         self._key = f"{key_prefix}:stats"
@@ -37,21 +37,21 @@ class Router:
         self._addresses = [seed]
         self._is_cluster: bool | None = None
 
-    def lead(self, connection: Any, connect: Callable[[], None]) -> None:
-        """Connect to the owner of the slot, by whichever node answers first.
+    def connect_to_owner(self, connection: Any, connect: Callable[[], None]) -> None:
+        """Connect to the owner of the slot, asking the known nodes in turn.
 
         Raises:
-            RedisUnsuitable: a cluster, and a prefix that does not keep to one slot.
-            redis.ConnectionError: none answers.
+            RedisUnsuitable: the server is a cluster and the prefix has no hash tag.
+            redis.ConnectionError: no node answers.
         """
         for address in self._addresses[:-1]:
             try:
-                return self._follow(connection, connect, address)
+                return self._connect_via(connection, connect, address)
             except (redis.ConnectionError, redis.TimeoutError):
                 connection.disconnect()
-        return self._follow(connection, connect, self._addresses[-1])
+        return self._connect_via(connection, connect, self._addresses[-1])
 
-    def _follow(self, connection: Any, connect: Callable[[], None], address: Address) -> None:
+    def _connect_via(self, connection: Any, connect: Callable[[], None], address: Address) -> None:
         connection.host, connection.port = address
         connect()
         if self._is_cluster is False:
@@ -62,11 +62,11 @@ class Router:
             connection.host, connection.port = owner
             connect()
             address = owner
-        others = [each for each in self._addresses if each != address]
+        others = [other for other in self._addresses if other != address]
         self._addresses = [address, *others]
 
     def _owner(self, connection: Any) -> Address | None:
-        """Ask a node who has our keys; None: itself, as far as it knows."""
+        """Ask a node for the owner of the keys; None if it is the owner itself."""
         nodes = _ask(connection, "CLUSTER", "SLOTS")
         self._is_cluster = isinstance(nodes, list)
         if not isinstance(nodes, list):
@@ -76,46 +76,46 @@ class Router:
             raise RedisUnsuitable(NO_HASH_TAG)
         for _, _, *members in nodes:
             for host, port, *_ in members:
-                self._note((_text(host) or connection.host, port))
+                self._remember((_text(host) or connection.host, port))
         moved = _ask(connection, "EXISTS", self._key)
         if isinstance(moved, redis.exceptions.MovedError):
-            # An unnamed host is the one that was asked.
+            # An empty host means the node that was asked.
             return (moved.host or connection.host, moved.port)
         return None
 
-    def _note(self, address: Address) -> None:
+    def _remember(self, address: Address) -> None:
         if address not in self._addresses:
             self._addresses.append(address)
 
 
 class RoutedConnection(Connection):
-    """A connection to whichever node a router finds."""
+    """A connection to the node that a router finds."""
 
     def __init__(self, *, router: Router, **options: Any) -> None:
         super().__init__(**options)  # type: ignore[no-untyped-call]
         self._router = router
 
     def connect(self) -> None:
-        """Connect, unless it is connected."""
+        """Connect, unless already connected."""
         if self._sock is None:
-            self._router.lead(self, super().connect)
+            self._router.connect_to_owner(self, super().connect)
 
 
 class RoutedSSLConnection(SSLConnection):
-    """The same, encrypted."""
+    """A TLS connection to the node that a router finds."""
 
     def __init__(self, *, router: Router, **options: Any) -> None:
         super().__init__(**options)
         self._router = router
 
     def connect(self) -> None:
-        """Connect, unless it is connected."""
+        """Connect, unless already connected."""
         if self._sock is None:
-            self._router.lead(self, super().connect)
+            self._router.connect_to_owner(self, super().connect)
 
 
 def _ask(connection: Any, *command: str) -> Any:
-    """Send one command; an error reply is returned, not raised."""
+    """Send one command; an error reply is returned instead of raised."""
     connection.send_command(*command)
     try:
         return connection.read_response()

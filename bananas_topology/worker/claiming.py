@@ -6,7 +6,8 @@ from collections.abc import Callable
 from itertools import count
 
 from bananas_topology.contract.worker import WorkerConfig
-from bananas_topology.jobs.broker import PROMOTE_LIMIT, Broker, Consumer
+from bananas_topology.jobs.broker import PROMOTE_LIMIT, Broker
+from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.jobs.crashes import is_poison
 from bananas_topology.jobs.exchange import Claimed, ClaimRequest
 from bananas_topology.jobs.wake import WakeListener
@@ -198,14 +199,14 @@ class Claimer:
 
     def on_readable(self) -> None:
         """Receive a wake-up and what was claimed with it."""
-        answer = self._listener.answer()
-        if answer is None or answer.taken is None:
+        reply = self._listener.receive()
+        if reply is None or reply.claimed is None:
             self.must_claim = True
             return
-        self.receive(self._listening, answer.taken)
-        if answer.taken.claims:
+        self.receive(self._listening, reply.claimed)
+        if reply.claimed.claims:
             sleep(YIELD_S)
-        if not answer.rung and self.listen_at < float("inf"):
+        if not reply.woken and self.listen_at < float("inf"):
             self.listen()
 
     def close(self) -> bool:

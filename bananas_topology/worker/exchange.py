@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import BananasTopologyError, RedisUnavailable
-from bananas_topology.jobs.broker import Broker, Consumer
+from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.connection import check_server
+from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.system.clock import monotonic
 from bananas_topology.worker.claiming import Claimer
 from bananas_topology.worker.heartbeat import Heartbeat

@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 from bananas_topology.errors import BananasTopologyError, InvalidSettings
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.queue_metrics import queue_gauges
+from bananas_topology.jobs.settlements import COUNTERS, Counter
 from bananas_topology.system.clock import monotonic
 from bananas_topology.worker.health import Health
 from bananas_topology.worker.metrics import BUCKETS_S, Histogram, Tally, TypeTally
@@ -97,9 +98,8 @@ class MetricsCollector(Collector):
     def _counts(self) -> Iterator[Metric]:
         source = self._sources
         by_type = sorted(source.tally.by_type.items())
-        yield self._counter("jobs_completed", "Completed jobs", by_type, _completed)
-        yield self._counter("jobs_failed", "Failed runs", by_type, _failed)
-        yield self._counter("jobs_buried", "Jobs that failed permanently", by_type, _buried)
+        for counter in COUNTERS:
+            yield self._counter(counter, by_type)
         enqueued = CounterMetricFamily(
             "bananas_jobs_enqueued", "Jobs enqueued by this worker's schedules", labels=["pool"]
         )
@@ -113,16 +113,11 @@ class MetricsCollector(Collector):
         yield duration
         yield wait
 
-    def _counter(
-        self,
-        name: str,
-        text: str,
-        by_type: list[tuple[str, TypeTally]],
-        count: Callable[[TypeTally], int],
-    ) -> Metric:
-        family = CounterMetricFamily(f"bananas_{name}", text, labels=["pool", "job_type"])
+    def _counter(self, counter: Counter, by_type: list[tuple[str, TypeTally]]) -> Metric:
+        name, labels = f"bananas_{counter.name}", ["pool", "job_type"]
+        family = CounterMetricFamily(name, counter.description, labels=labels)
         for job_type, tally in by_type:
-            family.add_metric([self._sources.pool, job_type], count(tally))
+            family.add_metric([self._sources.pool, job_type], tally.settled.total(counter))
         return family
 
     def _slots(self) -> Iterator[Metric]:
@@ -158,18 +153,6 @@ class MetricsCollector(Collector):
         tally, now = self._sources.tally, monotonic()
         busy_s = tally.busy_s + self._sources.slots.running_s(now)
         return _Sample(now, busy_s, tally.completed, tally.failed)
-
-
-def _completed(tally: TypeTally) -> int:
-    return tally.completed
-
-
-def _failed(tally: TypeTally) -> int:
-    return tally.retried + tally.buried
-
-
-def _buried(tally: TypeTally) -> int:
-    return tally.buried
 
 
 def _histogram(name: str, text: str) -> HistogramMetricFamily:

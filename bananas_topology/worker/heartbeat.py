@@ -8,7 +8,8 @@ import socket
 from collections.abc import Iterable
 
 from bananas_topology.contract.worker import WorkerConfig
-from bananas_topology.jobs.broker import Broker, Consumer
+from bananas_topology.jobs.broker import Broker
+from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.system.clock import format_timestamp, wall_now
 from bananas_topology.worker.run import Run
 from bananas_topology.worker.slots import Slots
@@ -74,13 +75,13 @@ class Heartbeat:
 
     def beat(self) -> float:
         """Renew the lease and reap expired workers; returns the seconds until the next beat."""
-        beat = self._broker.beat(
+        beat = self._broker.heartbeat(
             self._consumer,
             self._incarnation,
             self.info.fields(len(self._slots.held)),
             boot=not self.is_booted,
         )
-        self.is_superseded = not beat.held
+        self.is_superseded = beat.is_superseded
         for worker_id, recovery in self._broker.reap(self._consumer, beat.expired).items():
             log.warning("worker reaped", extra={"reaped": worker_id, "jobs": recovery.returned})
         due_ms = self._consumer.lease_ms // 3

@@ -11,8 +11,8 @@ from bisect import bisect_left
 
 import msgspec
 
-from bananas_topology.jobs.exchange import Ack, Bury, Retry
 from bananas_topology.jobs.job import DECODE_ERRORS
+from bananas_topology.jobs.settlements import COMPLETED, FAILED, SETTLEMENTS, Counter, Settlement
 from bananas_topology.system.clock import monotonic, parse_timestamp, wall_seconds
 from bananas_topology.units import format_duration
 from bananas_topology.worker.run import Run
@@ -41,27 +41,31 @@ class Histogram:
         self.total_s += seconds
 
 
+class SettlementCounts(dict[type[Settlement], int]):
+    """Number of settlements by class."""
+
+    def __init__(self) -> None:
+        super().__init__(dict.fromkeys(SETTLEMENTS, 0))
+
+    def total(self, counter: Counter) -> int:
+        """The number of settlements that increment a counter."""
+        return sum(n for kind, n in self.items() if counter in kind.counters)
+
+
 class TypeTally:
     """The counts of one job type."""
 
     def __init__(self) -> None:
-        self.completed = 0
-        self.retried = 0
-        self.buried = 0
+        self.settled = SettlementCounts()
         self.duration = Histogram()
         self.wait = Histogram()
 
     def count(self, run: Run) -> None:
         """Count one settled run."""
-        match run.settlement:
-            case Ack():
-                self.completed += 1
-            case Retry():
-                self.retried += 1
-            case Bury():
-                self.buried += 1
-            case _:
-                return
+        settlement = run.settlement
+        if settlement is None or not settlement.counters:
+            return
+        self.settled[type(settlement)] += 1
         self.duration.observe(run.duration_s)
         if (waited_s := _waited_s(run)) is not None:
             self.wait.observe(waited_s)
@@ -77,19 +81,25 @@ class Tally:
         self._concurrency = concurrency
         self._is_scraped = is_scraped
         self._started_at = monotonic()
-        self.completed = 0
-        self.failed = 0
+        self._settled = SettlementCounts()
         self.enqueued = 0
         self.busy_s = 0.0
         self.by_type: dict[str, TypeTally] = {}
 
+    @property
+    def completed(self) -> int:
+        """Number of completed jobs."""
+        return self._settled.total(COMPLETED)
+
+    @property
+    def failed(self) -> int:
+        """Number of failed runs."""
+        return self._settled.total(FAILED)
+
     def count(self, run: Run) -> None:
         """Count one settled run."""
-        settlement = run.settlement
-        if isinstance(settlement, Ack):
-            self.completed += 1
-        elif isinstance(settlement, Retry | Bury):
-            self.failed += 1
+        if run.settlement is not None:
+            self._settled[type(run.settlement)] += 1
         self.busy_s += run.duration_s
         if self._is_scraped and run.bound is not None:
             job_type = run.job_type

@@ -10,8 +10,8 @@ import msgspec
 from bananas_topology.backoff import BASE_DELAY_MS, MAX_DELAY_MS
 from bananas_topology.contract.worker import JobLimits, WorkerConfig
 from bananas_topology.handlers import Handler, JobContext
-from bananas_topology.jobs.exchange import Settlement
 from bananas_topology.jobs.job import Claim, Job, PayloadDecoder
+from bananas_topology.jobs.settlements import Settlement
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import assert_never
 
 import msgspec
 
 from bananas_topology.backoff import exponential_ms, with_jitter_ms
 from bananas_topology.errors import ContractViolation, InvalidJob
 from bananas_topology.jobs.crashes import crash_history
-from bananas_topology.jobs.exchange import Ack, Bury, PendingExchange, Release, Retry, Settlement
+from bananas_topology.jobs.exchange import PendingExchange
 from bananas_topology.jobs.job import DECODE_ERRORS, Failure, decode, rewrite
+from bananas_topology.jobs.settlements import AckJob, BuryJob, ReleaseJob, RetryJob, Settlement
 from bananas_topology.system.clock import format_timestamp, monotonic, wall_seconds
 from bananas_topology.worker.execution import (
     Completed,
@@ -68,7 +68,7 @@ class Settler:
             case Completed(result):
                 return self._ack(run, result)
             case Released():
-                return Release(run.claim)
+                return ReleaseJob(run.claim, is_started=run.job is not None)
             case Unreadable(reason):
                 return self._bury_unreadable(run, reason)
             case Permanent(failure):
@@ -78,12 +78,12 @@ class Settler:
                     return self._bury(run, failure)
                 return self._retry(run, failure, delay_ms)
 
-    def _ack(self, run: Run, result: bytes) -> Ack:
+    def _ack(self, run: Run, result: bytes) -> AckJob:
         stamp = self._stamp()
         body = rewrite(_body(run), status="completed", attempts=run.attempt, updated_at=stamp)
-        return Ack(run.claim, body, result, stamp, run.duration_ms)
+        return AckJob(run.claim, body, result, stamp, run.duration_ms)
 
-    def _retry(self, run: Run, failure: Failure, delay_ms: int | None) -> Retry:
+    def _retry(self, run: Run, failure: Failure, delay_ms: int | None) -> RetryJob:
         if delay_ms is None:
             delay_ms = self._delay_ms(run)
         now = datetime.now(UTC)
@@ -95,9 +95,9 @@ class Settler:
             error=failure.message,
             updated_at=format_timestamp(now),
         )
-        return Retry(run.claim, body, _encode(failure), delay_ms)
+        return RetryJob(run.claim, body, _encode(failure), delay_ms)
 
-    def _bury(self, run: Run, failure: Failure) -> Bury:
+    def _bury(self, run: Run, failure: Failure) -> BuryJob:
         stamp = self._stamp()
         body = rewrite(
             _body(run),
@@ -106,13 +106,13 @@ class Settler:
             error=failure.message,
             updated_at=stamp,
         )
-        return Bury(run.claim, body, _encode(failure), failure.message, stamp, run.duration_ms)
+        return BuryJob(run.claim, body, _encode(failure), failure.message, stamp, run.duration_ms)
 
-    def _bury_unreadable(self, run: Run, reason: str) -> Bury:
+    def _bury_unreadable(self, run: Run, reason: str) -> BuryJob:
         """Bury what cannot be decoded, its stored bytes unchanged."""
         reason = clean(reason)
         failure = _encode(Failure("InvalidJob", reason))
-        return Bury(run.claim, b"", failure, reason, self._stamp(), 0)
+        return BuryJob(run.claim, b"", failure, reason, self._stamp(), 0)
 
     def _delay_ms(self, run: Run) -> int:
         if run.bound is None:
@@ -141,40 +141,31 @@ def bury_as_poison(run: Run) -> Run:
         body = b""
     with suppress(InvalidJob):
         run.job = decode(claim.body or b"")  # so that the log has its type
-    run.settlement = Bury(claim, body, failure, reason, stamp, 0)
+    run.settlement = BuryJob(claim, body, failure, reason, stamp, 0)
     return run
 
 
 def log_settlement(run: Run, settlement: Settlement) -> None:
-    """Say how a run ended; a completed one at level debug alone."""
-    if isinstance(settlement, Ack) and not log.isEnabledFor(logging.DEBUG):
+    """Log how a run ended, with the failure in full at level debug."""
+    if not log.isEnabledFor(settlement.level):
         return
+    job_id, failure = run.claim.job_id, settlement.failure
     fields = {
-        "job_id": run.claim.job_id,
+        "job_id": job_id,
         "job_type": run.job_type,
         "attempt": run.attempt,
         "duration_ms": run.duration_ms,
+        **settlement.log_fields(),
     }
-    match settlement:
-        case Ack():
-            log.debug("job completed", extra=fields)
-        case Retry(delay_ms=delay_ms):
-            told = {"delay_ms": delay_ms, "error": _told(settlement.failure)}
-            log.warning("job failed, runs again", extra=fields | told)
-            failure = settlement.failure.decode()
-            log.debug("failure", extra={"job_id": run.claim.job_id, "failure": failure})
-        case Bury():
-            log.error("job buried", extra=fields | {"error": _told(settlement.failure)})
-        case Release():
-            # What was claimed ahead goes back all the time; only what had begun is worth a word.
-            level = logging.DEBUG if run.job is None else logging.INFO
-            log.log(level, "job released", extra=fields)
-        case _:
-            assert_never(settlement)
+    if failure:
+        fields["error"] = _describe(failure)
+    log.log(settlement.level, settlement.event, extra=fields)
+    if failure:
+        log.debug("job failure", extra={"job_id": job_id, "failure": failure.decode()})
 
 
-def _told(failure: bytes) -> str:
-    """A failure in a line of the log: its kind too, for the message of a KeyError is but a key."""
+def _describe(failure: bytes) -> str:
+    """A failure for the log, with its type: the message of a KeyError is only the key."""
     read = msgspec.json.decode(failure, type=Failure)
     return f"{read.type}: {read.message[:LOGGED_ERROR]}"
 
@@ -241,7 +232,7 @@ class PendingSettlements:
             settlement = settlement_of(run)
             batch.append(run)
             size += len(run.claim.body or b"")
-            if isinstance(settlement, Ack):
+            if isinstance(settlement, AckJob):
                 size += len(settlement.result)
             if size > SETTLE_BYTES:
                 break
@@ -262,7 +253,7 @@ class PendingSettlements:
             for run in batch:
                 self._tally.count(run)
             for settlement in lost:
-                kind = type(settlement).__name__.lower()
+                kind = settlement.script.name
                 extra = {"job_id": settlement.claim.job_id, "settlement": kind}
                 log.warning("claim lost", extra=extra)
 

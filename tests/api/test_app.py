@@ -14,9 +14,11 @@ from fastapi.testclient import TestClient
 
 from bananas_topology.api.app import MAX_BODY_BYTES
 from bananas_topology.contract.worker import WorkerConfig
-from bananas_topology.jobs.broker import Broker, Consumer
-from bananas_topology.jobs.exchange import Ack, ClaimRequest
+from bananas_topology.jobs.broker import Broker
+from bananas_topology.jobs.consumer import Consumer
+from bananas_topology.jobs.exchange import ClaimRequest
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.settlements import AckJob
 from tests.api.conftest import serving
 
 
@@ -31,7 +33,7 @@ def _finish_one(client: redis.Redis, keys: Keys, result: bytes) -> None:
     assert claimed is not None
     [claim] = claimed.claims
     assert claim.body is not None
-    ack = Ack(claim, claim.body, result, "2026-01-01T00:00:00.000000Z", 5)
+    ack = AckJob(claim, claim.body, result, "2026-01-01T00:00:00.000000Z", 5)
     assert broker.exchange(consumer, [ack], None).lost() == ()
 
 

@@ -97,7 +97,7 @@ def test_invalid_command_line_is_a_usage_error(
     ("arguments", "expected"),
     [
         (("double", "--priority", "urgent"), "expected one of high, normal, low"),
-        (("two words",), "expected 1 to 200 letters"),
+        (("two words",), "expected 1 to 200 characters"),
         (("double", "--in", "soon"), "expected a duration"),
         (("double", "--max-retries", "-1"), "max_retries"),
     ],

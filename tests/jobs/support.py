@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bananas_topology.contract.worker import PRIORITIES
-from bananas_topology.jobs.broker import Broker, Consumer
-from bananas_topology.jobs.exchange import Claimed, ClaimRequest, Settlement
+from bananas_topology.jobs.broker import Broker
+from bananas_topology.jobs.consumer import Consumer
+from bananas_topology.jobs.exchange import Claimed, ClaimRequest
 from bananas_topology.jobs.job import Claim, EncodedJob, encode_new
+from bananas_topology.jobs.settlements import Settlement
 from bananas_topology.system.clock import wall_now
 
 
@@ -39,7 +41,7 @@ class Exchange:
     promoted: int
 
 
-class Hands:
+class Worker:
     """One incarnation of a worker, as the broker sees it."""
 
     _incarnations = itertools.count(1)
@@ -52,6 +54,10 @@ class Hands:
         )
         self.incarnation = f"inc{next(self._incarnations)}"
         self._calls = itertools.count(1)
+
+    def boot(self) -> None:
+        """Register this incarnation under its worker id."""
+        self.broker.heartbeat(self.consumer, self.incarnation, {}, boot=True)
 
     def request(self, count: int, **more: Any) -> ClaimRequest:
         """A request for up to `count` jobs."""

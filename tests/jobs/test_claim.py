@@ -7,10 +7,10 @@ import redis
 
 from bananas_topology.contract.worker import PRIORITIES
 from bananas_topology.jobs.broker import PARK_LIMIT, Broker
-from bananas_topology.jobs.exchange import Release
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.settlements import ReleaseJob
 from tests.jobs.invariants import assert_each_in_one_place
-from tests.jobs.support import Hands, encoded
+from tests.jobs.support import Worker, encoded
 
 
 @pytest.fixture
@@ -21,12 +21,12 @@ def broker(client: redis.Redis, keys: Keys) -> Broker:
 def test_jobs_are_claimed_by_priority_then_in_the_order_they_came(broker: Broker) -> None:
     order = [f"{priority}{i}" for i in range(3) for priority in reversed(PRIORITIES)]
     broker.enqueue([encoded(job_id, priority=job_id[:-1]) for job_id in order])
-    hands = Hands(broker)
+    worker = Worker(broker)
 
-    claimed = hands.claim(4) + hands.claim(50)
+    claimed = worker.claim(4) + worker.claim(50)
 
     assert claimed == [f"{priority}{i}" for priority in PRIORITIES for i in range(3)]
-    assert hands.claim() == []
+    assert worker.claim() == []
 
 
 def test_jobs_enqueued_in_one_call_keep_their_order_however_many(broker: Broker) -> None:
@@ -34,24 +34,24 @@ def test_jobs_enqueued_in_one_call_keep_their_order_however_many(broker: Broker)
 
     broker.enqueue([encoded(job_id, priority=PRIORITIES[int(job_id) % 2]) for job_id in ids])
 
-    assert Hands(broker).claim(3_000) == [*ids[::2], *ids[1::2]]
+    assert Worker(broker).claim(3_000) == [*ids[::2], *ids[1::2]]
 
 
 def test_a_claim_is_held_under_a_fence_and_a_lease(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     broker.enqueue([encoded("a"), encoded("b")])
-    hands = Hands(broker, "w|1")
+    worker = Worker(broker, "w|1")
 
-    first, second = hands.exchange(count=2).claims
+    first, second = worker.exchange(count=2).claims
 
     stored = client.hgetall(keys.claims("w|1"))
     assert stored == {b"a": first.fence, b"b": second.fence}
     token, source, claimed_ms = first.fence.split(b"|")
-    assert re.fullmatch(rf"{hands.incarnation}\.1\.0*1", token.decode())
+    assert re.fullmatch(rf"{worker.incarnation}\.1\.0*1", token.decode())
     assert source == b"normal"
     until_ms = client.zscore(keys.workers, "w|1")
-    assert until_ms == int(claimed_ms) + hands.consumer.lease_ms
+    assert until_ms == int(claimed_ms) + worker.consumer.lease_ms
 
 
 def test_a_claim_stops_at_its_bytes_and_leaves_the_rest_in_order(
@@ -59,15 +59,15 @@ def test_a_claim_stops_at_its_bytes_and_leaves_the_rest_in_order(
 ) -> None:
     ids = [f"{i}" for i in range(6)]
     broker.enqueue([encoded(job_id, payload="x" * 1000) for job_id in ids])
-    hands = Hands(broker)
+    worker = Worker(broker)
 
-    some = hands.exchange(count=10, max_bytes=2500)
-    one = hands.exchange(count=10, max_bytes=1)
+    some = worker.exchange(count=10, max_bytes=2500)
+    one = worker.exchange(count=10, max_bytes=1)
 
     assert [claim.job_id for claim in some.claims] == ["0", "1", "2"]
     assert some.more
     assert [claim.job_id for claim in one.claims] == ["3"]
-    assert hands.claim(10) == ["4", "5"]
+    assert worker.claim(10) == ["4", "5"]
     assert_each_in_one_place(client, keys, ids)
 
 
@@ -77,9 +77,9 @@ def test_an_id_that_is_queued_twice_does_not_run_beside_itself(
     broker.enqueue([encoded("a"), encoded("b")])
     client.rpush(keys.queue("normal"), "a")
     client.lpush(keys.queue("low"), "a")
-    hands = Hands(broker)
+    worker = Worker(broker)
 
-    assert hands.claim(10) == ["a", "b"]
+    assert worker.claim(10) == ["a", "b"]
     assert_each_in_one_place(client, keys, ["a", "b"])
 
 
@@ -96,7 +96,7 @@ def test_what_is_no_job_is_claimed_by_whoever_meets_it(
         client.set(keys.job("").encode() + odd, body)
     client.lpush(keys.queue("high"), odd)
 
-    [claim] = Hands(broker, job_types=("add",)).exchange(count=5).claims
+    [claim] = Worker(broker, job_types=("add",)).exchange(count=5).claims
 
     assert claim.job_id.encode(errors="surrogateescape") == odd
     assert claim.body == body
@@ -106,15 +106,15 @@ def test_an_odd_id_is_released_and_settled_as_any_other(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     client.lpush(keys.queue("high"), b"odd \x00\xfe|id")
-    hands = Hands(broker)
+    worker = Worker(broker)
 
-    [claim] = hands.exchange(count=1).claims
-    assert hands.exchange([Release(claim)]).lost == ()
-    [again] = hands.exchange(count=1).claims
+    [claim] = worker.exchange(count=1).claims
+    assert worker.exchange([ReleaseJob(claim)]).lost == ()
+    [again] = worker.exchange(count=1).claims
 
     assert again.job_id == claim.job_id
     assert again.fence != claim.fence
-    assert hands.exchange([Release(claim)]).lost == (Release(claim),)
+    assert worker.exchange([ReleaseJob(claim)]).lost == (ReleaseJob(claim),)
 
 
 def test_jobs_of_other_types_wait_in_order_for_who_handles_them(
@@ -124,7 +124,7 @@ def test_jobs_of_other_types_wait_in_order_for_who_handles_them(
     ids = [f"{kinds[i % 3]}{i}" for i in range(12)]
     broker.enqueue([encoded(job_id, job_id[0]) for job_id in ids])
     only_b, rest, everything = (
-        Hands(broker, worker_id, job_types=types)
+        Worker(broker, worker_id, job_types=types)
         for worker_id, types in (("b", ("b",)), ("ac", ("a", "c")), ("abc", ("a", "b", "c")))
     )
 
@@ -150,9 +150,9 @@ def test_jobs_of_other_types_wait_in_order_for_who_handles_them(
 def test_a_parked_type_does_not_wait_for_another_to_run_dry(broker: Broker) -> None:
     broker.enqueue([encoded(f"a{i}", "a") for i in range(100)])
     broker.enqueue([encoded(f"b{i}", "b") for i in range(3)])
-    assert Hands(broker, "other", job_types=("other",)).claim(10) == []
+    assert Worker(broker, "other", job_types=("other",)).claim(10) == []
 
-    claimed = Hands(broker, job_types=("a", "b")).claim(10)
+    claimed = Worker(broker, job_types=("a", "b")).claim(10)
 
     assert {"b0", "b1", "b2"} <= set(claimed)
     assert [job_id for job_id in claimed if job_id[0] == "a"] == [f"a{i}" for i in range(7)]
@@ -166,16 +166,16 @@ def test_the_first_job_behind_many_of_other_types_is_found_and_none_is_met_twice
         ids = range(start, min(start + 500, many))
         broker.enqueue([encoded(f"a{i}", "a") for i in ids])
     broker.enqueue([encoded("wanted", "sub")])
-    hands = Hands(broker, job_types=("sub",))
+    worker = Worker(broker, job_types=("sub",))
 
-    exchanges = [hands.exchange(count=10)]
+    exchanges = [worker.exchange(count=10)]
     while exchanges[-1].more:
-        exchanges.append(hands.exchange(count=10))
+        exchanges.append(worker.exchange(count=10))
 
     assert len(exchanges) == 4
     assert [claim.job_id for claim in exchanges[-1].claims] == ["wanted"]
     assert client.llen(keys.parked_queue("normal", "a")) == many
-    assert Hands(broker, "w-1", job_types=("a",)).claim(3) == ["a0", "a1", "a2"]
+    assert Worker(broker, "w-1", job_types=("a",)).claim(3) == ["a0", "a1", "a2"]
 
 
 def test_a_type_is_told_without_parsing_large_payloads_in_every_clients_form(
@@ -191,9 +191,9 @@ def test_a_type_is_told_without_parsing_large_payloads_in_every_clients_form(
         client.set(keys.job(job_id), body)
         client.lpush(keys.queue("normal"), job_id)
 
-    assert Hands(broker, job_types=("theirs",)).claim(10) == []
+    assert Worker(broker, job_types=("theirs",)).claim(10) == []
     assert client.llen(keys.parked_queue("normal", "mine")) == 4
-    assert Hands(broker, job_types=("mine",)).claim(10) == list(forms)
+    assert Worker(broker, job_types=("mine",)).claim(10) == list(forms)
 
 
 def test_due_jobs_are_promoted_in_due_order_with_a_claim_that_asks_for_it(
@@ -203,10 +203,10 @@ def test_due_jobs_are_promoted_in_due_order_with_a_claim_that_asks_for_it(
     client.zadd(keys.scheduled, {"foreign": 1, "gone": 2, "a": 10.5, "b": 20})
     body = '{"id":"foreign","name":"add","priority":"high","scheduled_for":"2020-01-01T00:00:00Z"}'
     client.set(keys.job("foreign"), body)
-    hands = Hands(broker)
+    worker = Worker(broker)
 
-    assert hands.claim(10) == []
-    reply = hands.exchange(count=10, promote=True)
+    assert worker.claim(10) == []
+    reply = worker.exchange(count=10, promote=True)
 
     assert reply.promoted == 4
     assert [claim.job_id for claim in reply.claims] == ["foreign", "gone", "a", "b"]

@@ -36,5 +36,5 @@ def test_poison_has_crashed_often_enough_and_alone_the_last_time(
 def test_the_story_of_a_poison_job_names_when_where_and_how() -> None:
     told = crash_history((SHARED, ALONE))
 
-    assert told.startswith("the job took its worker down 2 times: 2026-11-24T15:33:58.507000Z w|0")
+    assert told.startswith("the job crashed its worker 2 times: 2026-11-24T15:33:58.507000Z w|0")
     assert told.endswith("w-1 (reaped), alone")

@@ -9,12 +9,12 @@ import redis
 
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.dead import BATCH, DeadFilter, DeadJobs
-from bananas_topology.jobs.exchange import Bury
 from bananas_topology.jobs.job import Failure, rewrite
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.settlements import BuryJob
 from bananas_topology.system.clock import format_timestamp, wall_now
 from tests.jobs.invariants import assert_each_in_one_place
-from tests.jobs.support import Hands, encoded
+from tests.jobs.support import Worker, encoded
 
 
 @pytest.fixture
@@ -27,16 +27,16 @@ def _bury(
 ) -> None:
     """Let jobs die one after the other."""
     broker = Broker(client, keys)
-    hands = Hands(broker)
+    worker = Worker(broker)
     broker.enqueue([encoded(job_id, job_type, {"n": [], "big": 2**60}) for job_id in ids])
     failure = msgspec.json.encode(Failure("ValueError", error, "tail"))
     now = format_timestamp(wall_now())
     burials = []
-    for claim in hands.exchange(count=len(ids)).claims:
+    for claim in worker.exchange(count=len(ids)).claims:
         assert claim.body is not None
         body = rewrite(claim.body, status="failed", attempts=4, error=error, updated_at=now)
-        burials.append(Bury(claim, body, failure, error, now, 5))
-    assert hands.exchange(burials).lost == ()
+        burials.append(BuryJob(claim, body, failure, error, now, 5))
+    assert worker.exchange(burials).lost == ()
 
 
 def test_the_dead_are_listed_from_the_latest_with_what_is_known_of_them(
@@ -69,11 +69,11 @@ def test_a_retried_job_starts_afresh(client: redis.Redis, keys: Keys, dead: Dead
     assert "scheduled_for" not in fields
     assert not client.exists(keys.result("a"), keys.failure("a"), keys.crashes("a"))
     assert assert_each_in_one_place(client, keys, ["a"]) == {"a": "queue:normal"}
-    assert Hands(Broker(client, keys)).claim() == ["a"]
+    assert Worker(Broker(client, keys)).claim() == ["a"]
 
 
 @pytest.mark.parametrize(
-    ("chosen", "expected"),
+    ("selected", "expected"),
     [
         (DeadFilter(), "abc"),
         (DeadFilter(job_type="sub"), "c"),
@@ -87,17 +87,17 @@ def test_a_retried_job_starts_afresh(client: redis.Redis, keys: Keys, dead: Dead
     ids=["all", "type", "error", "error and type", "ids", "older than", "of any age"],
 )
 def test_a_filter_means_the_same_to_list_and_retry_and_purge(
-    client: redis.Redis, keys: Keys, dead: DeadJobs, chosen: DeadFilter, expected: str
+    client: redis.Redis, keys: Keys, dead: DeadJobs, selected: DeadFilter, expected: str
 ) -> None:
     _bury(client, keys, ["a"])
     _bury(client, keys, ["b"], error="connection refused")
     _bury(client, keys, ["c"], "sub")
 
-    assert {job.job_id for job in dead.list(chosen)} == set(expected)
-    assert dead.retry(chosen).jobs == len(expected)
+    assert {job.job_id for job in dead.list(selected)} == set(expected)
+    assert dead.retry(selected).jobs == len(expected)
     where = assert_each_in_one_place(client, keys, ["a", "b", "c"])
     assert {job_id for job_id, place in where.items() if place != "dead"} == set(expected)
-    assert dead.purge(chosen) == 0
+    assert dead.purge(selected) == 0
     assert dead.purge() == 3 - len(expected)
     assert client.llen(keys.dead) == 0
 
@@ -110,11 +110,11 @@ def test_many_dead_are_gone_through_in_batches_and_keep_their_order(
     _bury(client, keys, ids[1::2], "sub")
     client.lpush(keys.dead, "extra")
 
-    assert dead.purge(DeadFilter(error="nothing is kept")) == 1
+    assert dead.purge(DeadFilter(error="no longer stored")) == 1
     assert [job.job_id for job in dead.list(DeadFilter(job_type="add"))] == ids[::2][::-1]
     assert dead.retry(DeadFilter(job_type="add")).jobs == len(ids[::2])
     assert [job.job_id for job in dead.list()] == ids[1::2][::-1]
-    assert Hands(Broker(client, keys)).claim(400) == ids[::2]
+    assert Worker(Broker(client, keys)).claim(400) == ids[::2]
 
 
 def test_what_is_no_job_stays_dead_with_its_bytes(
@@ -150,14 +150,14 @@ def test_a_job_that_dies_again_at_once_is_retried_once(
 ) -> None:
     ids = [f"{i:03}" for i in range(BATCH + 3)]
     _bury(client, keys, ids)
-    look = dead._look
+    read = dead._read
 
-    def look_late(found: Sequence[bytes]) -> Any:
+    def read_late(found: Sequence[bytes]) -> Any:
         # What was retried up to here runs, and dies, before the next of the dead are looked at.
-        claims = Hands(Broker(client, keys)).exchange(count=BATCH).claims
+        claims = Worker(Broker(client, keys)).exchange(count=BATCH).claims
         client.lpush(keys.dead, *[claim.job_id for claim in claims] or ["new"])
-        return look(found)
+        return read(found)
 
-    monkeypatch.setattr(dead, "_look", look_late)
+    monkeypatch.setattr(dead, "_read", read_late)
 
     assert dead.retry().jobs == len(ids)

@@ -7,19 +7,20 @@ import redis
 
 from bananas_topology.jobs import calls
 from bananas_topology.jobs.broker import CLAIM_FIRST, Broker
-from bananas_topology.jobs.exchange import Ack, PendingExchange, Release
+from bananas_topology.jobs.exchange import PendingExchange
 from bananas_topology.jobs.job import Claim
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.settlements import AckJob, ReleaseJob
 from tests.jobs.invariants import places
-from tests.jobs.support import Hands, encoded
+from tests.jobs.support import Worker, encoded
 
 NOW = "2026-01-01T00:00:00.000000Z"
 MANY = CLAIM_FIRST + 1
 
 
-def _ack(claim: Claim) -> Ack:
+def _ack(claim: Claim) -> AckJob:
     body = (claim.body or b"").replace(b'"pending"', b'"completed"')
-    return Ack(claim, body, b"null", NOW, 1)
+    return AckJob(claim, body, b"null", NOW, 1)
 
 
 def _becomes_readable(pending: PendingExchange) -> bool:
@@ -29,16 +30,16 @@ def _becomes_readable(pending: PendingExchange) -> bool:
 
 
 @pytest.fixture
-def hands(client: redis.Redis, keys: Keys) -> Hands:
+def worker(client: redis.Redis, keys: Keys) -> Worker:
     broker = Broker(client, keys)
     broker.enqueue([encoded(f"job-{n}") for n in range(3 * MANY)])
-    return Hands(broker)
+    return Worker(broker)
 
 
-def test_what_was_claimed_is_known_while_settlements_are_still_to_be_read(hands: Hands) -> None:
-    acks = [_ack(claim) for claim in hands.exchange(count=MANY).claims]
+def test_what_was_claimed_is_known_while_settlements_are_still_to_be_read(worker: Worker) -> None:
+    acks = [_ack(claim) for claim in worker.exchange(count=MANY).claims]
 
-    pending = hands.broker.exchange(hands.consumer, acks, hands.request(5))
+    pending = worker.broker.exchange(worker.consumer, acks, worker.request(5))
     claimed = pending.claimed()
 
     assert claimed is not None
@@ -48,10 +49,10 @@ def test_what_was_claimed_is_known_while_settlements_are_still_to_be_read(hands:
     assert not pending.is_open
 
 
-def test_settlements_alone_become_readable_when_they_are_done(hands: Hands) -> None:
-    acks = [_ack(claim) for claim in hands.exchange(count=MANY).claims]
+def test_settlements_alone_become_readable_when_they_are_done(worker: Worker) -> None:
+    acks = [_ack(claim) for claim in worker.exchange(count=MANY).claims]
 
-    pending = hands.broker.exchange(hands.consumer, acks, None)
+    pending = worker.broker.exchange(worker.consumer, acks, None)
 
     assert pending.claimed() is None
     assert pending.is_open
@@ -60,15 +61,15 @@ def test_settlements_alone_become_readable_when_they_are_done(hands: Hands) -> N
 
 
 def test_a_second_exchange_is_sent_before_the_first_is_read(
-    hands: Hands, client: redis.Redis, keys: Keys
+    worker: Worker, client: redis.Redis, keys: Keys
 ) -> None:
-    acks = [_ack(claim) for claim in hands.exchange(count=MANY).claims]
-    first = hands.broker.exchange(hands.consumer, acks, hands.request(MANY))
+    acks = [_ack(claim) for claim in worker.exchange(count=MANY).claims]
+    first = worker.broker.exchange(worker.consumer, acks, worker.request(MANY))
     claimed = first.claimed()
     assert claimed is not None
     more = [_ack(claim) for claim in claimed.claims]
 
-    second = hands.broker.exchange(hands.consumer, [*more, acks[0]], hands.request(1))
+    second = worker.broker.exchange(worker.consumer, [*more, acks[0]], worker.request(1))
 
     assert first.lost() == ()
     last = second.claimed()
@@ -79,26 +80,26 @@ def test_a_second_exchange_is_sent_before_the_first_is_read(
     assert len(done) == 2 * MANY
 
 
-def test_an_exchange_that_is_dropped_leaves_no_reply_for_the_next(hands: Hands) -> None:
-    acks = [_ack(claim) for claim in hands.exchange(count=MANY).claims]
-    pending = hands.broker.exchange(hands.consumer, acks, hands.request(1))
+def test_an_exchange_that_is_dropped_leaves_no_reply_for_the_next(worker: Worker) -> None:
+    acks = [_ack(claim) for claim in worker.exchange(count=MANY).claims]
+    pending = worker.broker.exchange(worker.consumer, acks, worker.request(1))
     pending.claimed()
 
     pending.drop()
     pending.drop()
 
-    assert set(hands.exchange(acks).lost) == set(acks), "they were done by then"
-    assert len(hands.claim()) == 1
+    assert set(worker.exchange(acks).lost) == set(acks), "they were done by then"
+    assert len(worker.claim()) == 1
 
 
 def test_what_does_not_fit_into_one_write_is_sent_with_the_next(
-    hands: Hands, client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    *done, last = hands.exchange(count=MANY).claims
+    *done, last = worker.exchange(count=MANY).claims
     monkeypatch.setattr(calls, "SEND_BYTES", 1)
 
     acks = [_ack(claim) for claim in done]
-    pending = hands.broker.exchange(hands.consumer, [*acks, Release(last)], hands.request(1))
+    pending = worker.broker.exchange(worker.consumer, [*acks, ReleaseJob(last)], worker.request(1))
 
     assert pending.claimed() is not None
     assert not pending.is_open, "nobody would hear of what is not sent"
@@ -107,12 +108,12 @@ def test_what_does_not_fit_into_one_write_is_sent_with_the_next(
 
 
 def test_scripts_that_the_server_has_lost_are_sent_again(
-    hands: Hands, client: redis.Redis, keys: Keys
+    worker: Worker, client: redis.Redis, keys: Keys
 ) -> None:
-    acks = [_ack(claim) for claim in hands.exchange(count=MANY).claims]
+    acks = [_ack(claim) for claim in worker.exchange(count=MANY).claims]
     client.script_flush()
 
-    pending = hands.broker.exchange(hands.consumer, acks, hands.request(1))
+    pending = worker.broker.exchange(worker.consumer, acks, worker.request(1))
     claimed = pending.claimed()
 
     assert claimed is not None

@@ -5,10 +5,10 @@ import redis
 
 from bananas_topology.errors import JobNotFound
 from bananas_topology.jobs.broker import Broker
-from bananas_topology.jobs.exchange import Bury
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
-from tests.jobs.support import Hands, encoded
+from bananas_topology.jobs.settlements import BuryJob
+from tests.jobs.support import Worker, encoded
 
 
 @pytest.fixture
@@ -16,15 +16,15 @@ def inspector(client: redis.Redis, keys: Keys) -> Inspector:
     return Inspector(client, keys)
 
 
-def _boot(hands: Hands) -> Hands:
+def _boot(worker: Worker) -> Worker:
     presence: dict[str, str | bytes | int] = {
-        "job_types": ",".join(hands.consumer.job_types),
-        "priorities": ",".join(hands.consumer.priorities),
+        "job_types": ",".join(worker.consumer.job_types),
+        "priorities": ",".join(worker.consumer.priorities),
         "pool": "main",
         "concurrency": 4,
     }
-    hands.broker.beat(hands.consumer, hands.incarnation, presence, boot=True)
-    return hands
+    worker.broker.heartbeat(worker.consumer, worker.incarnation, presence, boot=True)
+    return worker
 
 
 def test_a_type_is_unhandled_until_a_living_worker_of_its_priority_handles_it(
@@ -32,7 +32,7 @@ def test_a_type_is_unhandled_until_a_living_worker_of_its_priority_handles_it(
 ) -> None:
     broker = Broker(client, keys)
     broker.enqueue([encoded("a", "new"), encoded("b", "new"), encoded("c", "rare"), encoded("d")])
-    _boot(Hands(broker)).claim(5)
+    _boot(Worker(broker)).claim(5)
 
     _, depth, _ = inspector.depths()
     assert (depth.ready, depth.parked) == (0, {"new": 2, "rare": 1})
@@ -40,9 +40,9 @@ def test_a_type_is_unhandled_until_a_living_worker_of_its_priority_handles_it(
     assert depth.total == inspector.backlog().ready == 3
     assert depth.oldest is not None
 
-    _boot(Hands(broker, "w-1", job_types=("new",)))
-    _boot(Hands(broker, "w-2", job_types=("rare",), priorities=("high",)))
-    gone = _boot(Hands(broker, "w-3", job_types=("rare",)))
+    _boot(Worker(broker, "w-1", job_types=("new",)))
+    _boot(Worker(broker, "w-2", job_types=("rare",), priorities=("high",)))
+    gone = _boot(Worker(broker, "w-3", job_types=("rare",)))
     client.zadd(keys.workers, {gone.consumer.worker_id: 1})
 
     assert inspector.depths()[1].unhandled == ("rare",)
@@ -52,9 +52,9 @@ def test_suspects_are_ready_jobs_too(client: redis.Redis, keys: Keys, inspector:
     broker = Broker(client, keys)
     broker.enqueue([encoded("a")])
     for _ in range(2):
-        Hands(broker).claim()
-        hands = Hands(broker)
-        broker.recover(hands.consumer, hands.incarnation, [])
+        Worker(broker).claim()
+        worker = Worker(broker)
+        broker.recover(worker.consumer, worker.incarnation, [])
 
     depth = inspector.depths()[1]
 
@@ -70,8 +70,8 @@ def test_ids_and_types_that_are_no_text_are_shown_all_the_same(
     client.lpush(keys.queue("high"), b"\xff")
     assert inspector.depths()[0].oldest is None
 
-    hands = Hands(Broker(client, keys))
-    assert hands.claim() == []
+    worker = Worker(Broker(client, keys))
+    assert worker.claim() == []
 
     assert inspector.depths()[0].parked == {"\ufffd": 1}
     assert inspector.job("\udcff").body is None
@@ -82,17 +82,17 @@ def test_a_claimed_job_says_who_works_on_it_since_when(
 ) -> None:
     broker = Broker(client, keys)
     broker.enqueue([encoded("a")])
-    hands = _boot(Hands(broker))
-    [claim] = hands.exchange(count=1).claims
+    worker = _boot(Worker(broker))
+    [claim] = worker.exchange(count=1).claims
 
     view = inspector.job("a")
-    [worker] = inspector.workers()
+    [listed] = inspector.workers()
 
     assert (view.status, view.worker_id) == ("processing", "w-0")
     assert view.started_at is not None
-    assert (worker.worker_id, worker.running, worker.pool) == ("w-0", 1, "main")
-    assert worker.priorities == ("high", "normal", "low")
-    hands.exchange([Bury(claim, b"", b'{"type":"E","message":"m"}', "m", "", 0)])
+    assert (listed.worker_id, listed.running, listed.pool) == ("w-0", 1, "main")
+    assert listed.priorities == ("high", "normal", "low")
+    worker.exchange([BuryJob(claim, b"", b'{"type":"E","message":"m"}', "m", "", 0)])
     assert inspector.job("a").status == "failed"
     with pytest.raises(JobNotFound):
         inspector.job("b")

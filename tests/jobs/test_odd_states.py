@@ -1,4 +1,4 @@
-"""What foreign hands, chance and time may leave under our keys, and what must not come of it."""
+"""What foreign worker, chance and time may leave under our keys, and what must not come of it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import redis
 from bananas_topology.errors import ContractViolation
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.dead import DeadFilter, DeadJobs
-from bananas_topology.jobs.exchange import Ack, Bury
 from bananas_topology.jobs.job import Claim, Failure, rewrite
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.settlements import AckJob, BuryJob
 from bananas_topology.system.clock import format_timestamp, wall_now
 from tests.jobs.invariants import assert_each_in_one_place
-from tests.jobs.support import Hands, encoded
+from tests.jobs.support import Worker, encoded
 
 
 @pytest.fixture
@@ -22,13 +22,13 @@ def broker(client: redis.Redis, keys: Keys) -> Broker:
     return Broker(client, keys)
 
 
-def _ack(claim: Claim) -> Ack:
+def _ack(claim: Claim) -> AckJob:
     at = format_timestamp(wall_now())
     body = rewrite(claim.body or b"", status="completed", attempts=1, updated_at=at)
-    return Ack(claim, body, b"1", at, 1)
+    return AckJob(claim, body, b"1", at, 1)
 
 
-def _bury(claim: Claim, *, set_aside: bool = False) -> Bury:
+def _bury(claim: Claim, *, set_aside: bool = False) -> BuryJob:
     at = format_timestamp(wall_now())
     failure = msgspec.json.encode(Failure("ValueError", "no luck"))
     body = b""
@@ -36,7 +36,7 @@ def _bury(claim: Claim, *, set_aside: bool = False) -> Bury:
         body = rewrite(
             claim.body or b"", status="failed", attempts=1, error="no luck", updated_at=at
         )
-    return Bury(claim, body, failure, "no luck", at, 1)
+    return BuryJob(claim, body, failure, "no luck", at, 1)
 
 
 def test_what_is_no_string_stops_neither_a_claim_nor_the_jobs_beside_it(
@@ -45,13 +45,13 @@ def test_what_is_no_string_stops_neither_a_claim_nor_the_jobs_beside_it(
     broker.enqueue([encoded("a"), encoded("b")])
     client.rpush(keys.job("odd"), "no body")
     client.rpush(keys.queue("normal"), "odd")
-    hands = Hands(broker)
+    worker = Worker(broker)
 
-    odd, *others = hands.exchange(count=10).claims
+    odd, *others = worker.exchange(count=10).claims
 
     assert (odd.job_id, odd.body) == ("odd", None)
     assert [claim.job_id for claim in others] == ["a", "b"]
-    assert hands.exchange([_bury(odd, set_aside=True)]).lost == ()
+    assert worker.exchange([_bury(odd, set_aside=True)]).lost == ()
     assert client.lrange(keys.job("odd"), 0, -1) == [b"no body"]
     assert [job.job_id for job in DeadJobs(client, keys).list()] == ["odd"]
 
@@ -64,7 +64,7 @@ def test_what_is_no_string_does_not_keep_due_jobs_from_their_queues(
     client.zadd(keys.scheduled, {"odd": 0})
 
     assert broker.promote() == 2
-    assert Hands(broker).claim(10) == ["odd", "a"]
+    assert Worker(broker).claim(10) == ["odd", "a"]
 
 
 def test_a_result_is_stored_whatever_lies_in_its_place(
@@ -73,10 +73,10 @@ def test_a_result_is_stored_whatever_lies_in_its_place(
     broker.enqueue([encoded("a"), encoded("b")])
     client.set(keys.result("a"), "odd")
     client.rpush(keys.result("b"), "odd")
-    hands = Hands(broker)
-    first, second = hands.exchange(count=2).claims
+    worker = Worker(broker)
+    first, second = worker.exchange(count=2).claims
 
-    assert hands.exchange([_ack(first), _bury(second)]).lost == ()
+    assert worker.exchange([_ack(first), _bury(second)]).lost == ()
 
     assert client.hget(keys.result("a"), "result") == b"1"
     assert client.hget(keys.result("b"), "error") == b"no luck"
@@ -93,11 +93,13 @@ def test_a_call_that_fails_is_not_repeated(broker: Broker, client: redis.Redis, 
 def test_a_process_whose_id_was_taken_claims_nothing(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
-    asleep, heir = Hands(broker), Hands(broker)
+    asleep, heir = Worker(broker), Worker(broker)
     broker.enqueue([encoded("a"), encoded("b")])
-    broker.beat(asleep.consumer, asleep.incarnation, {"incarnation": asleep.incarnation}, boot=True)
+    broker.heartbeat(
+        asleep.consumer, asleep.incarnation, {"incarnation": asleep.incarnation}, boot=True
+    )
     assert asleep.claim() == ["a"]
-    broker.beat(heir.consumer, heir.incarnation, {"incarnation": heir.incarnation}, boot=True)
+    heir.boot()
     broker.recover(heir.consumer, heir.incarnation, [])
 
     assert asleep.claim(5) == []
@@ -110,11 +112,11 @@ def test_an_id_that_is_queued_very_often_does_not_hold_the_server(
 ) -> None:
     client.lpush(keys.queue("normal"), *["gone"] * 5_000)
     broker.enqueue([encoded("a")])
-    hands = Hands(broker)
+    worker = Worker(broker)
 
-    exchanges = [hands.exchange(count=10)]
+    exchanges = [worker.exchange(count=10)]
     while exchanges[-1].more:
-        exchanges.append(hands.exchange(count=10))
+        exchanges.append(worker.exchange(count=10))
 
     assert len(exchanges) > 3
     claimed = [claim.job_id for exchange in exchanges for claim in exchange.claims]
@@ -126,10 +128,10 @@ def test_types_that_nobody_handles_cost_a_claim_nothing_and_leave_no_bells(
 ) -> None:
     broker.enqueue([encoded(f"odd{i}", f"type-{i}") for i in range(300)])
     broker.enqueue([encoded("sub1", "sub"), encoded("add1", "add")])
-    assert Hands(broker, "other", job_types=("other",)).claim(5) == []
+    assert Worker(broker, "other", job_types=("other",)).claim(5) == []
 
-    assert set(Hands(broker).claim(5)) == {"add1", "sub1"}
-    assert Hands(broker, "w-1", job_types=("type-7",)).claim(5) == ["odd7"]
+    assert set(Worker(broker).claim(5)) == {"add1", "sub1"}
+    assert Worker(broker, "w-1", job_types=("type-7",)).claim(5) == ["odd7"]
 
     assert client.scard(keys.parked("normal")) == 299
     bells = list(client.scan_iter(f"{keys.prefix}:wake:*", count=1000))
@@ -149,19 +151,19 @@ def test_large_jobs_that_are_due_at_once_are_promoted_by_and_by(
 
     assert moved[0] == moved[1] == 1_000  # there may be more
     assert client.zcard(keys.scheduled) == 0
-    assert Hands(broker).claim(12, max_bytes=2**30) == ids
+    assert Worker(broker).claim(12, max_bytes=2**30) == ids
 
 
 def test_the_worker_that_runs_empty_for_a_suspect_stays_it(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     broker.enqueue([encoded("suspect")])
-    busy = Hands(broker, "busy")
+    busy = Worker(broker, "busy")
     broker.enqueue([encoded("long", priority="high")])
     assert busy.claim() == ["long"]
     for _ in range(2):
-        Hands(broker).claim()
-        broker.recover(Hands(broker).consumer, "another", [])
+        Worker(broker).claim()
+        broker.recover(Worker(broker).consumer, "another", [])
     assert busy.claim(5) == []
     client.pexpire(keys.quarantine, 5_000)
 
@@ -176,11 +178,11 @@ def test_an_id_that_lives_again_is_left_alone_where_it_was_dead(
     ids = ["again", "done", "dead"]
     client.lpush(keys.dead, *ids)
     broker.enqueue([encoded(job_id) for job_id in ids])
-    hands = Hands(broker)
+    worker = Worker(broker)
     client.lrem(keys.queue("normal"), 1, "again")
-    done, died = hands.exchange(count=2).claims
+    done, died = worker.exchange(count=2).claims
     client.lrem(keys.dead, 1, "dead")
-    hands.exchange([_ack(done), _bury(died)])
+    worker.exchange([_ack(done), _bury(died)])
     broker.enqueue([encoded("low", priority="low")])
     client.lpush(keys.queue("normal"), "again")
     dead = DeadJobs(client, keys)
@@ -190,7 +192,7 @@ def test_an_id_that_lives_again_is_left_alone_where_it_was_dead(
     assert dead.purge() == 3
 
     assert dead.count() == 0
-    assert hands.claim(5) == ["again", "low"]
+    assert worker.claim(5) == ["again", "low"]
     assert client.hget(keys.result("done"), "status") == b"completed"
     assert not client.exists(keys.job("dead"), keys.failure("dead"), keys.result("dead"))
 
@@ -211,13 +213,13 @@ def test_what_was_set_aside_does_not_keep_the_forgotten_among_the_dead(
     client.lpush(keys.queue("high"), "odd")
     client.lpush(keys.queue("high"), "missing")
     broker.enqueue([encoded("a")])
-    hands = Hands(broker)
-    odd, missing, last = hands.exchange(count=3).claims
-    hands.exchange([_bury(claim, set_aside=True) for claim in (odd, missing)])
+    worker = Worker(broker)
+    odd, missing, last = worker.exchange(count=3).claims
+    worker.exchange([_bury(claim, set_aside=True) for claim in (odd, missing)])
     client.lpush(keys.dead, "expired", "expired too")
 
     assert client.ttl(keys.job("odd")) == client.ttl(keys.failure("odd")) == -1
     assert client.ttl(keys.failure("missing")) > 0
-    hands.exchange([_bury(last)])
+    worker.exchange([_bury(last)])
 
     assert client.lrange(keys.dead, 0, -1) == [b"a", b"missing", b"odd"]

@@ -10,12 +10,12 @@ import redis
 
 from bananas_topology.jobs.broker import Broker, Recovery
 from bananas_topology.jobs.crashes import crash_history, is_poison
-from bananas_topology.jobs.exchange import Ack, Bury, Release
 from bananas_topology.jobs.job import Claim, rewrite
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.settlements import AckJob, BuryJob, ReleaseJob
 from bananas_topology.system.clock import format_timestamp, wall_now
 from tests.jobs.invariants import assert_each_in_one_place
-from tests.jobs.support import Hands, encoded
+from tests.jobs.support import Worker, encoded
 
 
 @pytest.fixture
@@ -23,30 +23,30 @@ def broker(client: redis.Redis, keys: Keys) -> Broker:
     return Broker(client, keys)
 
 
-def _beat(hands: Hands, *, boot: bool = False) -> tuple[bool, tuple[str, ...]]:
-    beat = hands.broker.beat(hands.consumer, hands.incarnation, {"pid": 1}, boot=boot)
-    return beat.held, beat.expired
+def _beat(worker: Worker, *, boot: bool = False) -> tuple[bool, tuple[str, ...]]:
+    beat = worker.broker.heartbeat(worker.consumer, worker.incarnation, {"pid": 1}, boot=boot)
+    return not beat.is_superseded, beat.expired
 
 
-def _reborn(hands: Hands) -> Recovery:
-    return hands.broker.recover(hands.consumer, hands.incarnation, [])
+def _reborn(worker: Worker) -> Recovery:
+    return worker.broker.recover(worker.consumer, worker.incarnation, [])
 
 
-def _ack(claim: Claim) -> Ack:
+def _ack(claim: Claim) -> AckJob:
     at = format_timestamp(wall_now())
     body = rewrite(claim.body or b"", status="completed", attempts=1, updated_at=at)
-    return Ack(claim, body, b"null", at, 1)
+    return AckJob(claim, body, b"null", at, 1)
 
 
 def test_a_beat_renews_the_lease_and_tells_when_the_next_one_ends(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
-    hands, other = Hands(broker), Hands(broker, "other", lease_ms=5_000)
+    worker, other = Worker(broker), Worker(broker, "other", lease_ms=5_000)
     _beat(other, boot=True)
 
-    beat = broker.beat(hands.consumer, hands.incarnation, {"pid": 7, "busy": 2}, boot=True)
+    beat = broker.heartbeat(worker.consumer, worker.incarnation, {"pid": 7, "busy": 2}, boot=True)
 
-    assert beat.held
+    assert not beat.is_superseded
     assert 0 < beat.next_expiry_ms <= 5_000
     assert client.hget(keys.worker("w-0"), "pid") == b"7"
     seconds, _ = client.time()
@@ -55,7 +55,7 @@ def test_a_beat_renews_the_lease_and_tells_when_the_next_one_ends(
 
 
 def test_a_worker_id_is_one_process_and_the_latest(broker: Broker) -> None:
-    first, second = Hands(broker), Hands(broker)
+    first, second = Worker(broker), Worker(broker)
     assert _beat(first, boot=True) == (True, ())
     assert _beat(second, boot=True) == (True, ())
 
@@ -68,34 +68,34 @@ def test_a_worker_id_is_one_process_and_the_latest(broker: Broker) -> None:
 def test_a_worker_that_holds_claims_is_not_forgotten(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
-    hands = Hands(broker)
-    _beat(hands, boot=True)
+    worker = Worker(broker)
+    _beat(worker, boot=True)
     broker.enqueue([encoded("a")])
-    [claim] = hands.exchange(count=1).claims
+    [claim] = worker.exchange(count=1).claims
 
-    assert not broker.deregister("w-0", hands.incarnation)
-    hands.exchange([Release(claim)])
-    assert broker.deregister("w-0", hands.incarnation)
+    assert not broker.deregister("w-0", worker.incarnation)
+    worker.exchange([ReleaseJob(claim)])
+    assert broker.deregister("w-0", worker.incarnation)
     assert not client.exists(keys.workers, keys.worker("w-0"))
 
 
 def test_only_a_worker_with_an_unbroken_lease_learns_whose_has_run_out(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
-    hands, gone = Hands(broker), Hands(broker, "gone")
+    worker, gone = Worker(broker), Worker(broker, "gone")
     broker.enqueue([encoded("a"), encoded("b")])
-    _beat(hands, boot=True)
+    _beat(worker, boot=True)
     assert gone.claim(2) == ["a", "b"]
     client.zadd(keys.workers, {"gone": 1, "w-0": 2})
 
-    assert _beat(hands) == (True, ())
-    assert _beat(hands) == (True, ("gone",))
-    assert broker.reap(hands.consumer, ("gone", "w-0")) == {
+    assert _beat(worker) == (True, ())
+    assert _beat(worker) == (True, ("gone",))
+    assert broker.reap(worker.consumer, ("gone", "w-0")) == {
         "gone": Recovery(2, 2),
         "w-0": Recovery(0, 0),
     }
-    assert _beat(hands) == (True, ())
-    assert hands.claim(2) == ["a", "b"]
+    assert _beat(worker) == (True, ())
+    assert worker.claim(2) == ["a", "b"]
     crashes: Any = client.lrange(keys.crashes("a"), 0, -1)
     assert [crash.partition(b"|")[2] for crash in crashes] == [b"reaped|shared|gone"]
 
@@ -103,16 +103,16 @@ def test_only_a_worker_with_an_unbroken_lease_learns_whose_has_run_out(
 def test_claims_whose_reply_was_lost_come_back_without_a_crash(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
-    hands = Hands(broker)
+    worker = Worker(broker)
     broker.enqueue([encoded(job_id) for job_id in "abc"])
-    known = hands.claim()
-    hands.claim(2)
+    known = worker.claim()
+    worker.claim(2)
 
-    recovery = broker.recover(hands.consumer, hands.incarnation, [known[0].encode()])
+    recovery = broker.recover(worker.consumer, worker.incarnation, [known[0].encode()])
 
     assert recovery == Recovery(2, 0)
     assert not client.exists(keys.crashes("b"))
-    assert hands.claim(3) == ["b", "c"]
+    assert worker.claim(3) == ["b", "c"]
 
 
 def test_many_claims_come_back_in_the_order_they_were_claimed_in(
@@ -121,13 +121,13 @@ def test_many_claims_come_back_in_the_order_they_were_claimed_in(
     ids = [f"{i}" for i in range(2_500)]
     for start in range(0, 2_500, 500):
         broker.enqueue([encoded(job_id) for job_id in ids[start : start + 500]])
-    hands = Hands(broker)
+    worker = Worker(broker)
     for count in (1, 700, 299, 1_000):
-        hands.claim(count)
+        worker.claim(count)
 
-    assert _reborn(Hands(broker)) == Recovery(2_000, 2_000)
+    assert _reborn(Worker(broker)) == Recovery(2_000, 2_000)
 
-    assert Hands(broker).claim(2_500) == ids
+    assert Worker(broker).claim(2_500) == ids
     assert_each_in_one_place(client, keys, ids)
 
 
@@ -136,21 +136,21 @@ def test_a_suspect_runs_alone_and_is_cleared_by_a_run_that_ends(
 ) -> None:
     broker.enqueue([encoded("a"), encoded("b")])
     for _ in range(2):
-        assert Hands(broker).claim(2) == ["a", "b"]
-        _reborn(Hands(broker))
+        assert Worker(broker).claim(2) == ["a", "b"]
+        _reborn(Worker(broker))
     broker.enqueue([encoded("c")])
-    hands = Hands(broker)
+    worker = Worker(broker)
 
-    [first] = hands.exchange(count=10).claims
+    [first] = worker.exchange(count=10).claims
     assert (first.job_id, len(first.crashes)) == ("a", 2)
-    assert hands.claim(10) == []
-    [second] = hands.exchange([_ack(first)], count=10).claims
+    assert worker.claim(10) == []
+    [second] = worker.exchange([_ack(first)], count=10).claims
     assert (second.job_id, len(second.crashes)) == ("b", 2)
     # Stopped within it, it is a suspect still.
-    hands.exchange([Release(second)])
-    [again] = hands.exchange(count=10).claims
+    worker.exchange([ReleaseJob(second)])
+    [again] = worker.exchange(count=10).claims
     assert (again.job_id, len(again.crashes)) == ("b", 2)
-    assert [claim.job_id for claim in hands.exchange([_ack(again)], count=10).claims] == ["c"]
+    assert [claim.job_id for claim in worker.exchange([_ack(again)], count=10).claims] == ["c"]
     assert not client.exists(keys.suspects)
 
 
@@ -159,10 +159,10 @@ def test_where_all_are_busy_one_worker_runs_empty_for_a_suspect(
 ) -> None:
     broker.enqueue([encoded("suspect")])
     for _ in range(2):
-        Hands(broker).claim()
-        _reborn(Hands(broker))
-    one, two = Hands(broker, "one"), Hands(broker, "two", job_types=("sub",))
-    three = Hands(broker, "three")
+        Worker(broker).claim()
+        _reborn(Worker(broker))
+    one, two = Worker(broker, "one"), Worker(broker, "two", job_types=("sub",))
+    three = Worker(broker, "three")
     client.delete(keys.suspects)  # as if it came only when all are busy
     broker.enqueue([encoded(f"a{i}") for i in range(10)])
     broker.enqueue([encoded("s0", "sub"), encoded("s1", "sub")])
@@ -189,7 +189,7 @@ def test_poison_is_buried_after_three_crashes_and_all_its_neighbours_finish(
     ids = [*poison, *(f"job{i}" for i in range(300))]
     chance.shuffle(ids)
     broker.enqueue([encoded(job_id) for job_id in ids])
-    lives, crashes = [Hands(broker, f"w-{i}") for i in range(2)], 0
+    lives, crashes = [Worker(broker, f"w-{i}") for i in range(2)], 0
     at = format_timestamp(wall_now())
     held: list[list[Claim]] = [[], []]
 
@@ -197,11 +197,11 @@ def test_poison_is_buried_after_three_crashes_and_all_its_neighbours_finish(
         i = turn % 2
         running, settled = held[i][:10], []
         if running and is_poison(running[0].crashes, 3):
-            assert "took its worker down 3 times" in crash_history(running[0].crashes)
-            settled = [Bury(running.pop(0), b"", b"{}", "poison", at, 0)]
+            assert "crashed its worker 3 times" in crash_history(running[0].crashes)
+            settled = [BuryJob(running.pop(0), b"", b"{}", "poison", at, 0)]
         elif any(claim.job_id in poison for claim in running):
             crashes += 1
-            held[i], lives[i] = [], Hands(broker, f"w-{i}")
+            held[i], lives[i] = [], Worker(broker, f"w-{i}")
             _reborn(lives[i])
             continue
         done = chance.sample(running, k=len(running) // 2 + len(running) % 2)

@@ -9,11 +9,11 @@ import pytest
 import redis
 
 from bananas_topology.jobs.broker import Broker
-from bananas_topology.jobs.exchange import SETTLE_LIMIT, Ack, Bury, Release, Retry
 from bananas_topology.jobs.job import Claim, rewrite
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.settlements import SETTLE_LIMIT, AckJob, BuryJob, ReleaseJob, RetryJob
 from tests.jobs.invariants import assert_each_in_one_place, places
-from tests.jobs.support import Hands, encoded
+from tests.jobs.support import Worker, encoded
 
 AT = "2026-11-24T12:00:00.000000Z"
 
@@ -23,19 +23,19 @@ def broker(client: redis.Redis, keys: Keys) -> Broker:
     return Broker(client, keys)
 
 
-def _ack(claim: Claim, result: bytes = b'{"sum":3}') -> Ack:
+def _ack(claim: Claim, result: bytes = b'{"sum":3}') -> AckJob:
     body = rewrite(claim.body or b"", status="completed", attempts=1, updated_at=AT)
-    return Ack(claim, body, result, AT, 12)
+    return AckJob(claim, body, result, AT, 12)
 
 
-def _bury(claim: Claim) -> Bury:
+def _bury(claim: Claim) -> BuryJob:
     body = rewrite(claim.body or b"", status="failed", attempts=1, error="no", updated_at=AT)
-    return Bury(claim, body, b'{"type":"E","message":"no","traceback":""}', "no", AT, 12)
+    return BuryJob(claim, body, b'{"type":"E","message":"no","traceback":""}', "no", AT, 12)
 
 
-def _retry(claim: Claim, delay_ms: int = 60_000) -> Retry:
+def _retry(claim: Claim, delay_ms: int = 60_000) -> RetryJob:
     body = rewrite(claim.body or b"", status="pending", attempts=1, error="no", updated_at=AT)
-    return Retry(claim, body, b'{"type":"E","message":"no","traceback":""}', delay_ms)
+    return RetryJob(claim, body, b'{"type":"E","message":"no","traceback":""}', delay_ms)
 
 
 def test_an_acked_job_is_completed_with_its_result_and_both_expire(
@@ -43,13 +43,13 @@ def test_an_acked_job_is_completed_with_its_result_and_both_expire(
 ) -> None:
     broker.enqueue([encoded("a")])
     client.hset(keys.result("a"), mapping={"status": "failed", "error": "of a run before"})
-    hands = Hands(broker)
+    worker = Worker(broker)
     subscriber: Any = client
     with subscriber.pubsub() as channel:
         channel.subscribe(keys.notify("a"))
-        [claim] = hands.exchange(count=1).claims
+        [claim] = worker.exchange(count=1).claims
 
-        assert hands.exchange([_ack(claim)]).lost == ()
+        assert worker.exchange([_ack(claim)]).lost == ()
 
         messages = [channel.get_message(timeout=5) for _ in range(2)]
     assert messages[1] is not None
@@ -60,7 +60,7 @@ def test_an_acked_job_is_completed_with_its_result_and_both_expire(
         b"completed_at": AT.encode(),
         b"duration_ms": b"12",
     }
-    assert 0 < client.pttl(keys.result("a")) <= hands.consumer.result_ttl_success_ms
+    assert 0 < client.pttl(keys.result("a")) <= worker.consumer.result_ttl_success_ms
     assert client.ttl(keys.job("a")) in (86_400, 86_399)
     assert client.hget(keys.stats, "completed") == b"1"
     assert assert_each_in_one_place(client, keys, ["a"]) == {"a": "completed"}
@@ -72,9 +72,9 @@ def test_a_falsy_result_is_kept(
     broker: Broker, client: redis.Redis, keys: Keys, result: bytes
 ) -> None:
     broker.enqueue([encoded("a")])
-    hands = Hands(broker)
+    worker = Worker(broker)
 
-    hands.exchange([_ack(hands.exchange(count=1).claims[0], result)])
+    worker.exchange([_ack(worker.exchange(count=1).claims[0], result)])
 
     assert client.hget(keys.result("a"), "result") == result
 
@@ -83,10 +83,10 @@ def test_without_a_result_backend_no_result_is_stored(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     broker.enqueue([encoded("a"), encoded("b")])
-    hands = Hands(broker, result_ttl_success_ms=0, result_ttl_failure_ms=0)
+    worker = Worker(broker, result_ttl_success_ms=0, result_ttl_failure_ms=0)
 
-    first, second = hands.exchange(count=2).claims
-    hands.exchange([_ack(first), _bury(second)])
+    first, second = worker.exchange(count=2).claims
+    worker.exchange([_ack(first), _bury(second)])
 
     assert not client.exists(keys.result("a"), keys.result("b"))
     assert assert_each_in_one_place(client, keys, "ab") == {"a": "completed", "b": "dead"}
@@ -96,9 +96,9 @@ def test_a_buried_job_lies_with_the_dead_with_its_failure_and_a_final_result(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     broker.enqueue([encoded("a")])
-    hands = Hands(broker)
+    worker = Worker(broker)
 
-    hands.exchange([_bury(hands.exchange(count=1).claims[0])])
+    worker.exchange([_bury(worker.exchange(count=1).claims[0])])
 
     assert client.lrange(keys.dead, 0, -1) == [b"a"]
     assert client.hgetall(keys.result("a")) == {
@@ -118,10 +118,10 @@ def test_what_is_no_job_is_set_aside_with_its_bytes_and_without_expiry(
 ) -> None:
     client.set(keys.job("odd"), b'{"id": \xff')
     client.lpush(keys.queue("low"), "odd", "missing")
-    hands = Hands(broker)
+    worker = Worker(broker)
 
-    claims = hands.exchange(count=5).claims
-    hands.exchange([Bury(claim, b"", b"{}", "no job", AT, 0) for claim in claims])
+    claims = worker.exchange(count=5).claims
+    worker.exchange([BuryJob(claim, b"", b"{}", "no job", AT, 0) for claim in claims])
 
     assert client.get(keys.job("odd")) == b'{"id": \xff'
     assert client.ttl(keys.job("odd")) == -1
@@ -134,9 +134,9 @@ def test_the_dead_of_which_nothing_is_kept_any_more_are_forgotten(
 ) -> None:
     client.lpush(keys.dead, "expired", "expired too")
     broker.enqueue([encoded("a")])
-    hands = Hands(broker)
+    worker = Worker(broker)
 
-    hands.exchange([_bury(hands.exchange(count=1).claims[0])])
+    worker.exchange([_bury(worker.exchange(count=1).claims[0])])
 
     assert client.lrange(keys.dead, 0, -1) == [b"a"]
 
@@ -145,9 +145,9 @@ def test_a_retried_job_is_due_on_the_servers_clock(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     broker.enqueue([encoded("a")])
-    hands = Hands(broker)
+    worker = Worker(broker)
 
-    hands.exchange([_retry(hands.exchange(count=1).claims[0], 90_000)])
+    worker.exchange([_retry(worker.exchange(count=1).claims[0], 90_000)])
 
     seconds, micros = client.time()
     due = client.zscore(keys.scheduled, "a")
@@ -162,26 +162,28 @@ def test_released_jobs_are_next_again_in_the_order_they_were_claimed_in(
     ids = [f"{i}" for i in range(700)]
     for start in range(0, 700, 100):
         broker.enqueue([encoded(job_id) for job_id in ids[start : start + 100]])
-    hands = Hands(broker)
-    claims = [claim for _ in range(3) for claim in hands.exchange(count=200).claims]
+    worker = Worker(broker)
+    claims = [claim for _ in range(3) for claim in worker.exchange(count=200).claims]
 
-    reply = hands.exchange([Release(claim) for claim in sorted(claims, key=lambda c: c.fence)])
+    reply = worker.exchange([ReleaseJob(claim) for claim in sorted(claims, key=lambda c: c.fence)])
 
     assert len(claims) > SETTLE_LIMIT
     assert reply.lost == ()
     # In several calls, each keeps its order; within one call all do.
-    assert sorted(hands.claim(700)) == sorted(ids)
-    again = hands.exchange([]).claims
+    assert sorted(worker.claim(700)) == sorted(ids)
+    again = worker.exchange([]).claims
     assert again == ()
     assert_each_in_one_place(client, keys, ids)
 
 
-@pytest.mark.parametrize("settle", [_ack, _retry, _bury, Release], ids=lambda each: each.__name__)
+@pytest.mark.parametrize(
+    "settle", [_ack, _retry, _bury, ReleaseJob], ids=lambda each: each.__name__
+)
 def test_nothing_is_settled_that_is_not_ours_any_more(
-    broker: Broker, client: redis.Redis, keys: Keys, settle: type[Release]
+    broker: Broker, client: redis.Redis, keys: Keys, settle: type[ReleaseJob]
 ) -> None:
     broker.enqueue([encoded("a")])
-    slow, other = Hands(broker, "slow"), Hands(broker, "other")
+    slow, other = Worker(broker, "slow"), Worker(broker, "other")
     [late] = slow.exchange(count=1).claims
     client.zadd(keys.workers, {"slow": 1})
     assert broker.reap(other.consumer, ["slow"])["slow"].returned == 1
@@ -200,10 +202,10 @@ def test_all_kinds_are_settled_and_more_claimed_in_one_exchange(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     broker.enqueue([encoded(job_id) for job_id in "abcde"])
-    hands = Hands(broker)
-    a, b, c, d = hands.exchange(count=4).claims
+    worker = Worker(broker)
+    a, b, c, d = worker.exchange(count=4).claims
 
-    reply = hands.exchange([_ack(a), _bury(b), Release(c), _retry(d), _ack(a)], count=10)
+    reply = worker.exchange([_ack(a), _bury(b), ReleaseJob(c), _retry(d), _ack(a)], count=10)
 
     assert [claim.job_id for claim in reply.claims] == ["c", "e"]
     assert reply.lost == ()

@@ -21,17 +21,17 @@ from hypothesis.stateful import (
 from bananas_topology.contract.worker import PRIORITIES
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.dead import DeadFilter, DeadJobs
-from bananas_topology.jobs.exchange import Ack, Bury, Release, Retry, Settlement
 from bananas_topology.jobs.job import Claim, encode_new, rewrite
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.settlements import AckJob, BuryJob, ReleaseJob, RetryJob, Settlement
 from bananas_topology.system.clock import format_timestamp, wall_now
 from tests.jobs.invariants import assert_each_in_one_place
-from tests.jobs.support import Hands, encoded
+from tests.jobs.support import Worker, encoded
 
 TYPES = ("add", "sub", "mul")
 #: Who handles what; the last handles all.
 WORKERS = {"w-add": ("add",), "w-sub": ("sub", "add"), "w-all": TYPES}
-KINDS: list[type[Settlement]] = [Ack, Retry, Bury, Release]
+KINDS: list[type[Settlement]] = [AckJob, RetryJob, BuryJob, ReleaseJob]
 FAILURE = b'{"type":"E","message":"no","traceback":""}'
 
 
@@ -58,10 +58,10 @@ class Transitions(RuleBasedStateMachine):
         self.broker.close()
         self.dead.close()
 
-    def _life(self, name: str) -> Hands:
-        hands = Hands(self.broker, name, job_types=WORKERS[name])
-        self.broker.beat(hands.consumer, hands.incarnation, {}, boot=True)
-        return hands
+    def _life(self, name: str) -> Worker:
+        worker = Worker(self.broker, name, job_types=WORKERS[name])
+        self.broker.heartbeat(worker.consumer, worker.incarnation, {}, boot=True)
+        return worker
 
     @rule(
         count=st.integers(1, 5),
@@ -118,9 +118,9 @@ class Transitions(RuleBasedStateMachine):
         if hears:
             held |= {claim.job_id: claim for claim in claims}
         else:
-            hands = self.workers[name]
+            worker = self.workers[name]
             known = [job_id.encode() for job_id in held]
-            recovery = self.broker.recover(hands.consumer, hands.incarnation, known)
+            recovery = self.broker.recover(worker.consumer, worker.incarnation, known)
             assert (recovery.returned, recovery.crashed) == (len(claims), 0)
 
     # What is drawn must not depend on what is held: the server may choose otherwise next time.
@@ -137,7 +137,9 @@ class Transitions(RuleBasedStateMachine):
             job_id = sorted(held)[place % len(held)]
             claim = held.pop(job_id)
             settlements.append(_settled(kind, claim))
-            self.where[job_id] = "completed" if kind is Ack else "dead" if kind is Bury else "live"
+            self.where[job_id] = (
+                "completed" if kind is AckJob else "dead" if kind is BuryJob else "live"
+            )
             self.stale.append(claim)
         assert self.workers[name].exchange(settlements).lost == ()
 
@@ -150,8 +152,8 @@ class Transitions(RuleBasedStateMachine):
     def crash(self, name: str) -> None:
         held = self.held[name]
         self.workers[name] = self._life(name)
-        hands = self.workers[name]
-        recovery = self.broker.recover(hands.consumer, hands.incarnation, [])
+        worker = self.workers[name]
+        recovery = self.broker.recover(worker.consumer, worker.incarnation, [])
         assert (recovery.returned, recovery.crashed) == (len(held), len(held))
         self.stale += held.values()
         held.clear()
@@ -162,8 +164,8 @@ class Transitions(RuleBasedStateMachine):
             return
         self.client.zadd(self.keys.workers, {name: 1})
         reaper = self.workers[by]
-        self.broker.beat(reaper.consumer, reaper.incarnation, {}, boot=False)
-        beat = self.broker.beat(reaper.consumer, reaper.incarnation, {}, boot=False)
+        self.broker.heartbeat(reaper.consumer, reaper.incarnation, {}, boot=False)
+        beat = self.broker.heartbeat(reaper.consumer, reaper.incarnation, {}, boot=False)
         assert name in beat.expired
         self.broker.reap(reaper.consumer, beat.expired)
         for gone in beat.expired:
@@ -213,16 +215,16 @@ class Transitions(RuleBasedStateMachine):
 def _settled(kind: type[Settlement], claim: Claim) -> Settlement:
     at = format_timestamp(wall_now())
     body = claim.body or b""
-    if kind is Ack:
+    if kind is AckJob:
         done = rewrite(body, status="completed", attempts=1, updated_at=at)
-        return Ack(claim, done, b"1", at, 1)
-    if kind is Retry:
+        return AckJob(claim, done, b"1", at, 1)
+    if kind is RetryJob:
         again = rewrite(body, wall_now(), status="pending", attempts=1, updated_at=at, error="no")
-        return Retry(claim, again, FAILURE, 60_000)
-    if kind is Bury:
+        return RetryJob(claim, again, FAILURE, 60_000)
+    if kind is BuryJob:
         dead = rewrite(body, status="failed", attempts=1, updated_at=at, error="no")
-        return Bury(claim, dead, FAILURE, "no", at, 1)
-    return Release(claim)
+        return BuryJob(claim, dead, FAILURE, "no", at, 1)
+    return ReleaseJob(claim)
 
 
 @pytest.mark.usefixtures("keys")

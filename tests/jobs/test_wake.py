@@ -6,11 +6,11 @@ import pytest
 import redis
 
 from bananas_topology.jobs.broker import Broker
-from bananas_topology.jobs.exchange import Release
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.wake import LISTEN_S, Answer, WakeListener
+from bananas_topology.jobs.settlements import ReleaseJob
+from bananas_topology.jobs.wake import LISTEN_TIMEOUT_S, WakeListener, WakeReply
 from bananas_topology.system.clock import monotonic
-from tests.jobs.support import Hands, encoded
+from tests.jobs.support import Worker, encoded
 
 
 def _answers_within(listener: WakeListener, seconds: float) -> bool:
@@ -19,68 +19,68 @@ def _answers_within(listener: WakeListener, seconds: float) -> bool:
     return bool(poll.poll(seconds * 1000))
 
 
-def _listener(hands: Hands, *, by_type: bool = False) -> WakeListener:
-    return WakeListener(hands.broker, hands.consumer, by_type=by_type)
+def _listener(worker: Worker, *, by_type: bool = False) -> WakeListener:
+    return WakeListener(worker.broker, worker.consumer, by_type=by_type)
 
 
-def _ids(answer: Answer | None) -> list[str]:
+def _ids(answer: WakeReply | None) -> list[str]:
     assert answer is not None
-    assert answer.taken is not None
-    return [claim.job_id for claim in answer.taken.claims]
+    assert answer.claimed is not None
+    return [claim.job_id for claim in answer.claimed.claims]
 
 
 @pytest.mark.parametrize("by_type", [False, True])
 def test_a_ring_brings_the_job_along(client: redis.Redis, keys: Keys, by_type: bool) -> None:
     broker = Broker(client, keys)
-    hands = Hands(broker, job_types=("add",))
-    listener = _listener(hands, by_type=by_type)
-    listener.listen(hands.request(1))
+    worker = Worker(broker, job_types=("add",))
+    listener = _listener(worker, by_type=by_type)
+    listener.listen(worker.request(1))
 
     broker.enqueue([encoded("a"), encoded("b")])
     assert _answers_within(listener, 5)
-    answer = listener.answer()
+    answer = listener.receive()
 
     assert answer is not None
-    assert answer.rung
+    assert answer.woken
     assert _ids(answer) == ["a"]
     assert not listener.is_waiting
-    assert client.hkeys(keys.claims(hands.consumer.worker_id)) == [b"a"]
+    assert client.hkeys(keys.claims(worker.consumer.worker_id)) == [b"a"]
     listener.close()
 
 
 def test_what_is_released_rings_too(client: redis.Redis, keys: Keys) -> None:
     broker = Broker(client, keys)
-    hands = Hands(broker, job_types=("add",))
+    worker = Worker(broker, job_types=("add",))
     broker.enqueue([encoded("a")])
-    [claim] = hands.exchange(count=1).claims
-    other = Hands(broker, worker_id="other", job_types=("add",))
+    [claim] = worker.exchange(count=1).claims
+    other = Worker(broker, worker_id="other", job_types=("add",))
     listener = _listener(other)
     client.delete(keys.wake("normal"))
     listener.listen(other.request(1))
 
-    hands.exchange([Release(claim)])
+    worker.exchange([ReleaseJob(claim)])
 
     assert _answers_within(listener, 5)
-    assert _ids(listener.answer()) == ["a"]
+    assert _ids(listener.receive()) == ["a"]
     listener.close()
 
 
 def test_a_listener_that_nobody_rings_looks_by_itself(client: redis.Redis, keys: Keys) -> None:
-    hands = Hands(Broker(client, keys), job_types=("add",))
-    listener = _listener(hands, by_type=True)
+    worker = Worker(Broker(client, keys), job_types=("add",))
+    listener = _listener(worker, by_type=True)
     begun = monotonic()
-    listener.listen(hands.request(1))
+    listener.listen(worker.request(1))
     job = encoded("a")
     client.set(keys.job("a"), job.body)
     client.lpush(keys.queue("normal"), "a")  # as foreign producers do
 
     assert _answers_within(listener, 10)
-    answer = listener.answer()
+    answer = listener.receive()
 
     assert answer is not None
-    assert not answer.rung
+    assert not answer.woken
     assert _ids(answer) == ["a"]
-    assert monotonic() - begun > LISTEN_S * 0.9
+    assert monotonic() - begun > LISTEN_TIMEOUT_S * 0.9
     listener.close()
 
 
@@ -88,18 +88,18 @@ def test_where_the_server_forgot_the_script_the_worker_is_told_to_ask(
     client: redis.Redis, keys: Keys
 ) -> None:
     broker = Broker(client, keys)
-    hands = Hands(broker)
-    listener = _listener(hands)
+    worker = Worker(broker)
+    listener = _listener(worker)
     broker.enqueue([encoded("a")])
     client.delete(keys.wake("normal"))
-    listener.listen(hands.request(1))
+    listener.listen(worker.request(1))
     client.script_flush()
 
     client.zadd(keys.wake("normal"), {"1": 0})
     assert _answers_within(listener, 5)
 
-    assert listener.answer() == Answer(rung=True, taken=None)
-    assert hands.claim(1) == ["a"]
+    assert listener.receive() == WakeReply(woken=True, claimed=None)
+    assert worker.claim(1) == ["a"]
     listener.close()
 
 
@@ -107,16 +107,16 @@ def test_one_of_several_idle_workers_is_rung_for_what_another_left(
     client: redis.Redis, keys: Keys
 ) -> None:
     broker = Broker(client, keys)
-    hands = [Hands(broker, worker_id=f"w{index}") for index in range(2)]
-    listeners = [_listener(each) for each in hands]
-    for listener, each in zip(listeners, hands, strict=True):
+    worker = [Worker(broker, worker_id=f"w{index}") for index in range(2)]
+    listeners = [_listener(each) for each in worker]
+    for listener, each in zip(listeners, worker, strict=True):
         listener.listen(each.request(1))
 
     broker.enqueue([encoded("a"), encoded("b")])
 
     assert _answers_within(listeners[0], 5)
     assert _answers_within(listeners[1], 5)
-    assert sorted(job for each in listeners for job in _ids(each.answer())) == ["a", "b"]
+    assert sorted(job for each in listeners for job in _ids(each.receive())) == ["a", "b"]
     for listener in listeners:
         listener.close()
 

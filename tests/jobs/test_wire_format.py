@@ -13,10 +13,10 @@ import redis
 from bananas_topology.client import Client
 from bananas_topology.contract.worker import PRIORITIES
 from bananas_topology.jobs.broker import Broker
-from bananas_topology.jobs.exchange import Ack, Bury, Retry, Settlement
 from bananas_topology.jobs.job import Claim, decode, encode_new, new_id, rewrite
 from bananas_topology.jobs.keys import Keys
-from tests.jobs.support import Hands, encoded
+from bananas_topology.jobs.settlements import AckJob, BuryJob, RetryJob, Settlement
+from tests.jobs.support import Worker, encoded
 
 AT = "2026-11-24T12:00:00.000000Z"
 UUID4 = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
@@ -44,39 +44,39 @@ FAILURE = b'{"type":"E","message":"no","traceback":""}'
 
 def _ack(claim: Claim) -> Settlement:
     body = rewrite(claim.body or b"", status="completed", attempts=1, updated_at=AT)
-    return Ack(claim, body, b"1", AT, 3)
+    return AckJob(claim, body, b"1", AT, 3)
 
 
 def _retry(claim: Claim) -> Settlement:
     due = datetime(2027, 1, 1, tzinfo=UTC)
     body = rewrite(claim.body or b"", due, status="pending", attempts=1, error="no", updated_at=AT)
-    return Retry(claim, body, FAILURE, 1_000)
+    return RetryJob(claim, body, FAILURE, 1_000)
 
 
 def _bury(claim: Claim) -> Settlement:
     body = rewrite(claim.body or b"", status="failed", attempts=1, error="no", updated_at=AT)
-    return Bury(claim, body, FAILURE, "no", AT, 3)
+    return BuryJob(claim, body, FAILURE, "no", AT, 3)
 
 
 @pytest.fixture
-def hands(client: redis.Redis, keys: Keys) -> Hands:
-    return Hands(Broker(client, keys))
+def worker(client: redis.Redis, keys: Keys) -> Worker:
+    return Worker(Broker(client, keys))
 
 
 @pytest.mark.parametrize("settle", [_ack, _retry, _bury])
 @pytest.mark.parametrize("name", FOREIGN)
 def test_a_foreign_job_keeps_every_byte_that_is_not_ours_to_change(
-    hands: Hands, client: redis.Redis, keys: Keys, name: str, settle: Any
+    worker: Worker, client: redis.Redis, keys: Keys, name: str, settle: Any
 ) -> None:
     client.set(keys.job(name), FOREIGN[name])
     client.lpush(keys.queue("normal"), name)
 
-    [claim] = hands.exchange(count=1).claims
+    [claim] = worker.exchange(count=1).claims
     assert claim.body == FOREIGN[name]
     job = decode(claim.body)
     assert (job.id, job.name, job.attempts, job.max_retries) == (name, "add", 0, 3)
     assert bytes(job.payload).strip() == PAYLOAD
-    assert hands.exchange([settle(claim)]).lost == ()
+    assert worker.exchange([settle(claim)]).lost == ()
 
     stored = client.get(keys.job(name))
     assert isinstance(stored, bytes)
@@ -101,17 +101,17 @@ def test_a_foreign_job_keeps_every_byte_that_is_not_ours_to_change(
 
 
 def test_a_retried_foreign_job_comes_back_without_its_due_time_and_with_its_payload(
-    hands: Hands, client: redis.Redis, keys: Keys
+    worker: Worker, client: redis.Redis, keys: Keys
 ) -> None:
     for name, body in FOREIGN.items():
         client.set(keys.job(name), body)
         client.lpush(keys.queue("normal"), name)
-    hands.exchange([_retry(claim) for claim in hands.exchange(count=3).claims])
+    worker.exchange([_retry(claim) for claim in worker.exchange(count=3).claims])
     client.zadd(keys.scheduled, dict.fromkeys(FOREIGN, 1.5))
 
-    assert hands.broker.promote() == 3
+    assert worker.broker.promote() == 3
 
-    claims = hands.exchange(count=3).claims
+    claims = worker.exchange(count=3).claims
     # To the queue of their own priority, whatever list they were found in before.
     assert [claim.job_id for claim in claims] == ["go", "py", "ts"]
     for claim in claims:

@@ -261,6 +261,6 @@ def test_a_worker_runs_all_eleven_many_at_once_and_each_comes_to_a_result(
 
 
 def _final_error(client: Client, job_id: str) -> str:
-    with pytest.raises(Exception, match="does not fit") as failure:
+    with pytest.raises(Exception, match="does not match") as failure:
         client.wait(job_id, timeout=30)
     return str(failure.value)

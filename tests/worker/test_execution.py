@@ -44,7 +44,7 @@ def _outcome(run: Run, handlers: dict[str, BoundHandler] | None = None) -> Outco
     [
         ("mail", {"copies": 2}, "InvalidPayload", "missing required field `to`"),
         ("mail", "x", "InvalidPayload", "Expected `object`"),
-        ("not_json", None, "InvalidResult", "returned a object, not a JSON value"),
+        ("not_json", None, "InvalidResult", "cannot encode the returned object as JSON"),
         ("give_up", None, "Bury", "no use"),
     ],
 )

@@ -62,7 +62,7 @@ def test_exceptions_of_handlers_affect_no_other_job(
         "odd_error": (None, "message unavailable"),
         "surrogates": (None, "is a surrogate"),
         "deep": (None, "recursion"),
-        "not_json": (None, "not a JSON value"),
+        "not_json": (None, "as JSON"),
         "mail": ({"copies": 1}, "to"),
         "late": (None, "timeout of 100 ms"),
         "async_late": (None, "timeout of 100 ms"),

@@ -8,8 +8,9 @@ import pytest
 
 from bananas_topology.contract.worker import JobLimits, WorkerConfig
 from bananas_topology.handlers import load_handlers
-from bananas_topology.jobs.exchange import Ack, Bury, PendingExchange, Release, Retry, Settlement
+from bananas_topology.jobs.exchange import PendingExchange
 from bananas_topology.jobs.job import Claim
+from bananas_topology.jobs.settlements import AckJob, BuryJob, ReleaseJob, RetryJob, Settlement
 from bananas_topology.system.clock import monotonic, parse_timestamp
 from bananas_topology.worker import settlement
 from bananas_topology.worker.execution import (
@@ -61,7 +62,7 @@ def test_an_unreadable_job_is_buried_unchanged(body: bytes | None, reason: str) 
 
     settlement = _settle(run)
 
-    assert isinstance(settlement, Bury)
+    assert isinstance(settlement, BuryJob)
     assert settlement.body == b""
     assert reason in settlement.error
 
@@ -72,7 +73,7 @@ def test_a_job_that_cannot_be_rewritten_is_buried_after_its_run() -> None:
 
     settlement = _settle(run)
 
-    assert isinstance(settlement, Bury)
+    assert isinstance(settlement, BuryJob)
     assert settlement.body == b""
     assert settlement.error.startswith("cannot rewrite the stored job")
 
@@ -80,7 +81,7 @@ def test_a_job_that_cannot_be_rewritten_is_buried_after_its_run() -> None:
 def test_a_completed_job_is_acked_with_its_body_updated() -> None:
     settlement = _settle(_run("echo", {"a": []}, extra=3, error="old"))
 
-    assert isinstance(settlement, Ack)
+    assert isinstance(settlement, AckJob)
     assert settlement.result == b'{"a":[]}'
     body = json.loads(settlement.body)
     assert (body["status"], body["attempts"], body["extra"]) == ("completed", 1, 3)
@@ -91,12 +92,12 @@ def test_a_completed_job_is_acked_with_its_body_updated() -> None:
 @pytest.mark.parametrize(
     ("fields", "config", "expected"),
     [
-        ({}, {"max_retries": 0}, Bury),
-        ({}, {"max_retries": 1}, Retry),
-        ({"attempts": 1}, {"max_retries": 1}, Bury),
-        ({"attempts": 5, "max_retries": 6}, {"max_retries": 1}, Retry),
-        ({"max_retries": 0}, {"max_retries": 9}, Bury),
-        ({}, {"max_retries": 9, "jobs": {"sleep": JobLimits(max_retries=0)}}, Bury),
+        ({}, {"max_retries": 0}, BuryJob),
+        ({}, {"max_retries": 1}, RetryJob),
+        ({"attempts": 1}, {"max_retries": 1}, BuryJob),
+        ({"attempts": 5, "max_retries": 6}, {"max_retries": 1}, RetryJob),
+        ({"max_retries": 0}, {"max_retries": 9}, BuryJob),
+        ({}, {"max_retries": 9, "jobs": {"sleep": JobLimits(max_retries=0)}}, BuryJob),
     ],
 )
 def test_max_retries_of_the_job_overrides_the_topology_and_the_handler(
@@ -132,7 +133,7 @@ def test_backoff_doubles_up_to_its_cap(attempts: int, limits: JobLimits, delay_m
 
     settlement = Settler(lambda: 0.0).settle(run, Failed(_failure()))
 
-    assert isinstance(settlement, Retry)
+    assert isinstance(settlement, RetryJob)
     assert settlement.delay_ms == delay_ms
     body = json.loads(settlement.body)
     assert (body["status"], body["error"], body["attempts"]) == ("pending", "why", attempts + 1)
@@ -142,18 +143,18 @@ def test_backoff_doubles_up_to_its_cap(attempts: int, limits: JobLimits, delay_m
 def test_the_delay_of_a_raised_retry_overrides_the_backoff() -> None:
     settlement = _settle(_run("ask_again"))
 
-    assert isinstance(settlement, Retry)
+    assert isinstance(settlement, RetryJob)
     assert settlement.delay_ms == 10
 
 
 def test_a_released_job_is_unchanged() -> None:
     run = _run("echo")
 
-    assert Settler(lambda: 0.0).settle(run, Released()) == Release(run.claim)
+    assert Settler(lambda: 0.0).settle(run, Released()) == ReleaseJob(run.claim)
 
 
 @pytest.mark.parametrize(
-    ("max_retries", "event"), [(3, "job failed, runs again"), (0, "job buried")]
+    ("max_retries", "event"), [(3, "job failed, retry scheduled"), (0, "job buried")]
 )
 def test_the_log_has_the_exception_type_of_a_failure(
     caplog: pytest.LogCaptureFixture, max_retries: int, event: str
@@ -185,7 +186,7 @@ class Answered(PendingExchange):
 
 def _acked(job_id: str, result: bytes = b"null") -> Run:
     claim = Claim(job_id, b"{}", b"fence")
-    return Run(claim, 0.0, settlement=Ack(claim, b"{}", result, "", 0))
+    return Run(claim, 0.0, settlement=AckJob(claim, b"{}", result, "", 0))
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.handlers import load_handlers
-from bananas_topology.jobs.exchange import Ack, Bury, Release, Retry
 from bananas_topology.jobs.job import Claim
+from bananas_topology.jobs.settlements import AckJob, BuryJob, ReleaseJob, RetryJob
 from bananas_topology.worker.run import Run, bind_handlers
 from bananas_topology.worker.settlement import Settler
 from bananas_topology.worker.slots import Slots
@@ -63,7 +63,7 @@ def test_runs_wait_for_a_free_thread(make_slots: Callable[[int], Slots]) -> None
 
     GATES["a"].set()
     ended = _collect(slots, 5)
-    assert all(isinstance(run.settlement, Ack) for run in ended)
+    assert all(isinstance(run.settlement, AckJob) for run in ended)
     assert (slots.free, slots.waiting, slots.running) == (2, 0, 0)
 
 
@@ -87,7 +87,7 @@ def test_short_jobs_are_run_by_few_threads(make_slots: Callable[[int], Slots]) -
     for _ in range(10):
         slots.submit([_run("name", job_id=str(n)) for n in range(200)])
         for run in _collect(slots, 200):
-            assert isinstance(run.settlement, Ack)
+            assert isinstance(run.settlement, AckJob)
             names[run.settlement.result] += 1
 
     assert sum(names.values()) == 2000
@@ -118,7 +118,7 @@ def test_released_waiting_runs_never_start(make_slots: Callable[[int], Slots]) -
 
     # The last one first: pushed to the right end of a list one by one, they are in order again.
     assert [run.claim.job_id for run in released] == ["w2", "w1", "w0"]
-    assert all(isinstance(run.settlement, Release) for run in released)
+    assert all(isinstance(run.settlement, ReleaseJob) for run in released)
     GATES["a"].set()
     assert len(_collect(slots, 1)) == 1
     assert not slots.held
@@ -136,7 +136,7 @@ def test_a_released_running_job_ends_and_frees_its_slot(
     assert len(released) + len(slots.collect()) == 1
     wait_for(lambda: slots.stuck == 0)
     slots.submit([_run("name")])
-    assert isinstance(_collect(slots, 1)[0].settlement, Ack)
+    assert isinstance(_collect(slots, 1)[0].settlement, AckJob)
 
 
 def test_every_run_is_settled_once_whatever_coincides(
@@ -164,14 +164,14 @@ def test_every_run_is_settled_once_whatever_coincides(
 
     assert Counter(run.claim.job_id for run in ended) == Counter(ids)
     kinds = {type(run.settlement) for run in ended}
-    assert {Ack, Bury, Release} <= kinds <= {Ack, Bury, Release, Retry}
+    assert {AckJob, BuryJob, ReleaseJob} <= kinds <= {AckJob, BuryJob, ReleaseJob, RetryJob}
     wait_for(lambda: slots.stuck == 0)
     assert (slots.free, slots.running, slots.waiting) == (6, 0, 0)
     # No thread was lost to a late exception: all of them still work.
     slots.submit([_run("sleep", "0.1", f"again-{n}") for n in range(6)])
     wait_for(lambda: slots.running == 6)
     again = _collect(slots, 6)
-    assert all(isinstance(run.settlement, Ack) for run in again)
+    assert all(isinstance(run.settlement, AckJob) for run in again)
 
 
 def _random_run(job_id: str, chance: random.Random) -> Run:

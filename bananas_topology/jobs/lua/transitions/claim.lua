@@ -120,7 +120,7 @@ local function claim_chunk(ids, first, last, tail, priority)
 end
 
 -- Claim what was popped from a list; what exceeds the size limit is pushed back. The first chunk has
--- one job and each further one twice as many, so that few large bodies are read in vain.
+-- one job and each further one twice as many, so that few large bodies are read and not claimed.
 local function claim_popped(list, ids, tail, priority)
   local first, size = 1, 1
   while first <= #ids do
@@ -221,7 +221,7 @@ local function claim_suspect(source)
   if id then
     claim_popped(list, { id }, '!|' .. source .. '|' .. now_ms)
     replies[3] = call('LRANGE', prefix .. ':crashes:' .. id, 0, -1)
-    -- Other workers take the remaining jobs meanwhile.
+    -- The remaining jobs are for other workers.
     for i = 10, last_priority do
       wakes[ARGV[i]] = true
       wakes[source] = true

@@ -1,0 +1,48 @@
+"""Reading what is in Redis without trusting it: other clients write there too.
+
+Ids and job types may hold bytes that are not UTF-8; they are kept as surrogate escapes in text.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from bananas_topology.jobs.job import DECODE_ERRORS
+from bananas_topology.system.clock import parse_timestamp
+
+
+def to_text(value: bytes) -> str:
+    """A key, id or job type as text; `to_bytes` restores it exactly."""
+    return value.decode(errors="surrogateescape")
+
+
+def to_bytes(text: str) -> bytes:
+    """A key, id or job type as Redis has it."""
+    return text.encode(errors="surrogateescape")
+
+
+def parse_json(text: bytes | str | None) -> Any:
+    """A JSON value; None if there is none or it cannot be parsed."""
+    if not text:
+        return None
+    try:
+        return msgspec.json.decode(text)
+    except DECODE_ERRORS:
+        return None
+
+
+def parse_fields(text: bytes | None) -> dict[str, Any] | None:
+    """A JSON object; None if there is none or it is anything else."""
+    value = parse_json(text)
+    return value if isinstance(value, dict) else None
+
+
+def parse_moment(value: object) -> datetime | None:
+    """A timestamp; None if the value is not one."""
+    try:
+        return parse_timestamp(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
