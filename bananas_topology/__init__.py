@@ -1,8 +1,8 @@
-"""Bananas: a distributed task queue on Redis whose deployment is one file.
+"""Bananas: a distributed task queue on Redis, deployed from one file.
 
     from bananas_topology import Client, JobContext, job
 
-`job`, `JobContext`, `Retry` and `Bury` are for handlers, `Client` and `NewJob` for producers.
+Handlers use `job`, `JobContext`, `Retry` and `Bury`; producers use `Client` and `NewJob`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when asked for: Client brings redis along, a tenth of a second that validation must
-    # not pay, and a health check needs none of it.
+    # Imported on first use: Client imports redis, which takes a tenth of a second that validation
+    # and health checks must not pay.
     if name in ("Client", "NewJob"):
         from bananas_topology import client
 

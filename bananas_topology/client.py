@@ -1,6 +1,6 @@
-"""What producers use: enqueue jobs, look at them, wait for their results.
+"""The producer's API: enqueue jobs, inspect them, wait for their results.
 
-A client is thread-safe and holds a pool of connections; make one and keep it.
+A client is thread-safe and holds a pool of connections: create one and reuse it.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from bananas_topology.jobs.job import EncodedJob, encode_new, new_id
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.system.clock import monotonic, sleep, wall_now
 
-#: Jobs that `enqueue_many` sends in one call to the server.
+#: Maximum number of jobs that `enqueue_many` sends in one round trip.
 BATCH = 500
 
-#: Bytes of jobs after which a batch is sent although it has fewer than `BATCH`.
+#: Total size of jobs, in bytes, at which a smaller batch is sent.
 BATCH_BYTES = 4 * 2**20
 
-#: Seconds between the tries of what is safe to repeat when the server does not answer.
+#: Seconds between attempts of operations that are safe to retry, while the server is unavailable.
 RETRY_DELAYS_S = (0.05, 0.25, 1.0)
 
-#: Seconds between looks at a job we wait for: only in case its notification was missed.
-LOOK_S = 1.0
+#: Seconds between polls of a job that `wait` waits for, in case its notification was missed.
+POLL_S = 1.0
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to enqueue: see `Client.enqueue` for the fields."""
+    """A job to enqueue; see `Client.enqueue` for the fields."""
 
     job_type: str
     payload: Any = None
@@ -54,11 +54,11 @@ class NewJob:
 
 
 class Client:
-    """A producer's connection to one Bananas: a server and a key prefix.
+    """A producer's connection to one deployment: a server and a key prefix.
 
     Raises (every method):
         RedisUnavailable: the server cannot be reached.
-        RedisUnsuitable: the URL is not one, or the server refuses us.
+        RedisUnsuitable: the URL is not valid, or the server rejects the request.
     """
 
     def __init__(self, url: str = "redis://localhost:6379", *, key_prefix: str = "bananas") -> None:
@@ -69,7 +69,7 @@ class Client:
 
     @classmethod
     def from_env(cls) -> Self:
-        """Make a client of REDIS_URL and REDIS_KEY_PREFIX, as the workers are given them."""
+        """Create a client from REDIS_URL and REDIS_KEY_PREFIX, the variables that workers read."""
         url = os.environ.get("REDIS_URL") or _DEFAULTS.redis_url
         return cls(url, key_prefix=os.environ.get("REDIS_KEY_PREFIX") or _DEFAULTS.key_prefix)
 
@@ -102,74 +102,74 @@ class Client:
     ) -> str:
         """Enqueue one job and return its id.
 
-        `id` of your own makes it safe to repeat: while a job with that id is kept, nothing is
-        enqueued again. `delay` from now, or `at` a moment with a time zone, schedules it.
-        `max_retries` wins over what handler, topology and pool say.
+        `id` is an idempotency key: while a job with this id is stored, nothing is enqueued again.
+        `delay` from now, or `at`, a time with a time zone, delays the job. `max_retries` overrides
+        the handler, the topology and the pool.
 
         Raises:
-            InvalidJob: a value that cannot be, with what was expected.
+            InvalidJob: a value is not valid; the message says what was expected.
         """
         job = _encode(job_type, payload, priority, id, delay, at, max_retries)
-        self._safely(partial(self._broker.enqueue, (job,)))
+        self._with_retries(partial(self._broker.enqueue, (job,)))
         return job.job_id
 
     def enqueue_many(self, jobs: Iterable[NewJob]) -> list[str]:
-        """Enqueue jobs, `BATCH` in a round trip, and return their ids in the same order.
+        """Enqueue jobs, up to `BATCH` per round trip, and return their ids in the same order.
 
         Raises:
-            InvalidJob: as `enqueue`; the batches before the one with that job are enqueued.
+            InvalidJob: see `enqueue`; the batches before the invalid job are enqueued.
         """
         ids: list[str] = []
-        for batch in _batches(_encoded(job) for job in jobs):
-            self._safely(partial(self._broker.enqueue, batch))
+        for batch in _batches(_encode_job(job) for job in jobs):
+            self._with_retries(partial(self._broker.enqueue, batch))
             ids += [job.job_id for job in batch]
         return ids
 
     def get(self, job_id: str) -> JobView:
-        """Look at one job: its status, times, result or failure.
+        """Read one job: its status, times, and result or failure.
 
         Raises:
-            JobNotFound: no job has that id, or not any more.
+            JobNotFound: no job has this id, or its retention has expired.
         """
-        return self._safely(lambda: self._inspector.job(job_id))
+        return self._with_retries(lambda: self._inspector.job(job_id))
 
     def results(self, job_ids: Iterable[str]) -> dict[str, Any]:
-        """Read the results of those of the jobs that have completed, by id."""
-        return self._safely(lambda: self._inspector.results(list(job_ids)))
+        """Read the results, by id, of the jobs among these that have completed."""
+        return self._with_retries(lambda: self._inspector.results(list(job_ids)))
 
     def wait(self, job_id: str, timeout: Duration | None = None) -> Any:
-        """Wait until a job is done and return its result (None where results are not stored).
+        """Wait until a job has finished and return its result (None if results are not stored).
 
         Raises:
             JobFailed: the job is dead; the message is its error.
-            JobNotFound: no job has that id, or not any more.
-            WaitTimeout: it is not done after `timeout`.
+            JobNotFound: no job has this id, or its retention has expired.
+            WaitTimeout: it has not finished after `timeout`.
         """
         deadline = None if timeout is None else monotonic() + duration_ms(timeout) / 1000
-        view = self._safely(lambda: self._await_end(job_id, deadline))
+        view = self._with_retries(lambda: self._wait_for_end(job_id, deadline))
         if view.status == "completed":
             return view.result
         if view.status == "failed":
             raise JobFailed(view.error or f"job {job_id} is dead")
-        raise WaitTimeout(f"job {job_id} is {view.status} after {timeout}")
+        raise WaitTimeout(f"job {job_id} is still {view.status} after {timeout}")
 
-    def _await_end(self, job_id: str, deadline: float | None) -> JobView:
-        """Look at a job until it has ended or the deadline is over."""
+    def _wait_for_end(self, job_id: str, deadline: float | None) -> JobView:
+        """Read a job until it has finished or the deadline has passed."""
         channels = PubSub(self._redis.connection_pool)
         with translate_errors(self._redis), channels as channel:
-            # Subscribed before the first look, so that no notification falls between the two; what
-            # another connection asks may overtake it until it is confirmed.
+            # Subscribe before the first read, so that no notification is missed in between. Until
+            # the subscription is confirmed, a read on another connection may overtake it.
             channel.subscribe(self._keys.notify(job_id))
-            channel.get_message(timeout=LOOK_S)
+            channel.get_message(timeout=POLL_S)
             while True:
                 view = self._inspector.job(job_id)
-                left = LOOK_S if deadline is None else min(LOOK_S, deadline - monotonic())
+                left = POLL_S if deadline is None else min(POLL_S, deadline - monotonic())
                 if view.status in ("completed", "failed") or left <= 0:
                     return view
-                _await_message(channel, left)
+                _wait_for_message(channel, left)
 
-    def _safely(self, action: Callable[[], T]) -> T:
-        """Do what may be done twice, again if the server does not answer."""
+    def _with_retries(self, action: Callable[[], T]) -> T:
+        """Run an action that is safe to repeat, retrying while the server is unavailable."""
         for delay_s in RETRY_DELAYS_S:
             try:
                 return action()
@@ -179,16 +179,16 @@ class Client:
 
 
 def check_job(job: NewJob) -> None:
-    """Find out whether a job could be enqueued, without a server.
+    """Validate a job without a server.
 
     Raises:
-        InvalidJob: it could not, with what was expected.
+        InvalidJob: a value is not valid; the message says what was expected.
     """
-    _encoded(job)
+    _encode_job(job)
 
 
-def _await_message(channel: Any, seconds: float) -> None:
-    """Wait for a message; a late confirmation of the subscription does not count."""
+def _wait_for_message(channel: Any, seconds: float) -> None:
+    """Wait for a message, ignoring a late confirmation of the subscription."""
     until = monotonic() + seconds
     while (left := until - monotonic()) > 0:
         message = channel.get_message(timeout=left)
@@ -222,28 +222,29 @@ def _encode(
     return EncodedJob(job_id, body, priority, job_type, due)
 
 
-def _encoded(job: NewJob) -> EncodedJob:
-    what = (job.job_type, job.payload, job.priority, job.id)
-    return _encode(*what, job.delay, job.at, job.max_retries)
+def _encode_job(job: NewJob) -> EncodedJob:
+    return _encode(
+        job.job_type, job.payload, job.priority, job.id, job.delay, job.at, job.max_retries
+    )
 
 
 def _due(
     job_type: str, delay: Duration | None, at: datetime | None, now: datetime
 ) -> tuple[str, datetime | None]:
-    """When a job is due, as the script takes it, and as its JSON says it."""
+    """A job's due time: the script's argument (see `EncodedJob`), and the time for its JSON."""
     if delay is not None and at is not None:
-        raise InvalidJob(f"{job_type} has both a delay and a time; expected one of them")
+        raise InvalidJob(f"{job_type}: expected a delay or a time, got both")
     if at is not None:
         if at.tzinfo is None:
-            raise InvalidJob(f"{at.isoformat()} has no time zone; expected one, such as UTC")
+            raise InvalidJob(f"expected a time with a time zone such as UTC, got {at.isoformat()}")
         try:
             return f"{at.timestamp():.6f}", at.astimezone(UTC)
         except OverflowError as error:
-            raise InvalidJob(f"{at.isoformat()} is no time in UTC: {error}") from error
+            raise InvalidJob(f"{at.isoformat()} is not a valid time in UTC: {error}") from error
     try:
         delay_ms = duration_ms(delay or 0)
     except ValueError as error:
-        raise InvalidJob(f"the delay is {delay!r}: {error}") from error
+        raise InvalidJob(f"delay: {error}, got {delay!r}") from error
     return (f"+{delay_ms}", now + timedelta(milliseconds=delay_ms)) if delay_ms else ("", None)
 
 

@@ -1,30 +1,31 @@
-"""The exception tree, by who must act: spec's author, operator, producer, handler's author, us.
+"""The exception hierarchy, grouped by who must act: topology author, operator, producer, handler
+author, maintainers.
 
-Every message says what was met, what was expected and what to do. A library's exception is
-translated into one of these once, at its door, with ``from error``.
+Messages say what was expected, what was found, and what to do. An exception of a library is
+translated into one of these once, where the library is called, with ``from error``.
 """
 
 from __future__ import annotations
 
 
 class BananasTopologyError(Exception):
-    """The root: catching it catches everything Bananas raises on purpose."""
+    """The base class of all exceptions that Bananas raises deliberately."""
 
 
-# The spec's author acts; see also InvalidTopology in spec/diagnostics.py.
+# For the topology's author; see also InvalidTopology in spec/diagnostics.py.
 
 
 class RenderFailed(BananasTopologyError):
-    """A topology cannot be rendered as asked: no such target, or a patch that does not apply."""
+    """A topology cannot be rendered: unknown target, or a patch that does not apply."""
 
 
-# The operator acts.
+# For the operator.
 
 
 class InvalidSettings(BananasTopologyError):
-    """One or more environment variables hold values that the contract refuses.
+    """One or more environment variables have invalid values.
 
-    ``problems`` has one sentence a variable: its name, what was met, what was expected.
+    ``problems`` has one message per variable: its name, its value, what was expected.
     """
 
     def __init__(self, problems: list[str]) -> None:
@@ -33,68 +34,68 @@ class InvalidSettings(BananasTopologyError):
 
 
 class RedisUnavailable(BananasTopologyError):
-    """The server cannot be reached, or does not answer in time; trying again may help."""
+    """The server cannot be reached, or does not answer in time; retrying may help."""
 
 
 class RedisUnsuitable(BananasTopologyError):
-    """The server answers, but cannot be used as it is: too old, wrong password, wrong kind."""
+    """The server answers but cannot be used: too old, access denied, or not Redis."""
 
 
 class RedisAccessDenied(RedisUnsuitable):
-    """The password is wrong or something is not permitted: good again once an operator mends it.
+    """Wrong password or missing permission: works again once an operator fixes it.
 
-    Who has been working already may wait for that; who starts had better say so and end.
+    A running worker may wait for that; a starting one should fail.
     """
 
 
 class EmbeddedServerFailed(BananasTopologyError):
-    """The bundled server is not there for this platform, or did not start."""
+    """The bundled server is not available for this platform, or did not start."""
 
 
 class ControlFailed(BananasTopologyError):
-    """A command for running processes could not be carried out (no such pool, none running)."""
+    """A command for running processes failed: unknown pool, or nothing is running."""
 
 
 class ImportRefused(BananasTopologyError):
-    """Files to import cannot be read, or are not a deployment of Bananas."""
+    """Files to import cannot be read, or do not describe a Bananas deployment."""
 
 
-# The producer acts.
+# For the producer.
 
 
 class InvalidJob(BananasTopologyError):
-    """A job cannot be enqueued as given: its name, priority, payload or times are not valid."""
+    """A job cannot be enqueued: its type, priority, payload or time is not valid."""
 
 
 class JobNotFound(BananasTopologyError):
-    """No job has this id: it never existed, or its retention has run out."""
+    """No job has this id: it never existed, or its retention has expired."""
 
 
 class WaitTimeout(BananasTopologyError):
-    """The job did not finish while we waited; it may still do so."""
+    """The job did not finish within the timeout; it may still do so."""
 
 
 class JobFailed(BananasTopologyError):
-    """The job that was waited for is dead; the message is its last error."""
+    """The awaited job is dead; the message is its last error."""
 
 
-# The handler's author acts.
+# For the handler's author.
 
 
 class HandlerError(BananasTopologyError):
-    """A handler module cannot be imported, or what it declares does not fit."""
+    """A handler module cannot be imported, or declares an invalid handler."""
 
 
 class InvalidPayload(BananasTopologyError):
-    """A payload does not fit what the handler's annotation asks for."""
+    """A payload does not match the handler's annotation."""
 
 
 class JobTimeout(BananasTopologyError):
     """Raised inside a handler that ran longer than its job's timeout."""
 
 
-# We act.
+# For the maintainers.
 
 
 class ContractViolation(BananasTopologyError):
-    """Something that cannot happen has: a defect of Bananas, please report it."""
+    """An internal invariant was violated: a bug in Bananas, please report it."""

@@ -1,7 +1,7 @@
-"""Durations, memory and CPU between text and numbers. Pure.
+"""Parsing and formatting of durations, memory and CPU. Pure functions.
 
-Durations are Go's (``300ms``, ``1.5h``, ``2h45m``), memory is Kubernetes' or Compose's
-(``512Mi``, ``512M``, ``4gb``), CPU is cores or millicores (``0.5``, ``500m``).
+Durations as in Go (``300ms``, ``1.5h``, ``2h45m``), memory as in Kubernetes or Compose (``512Mi``,
+``512M``, ``4gb``), CPU in cores or millicores (``0.5``, ``500m``).
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _MS_PER_UNIT = {
 }
 _DURATION_PART = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)(ns|us|µs|ms|s|m|h)")
 
-# Kubernetes writes Mi, Compose writes M or mb and means the same 2**20; a decimal M is in neither's
-# use for memory limits, so M is read as Compose reads it.
+# Kubernetes writes Mi, Compose writes M or mb for the same 2**20. Neither uses a decimal M for
+# memory limits, so M is read as in Compose.
 _BYTES_PER_UNIT = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _MEMORY = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s?(?:([kmgt])(?:i?b?)|b)?", re.IGNORECASE)
 _CPU = re.compile(r"(\d{1,9})m|(\d{1,6}(?:\.\d{1,9})?)")
 
-#: The longest duration accepted, in milliseconds (about 100 years): Redis computes it exactly.
+#: Maximum duration, in milliseconds (100 years): Redis's Lua computes with it exactly.
 MAX_DURATION_MS = 100 * 365 * 24 * 3_600_000
 
 
 def parse_duration_ms(text: str) -> int:
-    """Read a Go duration as whole milliseconds, rounded up so that a wait is never too short.
+    """Parse a Go duration as whole milliseconds, rounded up so that a wait is never too short.
 
     >>> parse_duration_ms("300ms"), parse_duration_ms("1h30m"), parse_duration_ms("1.5s")
     (300, 5400000, 1500)
@@ -39,7 +39,7 @@ def parse_duration_ms(text: str) -> int:
     0
 
     Raises:
-        ValueError: the text is not a duration, with what was expected.
+        ValueError: the text is not a duration; the message says what was expected.
     """
     if text == "0":
         return 0
@@ -55,7 +55,7 @@ def parse_duration_ms(text: str) -> int:
 
 
 def format_duration(duration_ms: int) -> str:
-    """Write milliseconds in the shortest exact form that `parse_duration_ms` reads back.
+    """Format milliseconds in the shortest exact form that `parse_duration_ms` accepts.
 
     >>> [format_duration(ms) for ms in (0, 300, 1500, 30_000, 5_400_000, 7_200_000)]
     ['0s', '300ms', '1.5s', '30s', '1h30m', '2h']
@@ -70,7 +70,7 @@ def format_duration(duration_ms: int) -> str:
 
 
 def parse_memory_bytes(text: str) -> int:
-    """Read an amount of memory; binary units, as Kubernetes' Mi and Compose's M mean them.
+    """Parse an amount of memory. Units are binary, as Mi in Kubernetes and M in Compose.
 
     >>> parse_memory_bytes("512Mi") == parse_memory_bytes("512M") == 512 * 2**20
     True
@@ -78,7 +78,7 @@ def parse_memory_bytes(text: str) -> int:
     1610612736
 
     Raises:
-        ValueError: the text is not an amount of memory, with what was expected.
+        ValueError: the text is not an amount of memory; the message says what was expected.
     """
     match = _MEMORY.fullmatch(text)
     if match is None:
@@ -87,7 +87,7 @@ def parse_memory_bytes(text: str) -> int:
 
 
 def format_memory(memory_bytes: int) -> str:
-    """Write bytes as Kubernetes does, in the largest binary unit that is exact.
+    """Format bytes as in Kubernetes, in the largest binary unit that is exact.
 
     >>> [format_memory(n) for n in (0, 1000, 512 * 2**20, 4 * 2**30, 1536 * 2**20)]
     ['0', '1000', '512Mi', '4Gi', '1536Mi']
@@ -99,25 +99,25 @@ def format_memory(memory_bytes: int) -> str:
 
 
 def parse_cpu_millis(text: str) -> int:
-    """Read cores (``0.5``, ``2``) or millicores (``500m``) as millicores.
+    """Parse cores (``0.5``, ``2``) or millicores (``500m``) as millicores.
 
     >>> parse_cpu_millis("0.5"), parse_cpu_millis("2"), parse_cpu_millis("250m")
     (500, 2000, 250)
 
     Raises:
-        ValueError: the text is not a number of cores to the millicore.
+        ValueError: the text is not a number of cores, or more precise than a millicore.
     """
     match = _CPU.fullmatch(text)
     if match is None:
         raise ValueError("expected a number of cores such as 2, 0.5 or 500m")
     millis = Decimal(match[1]) if match[1] else Decimal(match[2]) * 1000
     if millis != millis.to_integral_value():
-        raise ValueError("expected cores in steps of 0.001, the smallest share a cluster gives")
+        raise ValueError("expected at most three decimal places: the smallest unit is 1 millicore")
     return int(millis)
 
 
 def format_cpu(cpu_millis: int) -> str:
-    """Write millicores as Kubernetes does.
+    """Format millicores as in Kubernetes.
 
     >>> format_cpu(2000), format_cpu(500)
     ('2', '500m')

@@ -86,9 +86,12 @@ def test_many_jobs_keep_their_order_and_their_ids(
         ({"payload": {1: {2: {3, 4}}, "x": float}}, "cannot encode the payload of add as JSON"),
         ({"id": ""}, "id: expected 1 to 512 characters, got 0"),
         ({"max_retries": -1}, "max_retries: expected 0 to 1000, got -1"),
-        ({"delay": "soon"}, "the delay is 'soon'"),
-        ({"at": datetime(2030, 1, 1)}, "has no time zone; expected one"),
-        ({"delay": "1s", "at": datetime.now(UTC)}, "both a delay and a time"),
+        (
+            {"delay": "soon"},
+            "delay: expected a duration such as 300ms, 30s, 5m or 1h30m, got 'soon'",
+        ),
+        ({"at": datetime(2030, 1, 1)}, "expected a time with a time zone"),
+        ({"delay": "1s", "at": datetime.now(UTC)}, "expected a delay or a time, got both"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -143,7 +146,7 @@ def test_wait_returns_on_notification_without_polling(producer: Client, worker: 
 
 def test_waiting_says_why_there_is_no_result(producer: Client, worker: Worker) -> None:
     job_id = producer.enqueue("add")
-    with pytest.raises(WaitTimeout, match=f"job {job_id} is pending after 50ms"):
+    with pytest.raises(WaitTimeout, match=f"job {job_id} is still pending after 50ms"):
         producer.wait(job_id, timeout="50ms")
     _finish(worker, error="division by zero")
 

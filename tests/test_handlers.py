@@ -67,54 +67,70 @@ def test_async_handlers_are_known_as_such(modules: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
-        ("", "no function marked with @job"),
-        ("@job('a')\ndef a(x, y): ...\n", "takes x, y: expected a payload"),
-        ("@job('a')\ndef a(x: 'Missing'): ...\n", "annotations of made_wrong.a: name 'Missing'"),
-        ("@job('a')\ndef a(x): yield x\n", "made_wrong.a yields"),
-        ("@job('a')\ndef a(x): ...\n@job('a')\ndef b(x): ...\n", 'two handlers for job type "a"'),
+        ("", "has no handlers: mark its functions with @job"),
+        (
+            "@job('a')\ndef a(x, y): ...\n",
+            "expected the parameters payload and, optionally, context: JobContext, got x, y",
+        ),
+        (
+            "@job('a')\ndef a(x: 'Missing'): ...\n",
+            "cannot evaluate the annotations of made_wrong.a: name 'Missing'",
+        ),
+        (
+            "@job('a')\ndef a(x): yield x\n",
+            "made_wrong.a: expected a function that returns, got a generator",
+        ),
+        (
+            "@job('a')\ndef a(x): ...\n@job('a')\ndef b(x): ...\n",
+            'job type "a" has two handlers: made_wrong.a and made_wrong.b',
+        ),
         ("@job('a b')\ndef a(x): ...\n", "no comma or space"),
-        ("@job('a', timeout='soon')\ndef a(x): ...\n", "timeout is 'soon'"),
-        ("@job('a', timeout=0)\ndef a(x): ...\n", "expected a timeout above 0"),
-        ("@job('a', max_retries=-1)\ndef a(x): ...\n", "expected max_retries from 0"),
-        ("@job\ndef a(x): ...\n", '@job stands on a without a name: expected @job("a")'),
-        ("1/0\n", "cannot be imported: ZeroDivisionError: division by zero ("),
+        ("@job('a', timeout='soon')\ndef a(x): ...\n", "timeout: expected a duration"),
+        ("@job('a', timeout=0)\ndef a(x): ...\n", "timeout: expected more than 0, got 0"),
+        ("@job('a', max_retries=-1)\ndef a(x): ...\n", "max_retries: expected 0 to 1000, got -1"),
+        ("@job\ndef a(x): ...\n", '@job on a has no job type: write @job("a")'),
+        ("1/0\n", "cannot import module made_wrong: ZeroDivisionError: division by zero ("),
         ("\n1/0\n", "made_wrong.py, line 4)"),
         ("@job('a', timeout=0)\ndef a(x): ...\n", "made_wrong.py, line 3)"),
-        ("raise SystemExit(3)\n", "cannot be imported: SystemExit: 3"),
+        ("raise SystemExit(3)\n", "cannot import module made_wrong: SystemExit: 3"),
         ("import nowhere\n", "No module named 'nowhere'"),
-        ("(\n", "cannot be imported: SyntaxError"),
+        ("(\n", "cannot import module made_wrong: SyntaxError"),
     ],
 )
-def test_a_module_that_does_not_fit_is_told_where(modules: Path, body: str, told: str) -> None:
+def test_a_module_that_does_not_fit_is_message_where(
+    modules: Path, body: str, message: str
+) -> None:
     name = _write(modules, "made_wrong", body)
 
     with pytest.raises(HandlerError) as caught:
         load_handlers((name,))
 
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_missing_module_is_told_with_the_place_looked_at() -> None:
+def test_a_missing_module_is_message_with_the_place_looked_at() -> None:
     with pytest.raises(HandlerError, match=r"no module named nowhere \(looked in"):
         load_handlers(("nowhere.jobs",))
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
-        ("made_jbos", "did you mean made_jobs?"),
-        ("made_jobs.py", "expected the module's name, without .py: made_jobs"),
+        ("made_jbos", "(did you mean made_jobs?)"),
+        ("made_jobs.py", "expected a module name without .py, such as made_jobs"),
     ],
 )
-def test_a_module_that_is_nearly_there_is_guessed_at(modules: Path, name: str, told: str) -> None:
+def test_a_module_that_is_nearly_there_is_guessed_at(
+    modules: Path, name: str, message: str
+) -> None:
     _write(modules, "made_jobs", "")
 
     with pytest.raises(HandlerError) as caught:
         load_handlers((name,))
 
-    assert str(caught.value).endswith(told)
+    assert str(caught.value).endswith(message)
 
 
 @pytest.mark.parametrize(

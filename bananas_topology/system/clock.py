@@ -1,7 +1,7 @@
-"""The two clocks, by name: wall time to store, monotonic time to subtract.
+"""The two clocks: wall time for storing, monotonic time for measuring.
 
-Whatever Redis decides (leases, due times) is read from Redis's own clock inside its scripts;
-these two are for what one process tells and measures itself.
+Leases and due times are decided by Redis's own clock, inside the scripts; these two are for times
+within one process.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-#: Seconds from an arbitrary start, never going backwards: for differences and deadlines.
+#: Seconds since an arbitrary start, never going backwards: for durations and deadlines.
 monotonic = time.monotonic
 
-#: Seconds since 1970: the wall clock at its cheapest, for what is done for each job.
+#: Unix seconds: the wall clock at its cheapest, for per-job code.
 wall_seconds = time.time
 
-#: Wait without being woken: for short pauses between tries only. Loops wait in a `select`.
+#: Sleep uninterruptibly: for short pauses between attempts only. Loops wait in a `select`.
 sleep = time.sleep
 
 
 def wall_now() -> datetime:
-    """The time of day, in UTC: for storing and showing, never for subtracting."""
+    """The current time in UTC: for storing and displaying, never for measuring."""
     return datetime.now(UTC)
 
 
 def format_timestamp(moment: datetime) -> str:
-    """Write a moment as the wire format has it: exactly six digits and ``Z``.
+    """Format a time as in the wire format: exactly six fractional digits and ``Z``.
 
     >>> format_timestamp(datetime(2025, 11, 10, 12, 0, tzinfo=UTC))
     '2025-11-10T12:00:00.000000Z'
@@ -34,7 +34,7 @@ def format_timestamp(moment: datetime) -> str:
 
 
 def parse_timestamp(text: str) -> datetime:
-    """Read RFC 3339 with 0 to 9 fractional digits and ``Z`` or an offset; a naive one is UTC.
+    """Parse RFC 3339 with 0 to 9 fractional digits and ``Z`` or an offset; without one, UTC.
 
     >>> parse_timestamp("2025-11-10T12:00:00.123456789Z").microsecond
     123456
@@ -42,7 +42,7 @@ def parse_timestamp(text: str) -> datetime:
     True
 
     Raises:
-        ValueError: the text is not such a timestamp.
+        ValueError: the text is not a timestamp.
     """
     moment = datetime.fromisoformat(text)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, whatever stops us in the middle."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pathlib import Path
 
 
 def write_atomic(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write a file in a single step: whoever reads it sees the old one or the new one.
+    """Write a file atomically: readers see the old content or the new, never a part.
 
     Raises:
-        OSError: it cannot be written; what was there is there still.
+        OSError: it cannot be written; the old content is unchanged.
     """
     try:
-        # Made for us alone; the mode is widened only once it has its content.
+        # Created with mode 0600; `mode` is set once the content is complete.
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        # Nobody has asked for the file that it names.
+        # The error names the temporary file, which means nothing to the caller.
         raise OSError(error.errno, error.strerror, str(path)) from error
     try:
         with open(handle, "w", encoding="utf-8", newline="\n") as temporary:
             temporary.write(text)
         os.chmod(name, mode)
         os.replace(name, path)
-    except BaseException:  # whatever stops us, Ctrl-C too, leaves no litter
+    except BaseException:  # KeyboardInterrupt too must not leave the temporary file behind
         os.unlink(name)
         raise

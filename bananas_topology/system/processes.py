@@ -1,7 +1,7 @@
-"""Processes of this host: whether one still lives, and children that die with their parent.
+"""Processes on this host: whether one is still alive, and children that die with their parent.
 
-Used wherever we start a process that must not outlive us: the supervisor's children and the
-embedded server. Knows nothing of either.
+Used for processes that must not outlive the one that started them: the supervisor's children and
+the bundled server. Independent of both.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ _PR_SET_PDEATHSIG = 1
 
 
 def dying_with_parent(number: signal.Signals) -> Callable[[], None] | None:
-    """Make a `preexec_fn` for a child that is to get this signal when its parent is gone.
+    """Return a `preexec_fn` for a child that receives this signal when its parent dies.
 
-    The kernel means the parent's *thread*: start such children from the main one. None where the
-    system has nothing of the kind (it is Linux's own).
+    The kernel sends it when the parent's *thread* ends: start such children from the main thread.
+    None on systems other than Linux, which have no equivalent.
     """
     if sys.platform != "linux":
         return None
-    # Looked up before the fork: after it, nothing may be waited for that another thread holds.
+    # Loaded before the fork: afterwards, a lock held by another thread would never be released.
     prctl = ctypes.CDLL(None).prctl
     parent = os.getpid()
 
     def prepare() -> None:
         prctl(_PR_SET_PDEATHSIG, int(number))
-        # Had the parent died before that call, no signal would ever come.
+        # If the parent died before that call, no signal will be sent.
         if os.getppid() != parent:
             os._exit(1)
 
@@ -38,15 +38,15 @@ def dying_with_parent(number: signal.Signals) -> Callable[[], None] | None:
 
 
 def start_time_token(pid: int) -> str | None:
-    """What tells a living process from a later one with the same id; None if none lives.
+    """Distinguishes a running process from a later one with the same id; None if none is running.
 
-    It is the time of its start where there is a /proc, and always the same text elsewhere.
+    The start time of the process if the system has /proc, a constant otherwise.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return "unknown" if not Path("/proc/self/stat").exists() and _exists(pid) else None
-    # The name, in parentheses, may itself hold spaces and parentheses: count from the last one.
+    # The name, in parentheses, may contain spaces and parentheses: split after the last one.
     state, *fields = stat.rpartition(b")")[2].split()
     return None if state in (b"Z", b"X") else fields[18].decode()
 

@@ -1,7 +1,7 @@
-"""Signals as an inbox: handlers only queue a number, the main loop reads it when it is ready.
+"""Signals as an inbox: handlers only queue a number, which the main loop reads when it is ready.
 
 Python's wake-up file descriptor makes a waiting `select` return at once, so that no loop needs
-to poll. Used by the worker and by the supervisor; only a process's main thread may install it.
+to poll. Used by the worker and the supervisor; only a process's main thread may install it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DEBOUNCE_S = 0.2
 
 
 class SignalInbox:
-    """Catches the given signals while the context is open and restores what was there before."""
+    """Catches the given signals while the context is open; restores the previous handlers after."""
 
     def __init__(self, signals: Iterable[signal.Signals]) -> None:
         self._signals = tuple(signals)
@@ -46,11 +46,11 @@ class SignalInbox:
         os.close(self._write_fd)
 
     def fileno(self) -> int:
-        """The descriptor to `select` on: readable when a signal has come."""
+        """The descriptor to `select` on: readable when a signal has arrived."""
         return self._read_fd
 
     def drain(self) -> list[signal.Signals]:
-        """Take out the signals that have come since the last call, in order; never blocks."""
+        """Return the signals received since the last call, in order; never blocks."""
         received: list[signal.Signals] = []
         while True:
             try:
@@ -60,4 +60,4 @@ class SignalInbox:
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
-    """A handler must be there for the wake-up descriptor to be written; it has nothing to do."""
+    """Does nothing: Python writes to the wake-up descriptor only for signals with a handler."""

@@ -236,7 +236,10 @@ def test_invalid_settings_are_reported_one_per_line(start: Starter) -> None:
     ("variables", "line"),
     [
         ({"WORKER_HANDLERS": "nowhere"}, "error: no module named nowhere"),
-        ({"WORKER_HANDLERS": "json"}, "error: module json has no function marked with @job"),
+        (
+            {"WORKER_HANDLERS": "json"},
+            "error: module json has no handlers: mark its functions with @job",
+        ),
         (
             {"WORKER_SCHEDULES": '{"x":{"cron":"61 * * * *","job":"echo"}}'},
             'error: WORKER_SCHEDULES: x: cron is "61 * * * *"',
