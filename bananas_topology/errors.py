@@ -48,7 +48,7 @@ class RedisAccessDenied(RedisUnsuitable):
     """
 
 
-class EmbeddedServerFailed(BananasTopologyError):
+class BundledServerFailed(BananasTopologyError):
     """The bundled server is not available for this platform, or did not start."""
 
 

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import redis
 
 from bananas_topology.errors import BananasTopologyError
-from bananas_topology.jobs.embedded import EmbeddedServer
+from bananas_topology.jobs.bundled_server import BundledServer
 from benchmarks import chart, report
 from benchmarks.bench import Bench, Failed
 from benchmarks.catalogue import PEERS, Peer
@@ -47,7 +47,7 @@ def main() -> int:
         prefix="bananas-bench-", dir=MEMORY if MEMORY.is_dir() else None
     ) as directory:
         try:
-            with EmbeddedServer(Path(directory), durable=False) as server:
+            with BundledServer(Path(directory), durable=False) as server:
                 bench = Bench(server.start(), Path(directory), redis.Redis.from_url(server.url))
                 versions = _versions(peers, bench)
                 for scenario, peer, run in _turns(scenarios, peers, arguments.runs):

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import redis
 
+from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.jobs.connection import connect
-from bananas_topology.jobs.embedded import EmbeddedServer
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.spec.load import check_bytes
 from bananas_topology.spec.model import Topology
@@ -29,7 +29,7 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
         return
     directory = tmp_path_factory.mktemp("server")
-    with EmbeddedServer(directory, durable=False) as server:
+    with BundledServer(directory, durable=False) as server:
         yield server.start()
 
 

@@ -184,9 +184,9 @@ def _summary(topology: Topology, pools: Sequence[tuple[Pool, int]], api: Api | N
 
 def _start_bundled_server(stack: ExitStack, directory: Path) -> tuple[str, Callable[[], None]]:
     """Start the bundled server; returns its URL and a function that restarts it if it exits."""
-    from bananas_topology.jobs.embedded import EmbeddedServer
+    from bananas_topology.jobs.bundled_server import BundledServer
 
-    server = stack.enter_context(EmbeddedServer(directory))
+    server = stack.enter_context(BundledServer(directory))
     url = server.start()
     console.notice(f"redis: bundled Valkey at {url}, data in {os.path.relpath(directory)}")
     return url, server.restart_if_dead

@@ -226,7 +226,7 @@ class ManagedRedis:
 
 @dataclass(frozen=True, slots=True)
 class Redis:
-    """The server. Not external: the embedded one on this host, a managed one in rendered output.
+    """The server. Not external: the bundled one on this host, a managed one in rendered output.
 
     An external one's `url` is None where it was left to a variable that is not set here; rendered
     output does not need it, for it refers to a secret.

@@ -8,8 +8,8 @@ import redis
 
 from bananas_topology.cli import drain as drain_module
 from bananas_topology.cli.drain import Drain
+from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.jobs.connection import connect
-from bananas_topology.jobs.embedded import EmbeddedServer
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
 
@@ -93,7 +93,7 @@ def test_earlier_jobs_are_not_counted(client: redis.Redis, keys: Keys) -> None:
 
 
 def test_outage_neither_ends_the_drain_nor_raises(tmp_path: Path, keys: Keys) -> None:
-    with EmbeddedServer(tmp_path, durable=False) as server, connect(server.start()) as client:
+    with BundledServer(tmp_path, durable=False) as server, connect(server.start()) as client:
         drain, _ = _drain(client, keys)
         drain.is_over()
         server.stop()

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bananas_topology import Client
-from bananas_topology.jobs.embedded import EmbeddedServer
+from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.supervisor.output import SUPERVISOR
 from bananas_topology.supervisor.record import RunRecord, find, state_directory
 from tests.cli.shell import Shell
@@ -102,7 +102,7 @@ def _running(shop: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str
 def _enqueue_before(shop: Path, *jobs: tuple[str, object]) -> None:
     """Enqueue jobs in the data of the bundled server of the next `up`."""
     directory = state_directory(shop / "topology.yaml", "shop")
-    with EmbeddedServer(directory) as server, Client(server.start()) as client:
+    with BundledServer(directory) as server, Client(server.start()) as client:
         for name, payload in jobs:
             client.enqueue(name, payload)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from bananas_topology.jobs import embedded
+from bananas_topology.jobs import bundled_server
+from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.jobs.connection import connect
-from bananas_topology.jobs.embedded import EmbeddedServer
 from tests.crash.fleet import Fleet
 from tests.jobs.servers import free_port
 
@@ -21,12 +21,12 @@ def fleet(server_url: str, client: redis.Redis, prefix: str, tmp_path: Path) -> 
 @pytest.fixture
 def durable_fleet(
     prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[Fleet, EmbeddedServer]]:
+) -> Iterator[tuple[Fleet, BundledServer]]:
     """A fleet with a server of its own, which keeps an append-only file and may be killed.
 
     Not on the well-known port, which another test's server would take while this one is dead.
     """
-    monkeypatch.setattr(embedded, "WELL_KNOWN_PORT", free_port())
+    monkeypatch.setattr(bundled_server, "WELL_KNOWN_PORT", free_port())
     (tmp_path / "server").mkdir()
-    with EmbeddedServer(tmp_path / "server") as server, connect(server.start()) as client:
+    with BundledServer(tmp_path / "server") as server, connect(server.start()) as client:
         yield Fleet(server.url, prefix, tmp_path, client), server

@@ -139,13 +139,13 @@ class Fleet:
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     @contextmanager
-    def up(self, pools: str, *, embedded: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+    def up(self, pools: str, *, bundled_server: bool = False) -> Iterator[subprocess.Popen[bytes]]:
         """Run `bananas up` on a topology with these pools, once its record is published."""
         (self.directory / "topology.yaml").write_text(
             "version: 1\nname: crash\nhandlers: [crash_jobs]\n"
             f"redis: {{key_prefix: {self.prefix}}}\n{pools}"
         )
-        arguments = [] if embedded else ["--redis-url", self.url]
+        arguments = [] if bundled_server else ["--redis-url", self.url]
         with (
             open(self.directory / "up.log", "ab") as output,
             subprocess.Popen(

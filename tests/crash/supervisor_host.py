@@ -1,7 +1,7 @@
 """A program that supervises children given as Python code, for tests that kill it.
 
 Usage: supervisor_host.py DIRECTORY NAME=CODE... If DIRECTORY contains `server`, an
-embedded server is started there first and stopped last, as by `bananas up`.
+bundled server is started there first and stopped last, as by `bananas up`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from bananas_topology.jobs.embedded import EmbeddedServer
+from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.supervisor.output import Output
 from bananas_topology.supervisor.plan import ChildPlan
 from bananas_topology.supervisor.sink import Sink
@@ -30,7 +30,7 @@ def main() -> int:
     output = Output(Sink(1), [plan.name for plan in plans], lambda pool, text: text)
     with ExitStack() as stack:
         if (directory / "server").is_dir():
-            server = stack.enter_context(EmbeddedServer(directory / "server"))
+            server = stack.enter_context(BundledServer(directory / "server"))
             server.start()
         result = Supervisor(plans, output).run()
     return 1 if result.killed or len(result.given_up) == len(plans) else 0

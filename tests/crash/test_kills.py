@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.jobs.connection import connect
-from bananas_topology.jobs.embedded import EmbeddedServer
 from tests.crash.fleet import Fleet
 from tests.waiting import wait_for
 
@@ -155,7 +155,7 @@ def _server_pid(directory: Path) -> int:
 
 
 def test_a_server_killed_repeatedly_loses_no_job(
-    durable_fleet: tuple[Fleet, EmbeddedServer],
+    durable_fleet: tuple[Fleet, BundledServer],
 ) -> None:
     fleet, server = durable_fleet
     with fleet.worker("a", WORKER_CONCURRENCY="8"), fleet.worker("b", WORKER_CONCURRENCY="8"):
@@ -176,7 +176,7 @@ def test_a_server_killed_repeatedly_loses_no_job(
         assert messages.count("connection restored") == lost
 
 
-def _is_restarted_server(server: EmbeddedServer) -> bool:
+def _is_restarted_server(server: BundledServer) -> bool:
     server.restart_if_dead()
     try:
         with connect(server.url) as client:

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
+from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.jobs.connection import connect
-from bananas_topology.jobs.embedded import EmbeddedServer
 from tests.crash.fleet import Fleet
 from tests.crash.network import Condition, Network
 from tests.waiting import wait_for
@@ -124,7 +124,7 @@ def test_a_worker_survives_a_server_that_rejects_its_commands(
 ) -> None:
     (tmp_path / "server").mkdir()
     with (
-        EmbeddedServer(tmp_path / "server", durable=False) as server,
+        BundledServer(tmp_path / "server", durable=False) as server,
         connect(server.start()) as client,
     ):
         fleet = Fleet(server.url, prefix, tmp_path, client)

@@ -113,7 +113,7 @@ def test_everything_exits_with_a_killed_up_and_the_next_one_completes_the_jobs(s
         wait_for(lambda: _is_done(inspector.backlog()), 30)
 
 
-def test_a_killed_embedded_server_is_restarted_and_the_jobs_complete(
+def test_a_killed_bundled_server_is_restarted_and_the_jobs_complete(
     shop: Path,
 ) -> None:
     with _up(shop) as (_, record):

@@ -14,7 +14,7 @@ from typing import Any
 
 import redis
 
-from bananas_topology.jobs.embedded import find_binary
+from bananas_topology.jobs.bundled_server import find_binary
 from bananas_topology.system.clock import monotonic, sleep
 from bananas_topology.system.processes import dying_with_parent
 

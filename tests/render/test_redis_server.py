@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from bananas_topology.jobs.embedded import find_binary
+from bananas_topology.jobs.bundled_server import find_binary
 from bananas_topology.render.redis_server import (
     DATA_DIRECTORY,
     PASSWORD_PATTERN,

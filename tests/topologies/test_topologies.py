@@ -15,7 +15,7 @@ from seed_jobs.workspace import VARIABLE
 
 from bananas_topology import Client
 from bananas_topology.handlers import load_handlers
-from bananas_topology.jobs.embedded import EmbeddedServer
+from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.spec.load import check, load
 from bananas_topology.spec.model import Amounts, Pool, Resources, ScalingStep
 from bananas_topology.supervisor.record import state_directory
@@ -160,7 +160,7 @@ def test_every_job_type_runs_in_the_pool_that_is_meant_for_it(tmp_path: Path) ->
     shutil.copytree(FOLDER / "seed_jobs", tmp_path / "seed_jobs")
     topology = tmp_path / "job-specialized.yaml"
     directory = state_directory(topology, "bananas-job-specialized")
-    with EmbeddedServer(directory) as server, Client(server.start()) as client:
+    with BundledServer(directory) as server, Client(server.start()) as client:
         stored = client.enqueue("upload_files", {"files": {"a.txt": "bananas\n"}}, priority="high")
         payloads: dict[str, object] = {
             "send_email": {"to": "ada@example.com"},
@@ -180,5 +180,5 @@ def test_every_job_type_runs_in_the_pool_that_is_meant_for_it(tmp_path: Path) ->
     )
 
     assert done.returncode == 0, done
-    with EmbeddedServer(directory) as server, Client(server.start()) as client:
+    with BundledServer(directory) as server, Client(server.start()) as client:
         assert all(client.get(job_id).status == "completed" for job_id in [stored, *ids])

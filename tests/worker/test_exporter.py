@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bananas_topology.client import Client
 from bananas_topology.errors import JobFailed
+from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.jobs.connection import connect
-from bananas_topology.jobs.embedded import EmbeddedServer
 from tests.jobs.servers import free_port
 from tests.test_liveness import check_liveness
 from tests.waiting import wait_for
@@ -97,7 +97,7 @@ def test_a_worker_stays_alive_but_not_ready_while_the_server_stalls(
     start: Starter, tmp_path: Path
 ) -> None:
     port, file = free_port(), tmp_path / "alive"
-    with EmbeddedServer(tmp_path / "server", durable=False) as server:
+    with BundledServer(tmp_path / "server", durable=False) as server:
         url = server.start()
         with connect(url) as client:
             info: Any = client.info("server")

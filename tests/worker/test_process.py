@@ -14,8 +14,8 @@ import redis
 
 from bananas_topology.client import Client, NewJob
 from bananas_topology.errors import JobFailed
+from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.jobs.connection import connect
-from bananas_topology.jobs.embedded import EmbeddedServer
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.system.signals import DEBOUNCE_S
 from tests.waiting import wait_for
@@ -381,7 +381,7 @@ def test_jobs_without_a_handler_stay_queued(
 
 
 def test_a_stalled_server_does_not_delay_signals(start: Starter, tmp_path: Path) -> None:
-    with EmbeddedServer(tmp_path / "server", durable=False) as server:
+    with BundledServer(tmp_path / "server", durable=False) as server:
         url = server.start()
         with connect(url) as client:
             info: Any = client.info("server")

@@ -1,7 +1,7 @@
 """Enqueue the demo's first job where the next `bananas up` of this topology finds it.
 
 `up --drain` ends as soon as nothing is left to do, so the job has to be there before it starts.
-With a server of one's own (REDIS_URL) that is nothing special. The embedded one lives only while
+With a server of one's own (REDIS_URL) that is nothing special. The bundled one lives only while
 `up` does; its data stay, so it is started here for a moment, on the same data.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bananas_topology import Client
 from bananas_topology.errors import BananasTopologyError
-from bananas_topology.jobs.embedded import EmbeddedServer
+from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.spec.load import load
 from bananas_topology.spec.model import Topology
 from bananas_topology.supervisor.record import exclusive_lock, state_directory
@@ -48,7 +48,7 @@ def _server(topology: Topology) -> Iterator[str]:
         yield url
         return
     directory = state_directory(topology.path, topology.name)
-    with exclusive_lock(directory, topology.name), EmbeddedServer(directory) as server:
+    with exclusive_lock(directory, topology.name), BundledServer(directory) as server:
         yield server.start()
 
 

