@@ -49,7 +49,7 @@ def _finish(worker: Worker, result: bytes = b"1", error: str = "") -> None:
         worker.exchange([AckJob(claim, body, result, at, 1)])
 
 
-def test_an_id_of_ones_own_is_enqueued_once(
+def test_an_idempotency_key_is_enqueued_once(
     producer: Client, client: redis.Redis, keys: Keys
 ) -> None:
     assert producer.enqueue("add", 1, id="order-7") == "order-7"
@@ -70,7 +70,7 @@ def test_many_jobs_keep_their_order_and_their_ids(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (
             {"job_type": "a b"},
@@ -95,18 +95,18 @@ def test_many_jobs_keep_their_order_and_their_ids(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_cannot_be_a_job_is_refused_with_what_was_expected(
-    producer: Client, client: redis.Redis, keys: Keys, arguments: dict[str, Any], says: str
+def test_an_invalid_job_is_rejected_with_what_was_expected(
+    producer: Client, client: redis.Redis, keys: Keys, arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InvalidJob) as caught:
         producer.enqueue(**{"job_type": "add", **arguments})
 
-    assert says in str(caught.value)
+    assert message in str(caught.value)
     assert not client.keys(f"{keys.prefix}*")
 
 
 @pytest.mark.parametrize("delay", ["90s", 90, timedelta(seconds=90)], ids=repr)
-def test_a_delayed_job_is_due_on_the_servers_clock(
+def test_a_delayed_job_is_due_by_the_servers_clock(
     producer: Client, client: redis.Redis, keys: Keys, delay: Any
 ) -> None:
     job_id = producer.enqueue("add", delay=delay)
@@ -121,7 +121,7 @@ def test_a_delayed_job_is_due_on_the_servers_clock(
     ("stored", "expected"),
     [(b"null", None), (b"0", 0), (b'""', ""), (b"[]", []), (b"false", False)],
 )
-def test_waiting_gives_the_result_also_where_it_is_there_before(
+def test_wait_returns_a_result_that_is_already_stored(
     producer: Client, worker: Worker, stored: bytes, expected: Any
 ) -> None:
     job_id = producer.enqueue("add")
@@ -131,20 +131,20 @@ def test_waiting_gives_the_result_also_where_it_is_there_before(
 
 
 def test_wait_returns_on_notification_without_polling(producer: Client, worker: Worker) -> None:
-    took: list[float] = []
+    waits: list[float] = []
     for _ in range(3):
         job_id = producer.enqueue("add")
         timer = threading.Timer(0.1, _finish, (worker,))
         timer.start()
-        begun = monotonic()
+        started = monotonic()
         assert producer.wait(job_id, timeout="20s") == 1
-        took.append(monotonic() - begun)
+        waits.append(monotonic() - started)
         timer.join()
 
-    assert min(took) < 0.6
+    assert min(waits) < 0.6
 
 
-def test_waiting_says_why_there_is_no_result(producer: Client, worker: Worker) -> None:
+def test_wait_raises_if_there_is_no_result(producer: Client, worker: Worker) -> None:
     job_id = producer.enqueue("add")
     with pytest.raises(WaitTimeout, match=f"job {job_id} is still pending after 50ms"):
         producer.wait(job_id, timeout="50ms")
@@ -156,7 +156,7 @@ def test_waiting_says_why_there_is_no_result(producer: Client, worker: Worker) -
         producer.wait("nobody")
 
 
-def test_results_are_read_for_those_that_have_completed(producer: Client, worker: Worker) -> None:
+def test_results_are_those_of_completed_jobs(producer: Client, worker: Worker) -> None:
     ids = [producer.enqueue("add") for _ in range(3)]
     _finish(worker, b"[1]")
     _finish(worker, error="no")
@@ -186,7 +186,7 @@ def test_a_lost_reply_does_not_enqueue_a_job_twice(
     assert [job_id.decode() for job_id in reversed(stored)] == ids + many
 
 
-def test_a_server_that_is_away_is_one_clear_error(keys: Keys) -> None:
+def test_an_unreachable_server_is_a_clear_error(keys: Keys) -> None:
     port = free_port()
 
     with (
@@ -198,7 +198,9 @@ def test_a_server_that_is_away_is_one_clear_error(keys: Keys) -> None:
     assert str(caught.value) == f"cannot reach Redis at {HOST}:{port}: Connection refused"
 
 
-def test_a_client_outlives_its_server(tmp_path_factory: pytest.TempPathFactory, keys: Keys) -> None:
+def test_a_client_survives_a_restart_of_its_server(
+    tmp_path_factory: pytest.TempPathFactory, keys: Keys
+) -> None:
     port = free_port()
     with Client(f"redis://{HOST}:{port}", key_prefix=keys.prefix) as producer:
         for life in range(2):
@@ -223,7 +225,7 @@ def test_threads_share_a_client(producer: Client, client: redis.Redis, keys: Key
     assert client.llen(keys.queue("normal")) == 400
 
 
-def test_a_forked_child_does_not_speak_on_its_parents_connection(
+def test_a_forked_child_does_not_use_its_parents_connection(
     producer: Client, client: redis.Redis, keys: Keys
 ) -> None:
     producer.enqueue("add", "before")

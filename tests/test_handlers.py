@@ -50,7 +50,7 @@ def test_a_marked_function_stays_a_function() -> None:
         ("payload: int, more: int = 3", int, False),
     ],
 )
-def test_what_a_handler_takes_is_read_from_its_signature(
+def test_payload_type_and_context_are_read_from_the_signature(
     modules: Path, signature: str, payload_type: Any, takes_context: bool
 ) -> None:
     name = _write(modules, "made_one", f"@job('a')\ndef a({signature}): ...\n")
@@ -60,7 +60,7 @@ def test_what_a_handler_takes_is_read_from_its_signature(
     assert (handler.payload_type, handler.takes_context) == (payload_type, takes_context)
 
 
-def test_async_handlers_are_known_as_such(modules: Path) -> None:
+def test_async_handlers_are_recognized(modules: Path) -> None:
     name = _write(modules, "made_async", "@job('a')\nasync def a(payload): ...\n")
 
     assert load_handlers((name,))["a"].is_async
@@ -99,9 +99,7 @@ def test_async_handlers_are_known_as_such(modules: Path) -> None:
         ("(\n", "cannot import module made_wrong: SyntaxError"),
     ],
 )
-def test_a_module_that_does_not_fit_is_message_where(
-    modules: Path, body: str, message: str
-) -> None:
+def test_an_invalid_module_is_reported(modules: Path, body: str, message: str) -> None:
     name = _write(modules, "made_wrong", body)
 
     with pytest.raises(HandlerError) as caught:
@@ -110,7 +108,7 @@ def test_a_module_that_does_not_fit_is_message_where(
     assert message in str(caught.value)
 
 
-def test_a_missing_module_is_message_with_the_place_looked_at() -> None:
+def test_a_missing_module_is_reported_with_the_directory_searched() -> None:
     with pytest.raises(HandlerError, match=r"no module named nowhere \(looked in"):
         load_handlers(("nowhere.jobs",))
 
@@ -122,9 +120,7 @@ def test_a_missing_module_is_message_with_the_place_looked_at() -> None:
         ("made_jobs.py", "expected a module name without .py, such as made_jobs"),
     ],
 )
-def test_a_module_that_is_nearly_there_is_guessed_at(
-    modules: Path, name: str, message: str
-) -> None:
+def test_a_misspelled_module_gets_a_suggestion(modules: Path, name: str, message: str) -> None:
     _write(modules, "made_jobs", "")
 
     with pytest.raises(HandlerError) as caught:
@@ -136,17 +132,17 @@ def test_a_module_that_is_nearly_there_is_guessed_at(
 @pytest.mark.parametrize(
     ("delay", "expected_ms"), [("1m", 60_000), (1.5, 1_500), (timedelta(hours=1), 3_600_000)]
 )
-def test_a_retry_names_its_delay_in_any_form(delay: Any, expected_ms: int) -> None:
+def test_a_retry_accepts_a_delay_in_any_form(delay: Any, expected_ms: int) -> None:
     assert Retry("later", delay=delay).delay_ms == expected_ms
 
 
 @pytest.mark.parametrize("delay", [-1, "soon", float("nan"), float("inf")])
-def test_a_retry_refuses_a_delay_that_is_none(delay: Any) -> None:
+def test_a_retry_rejects_an_invalid_delay(delay: Any) -> None:
     with pytest.raises(ValueError, match=r"."):
         Retry("later", delay=delay)
 
 
-def test_the_remaining_time_never_goes_below_zero() -> None:
+def test_the_remaining_time_is_never_negative() -> None:
     def context(deadline: float) -> JobContext:
         return JobContext("1", "a", 1, 3, "w", deadline, lambda: False)
 
@@ -154,7 +150,7 @@ def test_the_remaining_time_never_goes_below_zero() -> None:
     assert context(monotonic() - 10).remaining() == 0
 
 
-def test_the_package_itself_is_light() -> None:
+def test_importing_the_package_is_cheap() -> None:
     code = "import sys, bananas_topology.liveness; print(*sys.modules)"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -16,17 +16,17 @@ from bananas_topology.units import (
 
 
 @given(st.integers(0, MAX_DURATION_MS))
-def test_durations_survive_being_written(duration_ms: int) -> None:
+def test_durations_round_trip(duration_ms: int) -> None:
     assert parse_duration_ms(format_duration(duration_ms)) == duration_ms
 
 
 @given(st.integers(0, 2**50))
-def test_memory_survives_being_written(memory_bytes: int) -> None:
+def test_memory_round_trips(memory_bytes: int) -> None:
     assert parse_memory_bytes(format_memory(memory_bytes)) == memory_bytes
 
 
 @given(st.integers(0, 10**6))
-def test_cpu_survives_being_written(cpu_millis: int) -> None:
+def test_cpu_round_trips(cpu_millis: int) -> None:
     assert parse_cpu_millis(format_cpu(cpu_millis)) == cpu_millis
 
 
@@ -34,22 +34,22 @@ def test_cpu_survives_being_written(cpu_millis: int) -> None:
     ("text", "duration_ms"),
     [("1.5h", 5_400_000), ("2h45m", 9_900_000), ("2m0s", 120_000), ("1ns", 1), ("1.0001s", 1001)],
 )
-def test_durations_are_read_as_go_reads_them(text: str, duration_ms: int) -> None:
+def test_durations_are_parsed_as_in_go(text: str, duration_ms: int) -> None:
     assert parse_duration_ms(text) == duration_ms
 
 
 @given(st.text() | st.sampled_from(["", "-1s", "1", "s", "1 s", "1d", "1e3s", "1.s", ".5s"]))
-def test_any_other_text_is_refused_with_what_was_expected(text: str) -> None:
+def test_invalid_text_is_rejected_with_what_was_expected(text: str) -> None:
     for parse in (parse_duration_ms, parse_memory_bytes, parse_cpu_millis):
-        told = "expected"
+        message = "expected"
         try:
             parse(text)
         except ValueError as error:
-            told = str(error)
-        assert told.startswith("expected")
+            message = str(error)
+        assert message.startswith("expected")
 
 
 @pytest.mark.parametrize("text", ["200000h" * 5, "9" * 18 + "h"])
-def test_a_duration_beyond_all_use_is_refused(text: str) -> None:
+def test_a_duration_above_the_maximum_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="at most 100 years"):
         parse_duration_ms(text)

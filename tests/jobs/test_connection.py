@@ -28,7 +28,7 @@ def _port(url: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("url", "says"),
+    ("url", "message"),
     [
         ("http://db", "expected redis://host:6379/0"),
         ("db:6379", "expected redis://host:6379/0"),
@@ -41,14 +41,14 @@ def _port(url: str) -> int:
         ("redis+sentinel://a:1/service/0/0", "expected redis+sentinel://host:26379"),
     ],
 )
-def test_a_url_of_no_known_form_is_refused_with_what_was_expected(url: str, says: str) -> None:
+def test_an_invalid_url_is_rejected_with_what_was_expected(url: str, message: str) -> None:
     with pytest.raises(RedisUnsuitable) as caught:
         connect(url)
 
-    assert says in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_what_is_no_redis_is_told_so() -> None:
+def test_a_server_that_is_not_redis_is_reported() -> None:
     with socket.create_server((HOST, 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -68,7 +68,7 @@ def test_what_is_no_redis_is_told_so() -> None:
         thread.join()
 
 
-def test_no_form_of_url_shows_its_password() -> None:
+def test_no_form_of_url_reveals_its_password() -> None:
     forms = [
         "redis://app:hidden@db/0",
         "rediss://:hidden@db",
@@ -83,13 +83,13 @@ def test_no_form_of_url_shows_its_password() -> None:
         assert "hidden" not in str(caught.value)
 
 
-def test_a_server_is_named_the_way_it_was_given() -> None:
+def test_the_address_of_a_server_has_the_form_of_its_url() -> None:
     assert address(connect("redis://db:7000/1")) == "db:7000"
     assert address(connect("unix:///run/redis.sock")) == "/run/redis.sock"
     assert address(connect("redis+sentinel://a:1,b:2/shop")) == 'the master of "shop"'
 
 
-def test_a_unix_socket_and_a_password_are_enough_to_work(tmp_path: Path, keys: Keys) -> None:
+def test_a_unix_socket_and_a_password_work(tmp_path: Path, keys: Keys) -> None:
     path = tmp_path / "server.sock"
     options = ("--unixsocket", str(path), "--requirepass", "secret")
     with running(tmp_path, *options) as port:
@@ -104,7 +104,7 @@ def test_a_unix_socket_and_a_password_are_enough_to_work(tmp_path: Path, keys: K
                 Client(wrong).enqueue("add")
 
 
-def test_a_password_that_changes_at_run_time_is_a_refusal(tmp_path: Path, keys: Keys) -> None:
+def test_a_password_changed_at_run_time_denies_access(tmp_path: Path, keys: Keys) -> None:
     with running(tmp_path) as port, connect(f"redis://{HOST}:{port}") as client:
         wait_until(client.ping)
         broker = Broker(client, keys)
@@ -147,7 +147,7 @@ def tls_port(server_url: str, certificate: Path) -> Iterator[int]:
     proxy.close()
 
 
-def test_tls_is_checked_against_the_authority_in_the_url(
+def test_tls_is_verified_against_the_ca_in_the_url(
     tls_port: int, certificate: Path, prefix: str
 ) -> None:
     url = f"rediss://{HOST}:{tls_port}"
@@ -161,7 +161,7 @@ def test_tls_is_checked_against_the_authority_in_the_url(
         Client(url, key_prefix=prefix).enqueue("add")
 
 
-def test_an_old_server_is_refused_and_eviction_warned_of(client: redis.Redis) -> None:
+def test_an_evicting_server_causes_a_warning(client: redis.Redis) -> None:
     assert check_server(client) == []
     client.config_set("maxmemory-policy", "allkeys-lru")
 
@@ -173,7 +173,7 @@ def test_an_old_server_is_refused_and_eviction_warned_of(client: redis.Redis) ->
     assert "maxmemory-policy is allkeys-lru" in warning
 
 
-def test_a_full_server_refuses_each_script_as_a_whole(tmp_path: Path, keys: Keys) -> None:
+def test_a_server_out_of_memory_rejects_scripts_as_a_whole(tmp_path: Path, keys: Keys) -> None:
     with running(tmp_path) as port, connect(f"redis://{HOST}:{port}") as client:
         wait_until(client.ping)
         broker = Broker(client, keys)
@@ -204,9 +204,7 @@ def test_a_full_server_refuses_each_script_as_a_whole(tmp_path: Path, keys: Keys
         assert worker.claim() == ["b"]
 
 
-def test_scripts_are_loaded_again_into_a_server_that_forgot_them(
-    client: redis.Redis, keys: Keys
-) -> None:
+def test_scripts_are_loaded_again_after_a_script_flush(client: redis.Redis, keys: Keys) -> None:
     broker = Broker(client, keys)
     worker = Worker(broker)
     broker.enqueue([encoded("a"), encoded("b")])
@@ -215,7 +213,7 @@ def test_scripts_are_loaded_again_into_a_server_that_forgot_them(
     assert worker.claim(2) == ["a", "b"]
 
 
-def test_after_a_failover_the_sentinels_new_master_is_found(tmp_path: Path, keys: Keys) -> None:
+def test_the_new_master_is_found_after_a_failover(tmp_path: Path, keys: Keys) -> None:
     with (
         running(tmp_path / "one") as first,
         running(tmp_path / "two", "--replicaof", HOST, str(first)) as second,
@@ -242,7 +240,7 @@ def test_after_a_failover_the_sentinels_new_master_is_found(tmp_path: Path, keys
                 assert new.llen(keys.queue("normal")) == 2
 
 
-def test_a_cluster_is_worked_with_by_a_hash_tag_and_followed_when_the_slot_moves(
+def test_a_cluster_works_with_a_hash_tag_and_when_the_slot_moves(
     tmp_path: Path,
 ) -> None:
     with (

@@ -25,7 +25,7 @@ def dead(client: redis.Redis, keys: Keys) -> DeadJobs:
 def _bury(
     client: redis.Redis, keys: Keys, ids: list[str], job_type: str = "add", error: str = "no luck"
 ) -> None:
-    """Let jobs die one after the other."""
+    """Enqueue, claim and bury jobs."""
     broker = Broker(client, keys)
     worker = Worker(broker)
     broker.enqueue([encoded(job_id, job_type, {"n": [], "big": 2**60}) for job_id in ids])
@@ -39,7 +39,7 @@ def _bury(
     assert worker.exchange(burials).lost == ()
 
 
-def test_the_dead_are_listed_from_the_latest_with_what_is_known_of_them(
+def test_dead_jobs_are_listed_newest_first_with_their_failure(
     client: redis.Redis, keys: Keys, dead: DeadJobs
 ) -> None:
     _bury(client, keys, ["a", "b"])
@@ -54,7 +54,7 @@ def test_the_dead_are_listed_from_the_latest_with_what_is_known_of_them(
     assert first.is_readable
 
 
-def test_a_retried_job_starts_afresh(client: redis.Redis, keys: Keys, dead: DeadJobs) -> None:
+def test_a_retried_dead_job_is_reset(client: redis.Redis, keys: Keys, dead: DeadJobs) -> None:
     _bury(client, keys, ["a"])
     client.rpush(keys.crashes("a"), "one")
 
@@ -86,7 +86,7 @@ def test_a_retried_job_starts_afresh(client: redis.Redis, keys: Keys, dead: Dead
     # Not by repr: a set of names has another order in each process that runs tests.
     ids=["all", "type", "error", "error and type", "ids", "older than", "of any age"],
 )
-def test_a_filter_means_the_same_to_list_and_retry_and_purge(
+def test_a_filter_selects_the_same_jobs_to_list_retry_and_purge(
     client: redis.Redis, keys: Keys, dead: DeadJobs, selected: DeadFilter, expected: str
 ) -> None:
     _bury(client, keys, ["a"])
@@ -102,7 +102,7 @@ def test_a_filter_means_the_same_to_list_and_retry_and_purge(
     assert client.llen(keys.dead) == 0
 
 
-def test_many_dead_are_gone_through_in_batches_and_keep_their_order(
+def test_many_dead_jobs_are_read_in_batches_and_keep_their_order(
     client: redis.Redis, keys: Keys, dead: DeadJobs
 ) -> None:
     ids = [f"{i:03}" for i in range(3 * BATCH + 7)]
@@ -117,23 +117,23 @@ def test_many_dead_are_gone_through_in_batches_and_keep_their_order(
     assert Worker(Broker(client, keys)).claim(400) == ids[::2]
 
 
-def test_what_is_no_job_stays_dead_with_its_bytes(
+def test_an_unreadable_dead_job_is_not_retried_and_keeps_its_bytes(
     client: redis.Redis, keys: Keys, dead: DeadJobs
 ) -> None:
     client.set(keys.job("broken"), b'{"id": \xff')
     client.lpush(keys.dead, "broken", "gone", b"\xfe\x00odd")
 
-    revival = dead.retry()
+    outcome = dead.retry()
 
-    assert revival.jobs == 0
-    assert set(revival.unreadable) == {"broken", "gone", "\udcfe\x00odd"}
+    assert outcome.jobs == 0
+    assert set(outcome.unreadable) == {"broken", "gone", "\udcfe\x00odd"}
     assert client.get(keys.job("broken")) == b'{"id": \xff'
     assert not any(job.is_readable for job in dead.list())
     assert dead.purge(DeadFilter(job_ids=frozenset({"\udcfe\x00odd"}))) == 1
     assert dead.count() == 2
 
 
-def test_a_job_twice_among_the_dead_runs_again_once(
+def test_a_job_twice_in_the_dead_list_is_retried_once(
     client: redis.Redis, keys: Keys, dead: DeadJobs
 ) -> None:
     _bury(client, keys, ["a"])
@@ -153,7 +153,7 @@ def test_a_job_that_dies_again_at_once_is_retried_once(
     read = dead._read
 
     def read_late(found: Sequence[bytes]) -> Any:
-        # What was retried up to here runs, and dies, before the next of the dead are looked at.
+        # The jobs retried so far run and die again before the next batch is read.
         claims = Worker(Broker(client, keys)).exchange(count=BATCH).claims
         client.lpush(keys.dead, *[claim.job_id for claim in claims] or ["new"])
         return read(found)

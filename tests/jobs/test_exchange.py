@@ -36,7 +36,7 @@ def worker(client: redis.Redis, keys: Keys) -> Worker:
     return Worker(broker)
 
 
-def test_what_was_claimed_is_known_while_settlements_are_still_to_be_read(worker: Worker) -> None:
+def test_claims_can_be_read_before_the_replies_to_settlements(worker: Worker) -> None:
     acks = [_ack(claim) for claim in worker.exchange(count=MANY).claims]
 
     pending = worker.broker.exchange(worker.consumer, acks, worker.request(5))
@@ -49,7 +49,7 @@ def test_what_was_claimed_is_known_while_settlements_are_still_to_be_read(worker
     assert not pending.is_open
 
 
-def test_settlements_alone_become_readable_when_they_are_done(worker: Worker) -> None:
+def test_an_exchange_without_a_claim_becomes_readable(worker: Worker) -> None:
     acks = [_ack(claim) for claim in worker.exchange(count=MANY).claims]
 
     pending = worker.broker.exchange(worker.consumer, acks, None)
@@ -60,7 +60,7 @@ def test_settlements_alone_become_readable_when_they_are_done(worker: Worker) ->
     assert pending.lost() == ()
 
 
-def test_a_second_exchange_is_sent_before_the_first_is_read(
+def test_a_second_exchange_can_be_sent_before_the_first_is_read(
     worker: Worker, client: redis.Redis, keys: Keys
 ) -> None:
     acks = [_ack(claim) for claim in worker.exchange(count=MANY).claims]
@@ -80,7 +80,7 @@ def test_a_second_exchange_is_sent_before_the_first_is_read(
     assert len(done) == 2 * MANY
 
 
-def test_an_exchange_that_is_dropped_leaves_no_reply_for_the_next(worker: Worker) -> None:
+def test_a_dropped_exchange_leaves_no_reply_for_the_next(worker: Worker) -> None:
     acks = [_ack(claim) for claim in worker.exchange(count=MANY).claims]
     pending = worker.broker.exchange(worker.consumer, acks, worker.request(1))
     pending.claimed()
@@ -88,11 +88,11 @@ def test_an_exchange_that_is_dropped_leaves_no_reply_for_the_next(worker: Worker
     pending.drop()
     pending.drop()
 
-    assert set(worker.exchange(acks).lost) == set(acks), "they were done by then"
+    assert set(worker.exchange(acks).lost) == set(acks), "they had been settled"
     assert len(worker.claim()) == 1
 
 
-def test_what_does_not_fit_into_one_write_is_sent_with_the_next(
+def test_calls_beyond_the_write_limit_are_sent_in_further_round_trips(
     worker: Worker, client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     *done, last = worker.exchange(count=MANY).claims
@@ -102,12 +102,12 @@ def test_what_does_not_fit_into_one_write_is_sent_with_the_next(
     pending = worker.broker.exchange(worker.consumer, [*acks, ReleaseJob(last)], worker.request(1))
 
     assert pending.claimed() is not None
-    assert not pending.is_open, "nobody would hear of what is not sent"
+    assert not pending.is_open, "unsent calls would never become readable"
     assert pending.lost() == ()
     assert places(client, keys)[last.job_id] == ["queue:normal"]
 
 
-def test_scripts_that_the_server_has_lost_are_sent_again(
+def test_scripts_unknown_to_the_server_are_loaded_and_run_again(
     worker: Worker, client: redis.Redis, keys: Keys
 ) -> None:
     acks = [_ack(claim) for claim in worker.exchange(count=MANY).claims]

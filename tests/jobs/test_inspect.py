@@ -27,7 +27,7 @@ def _boot(worker: Worker) -> Worker:
     return worker
 
 
-def test_a_type_is_unhandled_until_a_living_worker_of_its_priority_handles_it(
+def test_a_type_is_unhandled_until_a_running_worker_of_its_priority_has_a_handler(
     client: redis.Redis, keys: Keys, inspector: Inspector
 ) -> None:
     broker = Broker(client, keys)
@@ -48,7 +48,7 @@ def test_a_type_is_unhandled_until_a_living_worker_of_its_priority_handles_it(
     assert inspector.depths()[1].unhandled == ("rare",)
 
 
-def test_suspects_are_ready_jobs_too(client: redis.Redis, keys: Keys, inspector: Inspector) -> None:
+def test_suspects_count_as_ready(client: redis.Redis, keys: Keys, inspector: Inspector) -> None:
     broker = Broker(client, keys)
     broker.enqueue([encoded("a")])
     for _ in range(2):
@@ -63,7 +63,7 @@ def test_suspects_are_ready_jobs_too(client: redis.Redis, keys: Keys, inspector:
     assert inspector.job("a").status == "pending"
 
 
-def test_ids_and_types_that_are_no_text_are_shown_all_the_same(
+def test_ids_and_types_that_are_not_utf8_are_displayed(
     client: redis.Redis, keys: Keys, inspector: Inspector
 ) -> None:
     client.set(keys.job("").encode() + b"\xff", b'{"id":"\xff","name":"\xfe"}')
@@ -77,7 +77,7 @@ def test_ids_and_types_that_are_no_text_are_shown_all_the_same(
     assert inspector.job("\udcff").body is None
 
 
-def test_a_claimed_job_says_who_works_on_it_since_when(
+def test_a_claimed_job_has_a_worker_and_a_start_time(
     client: redis.Redis, keys: Keys, inspector: Inspector
 ) -> None:
     broker = Broker(client, keys)

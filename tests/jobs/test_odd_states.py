@@ -1,4 +1,4 @@
-"""What foreign worker, chance and time may leave under our keys, and what must not come of it."""
+"""Unexpected states of the keys, left by other clients, failures or expiry, are tolerated."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def _ack(claim: Claim) -> AckJob:
     return AckJob(claim, body, b"1", at, 1)
 
 
-def _bury(claim: Claim, *, set_aside: bool = False) -> BuryJob:
+def _bury(claim: Claim, *, unreadable: bool = False) -> BuryJob:
     at = format_timestamp(wall_now())
     failure = msgspec.json.encode(Failure("ValueError", "no luck"))
     body = b""
-    if not set_aside:
+    if not unreadable:
         body = rewrite(
             claim.body or b"", status="failed", attempts=1, error="no luck", updated_at=at
         )
     return BuryJob(claim, body, failure, "no luck", at, 1)
 
 
-def test_what_is_no_string_stops_neither_a_claim_nor_the_jobs_beside_it(
+def test_a_body_of_another_redis_type_does_not_fail_the_claim(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     broker.enqueue([encoded("a"), encoded("b")])
@@ -51,12 +51,12 @@ def test_what_is_no_string_stops_neither_a_claim_nor_the_jobs_beside_it(
 
     assert (odd.job_id, odd.body) == ("odd", None)
     assert [claim.job_id for claim in others] == ["a", "b"]
-    assert worker.exchange([_bury(odd, set_aside=True)]).lost == ()
+    assert worker.exchange([_bury(odd, unreadable=True)]).lost == ()
     assert client.lrange(keys.job("odd"), 0, -1) == [b"no body"]
     assert [job.job_id for job in DeadJobs(client, keys).list()] == ["odd"]
 
 
-def test_what_is_no_string_does_not_keep_due_jobs_from_their_queues(
+def test_a_body_of_another_redis_type_does_not_fail_the_promotion(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     broker.enqueue([encoded("a", due="1")])
@@ -67,7 +67,7 @@ def test_what_is_no_string_does_not_keep_due_jobs_from_their_queues(
     assert Worker(broker).claim(10) == ["odd", "a"]
 
 
-def test_a_result_is_stored_whatever_lies_in_its_place(
+def test_a_result_replaces_a_key_of_another_redis_type(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     broker.enqueue([encoded("a"), encoded("b")])
@@ -82,7 +82,7 @@ def test_a_result_is_stored_whatever_lies_in_its_place(
     assert client.hget(keys.result("b"), "error") == b"no luck"
 
 
-def test_a_call_that_fails_is_not_repeated(broker: Broker, client: redis.Redis, keys: Keys) -> None:
+def test_a_failing_script_is_not_retried(broker: Broker, client: redis.Redis, keys: Keys) -> None:
     broker.enqueue([])  # the script is loaded
     client.set(keys.queue("high"), "no list")
 
@@ -90,24 +90,22 @@ def test_a_call_that_fails_is_not_repeated(broker: Broker, client: redis.Redis, 
         broker.enqueue([encoded("a", priority="high")])
 
 
-def test_a_process_whose_id_was_taken_claims_nothing(
+def test_a_superseded_process_claims_nothing(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
-    asleep, heir = Worker(broker), Worker(broker)
+    old, new = Worker(broker), Worker(broker)
     broker.enqueue([encoded("a"), encoded("b")])
-    broker.heartbeat(
-        asleep.consumer, asleep.incarnation, {"incarnation": asleep.incarnation}, boot=True
-    )
-    assert asleep.claim() == ["a"]
-    heir.boot()
-    broker.recover(heir.consumer, heir.incarnation, [])
+    old.boot()
+    assert old.claim() == ["a"]
+    new.boot()
+    broker.recover(new.consumer, new.incarnation, [])
 
-    assert asleep.claim(5) == []
-    assert heir.claim(5) == ["a", "b"]
+    assert old.claim(5) == []
+    assert new.claim(5) == ["a", "b"]
     assert_each_in_one_place(client, keys, ["a", "b"])
 
 
-def test_an_id_that_is_queued_very_often_does_not_hold_the_server(
+def test_thousands_of_duplicate_ids_are_dropped_in_bounded_calls(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     client.lpush(keys.queue("normal"), *["gone"] * 5_000)
@@ -123,7 +121,7 @@ def test_an_id_that_is_queued_very_often_does_not_hold_the_server(
     assert claimed == ["gone", "a"]
 
 
-def test_types_that_nobody_handles_cost_a_claim_nothing_and_leave_no_bells(
+def test_unhandled_types_do_not_slow_claims_and_tnew_wake_keys_expire(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     broker.enqueue([encoded(f"odd{i}", f"type-{i}") for i in range(300)])
@@ -134,12 +132,12 @@ def test_types_that_nobody_handles_cost_a_claim_nothing_and_leave_no_bells(
     assert Worker(broker, "w-1", job_types=("type-7",)).claim(5) == ["odd7"]
 
     assert client.scard(keys.parked("normal")) == 299
-    bells = list(client.scan_iter(f"{keys.prefix}:wake:*", count=1000))
-    assert len(bells) > 300
-    assert all(0 < client.ttl(bell) <= 3600 for bell in bells)
+    wake_keys = list(client.scan_iter(f"{keys.prefix}:wake:*", count=1000))
+    assert len(wake_keys) > 300
+    assert all(0 < client.ttl(key) <= 3600 for key in wake_keys)
 
 
-def test_large_jobs_that_are_due_at_once_are_promoted_by_and_by(
+def test_large_due_jobs_are_promoted_in_several_calls(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     payload = "x" * 2**20
@@ -149,12 +147,12 @@ def test_large_jobs_that_are_due_at_once_are_promoted_by_and_by(
 
     moved = [broker.promote() for _ in range(3)]
 
-    assert moved[0] == moved[1] == 1_000  # there may be more
+    assert moved[0] == moved[1] == 1_000  # more may be due
     assert client.zcard(keys.scheduled) == 0
     assert Worker(broker).claim(12, max_bytes=2**30) == ids
 
 
-def test_the_worker_that_runs_empty_for_a_suspect_stays_it(
+def test_the_quarantine_stays_with_the_worker_that_has_it(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     broker.enqueue([encoded("suspect")])
@@ -172,7 +170,7 @@ def test_the_worker_that_runs_empty_for_a_suspect_stays_it(
     assert client.pttl(keys.quarantine) > 5_000
 
 
-def test_an_id_that_lives_again_is_left_alone_where_it_was_dead(
+def test_a_dead_id_reused_by_a_new_job_is_left_alone(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     ids = ["again", "done", "dead"]
@@ -197,7 +195,7 @@ def test_an_id_that_lives_again_is_left_alone_where_it_was_dead(
     assert not client.exists(keys.job("dead"), keys.failure("dead"), keys.result("dead"))
 
 
-def test_a_job_that_is_twice_among_the_dead_leaves_no_other_unpurged(
+def test_duplicates_in_the_dead_list_are_all_purged(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     client.lpush(keys.dead, *[f"{i // 2}" for i in range(250)])
@@ -206,7 +204,7 @@ def test_a_job_that_is_twice_among_the_dead_leaves_no_other_unpurged(
     assert client.llen(keys.dead) == 0
 
 
-def test_what_was_set_aside_does_not_keep_the_forgotten_among_the_dead(
+def test_expired_entries_behind_unreadable_ones_are_removed_from_the_dead_list(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     client.set(keys.job("odd"), "{", ex=1_000)
@@ -215,7 +213,7 @@ def test_what_was_set_aside_does_not_keep_the_forgotten_among_the_dead(
     broker.enqueue([encoded("a")])
     worker = Worker(broker)
     odd, missing, last = worker.exchange(count=3).claims
-    worker.exchange([_bury(claim, set_aside=True) for claim in (odd, missing)])
+    worker.exchange([_bury(claim, unreadable=True) for claim in (odd, missing)])
     client.lpush(keys.dead, "expired", "expired too")
 
     assert client.ttl(keys.job("odd")) == client.ttl(keys.failure("odd")) == -1

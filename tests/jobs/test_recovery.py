@@ -1,4 +1,4 @@
-"""Signs of life, reaping, rebirth, and what crashes are held against whom."""
+"""Heartbeats, reaping, recovery after a restart, and which jobs crashes are counted for."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def broker(client: redis.Redis, keys: Keys) -> Broker:
     return Broker(client, keys)
 
 
-def _beat(worker: Worker, *, boot: bool = False) -> tuple[bool, tuple[str, ...]]:
+def _heartbeat(worker: Worker, *, boot: bool = False) -> tuple[bool, tuple[str, ...]]:
     beat = worker.broker.heartbeat(worker.consumer, worker.incarnation, {"pid": 1}, boot=boot)
     return not beat.is_superseded, beat.expired
 
 
-def _reborn(worker: Worker) -> Recovery:
+def _restart(worker: Worker) -> Recovery:
     return worker.broker.recover(worker.consumer, worker.incarnation, [])
 
 
@@ -38,11 +38,11 @@ def _ack(claim: Claim) -> AckJob:
     return AckJob(claim, body, b"null", at, 1)
 
 
-def test_a_beat_renews_the_lease_and_tells_when_the_next_one_ends(
+def test_a_heartbeat_renews_the_lease_and_returns_the_next_expiry(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     worker, other = Worker(broker), Worker(broker, "other", lease_ms=5_000)
-    _beat(other, boot=True)
+    _heartbeat(other, boot=True)
 
     beat = broker.heartbeat(worker.consumer, worker.incarnation, {"pid": 7, "busy": 2}, boot=True)
 
@@ -54,22 +54,22 @@ def test_a_beat_renews_the_lease_and_tells_when_the_next_one_ends(
     assert until_ms == pytest.approx(seconds * 1000 + 15_000, abs=5_000)
 
 
-def test_a_worker_id_is_one_process_and_the_latest(broker: Broker) -> None:
+def test_a_worker_id_belongs_to_the_latest_process(broker: Broker) -> None:
     first, second = Worker(broker), Worker(broker)
-    assert _beat(first, boot=True) == (True, ())
-    assert _beat(second, boot=True) == (True, ())
+    assert _heartbeat(first, boot=True) == (True, ())
+    assert _heartbeat(second, boot=True) == (True, ())
 
-    assert _beat(first)[0] is False
-    assert _beat(second)[0] is True
+    assert _heartbeat(first)[0] is False
+    assert _heartbeat(second)[0] is True
     assert not broker.deregister("w-0", first.incarnation)
     assert broker.deregister("w-0", second.incarnation)
 
 
-def test_a_worker_that_holds_claims_is_not_forgotten(
+def test_a_worker_that_holds_claims_is_not_deregistered(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     worker = Worker(broker)
-    _beat(worker, boot=True)
+    _heartbeat(worker, boot=True)
     broker.enqueue([encoded("a")])
     [claim] = worker.exchange(count=1).claims
 
@@ -79,28 +79,28 @@ def test_a_worker_that_holds_claims_is_not_forgotten(
     assert not client.exists(keys.workers, keys.worker("w-0"))
 
 
-def test_only_a_worker_with_an_unbroken_lease_learns_whose_has_run_out(
+def test_only_a_worker_with_a_valid_lease_learns_of_expired_ones(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     worker, gone = Worker(broker), Worker(broker, "gone")
     broker.enqueue([encoded("a"), encoded("b")])
-    _beat(worker, boot=True)
+    _heartbeat(worker, boot=True)
     assert gone.claim(2) == ["a", "b"]
     client.zadd(keys.workers, {"gone": 1, "w-0": 2})
 
-    assert _beat(worker) == (True, ())
-    assert _beat(worker) == (True, ("gone",))
+    assert _heartbeat(worker) == (True, ())
+    assert _heartbeat(worker) == (True, ("gone",))
     assert broker.reap(worker.consumer, ("gone", "w-0")) == {
         "gone": Recovery(2, 2),
         "w-0": Recovery(0, 0),
     }
-    assert _beat(worker) == (True, ())
+    assert _heartbeat(worker) == (True, ())
     assert worker.claim(2) == ["a", "b"]
     crashes: Any = client.lrange(keys.crashes("a"), 0, -1)
     assert [crash.partition(b"|")[2] for crash in crashes] == [b"reaped|shared|gone"]
 
 
-def test_claims_whose_reply_was_lost_come_back_without_a_crash(
+def test_claims_with_a_lost_reply_are_recovered_without_a_crash(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     worker = Worker(broker)
@@ -115,7 +115,7 @@ def test_claims_whose_reply_was_lost_come_back_without_a_crash(
     assert worker.claim(3) == ["b", "c"]
 
 
-def test_many_claims_come_back_in_the_order_they_were_claimed_in(
+def test_many_claims_are_recovered_in_the_order_they_were_claimed(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     ids = [f"{i}" for i in range(2_500)]
@@ -125,19 +125,19 @@ def test_many_claims_come_back_in_the_order_they_were_claimed_in(
     for count in (1, 700, 299, 1_000):
         worker.claim(count)
 
-    assert _reborn(Worker(broker)) == Recovery(2_000, 2_000)
+    assert _restart(Worker(broker)) == Recovery(2_000, 2_000)
 
     assert Worker(broker).claim(2_500) == ids
     assert_each_in_one_place(client, keys, ids)
 
 
-def test_a_suspect_runs_alone_and_is_cleared_by_a_run_that_ends(
+def test_a_suspect_runs_alone_and_is_cleared_when_it_finishes(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     broker.enqueue([encoded("a"), encoded("b")])
     for _ in range(2):
         assert Worker(broker).claim(2) == ["a", "b"]
-        _reborn(Worker(broker))
+        _restart(Worker(broker))
     broker.enqueue([encoded("c")])
     worker = Worker(broker)
 
@@ -146,7 +146,7 @@ def test_a_suspect_runs_alone_and_is_cleared_by_a_run_that_ends(
     assert worker.claim(10) == []
     [second] = worker.exchange([_ack(first)], count=10).claims
     assert (second.job_id, len(second.crashes)) == ("b", 2)
-    # Stopped within it, it is a suspect still.
+    # Released while it ran, it is still a suspect.
     worker.exchange([ReleaseJob(second)])
     [again] = worker.exchange(count=10).claims
     assert (again.job_id, len(again.crashes)) == ("b", 2)
@@ -154,16 +154,16 @@ def test_a_suspect_runs_alone_and_is_cleared_by_a_run_that_ends(
     assert not client.exists(keys.suspects)
 
 
-def test_where_all_are_busy_one_worker_runs_empty_for_a_suspect(
+def test_if_all_workers_are_busy_one_runs_empty_for_a_suspect(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     broker.enqueue([encoded("suspect")])
     for _ in range(2):
         Worker(broker).claim()
-        _reborn(Worker(broker))
+        _restart(Worker(broker))
     one, two = Worker(broker, "one"), Worker(broker, "two", job_types=("sub",))
     three = Worker(broker, "three")
-    client.delete(keys.suspects)  # as if it came only when all are busy
+    client.delete(keys.suspects)  # as if it arrived when all are busy
     broker.enqueue([encoded(f"a{i}") for i in range(10)])
     broker.enqueue([encoded("s0", "sub"), encoded("s1", "sub")])
     [mine] = one.exchange(count=1).claims
@@ -180,16 +180,16 @@ def test_where_all_are_busy_one_worker_runs_empty_for_a_suspect(
 
 
 @pytest.mark.parametrize("poisons", [1, 3])
-def test_poison_is_buried_after_three_crashes_and_all_its_neighbours_finish(
+def test_poison_is_buried_after_three_crashes_and_its_neighbors_complete(
     broker: Broker, client: redis.Redis, keys: Keys, poisons: int
 ) -> None:
-    """Two workers of 10 slots that claim far ahead; who starts poison takes its worker down."""
+    """Two workers with 10 slots that prefetch; a worker that starts a poison job crashes."""
     chance = random.Random(7)
     poison = {f"poison{i}" for i in range(poisons)}
     ids = [*poison, *(f"job{i}" for i in range(300))]
     chance.shuffle(ids)
     broker.enqueue([encoded(job_id) for job_id in ids])
-    lives, crashes = [Worker(broker, f"w-{i}") for i in range(2)], 0
+    workers, crashes = [Worker(broker, f"w-{i}") for i in range(2)], 0
     at = format_timestamp(wall_now())
     held: list[list[Claim]] = [[], []]
 
@@ -201,14 +201,14 @@ def test_poison_is_buried_after_three_crashes_and_all_its_neighbours_finish(
             settled = [BuryJob(running.pop(0), b"", b"{}", "poison", at, 0)]
         elif any(claim.job_id in poison for claim in running):
             crashes += 1
-            held[i], lives[i] = [], Worker(broker, f"w-{i}")
-            _reborn(lives[i])
+            held[i], workers[i] = [], Worker(broker, f"w-{i}")
+            _restart(workers[i])
             continue
         done = chance.sample(running, k=len(running) // 2 + len(running) % 2)
         held[i] = [claim for claim in held[i] if claim not in done and claim in running] + held[i][
             10:
         ]
-        reply = lives[i].exchange([*settled, *map(_ack, done)], count=100 - len(held[i]))
+        reply = workers[i].exchange([*settled, *map(_ack, done)], count=100 - len(held[i]))
         held[i] += reply.claims
         if not any(held) and not reply.claims and not client.exists(keys.suspects):
             break
@@ -216,7 +216,7 @@ def test_poison_is_buried_after_three_crashes_and_all_its_neighbours_finish(
     where = assert_each_in_one_place(client, keys, ids)
     assert {job_id for job_id, place in where.items() if place == "dead"} == poison
     assert all(place in ("dead", "completed") for place in where.values())
-    # Several may have gone down together.
+    # Several poison jobs may have caused one crash.
     assert crashes <= 3 * poisons
     for job_id in poison:
         history: Any = client.lrange(keys.crashes(job_id), 0, -1)

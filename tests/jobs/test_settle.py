@@ -1,4 +1,4 @@
-"""Ack, retry, bury and release: what is where before and after."""
+"""Ack, retry, bury and release: the keys before and after."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _retry(claim: Claim, delay_ms: int = 60_000) -> RetryJob:
     return RetryJob(claim, body, b'{"type":"E","message":"no","traceback":""}', delay_ms)
 
 
-def test_an_acked_job_is_completed_with_its_result_and_both_expire(
+def test_an_acked_job_and_its_result_are_stored_with_an_expiry(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     broker.enqueue([encoded("a")])
@@ -68,7 +68,7 @@ def test_an_acked_job_is_completed_with_its_result_and_both_expire(
 
 
 @pytest.mark.parametrize("result", [b"null", b"0", b"false", b'""', b"[]", b"{}"])
-def test_a_falsy_result_is_kept(
+def test_a_falsy_result_is_stored(
     broker: Broker, client: redis.Redis, keys: Keys, result: bytes
 ) -> None:
     broker.enqueue([encoded("a")])
@@ -92,7 +92,7 @@ def test_without_a_result_backend_no_result_is_stored(
     assert assert_each_in_one_place(client, keys, "ab") == {"a": "completed", "b": "dead"}
 
 
-def test_a_buried_job_lies_with_the_dead_with_its_failure_and_a_final_result(
+def test_a_buried_job_is_in_the_dead_list_with_its_failure_and_result(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     broker.enqueue([encoded("a")])
@@ -113,7 +113,7 @@ def test_a_buried_job_lies_with_the_dead_with_its_failure_and_a_final_result(
     assert assert_each_in_one_place(client, keys, ["a"]) == {"a": "dead"}
 
 
-def test_what_is_no_job_is_set_aside_with_its_bytes_and_without_expiry(
+def test_an_unreadable_job_is_buried_with_its_bytes_and_without_expiry(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     client.set(keys.job("odd"), b'{"id": \xff')
@@ -129,7 +129,7 @@ def test_what_is_no_job_is_set_aside_with_its_bytes_and_without_expiry(
     assert set(client.lrange(keys.dead, 0, -1)) == {b"odd", b"missing"}
 
 
-def test_the_dead_of_which_nothing_is_kept_any_more_are_forgotten(
+def test_expired_jobs_are_removed_from_the_dead_list(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     client.lpush(keys.dead, "expired", "expired too")
@@ -141,7 +141,7 @@ def test_the_dead_of_which_nothing_is_kept_any_more_are_forgotten(
     assert client.lrange(keys.dead, 0, -1) == [b"a"]
 
 
-def test_a_retried_job_is_due_on_the_servers_clock(
+def test_a_retried_job_is_due_by_the_servers_clock(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     broker.enqueue([encoded("a")])
@@ -156,7 +156,7 @@ def test_a_retried_job_is_due_on_the_servers_clock(
     assert assert_each_in_one_place(client, keys, ["a"]) == {"a": "scheduled"}
 
 
-def test_released_jobs_are_next_again_in_the_order_they_were_claimed_in(
+def test_released_jobs_return_to_the_head_of_the_queue_in_order(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     ids = [f"{i}" for i in range(700)]
@@ -177,9 +177,9 @@ def test_released_jobs_are_next_again_in_the_order_they_were_claimed_in(
 
 
 @pytest.mark.parametrize(
-    "settle", [_ack, _retry, _bury, ReleaseJob], ids=lambda each: each.__name__
+    "settle", [_ack, _retry, _bury, ReleaseJob], ids=lambda settle: settle.__name__
 )
-def test_nothing_is_settled_that_is_not_ours_any_more(
+def test_a_lost_claim_is_not_settled(
     broker: Broker, client: redis.Redis, keys: Keys, settle: type[ReleaseJob]
 ) -> None:
     broker.enqueue([encoded("a")])
@@ -198,7 +198,7 @@ def test_nothing_is_settled_that_is_not_ours_any_more(
     assert other.exchange([_ack(claim)]).lost == ()
 
 
-def test_all_kinds_are_settled_and_more_claimed_in_one_exchange(
+def test_one_exchange_settles_all_kinds_and_claims(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     broker.enqueue([encoded(job_id) for job_id in "abcde"])

@@ -1,4 +1,4 @@
-"""The broker's transitions in random order, against a model of where each job is."""
+"""The broker's transitions in random order, against a model of where every job is."""
 
 from __future__ import annotations
 
@@ -23,15 +23,21 @@ from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.dead import DeadFilter, DeadJobs
 from bananas_topology.jobs.job import Claim, encode_new, rewrite
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.settlements import AckJob, BuryJob, ReleaseJob, RetryJob, Settlement
+from bananas_topology.jobs.settlements import (
+    SETTLEMENTS,
+    AckJob,
+    BuryJob,
+    ReleaseJob,
+    RetryJob,
+    Settlement,
+)
 from bananas_topology.system.clock import format_timestamp, wall_now
 from tests.jobs.invariants import assert_each_in_one_place
 from tests.jobs.support import Worker, encoded
 
 TYPES = ("add", "sub", "mul")
-#: Who handles what; the last handles all.
+#: Workers and the types they handle; the last handles all.
 WORKERS = {"w-add": ("add",), "w-sub": ("sub", "add"), "w-all": TYPES}
-KINDS: list[type[Settlement]] = [AckJob, RetryJob, BuryJob, ReleaseJob]
 FAILURE = b'{"type":"E","message":"no","traceback":""}'
 
 
@@ -52,13 +58,13 @@ class Transitions(RuleBasedStateMachine):
 
     @initialize()
     def boot(self) -> None:
-        self.workers = {name: self._life(name) for name in WORKERS}
+        self.workers = {name: self._boot(name) for name in WORKERS}
 
     def teardown(self) -> None:
         self.broker.close()
         self.dead.close()
 
-    def _life(self, name: str) -> Worker:
+    def _boot(self, name: str) -> Worker:
         worker = Worker(self.broker, name, job_types=WORKERS[name])
         self.broker.heartbeat(worker.consumer, worker.incarnation, {}, boot=True)
         return worker
@@ -97,9 +103,11 @@ class Transitions(RuleBasedStateMachine):
         count=st.integers(1, 8),
         max_bytes=st.sampled_from([1, 2_000, 10**6]),
         promote=st.booleans(),
-        hears=st.sampled_from([True, True, True, False]),
+        is_received=st.sampled_from([True, True, True, False]),
     )
-    def claim(self, name: str, count: int, max_bytes: int, promote: bool, hears: bool) -> None:
+    def claim(
+        self, name: str, count: int, max_bytes: int, promote: bool, is_received: bool
+    ) -> None:
         held = self.held[name]
         was_alone = any(claim.crashes for claim in held.values())
         claims = (
@@ -115,7 +123,7 @@ class Transitions(RuleBasedStateMachine):
             assert len(claims) == 1
             assert not held
         assert not (was_alone and claims)
-        if hears:
+        if is_received:
             held |= {claim.job_id: claim for claim in claims}
         else:
             worker = self.workers[name]
@@ -123,11 +131,11 @@ class Transitions(RuleBasedStateMachine):
             recovery = self.broker.recover(worker.consumer, worker.incarnation, known)
             assert (recovery.returned, recovery.crashed) == (len(claims), 0)
 
-    # What is drawn must not depend on what is held: the server may choose otherwise next time.
+    # What is drawn must not depend on what is held: a replay may claim other jobs.
     @rule(
         name=st.sampled_from(list(WORKERS)),
         picks=st.lists(
-            st.tuples(st.integers(0, 7), st.sampled_from(KINDS)), min_size=1, max_size=8
+            st.tuples(st.integers(0, 7), st.sampled_from(SETTLEMENTS)), min_size=1, max_size=8
         ),
     )
     def settle(self, name: str, picks: list[tuple[int, type[Settlement]]]) -> None:
@@ -136,22 +144,22 @@ class Transitions(RuleBasedStateMachine):
         for place, kind in picks[: len(held)]:
             job_id = sorted(held)[place % len(held)]
             claim = held.pop(job_id)
-            settlements.append(_settled(kind, claim))
+            settlements.append(_settlement(kind, claim))
             self.where[job_id] = (
                 "completed" if kind is AckJob else "dead" if kind is BuryJob else "live"
             )
             self.stale.append(claim)
         assert self.workers[name].exchange(settlements).lost == ()
 
-    @rule(kind=st.sampled_from(KINDS), name=st.sampled_from(list(WORKERS)))
+    @rule(kind=st.sampled_from(SETTLEMENTS), name=st.sampled_from(list(WORKERS)))
     def settle_late(self, kind: type[Settlement], name: str) -> None:
-        late = [_settled(kind, claim) for claim in self.stale]
+        late = [_settlement(kind, claim) for claim in self.stale]
         assert self.workers[name].exchange(late).lost == tuple(late)
 
     @rule(name=st.sampled_from(list(WORKERS)))
     def crash(self, name: str) -> None:
         held = self.held[name]
-        self.workers[name] = self._life(name)
+        self.workers[name] = self._boot(name)
         worker = self.workers[name]
         recovery = self.broker.recover(worker.consumer, worker.incarnation, [])
         assert (recovery.returned, recovery.crashed) == (len(held), len(held))
@@ -181,9 +189,9 @@ class Transitions(RuleBasedStateMachine):
 
     @rule(kind=st.sampled_from(TYPES))
     def retry_dead(self, kind: str) -> None:
-        revived = self.dead.retry(DeadFilter(job_type=kind))
+        retried = self.dead.retry(DeadFilter(job_type=kind))
         again = [i for i, place in self.where.items() if place == "dead" and self._type(i) == kind]
-        assert (revived.jobs, revived.unreadable) == (len(again), ())
+        assert (retried.jobs, retried.unreadable) == (len(again), ())
         self.where |= dict.fromkeys(again, "live")
 
     @rule(kind=st.sampled_from(TYPES))
@@ -212,7 +220,7 @@ class Transitions(RuleBasedStateMachine):
             assert {i for i, place in found.items() if place == f"claims:{name}"} == set(held)
 
 
-def _settled(kind: type[Settlement], claim: Claim) -> Settlement:
+def _settlement(kind: type[Settlement], claim: Claim) -> Settlement:
     at = format_timestamp(wall_now())
     body = claim.body or b""
     if kind is AckJob:
@@ -224,11 +232,12 @@ def _settled(kind: type[Settlement], claim: Claim) -> Settlement:
     if kind is BuryJob:
         dead = rewrite(body, status="failed", attempts=1, updated_at=at, error="no")
         return BuryJob(claim, dead, FAILURE, "no", at, 1)
+    assert kind is ReleaseJob
     return ReleaseJob(claim)
 
 
 @pytest.mark.usefixtures("keys")
-def test_no_order_of_transitions_loses_or_doubles_a_job(client: redis.Redis) -> None:
+def test_no_order_of_transitions_loses_or_duplicates_a_job(client: redis.Redis) -> None:
     machine = type("Machine", (Transitions,), {"client": client})
 
     run_state_machine_as_test(

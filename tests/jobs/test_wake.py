@@ -13,7 +13,7 @@ from bananas_topology.system.clock import monotonic
 from tests.jobs.support import Worker, encoded
 
 
-def _answers_within(listener: WakeListener, seconds: float) -> bool:
+def _is_readable_within(listener: WakeListener, seconds: float) -> bool:
     poll = select.poll()
     poll.register(listener.fileno(), select.POLLIN)
     return bool(poll.poll(seconds * 1000))
@@ -23,32 +23,32 @@ def _listener(worker: Worker, *, by_type: bool = False) -> WakeListener:
     return WakeListener(worker.broker, worker.consumer, by_type=by_type)
 
 
-def _ids(answer: WakeReply | None) -> list[str]:
-    assert answer is not None
-    assert answer.claimed is not None
-    return [claim.job_id for claim in answer.claimed.claims]
+def _ids(reply: WakeReply | None) -> list[str]:
+    assert reply is not None
+    assert reply.claimed is not None
+    return [claim.job_id for claim in reply.claimed.claims]
 
 
 @pytest.mark.parametrize("by_type", [False, True])
-def test_a_ring_brings_the_job_along(client: redis.Redis, keys: Keys, by_type: bool) -> None:
+def test_a_notification_delivers_the_job(client: redis.Redis, keys: Keys, by_type: bool) -> None:
     broker = Broker(client, keys)
     worker = Worker(broker, job_types=("add",))
     listener = _listener(worker, by_type=by_type)
     listener.listen(worker.request(1))
 
     broker.enqueue([encoded("a"), encoded("b")])
-    assert _answers_within(listener, 5)
-    answer = listener.receive()
+    assert _is_readable_within(listener, 5)
+    reply = listener.receive()
 
-    assert answer is not None
-    assert answer.woken
-    assert _ids(answer) == ["a"]
+    assert reply is not None
+    assert reply.woken
+    assert _ids(reply) == ["a"]
     assert not listener.is_waiting
     assert client.hkeys(keys.claims(worker.consumer.worker_id)) == [b"a"]
     listener.close()
 
 
-def test_what_is_released_rings_too(client: redis.Redis, keys: Keys) -> None:
+def test_a_released_job_notifies_a_listener(client: redis.Redis, keys: Keys) -> None:
     broker = Broker(client, keys)
     worker = Worker(broker, job_types=("add",))
     broker.enqueue([encoded("a")])
@@ -60,33 +60,33 @@ def test_what_is_released_rings_too(client: redis.Redis, keys: Keys) -> None:
 
     worker.exchange([ReleaseJob(claim)])
 
-    assert _answers_within(listener, 5)
+    assert _is_readable_within(listener, 5)
     assert _ids(listener.receive()) == ["a"]
     listener.close()
 
 
-def test_a_listener_that_nobody_rings_looks_by_itself(client: redis.Redis, keys: Keys) -> None:
+def test_a_listener_without_a_notification_claims_after_its_timeout(
+    client: redis.Redis, keys: Keys
+) -> None:
     worker = Worker(Broker(client, keys), job_types=("add",))
     listener = _listener(worker, by_type=True)
-    begun = monotonic()
+    started = monotonic()
     listener.listen(worker.request(1))
     job = encoded("a")
     client.set(keys.job("a"), job.body)
     client.lpush(keys.queue("normal"), "a")  # as foreign producers do
 
-    assert _answers_within(listener, 10)
-    answer = listener.receive()
+    assert _is_readable_within(listener, 10)
+    reply = listener.receive()
 
-    assert answer is not None
-    assert not answer.woken
-    assert _ids(answer) == ["a"]
-    assert monotonic() - begun > LISTEN_TIMEOUT_S * 0.9
+    assert reply is not None
+    assert not reply.woken
+    assert _ids(reply) == ["a"]
+    assert monotonic() - started > LISTEN_TIMEOUT_S * 0.9
     listener.close()
 
 
-def test_where_the_server_forgot_the_script_the_worker_is_told_to_ask(
-    client: redis.Redis, keys: Keys
-) -> None:
+def test_a_listener_reports_that_the_script_was_unknown(client: redis.Redis, keys: Keys) -> None:
     broker = Broker(client, keys)
     worker = Worker(broker)
     listener = _listener(worker)
@@ -96,32 +96,30 @@ def test_where_the_server_forgot_the_script_the_worker_is_told_to_ask(
     client.script_flush()
 
     client.zadd(keys.wake("normal"), {"1": 0})
-    assert _answers_within(listener, 5)
+    assert _is_readable_within(listener, 5)
 
     assert listener.receive() == WakeReply(woken=True, claimed=None)
     assert worker.claim(1) == ["a"]
     listener.close()
 
 
-def test_one_of_several_idle_workers_is_rung_for_what_another_left(
-    client: redis.Redis, keys: Keys
-) -> None:
+def test_an_idle_worker_is_notified_of_what_another_left(client: redis.Redis, keys: Keys) -> None:
     broker = Broker(client, keys)
-    worker = [Worker(broker, worker_id=f"w{index}") for index in range(2)]
-    listeners = [_listener(each) for each in worker]
-    for listener, each in zip(listeners, worker, strict=True):
-        listener.listen(each.request(1))
+    workers = [Worker(broker, worker_id=f"w{index}") for index in range(2)]
+    listeners = [_listener(worker) for worker in workers]
+    for listener, worker in zip(listeners, workers, strict=True):
+        listener.listen(worker.request(1))
 
     broker.enqueue([encoded("a"), encoded("b")])
 
-    assert _answers_within(listeners[0], 5)
-    assert _answers_within(listeners[1], 5)
-    assert sorted(job for each in listeners for job in _ids(each.receive())) == ["a", "b"]
+    assert _is_readable_within(listeners[0], 5)
+    assert _is_readable_within(listeners[1], 5)
+    assert sorted(job for listener in listeners for job in _ids(listener.receive())) == ["a", "b"]
     for listener in listeners:
         listener.close()
 
 
-def test_a_schedule_fires_for_one_of_those_who_found_it(client: redis.Redis, keys: Keys) -> None:
+def test_a_schedule_fires_for_one_of_several_schedulers(client: redis.Redis, keys: Keys) -> None:
     broker = Broker(client, keys)
     new = broker.schedule("nightly")
     first = new.__class__("2026-01-01T00:00:00.000000Z", "0 0 * * * UTC")

@@ -1,4 +1,4 @@
-"""The bytes that other Bananas write and read: what comes in, what goes out."""
+"""The wire format shared with other Bananas clients and workers, byte by byte."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def worker(client: redis.Redis, keys: Keys) -> Worker:
 
 @pytest.mark.parametrize("settle", [_ack, _retry, _bury])
 @pytest.mark.parametrize("name", FOREIGN)
-def test_a_foreign_job_keeps_every_byte_that_is_not_ours_to_change(
+def test_a_foreign_job_keeps_the_bytes_of_all_other_fields(
     worker: Worker, client: redis.Redis, keys: Keys, name: str, settle: Any
 ) -> None:
     client.set(keys.job(name), FOREIGN[name])
@@ -100,7 +100,7 @@ def test_a_foreign_job_keeps_every_byte_that_is_not_ours_to_change(
     )
 
 
-def test_a_retried_foreign_job_comes_back_without_its_due_time_and_with_its_payload(
+def test_a_retried_foreign_job_loses_its_due_time_and_keeps_its_payload(
     worker: Worker, client: redis.Redis, keys: Keys
 ) -> None:
     for name, body in FOREIGN.items():
@@ -121,7 +121,7 @@ def test_a_retried_foreign_job_comes_back_without_its_due_time_and_with_its_payl
         assert fields["attempts"] == b"1"
 
 
-def test_a_new_job_has_the_fields_that_others_read(
+def test_a_new_job_has_the_fields_that_other_clients_read(
     client: redis.Redis, server_url: str, keys: Keys
 ) -> None:
     with Client(server_url, key_prefix=keys.prefix) as producer:
@@ -141,7 +141,7 @@ def test_a_new_job_has_the_fields_that_others_read(
     assert client.lrange(f"{keys.prefix}:queue:high", 0, -1) == [job_id.encode()]
 
 
-def test_a_scheduled_job_is_due_in_unix_seconds_and_says_so(
+def test_a_delayed_job_is_due_in_unix_seconds_and_has_scheduled_for(
     client: redis.Redis, server_url: str, keys: Keys
 ) -> None:
     at = datetime(2030, 1, 2, 3, 4, 5, 250_000, tzinfo=UTC)
@@ -154,7 +154,7 @@ def test_a_scheduled_job_is_due_in_unix_seconds_and_says_so(
     assert fields["status"] == "scheduled"
 
 
-def test_the_shared_keys_have_the_names_that_others_use() -> None:
+def test_the_shared_keys_have_the_names_of_the_wire_format() -> None:
     keys = Keys("bananas")
 
     assert [keys.queue(priority) for priority in PRIORITIES] == [
@@ -169,7 +169,7 @@ def test_the_shared_keys_have_the_names_that_others_use() -> None:
     assert keys.schedule("x") == "bananas:schedules:x"
 
 
-def test_splicing_a_body_gives_what_rewriting_it_does() -> None:
+def test_splicing_a_body_equals_rewriting_it() -> None:
     def slowly(body: bytes) -> dict[str, Any]:
         fields = msgspec.json.decode(body)
         fields.pop("error", None)
@@ -189,14 +189,14 @@ def test_splicing_a_body_gives_what_rewriting_it_does() -> None:
     for payload in payloads:
         for max_retries in (None, 5):
             body = encoded("a", payload=payload, max_retries=max_retries).body
-            for each in (body, body[:-1] + b',"trace":[ 1 ],"error":"no"}'):
-                done = rewrite(each, status="completed", attempts=2, updated_at=AT)
-                assert msgspec.json.decode(done) == slowly(each)
+            for variant in (body, body[:-1] + b',"trace":[ 1 ],"error":"no"}'):
+                done = rewrite(variant, status="completed", attempts=2, updated_at=AT)
+                assert msgspec.json.decode(done) == slowly(variant)
                 assert list(msgspec.json.decode(done))[:3] == ["id", "name", "priority"]
-                assert (b"[ 1 ]" in done) == (b"[ 1 ]" in each)
+                assert (b"[ 1 ]" in done) == (b"[ 1 ]" in variant)
 
 
-def test_ids_of_ours_are_random_uuids() -> None:
+def test_new_ids_are_random_uuids() -> None:
     ids = {new_id() for _ in range(2_000)}
 
     assert len(ids) == 2_000

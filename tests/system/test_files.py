@@ -7,7 +7,7 @@ import pytest
 from bananas_topology.system.files import write_atomic
 
 
-def test_what_is_written_is_there_with_its_mode(tmp_path: Path) -> None:
+def test_a_written_file_has_its_content_and_mode(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
 
@@ -18,7 +18,7 @@ def test_what_is_written_is_there_with_its_mode(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_cannot_be_written_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
 
@@ -29,7 +29,7 @@ def test_what_cannot_be_written_leaves_the_old_file_and_no_litter(tmp_path: Path
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_has_no_place_is_named_as_its_author_named_it(tmp_path: Path) -> None:
+def test_a_missing_directory_is_reported_with_the_requested_path(tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / "file"
 
     with pytest.raises(FileNotFoundError) as caught:

@@ -13,11 +13,11 @@ from tests.waiting import wait_for
 proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc")
 
 
-def test_a_living_process_has_the_same_mark_each_time() -> None:
+def test_a_running_process_keeps_its_token() -> None:
     assert start_time_token(os.getpid()) == start_time_token(os.getpid()) is not None
 
 
-def test_a_process_that_is_gone_has_none() -> None:
+def test_an_exited_process_has_no_token() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         pass
 
@@ -25,11 +25,11 @@ def test_a_process_that_is_gone_has_none() -> None:
 
 
 @proc
-def test_a_process_that_has_ended_but_was_not_waited_for_has_none() -> None:
+def test_a_zombie_has_no_token() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as zombie:
         wait_for(lambda: start_time_token(zombie.pid) is None)
 
 
 @proc
-def test_processes_started_at_different_times_have_different_marks() -> None:
+def test_processes_have_different_tokens() -> None:
     assert start_time_token(1) != start_time_token(os.getpid())
