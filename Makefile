@@ -30,11 +30,11 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# What topologies render to, what is imported and the README's tables, written anew: to be read in
-# review.
+# Rewrites generated files, to be read in review: what topologies render to, what is imported, the
+# settings in the published schema, and the README's tables.
 goldens: $(INSTALLED)
-	UPDATE_GOLDENS=1 $(BIN)/pytest -q tests/render tests/importer tests/test_readme.py \
-	  -k "golden or person_would_have_written or tables"
+	UPDATE_GOLDENS=1 $(BIN)/pytest -q tests/render tests/importer tests/spec \
+	  tests/test_readme.py -k "golden or person_would_have_written or tables or published_schema"
 
 # Ours against the peers: benchmarks/README.md. A part of it, which leaves the results that are in the
 # repository alone: make bench ONLY=bananas,huey SCENARIOS=drain,enqueue RUNS=1 KILL_SECONDS=120

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from bananas_topology.contract.worker import JOB_TYPE_PATTERN, MAX_RETRIES
+from bananas_topology.contract.values import JOB_TYPE_PATTERN, MAX_RETRIES
 from bananas_topology.errors import HandlerError
 from bananas_topology.system.clock import monotonic
 from bananas_topology.units import parse_duration_ms

@@ -3,7 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from bananas_topology.contract.api import api_from_env
-from bananas_topology.contract.worker import JobLimits, WorkerConfig, from_env
+from bananas_topology.contract.jobs import JobSettings
+from bananas_topology.contract.worker import WorkerConfig, from_env
 from bananas_topology.launch import STOP_MARGIN_MS, launch_for, launch_for_api
 from bananas_topology.spec.load import check_bytes
 from bananas_topology.spec.model import Topology
@@ -59,7 +60,7 @@ def test_a_worker_reads_what_its_pool_says() -> None:
 
 def test_settings_of_job_types_reach_every_pool_but_for_the_producers_business() -> None:
     for config in _configs().values():
-        assert config.jobs == {"send_email": JobLimits(timeout_ms=10_000, max_retries=5)}
+        assert config.jobs == {"send_email": JobSettings(timeout_ms=10_000, max_retries=5)}
 
 
 def test_only_schedulers_are_told_the_schedules() -> None:

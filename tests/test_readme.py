@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from bananas_topology.cli.main import app
-from bananas_topology.contract.worker import VARIABLES
+from bananas_topology.contract.worker import WORKER_SETTINGS
 from bananas_topology.handlers import load_handlers
 from bananas_topology.spec.codes import markdown_table
 from bananas_topology.spec.load import check_bytes
@@ -30,9 +30,12 @@ def variables() -> Iterator[str]:
     """Every variable of the contract."""
     yield "| Variable | Default | Expected | What it says |"
     yield "|---|---|---|---|"
-    for variable in VARIABLES:
-        default = f"`{variable.default_text}`" if variable.default_text else ""
-        yield f"| `{variable.name}` | {default} | {variable.expected} | {variable.description} |"
+    for setting in WORKER_SETTINGS:
+        default = f"`{setting.default_text}`" if setting.default_text else ""
+        yield (
+            f"| `{setting.variable}` | {default} | {setting.kind.expected} "
+            f"| {setting.description} |"
+        )
 
 
 def commands() -> Iterator[str]:

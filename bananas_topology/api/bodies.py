@@ -13,7 +13,7 @@ import msgspec
 
 from bananas_topology.api.problems import Problem
 from bananas_topology.client import NewJob
-from bananas_topology.contract.worker import JOB_TYPE_PATTERN, MAX_RETRIES, PRIORITIES
+from bananas_topology.contract.values import JOB_TYPE_PATTERN, MAX_RETRIES, PRIORITIES
 from bananas_topology.jobs.job import MAX_ID_LENGTH
 
 #: Maximum number of jobs in one request.

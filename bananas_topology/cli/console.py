@@ -149,12 +149,12 @@ def print_fields(fields: Iterable[tuple[str, str]]) -> None:
 def print_plan(pools: Sequence[tuple[Pool, int]], api: Api | None = None) -> None:
     """Print what would be started: pools with their number of processes, and the api."""
     processes = sum(count for _, count in pools) + (api is not None)
-    threads = sum(pool.concurrency * count for pool, count in pools)
+    threads = sum(pool.worker.concurrency * count for pool, count in pools)
     total: tuple[str, ...] = ("total", "", str(processes), str(threads))
     if is_terminal(sys.stdout):
         rows = [(*_numbers(pool, n), _work(pool)) for pool, n in pools]
         if api is not None:
-            rows.append((API, API, "1", "0", f"HTTP on port {api.port}"))
+            rows.append((API, API, "1", "0", f"HTTP on port {api.config.port}"))
         columns: tuple[str, ...] = ("pool", "mode", "processes", "threads", "accepts")
         _print_rich_table(columns, [*rows, (*total, "")])
         return
@@ -299,25 +299,25 @@ def _one_line(text: str) -> str:
 
 
 def _numbers(pool: Pool, count: int) -> tuple[str, str, str, str]:
-    return (pool.name, pool.mode.value, str(count), str(pool.concurrency * count))
+    return (pool.name, pool.worker.mode.value, str(count), str(pool.worker.concurrency * count))
 
 
 def _consumption(pool: Pool) -> tuple[str, str, str]:
-    if pool.concurrency == 0:
+    if pool.worker.concurrency == 0:
         return "none", "none", "yes"
-    types = ",".join(pool.job_types) or "all"
-    return ",".join(pool.priorities), types, "yes" if pool.enable_scheduler else "no"
+    types = ",".join(pool.worker.job_types) or "all"
+    return ",".join(pool.worker.priorities), types, "yes" if pool.worker.enable_scheduler else "no"
 
 
 def _work(pool: Pool) -> str:
     """Summarize the jobs that a pool accepts."""
-    from bananas_topology.contract.worker import PRIORITIES
+    from bananas_topology.contract.values import PRIORITIES
 
     parts: list[str] = []
-    if pool.concurrency:
-        accepts_all = len(pool.priorities) == len(PRIORITIES)
-        prefix = "" if accepts_all else f"{', '.join(pool.priorities)}: "
-        parts.append(prefix + (", ".join(pool.job_types) or "all jobs"))
-    if pool.enable_scheduler:
+    if pool.worker.concurrency:
+        accepts_all = len(pool.worker.priorities) == len(PRIORITIES)
+        prefix = "" if accepts_all else f"{', '.join(pool.worker.priorities)}: "
+        parts.append(prefix + (", ".join(pool.worker.job_types) or "all jobs"))
+    if pool.worker.enable_scheduler:
         parts.append("schedules")
     return ", ".join(parts)

@@ -177,8 +177,8 @@ def _check_api_is_installed() -> None:
 def _summary(topology: Topology, pools: Sequence[tuple[Pool, int]], api: Api | None) -> str:
     """Summarize what is started."""
     processes = quantity(sum(count for _, count in pools), "worker process")
-    threads = quantity(sum(pool.concurrency * count for pool, count in pools), "thread")
-    also = f", api on port {api.port}" if api else ""
+    threads = quantity(sum(pool.worker.concurrency * count for pool, count in pools), "thread")
+    also = f", api on port {api.config.port}" if api else ""
     return f"{topology.name}: {processes}, {threads}{also}"
 
 

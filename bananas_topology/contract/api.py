@@ -1,65 +1,73 @@
-"""The contract of the api process: the variables that it shares with a worker, and its own."""
+"""The contract of the api process: some of a worker's settings, and its own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from bananas_topology.contract.values import whole
-from bananas_topology.contract.worker import VARIABLES, Variable, read_variables
+from bananas_topology.contract.kinds import Kind, integer
+from bananas_topology.contract.names import API
+from bananas_topology.contract.settings import (
+    Setting,
+    read_variables,
+    setting,
+    settings_of,
+    write_variables,
+)
+from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import InvalidSettings
 
-#: Variables that mean to the api what they mean to a worker, in table order.
-SHARED_VARIABLES = ("REDIS_URL", "REDIS_KEY_PREFIX", "LOG_LEVEL", "LOG_FORMAT", "LOG_COLOR")
-
-#: Below this, a token could be guessed.
+#: A shorter token could be guessed.
 MIN_TOKEN_LENGTH = 16
+
+
+def _read_token(text: str) -> str:
+    if len(text) < MIN_TOKEN_LENGTH or not text.isprintable() or not text.isascii():
+        raise ValueError(f"expected at least {MIN_TOKEN_LENGTH} printable ASCII characters")
+    return text
+
+
+def _as_in_worker(name: str) -> Any:
+    """The field of that name in `WorkerConfig`, described there."""
+    shared = WorkerConfig.__dataclass_fields__[name]
+    return setting(shared.default, **shared.metadata)
 
 
 @dataclass(frozen=True, slots=True)
 class ApiConfig:
-    """Everything that the api process is told. `token` empty: it listens on loopback only."""
+    """All settings of the api process. Without a `token` it listens on loopback only."""
 
-    port: int = 8080
-    token: str = ""
-    redis_url: str = "redis://localhost:6379"
-    key_prefix: str = "bananas"
-    log_level: str = "info"
-    log_format: str = "json"
-    log_color: bool = True
+    port: int = setting(
+        8080, "API_PORT", integer(1, 65_535), "Port to listen on", "port", sections=(API,)
+    )
+    token: str = setting(
+        "", "API_TOKEN", Kind(f"{MIN_TOKEN_LENGTH} characters or more", _read_token),
+        "Bearer token that clients must send", is_secret=True,
+    )  # fmt: skip
+    redis_url: str = _as_in_worker("redis_url")
+    key_prefix: str = _as_in_worker("key_prefix")
+    log_level: str = _as_in_worker("log_level")
+    log_format: str = _as_in_worker("log_format")
+    log_color: bool = _as_in_worker("log_color")
+
+
+#: The api's settings in the order of the documentation and of rendered manifests.
+API_SETTINGS: tuple[Setting, ...] = settings_of(ApiConfig)
 
 
 def api_from_env(env: Mapping[str, str]) -> ApiConfig:
     """Read the api's settings; an empty variable counts as not set.
 
     Raises:
-        InvalidSettings: with one sentence for each variable that is wrong.
+        InvalidSettings: with one sentence for each invalid variable.
     """
-    values, problems = read_variables(env, API_VARIABLES)
+    values, problems = read_variables(env, API_SETTINGS)
     if problems:
         raise InvalidSettings(problems)
     return ApiConfig(**values)
 
 
 def api_to_env(config: ApiConfig) -> dict[str, str]:
-    """Write the variables that `api_from_env` reads back, without the secret ones."""
-    return {
-        each.name: each.write(getattr(config, each.field))
-        for each in API_VARIABLES
-        if not each.secret
-    }
-
-
-def _token(text: str) -> str:
-    if len(text) < MIN_TOKEN_LENGTH or not text.isprintable() or not text.isascii():
-        raise ValueError(f"expected at least {MIN_TOKEN_LENGTH} printable ASCII characters")
-    return text
-
-
-#: All variables of the api: its own, then the shared ones in table order.
-API_VARIABLES: tuple[Variable, ...] = (
-    Variable("API_PORT", "port", whole(1, 65_535), str, "1 to 65535", "Where to listen"),
-    Variable("API_TOKEN", "token", _token, str, f"{MIN_TOKEN_LENGTH} characters or more",
-             "What callers have to bring", secret=True),
-    *(each for each in VARIABLES if each.name in SHARED_VARIABLES),
-)  # fmt: skip
+    """Write the variables that `api_from_env` reads back, without secrets."""
+    return write_variables(config, [each for each in API_SETTINGS if not each.is_secret])

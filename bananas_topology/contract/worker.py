@@ -1,17 +1,39 @@
-"""The contract of the worker process: ONE table of environment variables.
+"""The contract of a worker process: its settings, each read from one environment variable.
 
-`from_env`, `to_env` and the README's table are all made from `VARIABLES`. The names and defaults
-are those of the Bananas that users run today (see the README's migration notes), plus ours. A
-wrong value is an error that names the variable, what was met and what was expected.
+Names and defaults are those of the Go version (see the migration notes), plus our own. A field of
+`WorkerConfig` is the only description of its setting.
 """
 
 from __future__ import annotations
 
+import re
 import socket
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+from bananas_topology.contract import jobs as contract_jobs
+from bananas_topology.contract.jobs import JobSettings, Schedule
+from bananas_topology.contract.kinds import (
+    Kind,
+    boolean,
+    choice,
+    duration,
+    integer,
+    name_list,
+    priority_list,
+    text,
+)
+from bananas_topology.contract.names import API, SCHEDULER
+from bananas_topology.contract.settings import (
+    POOL,
+    TOPOLOGY,
+    Setting,
+    read_variables,
+    setting,
+    settings_of,
+    write_variables,
+)
 from bananas_topology.contract.values import (
     JOB_TYPE_PATTERN,
     LOG_FORMATS,
@@ -21,193 +43,275 @@ from bananas_topology.contract.values import (
     MAX_SCHEDULER_INTERVAL_MS,
     MIN_LEASE_MS,
     MIN_SCHEDULER_INTERVAL_MS,
-    MODES,
-    MODULE_PATTERN,
     PRIORITIES,
-    CronJob,
-    JobLimits,
-    choice,
-    duration,
-    list_of,
-    matching,
-    read_bool,
-    read_concurrency,
-    read_jobs,
-    read_priorities,
-    read_scheduler_interval,
-    read_schedules,
-    whole,
-    write_bool,
-    write_jobs,
-    write_list,
-    write_port,
-    write_schedules,
+    Mode,
 )
 from bananas_topology.errors import InvalidSettings
-from bananas_topology.units import format_duration
+from bananas_topology.units import parse_duration_ms
 
-__all__ = [
-    "EXIT_CONFIG",
-    "EXIT_FAILED",
-    "EXIT_RESTART",
-    "JOB_TYPE_PATTERN",
-    "LOG_FORMATS",
-    "LOG_LEVELS",
-    "MAX_CONCURRENCY",
-    "MAX_RETRIES",
-    "MAX_SCHEDULER_INTERVAL_MS",
-    "MIN_LEASE_MS",
-    "MIN_SCHEDULER_INTERVAL_MS",
-    "MODES",
-    "PRIORITIES",
-    "VARIABLES",
-    "CronJob",
-    "JobLimits",
-    "Variable",
-    "WorkerConfig",
-    "from_env",
-    "read_variables",
-    "to_env",
-]
-
-#: What a worker or the api exits with that cannot use the server, or its port.
+#: Exit code of a worker or api that cannot use the server, or its port.
 EXIT_FAILED = 1
 
-#: What it exits with whose settings or handlers are wrong: the next start would not find them
-#: better.
+#: Exit code for invalid settings or handlers: starting again would not help.
 EXIT_CONFIG = 2
 
-#: What a worker exits with that has drained because jobs that cannot be stopped hold too many of
-#: its slots: a fresh process is what it asks for, not a crash.
+#: Exit code of a worker that drained because jobs that cannot be stopped hold too many of its
+#: threads: it is to be started again, and did not crash.
 EXIT_RESTART = 75
 
 
+def _read_concurrency(value: str) -> int:
+    if not re.fullmatch(r"-?\d{1,9}", value, re.ASCII):
+        raise ValueError(f"expected an integer from 1 to {MAX_CONCURRENCY}")
+    if int(value) > MAX_CONCURRENCY:
+        raise ValueError(f"worker concurrency too high: {value} (maximum {MAX_CONCURRENCY})")
+    return int(value)  # whether 0 is valid depends on the mode: see _contradictions
+
+
+def _read_scheduler_interval(value: str) -> int:
+    interval_ms = parse_duration_ms(value)
+    if interval_ms < MIN_SCHEDULER_INTERVAL_MS:
+        raise ValueError(f"scheduler interval too short: {value} (minimum 100ms)")
+    if interval_ms > MAX_SCHEDULER_INTERVAL_MS:
+        raise ValueError(f"scheduler interval too long: {value} (maximum 1 minute)")
+    return interval_ms
+
+
+def _write_port(port: int) -> str:
+    return str(port) if port else ""
+
+
+_NAME = text(
+    "a name",
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}",
+    "letters, digits, dots, dashes and underscores",
+)
+_KEY_PREFIX = text(
+    "up to 100 characters", r"[^\s\x00-\x1f\x7f]{1,100}", "1 to 100 characters without whitespace"
+)
+_CONCURRENCY = replace(integer(1, MAX_CONCURRENCY), read=_read_concurrency)
+_INTERVAL = replace(
+    duration(MIN_SCHEDULER_INTERVAL_MS, MAX_SCHEDULER_INTERVAL_MS), read=_read_scheduler_interval
+)
+_MODULES = name_list(
+    "Python modules, separated by commas",
+    "Python modules such as shop.jobs",
+    r"[^\W\d]\w*(\.[^\W\d]\w*)*",
+)
+_JOB_TYPES = name_list(
+    "job types, separated by commas", "job types such as send_email", JOB_TYPE_PATTERN, "job_type"
+)
+_METRICS_PORT: Kind = replace(integer(1, 65_535), write=_write_port)
+
+
+# fmt: off
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """Everything that one worker process is told. Field by field the table `VARIABLES`."""
+    """All settings of one worker process, in the order of the documentation."""
 
-    mode: str = "default"
-    concurrency: int = 10
-    priorities: tuple[str, ...] = PRIORITIES
-    job_types: tuple[str, ...] = ()
-    handlers: tuple[str, ...] = ()
-    worker_id: str = ""
-    pool: str = "default"
-    enable_scheduler: bool = True
-    scheduler_interval_ms: int = 1_000
-    job_timeout_ms: int = 300_000
-    max_retries: int = 3
-    max_crashes: int = 3
-    lease_ms: int = 15_000
-    grace_ms: int = 30_000
-    jobs: Mapping[str, JobLimits] = field(default_factory=dict)
-    schedules: Mapping[str, CronJob] = field(default_factory=dict)
-    metrics_port: int = 0
-    liveness_file: str = ""
-    redis_url: str = "redis://localhost:6379"
-    key_prefix: str = "bananas"
-    results_enabled: bool = True
-    result_ttl_success_ms: int = 3_600_000
-    result_ttl_failure_ms: int = 86_400_000
-    log_level: str = "info"
-    log_format: str = "json"
-    log_color: bool = True
-    log_console: bool = True
-    log_file_enabled: bool = False
-    log_file_path: str = "/var/log/bananas/worker.log"
-    log_file_max_size_mb: int = 100
-    log_file_max_backups: int = 5
-    log_file_max_age_days: int = 30
-    log_file_compress: bool = True
+    mode: Mode = setting(
+        Mode.DEFAULT, "WORKER_MODE", choice("worker mode", tuple(Mode)),
+        "Which jobs to accept: thin and default accept all, specialized only some priorities, "
+        "job-specialized only some job types, scheduler-only none",
+        "mode", is_identity=True,
+    )
+    concurrency: int = setting(
+        10, "WORKER_CONCURRENCY", _CONCURRENCY, "Threads in one worker process",
+        "concurrency", is_identity=True, is_for_jobs=True,
+        when_unset="5 in mode thin, 0 in mode scheduler-only, otherwise 10",
+    )
+    priorities: tuple[str, ...] = setting(
+        PRIORITIES, "WORKER_PRIORITIES", priority_list(PRIORITIES),
+        "Priorities to accept jobs with. high is always served before normal, and normal before "
+        "low",
+        "priorities", is_identity=True, is_for_jobs=True, when_unset="all",
+    )
+    job_types: tuple[str, ...] = setting(
+        (), "WORKER_JOB_TYPES", _JOB_TYPES, "Job types to accept; only in mode job-specialized",
+        "job_types", is_identity=True, is_for_jobs=True, when_unset="all",
+    )
+    handlers: tuple[str, ...] = setting(
+        (), "WORKER_HANDLERS", _MODULES, "Python modules whose `@job` functions run the jobs",
+        "handlers", sections=(TOPOLOGY,),
+    )
+    worker_id: str = setting(
+        "", "WORKER_ID", _NAME,
+        "Unique to this process, and the same after a restart; the host name if not set",
+    )
+    pool: str = setting(
+        "default", "WORKER_POOL", _NAME, "The pool this worker belongs to", is_identity=True
+    )
+    enable_scheduler: bool = setting(
+        True, "ENABLE_SCHEDULER", boolean(),
+        "Whether workers also promote delayed jobs and fire schedules",
+        "scheduler", is_identity=True, is_for_jobs=True,
+        when_unset="true in mode thin, and in mode default unless there is a scheduler: section",
+    )
+    scheduler_interval_ms: int = setting(
+        1_000, "SCHEDULER_INTERVAL", _INTERVAL,
+        "How often to check for delayed jobs and schedules that are due",
+        "scheduler_interval", sections=(POOL, SCHEDULER),
+    )
+    job_timeout_ms: int = setting(
+        300_000, "JOB_TIMEOUT", duration(1),
+        "Maximum run time of a job whose type does not set one", "job_timeout",
+    )
+    max_retries: int = setting(
+        3, "MAX_RETRIES", integer(0, MAX_RETRIES),
+        "Retries of a failed job when neither the job nor its type sets a number", "max_retries",
+    )
+    max_crashes: int = setting(
+        3, "WORKER_MAX_CRASHES", integer(1, MAX_RETRIES),
+        "Worker crashes a job may cause before it is buried", "max_crashes",
+    )
+    lease_ms: int = setting(
+        15_000, "WORKER_LEASE", duration(MIN_LEASE_MS),
+        "How long a worker keeps its claims after its last heartbeat", "lease",
+    )
+    grace_ms: int = setting(
+        30_000, "WORKER_GRACE", duration(0),
+        "How long a stop waits for running jobs before it releases them", "grace",
+        is_for_jobs=True, when_unset="the longest timeout of the jobs it accepts, at least 30s",
+    )
+    jobs: Mapping[str, JobSettings] = setting(
+        dict, "WORKER_JOBS", contract_jobs.JOBS,
+        "Timeout and retries by job type: `{\"send_email\":{\"timeout\":\"30s\"}}`",
+        "jobs", sections=(TOPOLOGY,),
+    )
+    schedules: Mapping[str, Schedule] = setting(
+        dict, "WORKER_SCHEDULES", contract_jobs.SCHEDULES,
+        "Cron schedules by name: `{\"nightly\":{\"cron\":\"0 2 * * *\",\"job\":\"report\"}}`",
+        "schedules", sections=(TOPOLOGY,),
+    )
+    metrics_port: int = setting(
+        0, "METRICS_PORT", _METRICS_PORT,
+        "Port for `/metrics`, `/livez` and `/readyz`; disabled if not set",
+    )
+    liveness_file: str = setting(
+        "", "LIVENESS_FILE", text("a path"),
+        "File touched while the worker makes progress; none if not set",
+    )
+    redis_url: str = setting(
+        "redis://localhost:6379", "REDIS_URL", text("a URL"), "The Redis or Valkey server",
+        "redis.url", sections=(TOPOLOGY,), is_secret=True,
+    )
+    key_prefix: str = setting(
+        "bananas", "REDIS_KEY_PREFIX", _KEY_PREFIX,
+        "Prefix of every key; may contain a `{hash tag}` for Redis Cluster",
+        "redis.key_prefix", sections=(TOPOLOGY,),
+    )
+    results_enabled: bool = setting(
+        True, "RESULT_BACKEND_ENABLED", boolean(), "Whether to store job results",
+        "results.enabled",
+    )
+    result_ttl_success_ms: int = setting(
+        3_600_000, "RESULT_BACKEND_TTL_SUCCESS", duration(1_000),
+        "How long to keep the result of a completed job", "results.ttl_success",
+    )
+    result_ttl_failure_ms: int = setting(
+        86_400_000, "RESULT_BACKEND_TTL_FAILURE", duration(1_000),
+        "How long to keep the result of a dead job", "results.ttl_failure",
+    )
+    log_level: str = setting(
+        "info", "LOG_LEVEL", choice("log level", LOG_LEVELS), "Least severe level to log",
+        "logging.level", sections=(POOL, SCHEDULER, API),
+    )
+    log_format: str = setting(
+        "json", "LOG_FORMAT", choice("log format", LOG_FORMATS),
+        "JSON Lines for machines, or text for people", "logging.format",
+        sections=(POOL, SCHEDULER, API), when_unset="json; with `bananas up`, text",
+    )
+    log_color: bool = setting(
+        True, "LOG_COLOR", boolean(), "Whether to color text on a terminal", "logging.color",
+        sections=(POOL, SCHEDULER, API),
+    )
+    log_console: bool = setting(
+        True, "LOG_CONSOLE_ENABLED", boolean(), "Whether to log to standard output",
+        "logging.console", sections=(POOL, SCHEDULER),
+    )
+    log_file_enabled: bool = setting(
+        False, "LOG_FILE_ENABLED", boolean(), "Whether to log to a file", "logging.file.enabled",
+        sections=(POOL, SCHEDULER),
+    )
+    log_file_path: str = setting(
+        "/var/log/bananas/worker.log", "LOG_FILE_PATH", text("a path"), "Path of the log file",
+        "logging.file.path", sections=(POOL, SCHEDULER),
+    )
+    log_file_max_size_mb: int = setting(
+        100, "LOG_FILE_MAX_SIZE_MB", integer(1, 100_000),
+        "Size in MB at which the log file is rotated", "logging.file.max_size_mb",
+        sections=(POOL, SCHEDULER),
+    )
+    log_file_max_backups: int = setting(
+        5, "LOG_FILE_MAX_BACKUPS", integer(0, 10_000), "Number of rotated log files to keep",
+        "logging.file.max_backups", sections=(POOL, SCHEDULER),
+    )
+    log_file_max_age_days: int = setting(
+        30, "LOG_FILE_MAX_AGE_DAYS", integer(0, 36_500),
+        "Days after which a rotated log file is deleted; 0 for never",
+        "logging.file.max_age_days", sections=(POOL, SCHEDULER),
+    )
+    log_file_compress: bool = setting(
+        True, "LOG_FILE_COMPRESS", boolean(), "Whether to compress rotated log files",
+        "logging.file.compress", sections=(POOL, SCHEDULER),
+    )
+# fmt: on
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """One row of the contract: `read` raises ValueError with what was expected."""
+#: The worker's settings in the order of the documentation and of rendered manifests.
+WORKER_SETTINGS: tuple[Setting, ...] = settings_of(WorkerConfig)
 
-    name: str
-    field: str
-    read: Callable[[str], Any]
-    write: Callable[[Any], str]
-    expected: str
-    description: str
-    secret: bool = False
-
-    @property
-    def default_text(self) -> str:
-        """A worker's default as one would write it; empty where there is none."""
-        return self.write(_DEFAULTS[self.field])
+#: What a worker in mode scheduler-only has, whatever its variables say.
+SCHEDULER_ONLY: Mapping[str, Any] = {
+    "concurrency": 0,
+    "enable_scheduler": True,
+    "job_types": (),
+    "priorities": (),
+}
 
 
 def from_env(env: Mapping[str, str]) -> WorkerConfig:
     """Read a worker's settings; an empty variable counts as not set.
 
     Raises:
-        InvalidSettings: with one sentence for each variable that is wrong.
+        InvalidSettings: with one sentence for each invalid variable.
     """
-    values, problems = read_variables(env, VARIABLES)
+    values, problems = read_variables(env, WORKER_SETTINGS)
     if not problems:
-        config = WorkerConfig(**_resolved(values))
+        values.setdefault("worker_id", socket.gethostname())
+        if values.get("mode") is Mode.SCHEDULER_ONLY:
+            values |= SCHEDULER_ONLY
+        config = WorkerConfig(**values)
         problems = _contradictions(config)
     if problems:
         raise InvalidSettings(problems)
     return config
 
 
-def read_variables(
-    env: Mapping[str, str], variables: Iterable[Variable]
-) -> tuple[dict[str, Any], list[str]]:
-    """The fields that an environment sets, and a sentence for each variable that is wrong."""
-    values: dict[str, Any] = {}
-    problems: list[str] = []
-    for variable in variables:
-        text = env.get(variable.name, "")
-        if text == "":
-            continue
-        try:
-            values[variable.field] = variable.read(text)
-        except ValueError as error:
-            met = "what it holds" if variable.secret else f'"{text}"'
-            problems.append(f"{variable.name} is {met}: {error}")
-    return values, problems
-
-
 def to_env(config: WorkerConfig) -> dict[str, str]:
-    """Write the variables that `from_env` reads back, in table order.
+    """Write the variables that `from_env` reads back, in the order of the documentation.
 
-    REDIS_URL and WORKER_ID are left out (whoever starts the process knows them), and so is what
-    is empty: no job types, no per-job settings, no schedules.
+    Left out are REDIS_URL and WORKER_ID, which are set where the process is started, and empty
+    values: no job types, no per-job settings, no schedules.
     """
-    written = {
-        variable.name: variable.write(getattr(config, variable.field))
-        for variable in VARIABLES
-        if variable.name not in ("REDIS_URL", "WORKER_ID")
-    }
-    return {name: text for name, text in written.items() if text != ""}
-
-
-def _resolved(values: dict[str, Any]) -> dict[str, Any]:
-    """Fill in what depends on other variables or on the machine."""
-    values.setdefault("worker_id", socket.gethostname())
-    if values.get("mode") == "scheduler-only":
-        values |= {"concurrency": 0, "enable_scheduler": True, "job_types": (), "priorities": ()}
-    return values
+    settings = [each for each in WORKER_SETTINGS if each.name not in ("redis_url", "worker_id")]
+    return write_variables(config, settings)
 
 
 def _contradictions(config: WorkerConfig) -> list[str]:
-    """What each variable alone cannot show to be wrong."""
+    """Errors that no variable shows alone."""
     problems: list[str] = []
-    if config.mode == "job-specialized" and not config.job_types:
+    if config.mode is Mode.JOB_SPECIALIZED and not config.job_types:
         problems.append(
             "WORKER_JOB_TYPES is not set: "
             "job-specialized mode requires at least one job type to be specified"
         )
-    if config.job_types and config.mode != "job-specialized":
+    if config.job_types and config.mode is not Mode.JOB_SPECIALIZED:
         problems.append(
             f"WORKER_JOB_TYPES is set, but WORKER_MODE is {config.mode}: "
             "expected job-specialized, or no job types"
         )
-    if config.mode != "scheduler-only":
+    if config.mode is not Mode.SCHEDULER_ONLY:
         if config.concurrency < 1:
             problems.append(
                 f'WORKER_CONCURRENCY is "{config.concurrency}": '
@@ -215,89 +319,7 @@ def _contradictions(config: WorkerConfig) -> list[str]:
             )
         if not config.handlers:
             problems.append(
-                "WORKER_HANDLERS is not set: expected the Python modules that hold the handlers, "
+                "WORKER_HANDLERS is not set: expected the Python modules with the handlers, "
                 "separated by commas, such as shop.jobs"
             )
     return problems
-
-
-_module_list = list_of("Python modules such as shop.jobs", MODULE_PATTERN)
-_job_types = list_of("job types such as send_email", JOB_TYPE_PATTERN)
-_name = matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}", "letters, digits, dots, dashes, underscores")
-_key_prefix = matching(r"[^\s\x00-\x1f\x7f]{1,100}", "1 to 100 characters without white space")
-_any_text = matching(r"[^\x00]+", "some text")
-_TRUTH = "`true`, `false`"
-_DURATION = "a duration"
-
-#: The contract, in the order in which manifests and the README's table show it.
-VARIABLES: tuple[Variable, ...] = (
-    Variable("WORKER_MODE", "mode", choice("worker mode", MODES), str,
-             ", ".join(f"`{mode}`" for mode in MODES), "What kind of work the worker takes"),
-    Variable("WORKER_CONCURRENCY", "concurrency", read_concurrency, str, f"1 to {MAX_CONCURRENCY}",
-             "Threads in this process; always 0 in `scheduler-only` mode"),
-    Variable("WORKER_PRIORITIES", "priorities", read_priorities, write_list,
-             "some of `high`, `normal`, `low`", "Priorities to take jobs of, separated by commas"),
-    Variable("WORKER_JOB_TYPES", "job_types", _job_types, write_list, "job types",
-             "Job types to take, separated by commas; with mode `job-specialized` alone"),
-    Variable("WORKER_HANDLERS", "handlers", _module_list, write_list, "Python modules",
-             "Modules whose `@job` functions run the jobs, separated by commas"),
-    Variable("WORKER_ID", "worker_id", _name, str, "a name",
-             "Unique to this process and the same after its restart; the host name if not set"),
-    Variable("WORKER_POOL", "pool", _name, str, "a name", "The pool this worker belongs to"),
-    Variable("ENABLE_SCHEDULER", "enable_scheduler", read_bool, write_bool, _TRUTH,
-             "Whether this process promotes scheduled jobs and fires schedules"),
-    Variable("SCHEDULER_INTERVAL", "scheduler_interval_ms", read_scheduler_interval,
-             format_duration, "`100ms` to `1m`",
-             "How often to look for scheduled jobs that are due"),
-    Variable("JOB_TIMEOUT", "job_timeout_ms", duration(1), format_duration, _DURATION,
-             "How long a job may run, where the job type says nothing else"),
-    Variable("MAX_RETRIES", "max_retries", whole(0, MAX_RETRIES), str, f"0 to {MAX_RETRIES}",
-             "Runs after the first, where neither the job nor its type says anything else"),
-    Variable("WORKER_MAX_CRASHES", "max_crashes", whole(1, MAX_RETRIES), str,
-             f"1 to {MAX_RETRIES}", "Workers that a job may take down before it is buried"),
-    Variable("WORKER_LEASE", "lease_ms", duration(MIN_LEASE_MS), format_duration,
-             "at least `1s`", "How long after its last sign of life a worker's jobs are still its"),
-    Variable("WORKER_GRACE", "grace_ms", duration(0), format_duration, _DURATION,
-             "How long a stop waits for running jobs before it hands them back"),
-    Variable("WORKER_JOBS", "jobs", read_jobs, write_jobs, "a JSON object",
-             "Timeout and retries by job type: `{\"send_email\":{\"timeout\":\"30s\"}}`"),
-    Variable("WORKER_SCHEDULES", "schedules", read_schedules, write_schedules, "a JSON object",
-             "Cron schedules by name: `{\"nightly\":{\"cron\":\"0 2 * * *\",\"job\":\"report\"}}`"),
-    Variable("METRICS_PORT", "metrics_port", whole(1, 65_535), write_port, "1 to 65535",
-             "Where to serve `/metrics`, `/livez` and `/readyz`; nowhere if not set"),
-    Variable("LIVENESS_FILE", "liveness_file", _any_text, str, "a path",
-             "A file touched as long as the worker makes progress; none if not set"),
-    Variable("REDIS_URL", "redis_url", _any_text, str, "a URL", "The Redis or Valkey server",
-             secret=True),
-    Variable("REDIS_KEY_PREFIX", "key_prefix", _key_prefix, str, "up to 100 characters",
-             "What every key begins with; may hold a `{hash tag}` for Redis Cluster"),
-    Variable("RESULT_BACKEND_ENABLED", "results_enabled", read_bool, write_bool, _TRUTH,
-             "Whether results are stored"),
-    Variable("RESULT_BACKEND_TTL_SUCCESS", "result_ttl_success_ms", duration(1000),
-             format_duration, "at least `1s`", "How long the result of a completed job is kept"),
-    Variable("RESULT_BACKEND_TTL_FAILURE", "result_ttl_failure_ms", duration(1000),
-             format_duration, "at least `1s`", "How long the result of a dead job is kept"),
-    Variable("LOG_LEVEL", "log_level", choice("log level", LOG_LEVELS), str,
-             ", ".join(f"`{level}`" for level in LOG_LEVELS), "The least severe event to log"),
-    Variable("LOG_FORMAT", "log_format", choice("log format", LOG_FORMATS), str,
-             "`json`, `text`", "JSON Lines for machines, or text for people"),
-    Variable("LOG_COLOR", "log_color", read_bool, write_bool, _TRUTH,
-             "Whether text on a terminal is coloured"),
-    Variable("LOG_CONSOLE_ENABLED", "log_console", read_bool, write_bool, _TRUTH,
-             "Whether to log to standard output"),
-    Variable("LOG_FILE_ENABLED", "log_file_enabled", read_bool, write_bool, _TRUTH,
-             "Whether to log to a file"),
-    Variable("LOG_FILE_PATH", "log_file_path", _any_text, str, "a path", "The log file"),
-    Variable("LOG_FILE_MAX_SIZE_MB", "log_file_max_size_mb", whole(1, 100_000), str,
-             "1 to 100000", "Size in MB at which the log file is rotated"),
-    Variable("LOG_FILE_MAX_BACKUPS", "log_file_max_backups", whole(0, 10_000), str,
-             "0 to 10000", "Rotated log files to keep"),
-    Variable("LOG_FILE_MAX_AGE_DAYS", "log_file_max_age_days", whole(0, 36_500), str,
-             "0 to 36500", "Days after which a rotated log file is removed; 0 for never"),
-    Variable("LOG_FILE_COMPRESS", "log_file_compress", read_bool, write_bool, _TRUTH,
-             "Whether rotated log files are compressed"),
-)  # fmt: skip
-
-_DEFAULTS: dict[str, Any] = {
-    item.name: getattr(WorkerConfig(), item.name) for item in fields(WorkerConfig)
-}

@@ -1,5 +1,4 @@
-"""The draft as a person would have written it: defaults said once, and what goes without saying
-left out."""
+"""The draft as a person would write it: common values once in `defaults`, defaults left out."""
 
 from __future__ import annotations
 
@@ -8,87 +7,68 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from bananas_topology.contract.worker import PRIORITIES, WorkerConfig
+from bananas_topology.contract.names import API, SCHEDULER
+from bananas_topology.contract.settings import POOL
+from bananas_topology.contract.values import PRIORITIES, Mode
+from bananas_topology.contract.worker import WORKER_SETTINGS, WorkerConfig
 from bananas_topology.importer.draft import Draft, Section, get_path
-from bananas_topology.importer.variables import POOL_DEFAULTS
+from bananas_topology.spec.model import PRESETS
+from bananas_topology.spec.schema import defaults_of, definition, schema
 from bananas_topology.units import format_duration, parse_duration_ms
 
-#: The order in which a person reads a pool.
-_POOL_ORDER = (
-    "mode", "priorities", "job_types", "concurrency", "replicas", "scheduler",
-    "scheduler_interval", "interval", "image", "job_timeout", "max_retries", "max_crashes", "grace",
-    "lease", "port", "publish", "service_type", "ingress", "env", "secrets", "resources",
-    "autoscale", "placement", "disruption", "egress", "logging", "results",
+#: Settings that `defaults` may have: the same for most pools, and not what identifies a pool.
+_SHARED = tuple(
+    each for each in WORKER_SETTINGS
+    if each.path_in(POOL) == (each.path,) and not each.is_identity and not each.when_unset
 )  # fmt: skip
 
-_AUTOSCALE_ORDER = (
-    "min", "max", "cpu", "memory", "queue_depth", "requests_per_second", "scale_up", "scale_down",
-)  # fmt: skip
-_STEP_ORDER = ("window", "percent", "pods", "period", "select")
-
-#: What may stand in `defaults`: the same for most pools, and nothing that makes a pool what it is.
-_SHARED = (
-    ("mode",), ("job_timeout",), ("max_retries",), ("max_crashes",), ("lease",), ("env",),
-    ("secrets",),
-)  # fmt: skip
-
-_PRESET_CONCURRENCY = {"thin": 5, "scheduler-only": 0}
-#: What a managed server is by itself; the published schema says the same (a test compares them).
-_REDIS_DEFAULTS = {
-    ("managed", "image"): "valkey/valkey:9.0",
-    ("managed", "memory"): "1Gi",
-    ("managed", "storage"): "10Gi",
-}
-
-#: How fast an autoscaler goes by itself, one direction after the other.
+#: What an autoscaler does by default, in each direction.
 _STEPS = {"scale_up": ("percent", 100), "scale_down": ("pods", 1)}
-
-_LEAST_GRACE_MS = WorkerConfig().grace_ms
 
 
 def assemble(draft: Draft) -> Section:
-    """Make the topology's mapping, in the order in which it is written.
-
-    Everything that a topology says by saying nothing is taken out.
-    """
-    sections = list(_sections(draft))
-    image = _take_common(sections, "image")
-    for section in sections:
-        _drop_defaults(draft, section)
+    """Make the mapping of a topology, in the order in which it is written, without defaults."""
+    image = _take_common([section for section, _ in _sections(draft)], "image")
+    for section, part in _sections(draft):
+        _drop_defaults(draft, section, part)
     topology: Section = {
         "version": 1,
         "name": draft.name,
-        "image": image if image != "bananas-worker:latest" else None,
+        "image": image if image != schema()["properties"]["image"]["default"] else None,
         "build": draft.build,
         "handlers": draft.handlers or ["jobs"],
         "redis": _redis(draft),
         "logging": _take_logging(draft),
         "defaults": _take_defaults(draft),
         "jobs": draft.jobs,
-        "pools": {name: _ordered(pool) for name, pool in draft.pools.items()},
-        "scheduler": None if draft.scheduler is None else _ordered(draft.scheduler),
+        "pools": draft.pools,
+        "scheduler": draft.scheduler,
         "schedules": draft.schedules,
-        "api": None if draft.api is None else _ordered(draft.api),
+        "api": draft.api,
         "kubernetes": _kubernetes(draft),
     }
     kept = ("pools", "scheduler", "api")
-    return {
+    given = {
         name: value
         for name, value in topology.items()
         if (value not in (None, "", {}, [])) or (name in kept and value is not None)
     }
+    return _in_schema_order(given, schema())
 
 
-def _sections(draft: Draft) -> Iterator[Section]:
-    yield from draft.pools.values()
+def _sections(draft: Draft) -> Iterator[tuple[Section, dict[str, Any]]]:
+    """Each section of processes, with its part of the schema."""
+    definitions = schema()["$defs"]
+    for pool in draft.pools.values():
+        yield pool, definitions[POOL]
     if draft.scheduler is not None:
-        yield draft.scheduler
+        yield draft.scheduler, definitions[SCHEDULER]
     if draft.api is not None:
-        yield draft.api
+        yield draft.api, definitions[API]
 
 
 def _take_common(sections: list[Section], key: str) -> Any:
-    """Take a value out of all sections that have the commonest one; returns it."""
+    """Take a value out of all sections that have the most common one, and return it."""
     counts = Counter(section[key] for section in sections if key in section)
     if not counts:
         return None
@@ -99,33 +79,27 @@ def _take_common(sections: list[Section], key: str) -> Any:
     return common
 
 
-def _drop_defaults(draft: Draft, section: Section) -> None:
-    """Take out what the section says by saying nothing."""
-    mode = section.get("mode", "default")
-    concurrency = _PRESET_CONCURRENCY.get(mode, WorkerConfig().concurrency)
-    has_scheduler = mode == "thin" or (mode == "default" and draft.scheduler is None)
-    replicas = get_path(section, "autoscale", "min") or 1
+def _drop_defaults(draft: Draft, section: Section, part: dict[str, Any]) -> None:
+    """Remove values that are the default."""
+    mode = Mode(section["mode"]) if section.get("mode") in tuple(Mode) else Mode.DEFAULT
+    preset = PRESETS[mode]
+    has_scheduler = preset.has_scheduler
+    if has_scheduler is None:
+        has_scheduler = draft.scheduler is None
     defaults: dict[tuple[str, ...], Any] = {
-        **POOL_DEFAULTS,
-        ("concurrency",): concurrency,
+        **defaults_of(part),
+        ("concurrency",): preset.concurrency,
         ("scheduler",): has_scheduler,
-        ("replicas",): replicas,
-        ("interval",): "1s",
+        ("replicas",): get_path(section, "autoscale", "min") or 1,
         ("grace",): format_duration(_grace_ms(draft, section)),
-        ("port",): 8080,
-        ("service_type",): "ClusterIP",
-        ("autoscale", "scale_up", "window"): "0s",
-        ("autoscale", "scale_up", "period"): "30s",
-        ("autoscale", "scale_up", "select"): "max",
-        ("autoscale", "scale_down", "window"): "5m",
-        ("autoscale", "scale_down", "period"): "1m",
-        ("autoscale", "scale_down", "select"): "max",
+        ("logging", "format"): WorkerConfig().log_format,
     }
-    if mode != "specialized":
+    if mode is not Mode.SPECIALIZED:
         defaults["priorities",] = list(PRIORITIES)
+    # These are left until it is known which value most pools have.
+    undecided = [("mode",), *(each.path_in(POOL) for each in _SHARED)]
     for path, default in defaults.items():
-        # Retries and time-outs wait until it is known what most pools say of them.
-        if get_path(section, *path) == default and path not in _SHARED:
+        if get_path(section, *path) == default and path not in undecided:
             _remove(section, path)
     for direction, (kind, number) in _STEPS.items():
         step = get_path(section, "autoscale", direction) or {}
@@ -134,64 +108,79 @@ def _drop_defaults(draft: Draft, section: Section) -> None:
 
 
 def _grace_ms(draft: Draft, section: Section) -> int:
-    """How long a stop waits where the topology does not say it: as long as its longest job."""
-    timeouts = [section.get("job_timeout", POOL_DEFAULTS["job_timeout",])]
+    """How long a stop waits by default: as long as the longest job."""
+    config = WorkerConfig()
+    timeouts = [section.get("job_timeout", format_duration(config.job_timeout_ms))]
     timeouts += [job["timeout"] for job in draft.jobs.values() if "timeout" in job]
-    return max(_LEAST_GRACE_MS, *(parse_duration_ms(each) for each in timeouts if "$" not in each))
+    return max(config.grace_ms, *(parse_duration_ms(each) for each in timeouts if "$" not in each))
 
 
 def _take_logging(draft: Draft) -> Section:
-    """What all sections say of logging alike, taken out of them."""
+    """Take the logging settings that all sections share out of them, and return them."""
     common: Section = {}
-    sections = [section for section in _sections(draft) if section is not draft.api]
-    for key in ("level", "format", "color", "console"):
-        values = [get_path(section, "logging", key) for section in sections]
+    sections = [section for section, _ in _sections(draft)]
+    workers = [section for section in sections if section is not draft.api]
+    for key in definition(schema()["properties"]["logging"])["properties"].keys() - {"file"}:
+        values = [get_path(section, "logging", key) for section in workers]
         if values and values[0] is not None and all(value == values[0] for value in values):
             common[key] = values[0]
-            for section in _sections(draft):
+            for section in sections:
                 if get_path(section, "logging", key) == values[0]:
                     _remove(section, ("logging", key))
     return common
 
 
 def _take_defaults(draft: Draft) -> Section:
-    """What most pools say alike, taken out of those that do."""
+    """Take the values that most pools share out of them, and return them."""
     shared: Section = {}
     pools = list(draft.pools.values())
-    for (key,) in _SHARED:
-        fallback = "default" if key == "mode" else POOL_DEFAULTS.get((key,))
-        values = [pool.get(key, fallback) for pool in pools]
-        counts = Counter(json.dumps(value, sort_keys=True) for value in values)
-        text, count = counts.most_common(1)[0]
-        common = json.loads(text)
-        if len(pools) > 1 and count * 2 > len(pools) and common != fallback:
-            shared[key] = common
-        for pool, value in zip(pools, values, strict=True):
-            if value == shared.get(key, fallback):
-                pool.pop(key, None)
-            elif key in shared or value != fallback:
-                pool[key] = value if value is not None else {}
+    workers = [pool for pool in pools if pool.get("mode") != Mode.SCHEDULER_ONLY]
+    _take_shared(pools, "mode", shared)
+    for setting in _SHARED:
+        _take_shared(workers if setting.is_for_jobs else pools, setting.path, shared)
+    for key in ("env", "secrets"):
+        _take_shared(pools, key, shared)
     return shared
 
 
+def _take_shared(pools: list[Section], key: str, shared: Section) -> None:
+    """Move the value that most pools have to `shared`; others keep theirs, or get the default."""
+    if not pools:
+        return
+    default = defaults_of(schema()["$defs"][POOL]).get((key,))
+    values = [pool.get(key, default) for pool in pools]
+    counts = Counter(json.dumps(value, sort_keys=True) for value in values)
+    text, count = counts.most_common(1)[0]
+    common = json.loads(text)
+    if len(pools) > 1 and count * 2 > len(pools) and common != default:
+        shared[key] = common
+    for pool, value in zip(pools, values, strict=True):
+        if value == shared.get(key, default):
+            pool.pop(key, None)
+        elif key in shared or value != default:
+            pool[key] = value if value is not None else {}
+
+
 def _redis(draft: Draft) -> Section:
-    """The server, without what it is anyway."""
-    if draft.redis.get("key_prefix") == WorkerConfig().key_prefix:
-        del draft.redis["key_prefix"]
-    for path, default in _REDIS_DEFAULTS.items():
+    """The server, without defaults."""
+    for path, default in defaults_of(schema()["$defs"]["redis"]).items():
         if get_path(draft.redis, *path) == default:
             _remove(draft.redis, path)
     return {key: value for key, value in draft.redis.items() if value}
 
 
 def _kubernetes(draft: Draft) -> Section:
-    """What only Kubernetes needs to know, without what it is anyway."""
-    defaults = {"namespace": draft.name, "secret": f"{draft.name}-secrets", "autoscaler": "hpa"}
-    return {key: value for key, value in draft.kubernetes.items() if defaults.get(key) != value}
+    """The settings of Kubernetes, without defaults."""
+    defaults = {
+        **defaults_of(schema()["$defs"]["kubernetes"]),
+        ("namespace",): draft.name,
+        ("secret",): f"{draft.name}-secrets",
+    }
+    return {key: each for key, each in draft.kubernetes.items() if defaults.get((key,)) != each}
 
 
 def _remove(section: Section, path: tuple[str, ...]) -> None:
-    """Take out the value at a path, and what is empty without it."""
+    """Remove the value at a path, and what is empty without it."""
     *parents, last = path
     chain = [section]
     for name in parents:
@@ -205,18 +194,16 @@ def _remove(section: Section, path: tuple[str, ...]) -> None:
             del above[name]
 
 
-def _ordered(section: Section) -> Section:
-    """A section's keys as a person reads them; those that are not known to us come last."""
-    if "resources" in section:
-        section["resources"] = _in_order(section["resources"], ("requests", "limits"))
-    if "autoscale" in section:
-        section["autoscale"] = _in_order(section["autoscale"], _AUTOSCALE_ORDER)
-        for direction in _STEPS.keys() & section["autoscale"].keys():
-            step = section["autoscale"][direction]
-            section["autoscale"][direction] = _in_order(step, _STEP_ORDER)
-    return _in_order(section, _POOL_ORDER)
-
-
-def _in_order(section: Section, order: tuple[str, ...]) -> Section:
-    known = [key for key in order if key in section]
-    return {key: section[key] for key in (*known, *(each for each in section if each not in known))}
+def _in_schema_order(section: Section, part: dict[str, Any]) -> Section:
+    """A section with its fields in the order of the schema, all the way down."""
+    part = definition(part)
+    properties = part.get("properties", {})
+    known = [name for name in properties if name in section]
+    others = [name for name in section if name not in properties]
+    rest = part.get("additionalProperties") or {}
+    return {
+        name: _in_schema_order(section[name], properties.get(name, rest))
+        if isinstance(section[name], dict)
+        else section[name]
+        for name in (*known, *others)
+    }

@@ -1,64 +1,22 @@
-"""A worker's environment variables, back into the fields of a topology that they come from."""
+"""Environment variables of workers and of the api, back into the fields of a topology."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
-from bananas_topology.contract.api import API_VARIABLES, SHARED_VARIABLES
-from bananas_topology.contract.worker import VARIABLES
+from bananas_topology.contract.api import API_SETTINGS
+from bananas_topology.contract.kinds import Kind, split_list
+from bananas_topology.contract.names import API, SCHEDULER
+from bananas_topology.contract.settings import POOL
+from bananas_topology.contract.values import Mode
+from bananas_topology.contract.worker import WORKER_SETTINGS
 from bananas_topology.importer.draft import Draft, Section, put
 from bananas_topology.importer.source import EnvironmentFields, Field
-from bananas_topology.units import format_duration, parse_duration_ms
 
-_BY_NAME = {variable.name: variable for variable in (*API_VARIABLES, *VARIABLES)}
+_SETTINGS = {each.variable: each for each in (*WORKER_SETTINGS, *API_SETTINGS)}
 
-
-def _bool(text: str) -> bool:
-    return text.lower() in ("1", "t", "true")
-
-
-def _items(text: str) -> list[str]:
-    return [item.strip() for item in text.split(",") if item.strip()]
-
-
-def _duration(text: str) -> str:
-    return format_duration(parse_duration_ms(text))
-
-
-#: Variable to field of a pool, and how its text becomes the field's value.
-_POOL_FIELDS: dict[str, tuple[tuple[str, ...], Callable[[str], Any]]] = {
-    "WORKER_MODE": (("mode",), str),
-    "WORKER_CONCURRENCY": (("concurrency",), int),
-    "WORKER_PRIORITIES": (("priorities",), _items),
-    "WORKER_JOB_TYPES": (("job_types",), _items),
-    "ENABLE_SCHEDULER": (("scheduler",), _bool),
-    "SCHEDULER_INTERVAL": (("scheduler_interval",), _duration),
-    "JOB_TIMEOUT": (("job_timeout",), _duration),
-    "MAX_RETRIES": (("max_retries",), int),
-    "WORKER_MAX_CRASHES": (("max_crashes",), int),
-    "WORKER_LEASE": (("lease",), _duration),
-    "WORKER_GRACE": (("grace",), _duration),
-    "RESULT_BACKEND_ENABLED": (("results", "enabled"), _bool),
-    "RESULT_BACKEND_TTL_SUCCESS": (("results", "ttl_success"), _duration),
-    "RESULT_BACKEND_TTL_FAILURE": (("results", "ttl_failure"), _duration),
-    "LOG_LEVEL": (("logging", "level"), str),
-    "LOG_FORMAT": (("logging", "format"), str),
-    "LOG_COLOR": (("logging", "color"), _bool),
-    "LOG_CONSOLE_ENABLED": (("logging", "console"), _bool),
-    "LOG_FILE_ENABLED": (("logging", "file", "enabled"), _bool),
-    "LOG_FILE_PATH": (("logging", "file", "path"), str),
-    "LOG_FILE_MAX_SIZE_MB": (("logging", "file", "max_size_mb"), int),
-    "LOG_FILE_MAX_BACKUPS": (("logging", "file", "max_backups"), int),
-    "LOG_FILE_MAX_AGE_DAYS": (("logging", "file", "max_age_days"), int),
-    "LOG_FILE_COMPRESS": (("logging", "file", "compress"), _bool),
-}
-
-#: The same of the one variable that only the api has.
-_PORT_FIELD: tuple[tuple[str, ...], Callable[[str], Any]] = (("port",), int)
-
-#: Variables that every rendering makes by itself.
+#: Where the value of a variable comes from that has no field in a topology.
 _RENDERED = {
     "WORKER_ID": "each replica gets its own",
     "WORKER_POOL": "the pool's name",
@@ -67,19 +25,7 @@ _RENDERED = {
     "API_TOKEN": "always by secret reference",
 }
 
-
-#: What a pool says by saying nothing, path by path; the mode's presets are not among them.
-POOL_DEFAULTS: dict[tuple[str, ...], Any] = {
-    path: convert(_BY_NAME[name].default_text)
-    for name, (path, convert) in _POOL_FIELDS.items()
-    if path[0] not in ("mode", "concurrency", "priorities", "job_types", "scheduler")
-}
-
-#: Of a worker's fields, those that a scheduler has as well.
-_SCHEDULER_FIELDS = ("logging", "scheduler_interval")
-
-
-#: Variables that only a worker has.
+#: Variables by which a worker is recognized.
 _WORKERS_OWN = ("WORKER_MODE", "WORKER_CONCURRENCY", "WORKER_PRIORITIES", "WORKER_HANDLERS")
 
 
@@ -91,71 +37,72 @@ def is_worker(environment: EnvironmentFields) -> bool:
 def is_scheduler(environment: EnvironmentFields) -> bool:
     """Whether this worker is a scheduler and nothing else."""
     text, _ = environment.get("WORKER_MODE", ("", None))
-    return text == "scheduler-only"
+    return text == Mode.SCHEDULER_ONLY
 
 
 def apply_scheduler(draft: Draft, section: Section, environment: EnvironmentFields) -> None:
     """Write a scheduler's variables into the section `scheduler`."""
     for name, (text, source) in environment.items():
+        setting = _SETTINGS.get(name)
         if name in ("WORKER_MODE", "ENABLE_SCHEDULER"):
             source.translate("the section `scheduler`")
-        elif name in _POOL_FIELDS and _POOL_FIELDS[name][0][0] not in _SCHEDULER_FIELDS:
-            if text in ("0", _BY_NAME[name].default_text):
+        elif setting and (path := setting.path_in(SCHEDULER)):
+            _put_checked(section, path, setting.kind, text, source)
+        elif setting and setting.path_in(POOL):
+            if text in ("0", setting.default_text):
                 source.keep()
             else:
                 source.drop("a scheduler runs no jobs")
         else:
-            apply_worker(draft, section, {name: (text, source)})
-    if "scheduler_interval" in section:
-        section["interval"] = section.pop("scheduler_interval")
+            _apply_other(draft, section, name, text, source)
 
 
 def apply_worker(draft: Draft, section: Section, environment: EnvironmentFields) -> None:
     """Write a worker's variables into its pool, and what all workers share into the draft."""
     for name, (text, source) in environment.items():
-        if name in _POOL_FIELDS:
-            _put_checked(section, name, text, source)
-        elif not _apply_shared(draft, name, text, source):
-            put(section, ("env", name), text, source)
+        setting = _SETTINGS.get(name)
+        if setting and (path := setting.path_in(POOL)):
+            _put_checked(section, path, setting.kind, text, source)
+        else:
+            _apply_other(draft, section, name, text, source)
 
 
 def apply_api(draft: Draft, section: Section, environment: EnvironmentFields) -> None:
     """Write the api's variables into its section."""
     for name, (text, source) in environment.items():
-        if name == "API_PORT" or (name in SHARED_VARIABLES and name in _POOL_FIELDS):
-            _put_checked(section, name, text, source)
-        elif name in _POOL_FIELDS:
+        setting = _SETTINGS.get(name)
+        if setting and (path := setting.path_in(API)):
+            _put_checked(section, path, setting.kind, text, source)
+        elif setting and setting.path_in(POOL):
             source.drop("a worker's variable; the api has no use for it")
-        elif not _apply_shared(draft, name, text, source):
-            put(section, ("env", name), text, source)
+        else:
+            _apply_other(draft, section, name, text, source)
 
 
 def pool_name(environment: EnvironmentFields, otherwise: str) -> str:
-    """What a pool is called: as its workers are told, or as the file calls it."""
+    """The name of a pool: from its workers' variables, or `otherwise`."""
     text, _ = environment.get("WORKER_POOL", ("", None))
     return text or otherwise
 
 
-def _put_checked(section: Section, name: str, text: str, source: Field) -> None:
-    """Write a variable that the contract takes; one that it refuses was a mistake."""
-    path, convert = _PORT_FIELD if name == "API_PORT" else _POOL_FIELDS[name]
+def _put_checked(
+    section: Section, path: tuple[str, ...], kind: Kind, text: str, source: Field
+) -> None:
+    """Write a variable that is valid, or interpolated; one that is invalid was a mistake."""
     if "$" in text:
         put(section, path, text, source)
         return
     try:
-        _BY_NAME[name].read(text)
-        put(section, path, convert(text), source)
+        put(section, path, kind.to_topology(kind.read(text)), source)
     except ValueError as error:
-        source.mark_mistake(f"the contract refuses it: {error}; the default is there instead")
+        source.mark_mistake(f"not a valid value: {error}; replaced by the default")
 
 
-def _apply_shared(draft: Draft, name: str, text: str, source: Field) -> bool:
-    """Write what is not of one pool alone; False when the variable is nothing of ours."""
-    if name in _RENDERED:
-        source.translate(_RENDERED[name])
-    elif name == "WORKER_HANDLERS":
-        modules = _items(text)
-        draft.handlers += [module for module in modules if module not in draft.handlers]
+def _apply_other(draft: Draft, section: Section, name: str, text: str, source: Field) -> None:
+    """Write a variable that is no setting of one section."""
+    setting = _SETTINGS.get(name)
+    if name == "WORKER_HANDLERS":
+        draft.handlers += [each for each in split_list(text) if each not in draft.handlers]
         source.keep()
     elif name == "REDIS_KEY_PREFIX":
         put(draft.redis, ("key_prefix",), text, source)
@@ -165,9 +112,10 @@ def _apply_shared(draft: Draft, name: str, text: str, source: Field) -> bool:
         _apply_json(text, source, lambda jobs: draft.jobs.update(_jobs(jobs)))
     elif name == "WORKER_SCHEDULES":
         _apply_json(text, source, draft.schedules.update)
+    elif setting and not setting.path:
+        source.translate(_RENDERED.get(name, "set where the process is started"))
     else:
-        return False
-    return True
+        put(section, ("env", name), text, source)
 
 
 def _apply_redis_url(draft: Draft, text: str, source: Field) -> None:
@@ -176,7 +124,7 @@ def _apply_redis_url(draft: Draft, text: str, source: Field) -> None:
         source.translate("the managed Redis of the topology")
     elif "@" in text and "$" not in text:
         put(draft.redis, ("url",), "${REDIS_URL}", None)
-        source.mark_mistake("a password in clear; REDIS_URL comes by secret reference instead")
+        source.mark_mistake("password in plain text; REDIS_URL becomes a secret reference")
     else:
         put(draft.redis, ("url",), "${REDIS_URL}" if "$" in text else text, source)
 
@@ -186,13 +134,13 @@ def _apply_json(text: str, source: Field, take: Callable[[Section], object]) -> 
         value = json.loads(text)
         take(value)
     except (ValueError, TypeError, AttributeError) as error:
-        source.mark_mistake(f"the contract refuses it: {error}; it is left out")
+        source.mark_mistake(f"not a valid value: {error}; left out")
     else:
         source.keep()
 
 
 def _jobs(limits: Section) -> Section:
-    """Per-job settings as the topology writes them: with a `backoff` of their own."""
+    """Per-job settings as the topology has them: with a section `backoff`."""
     jobs: Section = {}
     for name, entry in limits.items():
         jobs[name] = {key: value for key, value in entry.items() if "backoff" not in key}

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import redis
 
-from bananas_topology.contract.worker import PRIORITIES
+from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.errors import InvalidJob
 from bananas_topology.jobs import scripts
 from bananas_topology.jobs.calls import Call, ScriptClient, Value

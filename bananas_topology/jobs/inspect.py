@@ -12,7 +12,7 @@ from typing import Any
 
 import redis
 
-from bananas_topology.contract.worker import PRIORITIES
+from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.errors import JobNotFound
 from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.keys import Keys

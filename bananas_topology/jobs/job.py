@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from bananas_topology.contract.worker import JOB_TYPE_PATTERN, MAX_RETRIES, PRIORITIES
+from bananas_topology.contract.values import JOB_TYPE_PATTERN, MAX_RETRIES, PRIORITIES
 from bananas_topology.errors import InvalidJob, InvalidPayload
 from bananas_topology.jobs.crashes import Crash
 from bananas_topology.system.clock import format_timestamp

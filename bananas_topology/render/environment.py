@@ -1,26 +1,20 @@
-"""What holds for the environment of a container of ours wherever it runs."""
+"""The order of environment variables in rendered output, and which of them pools can share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bananas_topology.contract.api import API_VARIABLES
-from bananas_topology.contract.worker import VARIABLES
+from bananas_topology.contract.api import API_SETTINGS
+from bananas_topology.contract.worker import WORKER_SETTINGS
 
-#: What makes a pool that pool stays with it, even where another pool's is the same.
-OF_ONE_POOL = (
-    "WORKER_MODE",
-    "WORKER_CONCURRENCY",
-    "WORKER_PRIORITIES",
-    "WORKER_JOB_TYPES",
-    "WORKER_POOL",
-    "ENABLE_SCHEDULER",
-)
+#: Variables that stay with each pool, even where other pools have the same value.
+OF_ONE_POOL = tuple(each.variable for each in WORKER_SETTINGS if each.is_identity)
 
-_OF_THE_API = [each for each in API_VARIABLES if each not in VARIABLES]
-_PLACES = {each.name: place for place, each in enumerate((*_OF_THE_API, *VARIABLES))}
+_WORKER = [each.variable for each in WORKER_SETTINGS]
+_API = [each.variable for each in API_SETTINGS if each.variable not in _WORKER]
+_PLACES = {variable: place for place, variable in enumerate((*_API, *_WORKER))}
 
 
 def in_table_order(names: Iterable[str]) -> list[str]:
-    """The contracts' variables first, as their tables have them, then others as they come."""
+    """The contract's variables in the order of the documentation, then others as they come."""
     return sorted(names, key=lambda name: _PLACES.get(name, len(_PLACES)))

@@ -7,26 +7,17 @@ defaults in the place of what is wrong, so that the rules can look at the rest.
 from __future__ import annotations
 
 from collections.abc import Mapping as Map
-from dataclasses import dataclass
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path as FilePath
+from typing import Any
 
+from bananas_topology.contract.jobs import JobSettings, Schedule
 from bananas_topology.contract.names import SCHEDULER
-from bananas_topology.contract.worker import (
-    MAX_SCHEDULER_INTERVAL_MS,
-    MIN_LEASE_MS,
-    MIN_SCHEDULER_INTERVAL_MS,
-    PRIORITIES,
-)
-from bananas_topology.spec.model import (
-    JobSettings,
-    ManagedRedis,
-    Mode,
-    Pool,
-    Redis,
-    Schedule,
-    Topology,
-)
+from bananas_topology.contract.settings import POOL
+from bananas_topology.contract.values import Mode
+from bananas_topology.contract.worker import SCHEDULER_ONLY, WORKER_SETTINGS, WorkerConfig
+from bananas_topology.spec.model import PRESETS, ManagedRedis, Pool, Redis, Topology
 from bananas_topology.spec.nodes import Scalar, child
 from bananas_topology.spec.parts import (
     api_of,
@@ -35,204 +26,138 @@ from bananas_topology.spec.parts import (
     disruption_of,
     egress_of,
     kubernetes_of,
-    logging_of,
+    log_format_of,
     placement_of,
     resources_of,
-    results_of,
 )
 from bananas_topology.spec.section import Section
 
-#: A stop waits at least this long, in milliseconds, however short the jobs are.
-MIN_GRACE_MS = 30_000
-
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """What a mode stands for; `has_scheduler` None: unless there is a `scheduler:` section."""
-
-    concurrency: int
-    has_scheduler: bool | None
-
-
-PRESETS: Map[Mode, Preset] = {
-    Mode.THIN: Preset(concurrency=5, has_scheduler=True),
-    Mode.DEFAULT: Preset(concurrency=10, has_scheduler=None),
-    Mode.SPECIALIZED: Preset(concurrency=10, has_scheduler=False),
-    Mode.JOB_SPECIALIZED: Preset(concurrency=10, has_scheduler=False),
-    Mode.SCHEDULER_ONLY: Preset(concurrency=0, has_scheduler=True),
-}
-
 
 def build(root: Section, path: FilePath, source: bytes) -> Topology:
-    """Make the topology of a file whose top map is `root`, from `path` with the bytes `source`."""
-    name = root.text("name") or "unnamed"
-    image = root.text("image")
-    jobs = {section.path[-1]: _job(section) for section in _entries(root, "jobs")}
-    named_jobs = {str(job): settings for job, settings in jobs.items()}
-    pools = [_pool(section, root, image, named_jobs) for section in _entries(root, "pools")]
+    """Make the topology of a file whose top-level map is `root`; `source` are the file's bytes."""
+    name = root.string("name") or "unnamed"
+    image = root.string("image")
+    jobs = {name: _job(section) for name, section in root.section("jobs").entries()}
+    pools = []
+    for pool_name, section in root.section("pools").entries():
+        worker = _worker(section, jobs, has_scheduler_section=root.has(SCHEDULER))
+        pools.append(_pool(pool_name, section, worker, image))
     if root.has(SCHEDULER):
-        pools.append(_scheduler(root.section(SCHEDULER), image))
+        section = root.section(SCHEDULER)
+        given = section.settings(WORKER_SETTINGS, SCHEDULER)
+        pools.append(_pool(SCHEDULER, section, _scheduler_only(given), image))
     return Topology(
         path=path,
         digest=sha256(source).hexdigest(),
         name=name,
         image=image,
-        build=root.optional_text("build"),
-        handlers=root.texts("handlers"),
+        build=root.optional_string("build"),
+        handlers=root.strings("handlers"),
         redis=_redis(root.section("redis")),
-        jobs=named_jobs,
+        jobs=jobs,
         pools=tuple(pools),
-        schedules=tuple(_schedule(each, named_jobs) for each in _entries(root, "schedules")),
+        schedules={
+            name: _schedule(section, jobs) for name, section in root.section("schedules").entries()
+        },
         api=api_of(root.section("api"), image) if root.has("api") else None,
         kubernetes=kubernetes_of(root.section("kubernetes"), name),
         compose=compose_of(root.section("compose")),
     )
 
 
-def _entries(root: Section, name: str) -> list[Section]:
-    """The sections of a map of sections, in file order."""
-    section = root.section(name)
-    return [section.section(each) for each in section.names()]
-
-
 def _job(section: Section) -> JobSettings:
     backoff = section.section("backoff")
     return JobSettings(
-        name=str(section.path[-1]),
-        priority=section.optional_text("priority"),
+        priority=section.optional_string("priority"),
         timeout_ms=section.optional_duration_ms("timeout"),
-        max_retries=section.optional_whole("max_retries"),
+        max_retries=section.optional_integer("max_retries"),
         backoff_base_ms=backoff.optional_duration_ms("base"),
         backoff_cap_ms=backoff.optional_duration_ms("cap"),
     )
 
 
-def _pool(section: Section, root: Section, image: str, jobs: Map[str, JobSettings]) -> Pool:
-    mode = Mode(section.text("mode"))
-    preset = PRESETS[mode]
-    is_worker = mode is not Mode.SCHEDULER_ONLY
+def _pool(name: str, section: Section, worker: WorkerConfig, image: str) -> Pool:
     autoscale = autoscale_of(section.section("autoscale")) if section.has("autoscale") else None
-    has_scheduler = preset.has_scheduler
-    if has_scheduler is None:
-        has_scheduler = not root.has(SCHEDULER)
-    given = section.texts("priorities")
-    priorities = tuple(each for each in PRIORITIES if each in given) or PRIORITIES
-    job_types = section.texts("job_types") if mode is Mode.JOB_SPECIALIZED else ()
-    job_timeout_ms = section.duration_ms("job_timeout")
-    timeouts = _timeouts(jobs, priorities, job_types, job_timeout_ms) if is_worker else [0]
-    grace_ms = section.optional_duration_ms("grace", at_least=0)
     return Pool(
-        name=str(section.path[-1]),
-        mode=mode,
-        priorities=priorities if is_worker else (),
-        job_types=job_types,
-        concurrency=section.whole("concurrency", preset.concurrency) if is_worker else 0,
-        replicas=section.whole("replicas", autoscale.min_replicas if autoscale else 1),
-        enable_scheduler=section.flag("scheduler") if section.has("scheduler") else has_scheduler,
-        scheduler_interval_ms=_interval_ms(section, "scheduler_interval"),
-        job_timeout_ms=job_timeout_ms,
-        max_retries=section.whole("max_retries"),
-        grace_ms=max(MIN_GRACE_MS, *timeouts) if grace_ms is None else grace_ms,
-        lease_ms=section.duration_ms("lease", at_least=MIN_LEASE_MS),
-        max_crashes=section.whole("max_crashes"),
-        image=section.optional_text("image") or image,
-        env=section.text_map("env"),
-        secrets=section.texts("secrets"),
+        name=name,
+        worker=worker,
+        log_format=log_format_of(section),
+        replicas=section.integer("replicas", autoscale.min_replicas if autoscale else 1),
+        image=section.optional_string("image") or image,
+        env=section.string_map("env"),
+        secrets=section.strings("secrets"),
         resources=resources_of(section.section("resources")),
         autoscale=autoscale,
         placement=placement_of(section),
         disruption=disruption_of(section),
         egress=egress_of(section),
-        logging=logging_of(section.section("logging")),
-        results=results_of(section.section("results")),
     )
 
 
-def _timeouts(
-    jobs: Map[str, JobSettings],
-    priorities: tuple[str, ...],
-    job_types: tuple[str, ...],
-    job_timeout_ms: int,
-) -> list[int]:
-    """How long jobs of a pool may run, by what the topology says of them."""
+def _worker(
+    section: Section, jobs: Map[str, JobSettings], has_scheduler_section: bool
+) -> WorkerConfig:
+    given = section.settings(WORKER_SETTINGS, POOL)
+    mode = given.setdefault("mode", Mode.DEFAULT)
+    if mode is Mode.SCHEDULER_ONLY:
+        return _scheduler_only(given)
+    if mode is not Mode.JOB_SPECIALIZED:
+        given.pop("job_types", None)
+    preset = PRESETS[mode]
+    given.setdefault("concurrency", preset.concurrency)
+    has_scheduler = preset.has_scheduler
+    if has_scheduler is None:
+        has_scheduler = not has_scheduler_section
+    given.setdefault("enable_scheduler", has_scheduler)
+    worker = WorkerConfig(**given)
+    if "grace_ms" in given:
+        return worker
+    return replace(worker, grace_ms=max(worker.grace_ms, longest_timeout_ms(worker, jobs)))
+
+
+def _scheduler_only(given: Map[str, Any]) -> WorkerConfig:
+    return WorkerConfig(**{**given, "mode": Mode.SCHEDULER_ONLY, **SCHEDULER_ONLY})
+
+
+def longest_timeout_ms(worker: WorkerConfig, jobs: Map[str, JobSettings]) -> int:
+    """The longest time that a job may run in a worker; `jobs` are the topology's job types."""
     own = [
         job.timeout_ms
-        for job in jobs.values()
+        for job_type, job in jobs.items()
         if job.timeout_ms is not None
-        and (not job_types or job.name in job_types)
-        and (job.priority is None or job.priority in priorities)
+        and (not worker.job_types or job_type in worker.job_types)
+        and (job.priority is None or job.priority in worker.priorities)
     ]
-    # The pool's own timeout counts unless every type that it takes has one of its own.
-    is_general = not job_types or len(own) < len(job_types)
-    return [*own, job_timeout_ms] if is_general else own
-
-
-def longest_timeout_ms(pool: Pool, jobs: Map[str, JobSettings]) -> int:
-    """How long a job may run in a pool, at the most; 0 for a scheduler."""
-    if pool.mode is Mode.SCHEDULER_ONLY:
-        return 0
-    return max(_timeouts(jobs, pool.priorities, pool.job_types, pool.job_timeout_ms))
-
-
-def _scheduler(section: Section, image: str) -> Pool:
-    # What the section has no fields for is as in any pool that says nothing.
-    blank = Section(section.document, None, {"$ref": "#/$defs/pool"}, section.path, section.damaged)
-    return Pool(
-        name=SCHEDULER,
-        mode=Mode.SCHEDULER_ONLY,
-        priorities=(),
-        job_types=(),
-        concurrency=0,
-        replicas=section.whole("replicas"),
-        enable_scheduler=True,
-        scheduler_interval_ms=_interval_ms(section, "interval"),
-        job_timeout_ms=blank.duration_ms("job_timeout"),
-        max_retries=blank.whole("max_retries"),
-        grace_ms=MIN_GRACE_MS,
-        lease_ms=blank.duration_ms("lease"),
-        max_crashes=blank.whole("max_crashes"),
-        image=section.optional_text("image") or image,
-        env=section.text_map("env"),
-        secrets=section.texts("secrets"),
-        resources=resources_of(section.section("resources")),
-        autoscale=None,
-        placement=placement_of(section),
-        disruption=disruption_of(section),
-        egress=egress_of(section),
-        logging=logging_of(section.section("logging")),
-        results=results_of(blank.section("results")),
-    )
-
-
-def _interval_ms(section: Section, name: str) -> int:
-    return section.duration_ms(name, MIN_SCHEDULER_INTERVAL_MS, MAX_SCHEDULER_INTERVAL_MS)
+    # The pool's own timeout applies unless each of its job types sets one.
+    if worker.job_types and len(own) == len(worker.job_types):
+        return max(own)
+    return max(*own, worker.job_timeout_ms, 0)
 
 
 def _schedule(section: Section, jobs: Map[str, JobSettings]) -> Schedule:
-    job = section.text("job")
+    job = section.string("job")
     settings = jobs.get(job)
-    usual = (settings.priority if settings else None) or "normal"
+    default = (settings.priority if settings else None) or "normal"
     return Schedule(
-        name=str(section.path[-1]),
-        cron=section.text("cron"),
-        timezone=section.text("timezone"),
+        cron=section.string("cron"),
         job=job,
+        timezone=section.string("timezone"),
         payload=section.value("payload"),
-        priority=section.optional_text("priority") or usual,
-        catch_up=section.flag("catch_up"),
+        priority=section.optional_string("priority") or default,
+        catch_up=section.boolean("catch_up"),
     )
 
 
 def _redis(section: Section) -> Redis:
     node = child(section.node, "url")
     is_unset = isinstance(node, Scalar) and node.unset is not None
-    url = section.optional_text("url") or None
+    url = section.optional_string("url") or None
     managed = section.section("managed")
     return Redis(
         url=url,
-        key_prefix=section.text("key_prefix"),
+        key_prefix=section.string("key_prefix"),
         managed=ManagedRedis(
-            image=managed.text("image"),
+            image=managed.string("image"),
             storage_bytes=managed.memory_bytes("storage") or 0,
             memory_bytes=managed.memory_bytes("memory") or 0,
         ),

@@ -1,29 +1,32 @@
-"""What is said once for many: `defaults:`, and the top-level `logging:` and `results:`.
+"""Merges what `defaults:` and the top-level `logging:` and `results:` set into each section.
 
-Works on nodes, so that a value keeps the place where it was written, wherever it ends up.
+Works on nodes, so that diagnostics show a value where it was written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
+from bananas_topology.contract.settings import POOL
+from bananas_topology.contract.values import Mode
+from bananas_topology.contract.worker import WORKER_SETTINGS
 from bananas_topology.spec.nodes import Mapping, Scalar, child
 
-#: Fields that are put together key by key; any other is taken as a whole.
+#: Fields that are merged key by key; any other is replaced as a whole.
 _MERGED = ("env", "logging", "file", "results", "resources", "requests", "limits")
 
-#: What has no meaning for a pool of schedulers, and is not inherited by one.
-_OF_WORKERS = (
-    "mode", "concurrency", "priorities", "job_types", "autoscale", "replicas", "scheduler",
-    "resources", "grace", "disruption",
-)  # fmt: skip
+#: Fields that a scheduler-only pool does not inherit: it runs no jobs.
+_NOT_FOR_SCHEDULERS = (
+    *(each.path_in(POOL)[0] for each in WORKER_SETTINGS if each.is_for_jobs),
+    *("autoscale", "replicas", "resources", "disruption"),
+)
 
-#: What the `scheduler:` section takes from `defaults:`.
-_FOR_SCHEDULER = ("image", "env", "secrets", "placement", "egress", "logging")
+#: Fields that the `scheduler:` section inherits from `defaults:`.
+_FOR_SCHEDULER_SECTION = ("image", "env", "secrets", "placement", "egress", "logging")
 
 
-def layered(above: Mapping | None, below: Mapping | None) -> Mapping:
-    """A new map with all of `above`, and of `below` what `above` does not say."""
+def merged(above: Mapping | None, below: Mapping | None) -> Mapping:
+    """A new map with everything in `above`, and what only `below` has."""
     result = Mapping(above.start if above else 0, above.end if above else 0)
     for source in (above, below):
         for name, key in source.keys.items() if source else ():
@@ -32,43 +35,41 @@ def layered(above: Mapping | None, below: Mapping | None) -> Mapping:
             if present is None:
                 result.set(key, node)
             elif name in _MERGED and isinstance(present, Mapping) and isinstance(node, Mapping):
-                result.items[name] = layered(present, node)
+                result.items[name] = merged(present, node)
     return result
 
 
-def apply_layers(root: Mapping) -> Mapping:
-    """A copy of the topology in which each pool, the scheduler and the api say everything."""
+def apply_defaults(root: Mapping) -> Mapping:
+    """A copy of the topology in which pools, scheduler and api have what they inherit."""
     general = _only(root, ("logging", "results"))
-    defaults = layered(_map(root, "defaults"), general)
-    result = layered(root, None)
+    defaults = merged(_map(root, "defaults"), general)
+    result = merged(root, None)
     pools = _map(root, "pools")
     if pools is not None:
-        filled = layered(pools, None)
+        filled = merged(pools, None)
         for name, pool in pools.items.items():
             if isinstance(pool, Mapping):
                 filled.items[name] = _pool(pool, defaults)
         result.items["pools"] = filled
-    for name, below in (
-        ("scheduler", _only(defaults, _FOR_SCHEDULER)),
+    for name, inherited in (
+        ("scheduler", _only(defaults, _FOR_SCHEDULER_SECTION)),
         ("api", _only(general, ("logging",))),
     ):
         section = _map(root, name)
         if section is not None:
-            result.items[name] = layered(section, below)
+            result.items[name] = merged(section, inherited)
     return result
 
 
 def _pool(pool: Mapping, defaults: Mapping) -> Mapping:
     mode = child(pool, "mode") or child(defaults, "mode")
-    name = mode.text if isinstance(mode, Scalar) else "default"
-    if name == "scheduler-only":
-        inherited = [each for each in defaults.items if each not in _OF_WORKERS]
-        return layered(pool, _only(defaults, inherited))
-    if name != "job-specialized":
-        return layered(
-            pool, _only(defaults, [each for each in defaults.items if each != "job_types"])
-        )
-    return layered(pool, defaults)
+    name = mode.text if isinstance(mode, Scalar) else Mode.DEFAULT
+    left_out: Collection[str] = ()
+    if name == Mode.SCHEDULER_ONLY:
+        left_out = _NOT_FOR_SCHEDULERS
+    elif name != Mode.JOB_SPECIALIZED:
+        left_out = ("job_types",)
+    return merged(pool, _only(defaults, [each for each in defaults.items if each not in left_out]))
 
 
 def _only(source: Mapping, names: Collection[str]) -> Mapping:

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from bananas_topology.spec import document as yaml_document
 from bananas_topology.spec.build import build
-from bananas_topology.spec.defaults import apply_layers
+from bananas_topology.spec.defaults import apply_defaults
 from bananas_topology.spec.diagnostics import Diagnostic, InvalidTopology, Severity
 from bananas_topology.spec.document import MAX_BYTES, Document
 from bananas_topology.spec.model import Topology
 from bananas_topology.spec.nodes import Mapping as MapNode
 from bananas_topology.spec.rules import apply_rules
-from bananas_topology.spec.schema import check_shape, prune, schema
+from bananas_topology.spec.schema import schema
 from bananas_topology.spec.section import Section
+from bananas_topology.spec.shape import check_shape, prune
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +52,14 @@ def check_bytes(data: bytes, path: Path, environ: Mapping[str, str]) -> Report:
     if document.root is None:
         return _report(document, None)
     broken = yaml_document.broken_paths(document.root)
-    damaged = broken | check_shape(document, broken)
-    prune(document.root, damaged)
+    invalid_paths = broken | check_shape(document, broken)
+    prune(document.root, invalid_paths)
     if not isinstance(document.root, MapNode):
         return _report(document, None)
-    document.root = apply_layers(document.root)
-    root = Section(document, document.root, schema(), (), damaged)
+    document.root = apply_defaults(document.root)
+    root = Section(document, document.root, schema(), (), invalid_paths)
     topology = build(root, path, data)
-    apply_rules(document, topology, damaged)
+    apply_rules(document, topology, invalid_paths)
     return _report(document, topology)
 
 

@@ -8,19 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from bananas_topology.contract.api import ApiConfig
+from bananas_topology.contract.jobs import JobSettings, Schedule
+from bananas_topology.contract.values import Mode
+from bananas_topology.contract.worker import WorkerConfig
 
-class Mode(StrEnum):
-    """What kind of work a pool's workers take; the presets are resolved in `build.py`."""
 
-    THIN = "thin"
-    DEFAULT = "default"
-    SPECIALIZED = "specialized"
-    JOB_SPECIALIZED = "job-specialized"
-    SCHEDULER_ONLY = "scheduler-only"
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """What a mode stands for where a pool sets nothing else.
+
+    `has_scheduler` None means: if the topology has no `scheduler:` section.
+    """
+
+    concurrency: int
+    has_scheduler: bool | None
+
+
+PRESETS: Mapping[Mode, Preset] = {
+    Mode.THIN: Preset(concurrency=5, has_scheduler=True),
+    Mode.DEFAULT: Preset(concurrency=10, has_scheduler=None),
+    Mode.SPECIALIZED: Preset(concurrency=10, has_scheduler=False),
+    Mode.JOB_SPECIALIZED: Preset(concurrency=10, has_scheduler=False),
+    Mode.SCHEDULER_ONLY: Preset(concurrency=0, has_scheduler=True),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,80 +122,18 @@ class Egress:
 
 
 @dataclass(frozen=True, slots=True)
-class LogFile:
-    """Rotated log files, written by the worker itself."""
-
-    enabled: bool
-    path: str
-    max_size_mb: int
-    max_backups: int
-    max_age_days: int
-    compress: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Logging:
-    """What the workers say, how and where. `format` None: json, but text for `up` on a terminal."""
-
-    level: str
-    format: str | None
-    console: bool
-    color: bool
-    file: LogFile
-
-
-@dataclass(frozen=True, slots=True)
-class ApiLogging:
-    """What the api says on standard output, and how. `format` None: as in `Logging`."""
-
-    level: str
-    format: str | None
-    color: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Results:
-    """Whether results are stored, and for how long."""
-
-    enabled: bool
-    ttl_success_ms: int
-    ttl_failure_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class JobSettings:
-    """What a topology says of one job type; None leaves it to the handler and then the pool."""
-
-    name: str
-    priority: str | None = None
-    timeout_ms: int | None = None
-    max_retries: int | None = None
-    backoff_base_ms: int | None = None
-    backoff_cap_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Pool:
-    """A group of like workers. `priorities` are in the order they are served.
+    """A group of identical workers.
 
-    `job_types` empty means all. `concurrency` is threads in one worker, 0 for a scheduler.
-    `secrets` are environment variables whose values no file may show; `max_crashes` is how often a
-    job may take its worker down before it is buried.
+    `worker` is what the pool configures of each; `launch` adds what the whole topology configures.
+    `log_format` is the format in the file: None means json, but text for `up` on a terminal.
+    `secrets` are environment variables whose values must not appear in any file.
     """
 
     name: str
-    mode: Mode
-    priorities: tuple[str, ...]
-    job_types: tuple[str, ...]
-    concurrency: int
+    worker: WorkerConfig
+    log_format: str | None
     replicas: int
-    enable_scheduler: bool
-    scheduler_interval_ms: int
-    job_timeout_ms: int
-    max_retries: int
-    grace_ms: int
-    lease_ms: int
-    max_crashes: int
     image: str
     env: Mapping[str, str]
     secrets: tuple[str, ...]
@@ -190,26 +142,16 @@ class Pool:
     placement: Placement | None
     disruption: Disruption | None
     egress: tuple[Egress, ...]
-    logging: Logging
-    results: Results
 
     @property
     def total_threads(self) -> int:
         """Jobs that the pool can run at one time, over all its replicas."""
-        return self.concurrency * self.replicas
+        return self.worker.concurrency * self.replicas
 
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """A job that is enqueued again and again, by a cron expression in a time zone."""
-
-    name: str
-    cron: str
-    timezone: str
-    job: str
-    payload: Any
-    priority: str
-    catch_up: bool
+    @property
+    def has_replicas(self) -> bool:
+        """Whether any of its workers can run; an autoscaler may start them."""
+        return self.replicas > 0 or self.autoscale is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,11 +193,13 @@ class Ingress:
 class Api:
     """The HTTP service in front of the queues.
 
-    `publish` is the host port, or range of ports, that Compose gives it; None for none.
+    `config` and `log_format` are to its process what `worker` and `log_format` are to a pool's.
+    `publish` is the host port, or range of ports, that Compose publishes; None for none.
     `service_type` is Kubernetes' (ClusterIP, NodePort or LoadBalancer).
     """
 
-    port: int
+    config: ApiConfig
+    log_format: str | None
     replicas: int
     image: str
     publish: str | None
@@ -267,7 +211,6 @@ class Api:
     autoscale: Autoscale | None
     placement: Placement | None
     disruption: Disruption | None
-    logging: ApiLogging
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +268,7 @@ class Topology:
     redis: Redis
     jobs: Mapping[str, JobSettings]
     pools: tuple[Pool, ...]
-    schedules: tuple[Schedule, ...]
+    schedules: Mapping[str, Schedule]
     api: Api | None
     kubernetes: Kubernetes
     compose: Compose

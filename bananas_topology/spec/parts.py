@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+from bananas_topology.contract.api import API_SETTINGS, ApiConfig
+from bananas_topology.contract.names import API
 from bananas_topology.spec.model import (
     Amounts,
     Api,
-    ApiLogging,
     Autoscale,
     Compose,
     Disruption,
     Egress,
     Ingress,
     Kubernetes,
-    LogFile,
-    Logging,
     Patch,
     Placement,
     Resources,
-    Results,
     ScalingStep,
     Toleration,
 )
@@ -38,13 +36,13 @@ def autoscale_of(section: Section) -> Autoscale:
     """Bounds, targets and speeds."""
     fields = section.part["properties"]
     return Autoscale(
-        min_replicas=section.whole("min"),
-        max_replicas=section.whole("max"),
-        cpu_percent=section.optional_whole("cpu"),
-        memory_percent=section.optional_whole("memory"),
-        queue_depth=section.optional_whole("queue_depth") if "queue_depth" in fields else None,
+        min_replicas=section.integer("min"),
+        max_replicas=section.integer("max"),
+        cpu_percent=section.optional_integer("cpu"),
+        memory_percent=section.optional_integer("memory"),
+        queue_depth=section.optional_integer("queue_depth") if "queue_depth" in fields else None,
         requests_per_second=(
-            section.optional_whole("requests_per_second")
+            section.optional_integer("requests_per_second")
             if "requests_per_second" in fields
             else None
         ),
@@ -56,14 +54,14 @@ def autoscale_of(section: Section) -> Autoscale:
 def _step(section: Section, percent: int | None, pods: int | None) -> ScalingStep:
     """One direction; `percent` and `pods` hold where the file gives neither."""
     if section.has("percent") or section.has("pods"):
-        percent, pods = section.optional_whole("percent"), section.optional_whole("pods")
+        percent, pods = section.optional_integer("percent"), section.optional_integer("pods")
     return ScalingStep(
         # Kubernetes counts both in whole seconds, and takes no period of none.
         window_ms=section.duration_ms("window", at_least=0, at_most=3_600_000),
         period_ms=section.duration_ms("period", at_least=1_000, at_most=1_800_000),
         percent=percent,
         pods=pods,
-        select=section.text("select"),
+        select=section.string("select"),
     )
 
 
@@ -74,14 +72,14 @@ def placement_of(owner: Section) -> Placement | None:
     section = owner.section("placement")
     tolerations = tuple(
         Toleration(
-            key=each.optional_text("key"),
-            operator=each.text("operator"),
-            value=each.optional_text("value"),
-            effect=each.optional_text("effect"),
+            key=each.optional_string("key"),
+            operator=each.string("operator"),
+            value=each.optional_string("value"),
+            effect=each.optional_string("effect"),
         )
         for each in section.sections("tolerations")
     )
-    return Placement(section.text_map("prefer"), section.text_map("require"), tolerations)
+    return Placement(section.string_map("prefer"), section.string_map("require"), tolerations)
 
 
 def disruption_of(owner: Section) -> Disruption | None:
@@ -90,52 +88,21 @@ def disruption_of(owner: Section) -> Disruption | None:
         return None
     section = owner.section("disruption")
     return Disruption(
-        section.optional_whole("min_available"), section.optional_whole("max_unavailable")
+        section.optional_integer("min_available"), section.optional_integer("max_unavailable")
     )
 
 
 def egress_of(owner: Section) -> tuple[Egress, ...]:
     """Where else a pool's workers may connect to."""
     return tuple(
-        Egress(each.text("cidr"), tuple(int(port) for port in each.value("ports") or ()))
+        Egress(each.string("cidr"), tuple(int(port) for port in each.value("ports") or ()))
         for each in owner.sections("egress")
     )
 
 
-def logging_of(section: Section) -> Logging:
-    """What is logged, how and where."""
-    file = section.section("file")
-    return Logging(
-        level=section.text("level"),
-        format=section.optional_text("format"),
-        console=section.flag("console"),
-        color=section.flag("color"),
-        file=LogFile(
-            enabled=file.flag("enabled"),
-            path=file.text("path"),
-            max_size_mb=file.whole("max_size_mb"),
-            max_backups=file.whole("max_backups"),
-            max_age_days=file.whole("max_age_days"),
-            compress=file.flag("compress"),
-        ),
-    )
-
-
-def _api_logging_of(section: Section) -> ApiLogging:
-    return ApiLogging(
-        level=section.text("level"),
-        format=section.optional_text("format"),
-        color=section.flag("color"),
-    )
-
-
-def results_of(section: Section) -> Results:
-    """Whether results are kept, and how long."""
-    return Results(
-        enabled=section.flag("enabled"),
-        ttl_success_ms=section.duration_ms("ttl_success", at_least=1_000),
-        ttl_failure_ms=section.duration_ms("ttl_failure", at_least=1_000),
-    )
+def log_format_of(section: Section) -> str | None:
+    """The log format of a pool or the api in the file; None if it has none."""
+    return section.section("logging").optional_string("format")
 
 
 def api_of(section: Section, image: str) -> Api:
@@ -143,42 +110,42 @@ def api_of(section: Section, image: str) -> Api:
     autoscale = autoscale_of(section.section("autoscale")) if section.has("autoscale") else None
     ingress = section.section("ingress")
     return Api(
-        port=section.whole("port"),
-        replicas=section.whole("replicas", autoscale.min_replicas if autoscale else 1),
-        image=section.optional_text("image") or image,
-        publish=section.optional_text("publish"),
-        service_type=section.text("service_type"),
+        config=ApiConfig(**section.settings(API_SETTINGS, API)),
+        log_format=log_format_of(section),
+        replicas=section.integer("replicas", autoscale.min_replicas if autoscale else 1),
+        image=section.optional_string("image") or image,
+        publish=section.optional_string("publish"),
+        service_type=section.string("service_type"),
         ingress=(
             Ingress(
-                host=ingress.text("host"),
-                class_name=ingress.optional_text("class"),
-                tls_secret=ingress.optional_text("tls_secret"),
+                host=ingress.string("host"),
+                class_name=ingress.optional_string("class"),
+                tls_secret=ingress.optional_string("tls_secret"),
             )
             if section.has("ingress")
             else None
         ),
-        env=section.text_map("env"),
-        secrets=section.texts("secrets"),
+        env=section.string_map("env"),
+        secrets=section.strings("secrets"),
         resources=resources_of(section.section("resources")),
         autoscale=autoscale,
         placement=placement_of(section),
         disruption=disruption_of(section),
-        logging=_api_logging_of(section.section("logging")),
     )
 
 
 def kubernetes_of(section: Section, name: str) -> Kubernetes:
     """What only Kubernetes needs; `name` is the topology's."""
     return Kubernetes(
-        namespace=section.optional_text("namespace") or name,
-        autoscaler=section.text("autoscaler"),
-        monitoring=section.text("monitoring"),
-        secret=section.optional_text("secret") or f"{name}-secrets",
-        image_pull_secrets=section.texts("image_pull_secrets"),
-        labels=section.text_map("labels"),
-        annotations=section.text_map("annotations"),
+        namespace=section.optional_string("namespace") or name,
+        autoscaler=section.string("autoscaler"),
+        monitoring=section.string("monitoring"),
+        secret=section.optional_string("secret") or f"{name}-secrets",
+        image_pull_secrets=section.strings("image_pull_secrets"),
+        labels=section.string_map("labels"),
+        annotations=section.string_map("annotations"),
         patches=tuple(
-            _patch(each, each.optional_text("kind"), each.optional_text("name"))
+            _patch(each, each.optional_string("kind"), each.optional_string("name"))
             for each in section.sections("patches")
         ),
     )
@@ -188,7 +155,7 @@ def compose_of(section: Section) -> Compose:
     """What only Compose needs."""
     patches = section.sections("patches")
     return Compose(
-        tuple(_patch(each, "service", each.optional_text("service")) for each in patches)
+        tuple(_patch(each, "service", each.optional_string("service")) for each in patches)
     )
 
 

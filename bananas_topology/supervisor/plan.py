@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bananas_topology.contract.names import API
-from bananas_topology.contract.worker import VARIABLES
+from bananas_topology.contract.worker import WORKER_SETTINGS
 from bananas_topology.errors import ControlFailed
 from bananas_topology.launch import Launch, launch_for, launch_for_api
-from bananas_topology.spec.model import Api, ApiLogging, Logging, Pool, Topology
+from bananas_topology.spec.model import Api, Pool, Topology
 
 #: Variables that differ between a local child and a container.
 LOCAL_VARIABLES = ("REDIS_URL", "WORKER_ID", "LOG_FORMAT", "LOG_COLOR")
@@ -94,14 +94,17 @@ def plan_children(
     for pool, count in pools:
         launch = launch_for(topology, pool)
         names = [f"{pool.name}-{index}" for index in range(count)]
-        plans += [_child(topology, host, launch, name, pool.name, pool.logging) for name in names]
+        plans += [
+            _child(topology, host, launch, name, pool.name, pool.log_format, pool.worker.log_color)
+            for name in names
+        ]
     return tuple(plans)
 
 
 def plan_api(topology: Topology, api: Api, host: Host) -> ChildPlan:
     """Plan the api: a single process, because local replicas would share one port."""
     launch = launch_for_api(topology, api)
-    return _child(topology, host, launch, f"{API}-0", API, api.logging)
+    return _child(topology, host, launch, f"{API}-0", API, api.log_format, api.config.log_color)
 
 
 def _child(
@@ -110,16 +113,17 @@ def _child(
     launch: Launch,
     name: str,
     pool: str,
-    logging: Logging | ApiLogging,
+    log_format: str | None,
+    log_color: bool,
 ) -> ChildPlan:
     # Worker variables set in the shell must not leak into the child.
-    contract = {variable.name for variable in VARIABLES}
+    contract = {setting.variable for setting in WORKER_SETTINGS}
     inherited = {name: text for name, text in host.environ.items() if name not in contract}
     local = {
         "REDIS_URL": host.redis_url,
         "WORKER_ID": name,
-        "LOG_FORMAT": host.log_format or logging.format or "text",
-        "LOG_COLOR": str(logging.color and host.log_color).lower(),
+        "LOG_FORMAT": host.log_format or log_format or "text",
+        "LOG_COLOR": str(log_color and host.log_color).lower(),
     }
     return ChildPlan(
         name=name,

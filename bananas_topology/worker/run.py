@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import msgspec
 
 from bananas_topology.backoff import BASE_DELAY_MS, MAX_DELAY_MS
-from bananas_topology.contract.worker import JobLimits, WorkerConfig
+from bananas_topology.contract.jobs import JobSettings
+from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.handlers import Handler, JobContext
 from bananas_topology.jobs.job import Claim, Job, PayloadDecoder
 from bananas_topology.jobs.settlements import Settlement
@@ -18,7 +19,7 @@ from bananas_topology.jobs.settlements import Settlement
 class BoundHandler:
     """A handler with the settings that apply to its job type, resolved at boot.
 
-    `max_retries` applies to jobs that do not set it themselves. Backoff as in `JobLimits`.
+    `max_retries` applies to jobs that do not set it themselves. Backoff as in `JobSettings`.
     """
 
     handler: Handler
@@ -100,7 +101,7 @@ def bind_handlers(handlers: Mapping[str, Handler], config: WorkerConfig) -> dict
 
 
 def _bind(job_type: str, handler: Handler, config: WorkerConfig) -> BoundHandler:
-    limits = config.jobs.get(job_type, JobLimits())
+    limits = config.jobs.get(job_type, JobSettings())
     own = handler.options
     timeout_ms = _first(limits.timeout_ms, own.timeout_ms, config.job_timeout_ms)
     return BoundHandler(

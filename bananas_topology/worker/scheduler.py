@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from bananas_topology.contract.worker import CronJob
+from bananas_topology.contract.jobs import Schedule
 from bananas_topology.errors import InvalidJob, InvalidSettings
 from bananas_topology.jobs.broker import Broker, ScheduleState
 from bananas_topology.jobs.job import EncodedJob, encode_new
@@ -66,14 +66,14 @@ class Scheduler:
     def __init__(
         self,
         broker: Broker,
-        schedules: Mapping[str, CronJob],
+        schedules: Mapping[str, Schedule],
         read_clock: Callable[[], datetime],
         on_fired: Callable[[], None] = lambda: None,
     ) -> None:
         if problems := [
             f"WORKER_SCHEDULES: {name}: {problem}"
-            for name, job in schedules.items()
-            if (problem := _problem(name, job))
+            for name, schedule in schedules.items()
+            if (problem := _problem(name, schedule))
         ]:
             raise InvalidSettings(problems)
         self._broker = broker
@@ -89,30 +89,37 @@ class Scheduler:
             RedisUnavailable: the server did not answer; nothing is lost, call again.
         """
         now = self._clock.now()
-        for name, job in self._schedules.items():
+        for name, schedule in self._schedules.items():
             if self._check_at.get(name, now) <= now:
-                self._fire_due(name, job)
+                self._fire_due(name, schedule)
 
-    def _fire_due(self, name: str, job: CronJob) -> None:
+    def _fire_due(self, name: str, schedule: Schedule) -> None:
         for _ in range(_MAX_FIRES):
             now = self._clock.exact()
             state = self._broker.schedule(name)
-            due = _due(state, job)
+            due = _due(state, schedule)
             if due is not None and due > now:
                 self._check_at[name] = min(due, now + STATE_TTL)
                 return
-            self._advance(name, job, state, due, now)
+            self._advance(name, schedule, state, due, now)
 
     def _advance(
-        self, name: str, job: CronJob, state: ScheduleState, due: datetime | None, now: datetime
+        self,
+        name: str,
+        schedule: Schedule,
+        state: ScheduleState,
+        due: datetime | None,
+        now: datetime,
     ) -> None:
         """Fire the occurrence that is due, or skip it, and store the next one."""
         # A new or changed schedule starts from now, so nothing fires when it is first deployed.
         # Several missed occurrences count as one.
         after = now if due is None else max(due, now - MISSED_AFTER)
-        then = ScheduleState(format_timestamp(next_occurrence(job, after)), _expression(job))
-        fires = due is not None and (job.catch_up or now - due <= MISSED_AFTER)
-        encoded = _job_of(name, job, due, now) if fires and due is not None else None
+        then = ScheduleState(
+            format_timestamp(next_occurrence(schedule, after)), _expression(schedule)
+        )
+        fires = due is not None and (schedule.catch_up or now - due <= MISSED_AFTER)
+        encoded = _job_of(name, schedule, due, now) if fires and due is not None else None
         if not self._broker.fire(name, state, then, encoded):
             return  # another scheduler did it
         if encoded is not None:
@@ -122,7 +129,7 @@ class Scheduler:
             log.warning("schedule missed", extra={"schedule": name, "due": state.next_run})
 
 
-def next_occurrence(job: CronJob, after: datetime) -> datetime:
+def next_occurrence(schedule: Schedule, after: datetime) -> datetime:
     """The first time after `after`, in UTC, at which a schedule fires.
 
     At a change to or from summer time, a local time that is skipped fires once after the gap, and
@@ -132,8 +139,8 @@ def next_occurrence(job: CronJob, after: datetime) -> datetime:
     Raises:
         StopIteration: there is none within the next decades.
     """
-    local = after.astimezone(ZoneInfo(job.timezone))
-    for moment in CronSim(job.cron, local):
+    local = after.astimezone(ZoneInfo(schedule.timezone))
+    for moment in CronSim(schedule.cron, local):
         occurrence = moment.astimezone(UTC)
         # Within the repeated hour, cronsim may return the time one hour earlier.
         if occurrence > after:
@@ -141,9 +148,9 @@ def next_occurrence(job: CronJob, after: datetime) -> datetime:
     raise StopIteration
 
 
-def _due(state: ScheduleState, job: CronJob) -> datetime | None:
+def _due(state: ScheduleState, schedule: Schedule) -> datetime | None:
     """When a schedule fires next by its stored state; None if it is new or has changed."""
-    if not state.next_run or state.cron != _expression(job):
+    if not state.next_run or state.cron != _expression(schedule):
         return None
     try:
         return parse_timestamp(state.next_run)
@@ -151,39 +158,39 @@ def _due(state: ScheduleState, job: CronJob) -> datetime | None:
         return None
 
 
-def _expression(job: CronJob) -> str:
-    return f"{job.cron} {job.timezone}"
+def _expression(schedule: Schedule) -> str:
+    return f"{schedule.cron} {schedule.timezone}"
 
 
-def _problem(name: str, job: CronJob) -> str:
+def _problem(name: str, schedule: Schedule) -> str:
     """Why a schedule is invalid; empty if it is valid."""
     now = wall_now()
     try:
-        next_occurrence(job, now)
-        _job_of(name, job, now, now)
+        next_occurrence(schedule, now)
+        _job_of(name, schedule, now, now)
     except CronSimError as error:
-        return f'cron is "{job.cron}": {error}'
+        return f'cron is "{schedule.cron}": {error}'
     except StopIteration:
-        return f'cron is "{job.cron}": it never fires'
+        return f'cron is "{schedule.cron}": it never fires'
     except (OSError, ValueError) as error:  # ZoneInfo raises these, and KeyError
-        return f'timezone is "{job.timezone}": {error}'
+        return f'timezone is "{schedule.timezone}": {error}'
     except KeyError:
-        return f'timezone is "{job.timezone}": expected a name such as Europe/Rome'
+        return f'timezone is "{schedule.timezone}": expected a name such as Europe/Rome'
     except InvalidJob as error:
         return str(error)
     return ""
 
 
-def _job_of(name: str, job: CronJob, due: datetime, now: datetime) -> EncodedJob:
+def _job_of(name: str, schedule: Schedule, due: datetime, now: datetime) -> EncodedJob:
     """The job of one occurrence, with an id derived from it."""
     job_id = f"{name}:{due:%Y%m%dT%H%M%SZ}"
     body = encode_new(
         job_id=job_id,
-        job_type=job.job,
-        payload=job.payload,
-        priority=job.priority,
+        job_type=schedule.job,
+        payload=schedule.payload,
+        priority=schedule.priority,
         max_retries=None,
         scheduled_for=None,
         now=now,
     )
-    return EncodedJob(job_id, body, job.priority, job.job, "")
+    return EncodedJob(job_id, body, schedule.priority, schedule.job, "")

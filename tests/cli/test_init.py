@@ -19,7 +19,7 @@ def test_generated_topology_is_valid_without_warnings(shell: Shell, mode: InitMo
     assert (checked.returncode, checked.stdout) == (0, "")
     topology = load(shell.directory / "My Shop" / "topology.yaml", {})
     assert topology.name == "my-shop"
-    assert mode.value in {pool.mode.value for pool in topology.pools}
+    assert mode.value in {pool.worker.mode.value for pool in topology.pools}
 
 
 def test_generated_files_run_without_changes(shell: Shell) -> None:

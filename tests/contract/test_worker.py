@@ -8,17 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bananas_topology.contract.worker import (
-    LOG_FORMATS,
-    LOG_LEVELS,
-    PRIORITIES,
-    VARIABLES,
-    CronJob,
-    JobLimits,
-    WorkerConfig,
-    from_env,
-    to_env,
-)
+from bananas_topology.contract.jobs import JobSettings, Schedule
+from bananas_topology.contract.values import LOG_FORMATS, LOG_LEVELS, PRIORITIES
+from bananas_topology.contract.worker import WORKER_SETTINGS, WorkerConfig, from_env, to_env
 from bananas_topology.errors import InvalidSettings
 
 #: The least that a worker is started with.
@@ -35,14 +27,14 @@ _JSON = st.recursive(
     max_leaves=5,
 )
 _LIMITS = st.builds(
-    JobLimits,
+    JobSettings,
     timeout_ms=st.none() | _DURATIONS,
     max_retries=st.none() | st.integers(0, 1000),
     backoff_base_ms=st.none() | _DURATIONS,
     backoff_cap_ms=st.none() | _DURATIONS,
 )
 _CRON_JOBS = st.builds(
-    CronJob,
+    Schedule,
     cron=st.just("0 2 * * *"),
     job=_NAMES,
     timezone=st.sampled_from(["UTC", "Europe/Rome"]),
@@ -69,7 +61,7 @@ _CONFIGS = st.builds(
     grace_ms=st.integers(0, 10**7),
     metrics_port=st.integers(0, 65_535),
     liveness_file=st.sampled_from(["", "/run/live"]),
-    jobs=st.dictionaries(_NAMES, _LIMITS.filter(lambda each: each != JobLimits()), max_size=3),
+    jobs=st.dictionaries(_NAMES, _LIMITS.filter(lambda each: each != JobSettings()), max_size=3),
     schedules=st.dictionaries(_NAMES, _CRON_JOBS, max_size=3),
     results_enabled=st.booleans(),
     result_ttl_success_ms=st.integers(1_000, 10**9),
@@ -90,15 +82,15 @@ def test_what_is_written_is_read_back(config: WorkerConfig) -> None:
 def test_every_field_has_one_variable_and_every_variable_a_field() -> None:
     fields = [field.name for field in dataclasses.fields(WorkerConfig)]
 
-    assert [variable.field for variable in VARIABLES] == fields
-    assert len({variable.name for variable in VARIABLES}) == len(VARIABLES)
+    assert [setting.name for setting in WORKER_SETTINGS] == fields
+    assert len({setting.variable for setting in WORKER_SETTINGS}) == len(WORKER_SETTINGS)
 
 
 def test_defaults_are_those_of_the_older_system() -> None:
     config = from_env(LEAST)
 
     assert config == WorkerConfig(worker_id="w", handlers=("shop.jobs",))
-    defaults = {variable.name: variable.default_text for variable in VARIABLES}
+    defaults = {setting.variable: setting.default_text for setting in WORKER_SETTINGS}
     assert {
         "WORKER_MODE": "default",
         "WORKER_CONCURRENCY": "10",
@@ -147,19 +139,19 @@ def test_defaults_are_those_of_the_older_system() -> None:
         ),
         ({"SCHEDULER_INTERVAL": "50ms"}, "scheduler interval too short: 50ms (minimum 100ms)"),
         ({"SCHEDULER_INTERVAL": "2m0s"}, "scheduler interval too long: 2m0s (maximum 1 minute)"),
-        ({"WORKER_CONCURRENCY": "ten"}, 'WORKER_CONCURRENCY is "ten": expected a whole number'),
+        ({"WORKER_CONCURRENCY": "ten"}, 'WORKER_CONCURRENCY is "ten": expected an integer'),
         ({"ENABLE_SCHEDULER": "yes"}, 'ENABLE_SCHEDULER is "yes": expected true or false'),
         ({"JOB_TIMEOUT": "0s"}, 'JOB_TIMEOUT is "0s": expected at least 1ms'),
-        ({"MAX_RETRIES": "-1"}, 'MAX_RETRIES is "-1": expected a whole number from 0 to 1000'),
+        ({"MAX_RETRIES": "-1"}, 'MAX_RETRIES is "-1": expected an integer from 0 to 1000'),
         ({"WORKER_LEASE": "10ms"}, 'WORKER_LEASE is "10ms": expected at least 1s'),
-        ({"WORKER_HANDLERS": "a b"}, 'separated by commas, not "a b"'),
+        ({"WORKER_HANDLERS": "a b"}, 'separated by commas, got "a b"'),
         ({"WORKER_JOB_TYPES": "a"}, "WORKER_JOB_TYPES is set, but WORKER_MODE is default"),
-        ({"WORKER_ID": "a b"}, "letters, digits, dots, dashes, underscores"),
+        ({"WORKER_ID": "a b"}, "letters, digits, dots, dashes and underscores"),
         ({"WORKER_JOBS": "[]"}, "expected a JSON object of objects"),
-        ({"WORKER_JOBS": '{"a":{"timout":"1s"}}'}, 'in "a", not "timout"'),
-        ({"WORKER_JOBS": '{"a":{"max_retries":true}}'}, '"max_retries" of "a" to be a int'),
+        ({"WORKER_JOBS": '{"a":{"timout":"1s"}}'}, 'in "a", got "timout"'),
+        ({"WORKER_JOBS": '{"a":{"max_retries":true}}'}, '"max_retries" of "a" to be an integer'),
         ({"WORKER_SCHEDULES": '{"a":{"cron":"* * * * *"}}'}, 'expected "job" in "a"'),
-        ({"METRICS_PORT": "0"}, "expected a whole number from 1 to 65535"),
+        ({"METRICS_PORT": "0"}, "expected an integer from 1 to 65535"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_was_expected(
@@ -226,7 +218,10 @@ def test_the_snippets_of_the_older_system_are_read(snippet: str) -> None:
 
 
 @given(
-    st.dictionaries(st.sampled_from([v.name for v in VARIABLES]), st.text() | _JSON.map(json.dumps))
+    st.dictionaries(
+        st.sampled_from([each.variable for each in WORKER_SETTINGS]),
+        st.text() | _JSON.map(json.dumps),
+    )
 )
 def test_no_text_whatever_breaks_the_reading(env: dict[str, Any]) -> None:
     problems: list[str] = []

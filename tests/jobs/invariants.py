@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import redis
 
-from bananas_topology.contract.worker import PRIORITIES
+from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.jobs.keys import Keys
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bananas_topology.contract.worker import PRIORITIES
+from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.jobs.exchange import Claimed, ClaimRequest

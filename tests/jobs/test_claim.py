@@ -5,7 +5,7 @@ import re
 import pytest
 import redis
 
-from bananas_topology.contract.worker import PRIORITIES
+from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.jobs.broker import PARK_LIMIT, Broker
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.settlements import ReleaseJob

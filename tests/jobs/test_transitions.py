@@ -18,7 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bananas_topology.contract.worker import PRIORITIES
+from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.dead import DeadFilter, DeadJobs
 from bananas_topology.jobs.job import Claim, encode_new, rewrite

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from bananas_topology.client import Client
-from bananas_topology.contract.worker import PRIORITIES
+from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.job import Claim, decode, encode_new, new_id, rewrite
 from bananas_topology.jobs.keys import Keys

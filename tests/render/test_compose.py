@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bananas_topology.contract.api import API_VARIABLES
-from bananas_topology.contract.worker import VARIABLES
+from bananas_topology.contract.api import API_SETTINGS
+from bananas_topology.contract.worker import WORKER_SETTINGS
 from bananas_topology.errors import RenderFailed
 from bananas_topology.launch import launch_for, launch_for_api
 from bananas_topology.render.compose.target import ComposeTarget
@@ -108,8 +108,8 @@ def test_a_worker_gets_the_variables_of_its_launch(path: Path) -> None:
 
 @each_topology
 def test_variables_are_in_table_order(path: Path) -> None:
-    tables = [*API_VARIABLES[:2], *VARIABLES]
-    places = {variable.name: place for place, variable in enumerate(tables)}
+    tables = [*API_SETTINGS[:2], *WORKER_SETTINGS]
+    places = {setting.variable: place for place, setting in enumerate(tables)}
     text = text_of(load(path, {}))
 
     for block in re.findall(r"environment:.*\n((?:(?:  )+[A-Z<][A-Z_<]+: .*\n)+)", text):

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
-from bananas_topology.contract.worker import VARIABLES
+from bananas_topology.contract.worker import WORKER_SETTINGS
 from bananas_topology.launch import launch_for
 from bananas_topology.render.kubernetes.target import KubernetesTarget
 from bananas_topology.spec.load import load
@@ -149,7 +149,7 @@ def test_the_grace_period_covers_the_longest_job(path: Path) -> None:
     for pool in topology.pools:
         (workload,) = _deployments_of(objects, pool.name)
         seconds = pod_of(workload)["terminationGracePeriodSeconds"]
-        assert seconds * 1000 >= launch_for(topology, pool).grace_ms > pool.grace_ms
+        assert seconds * 1000 >= launch_for(topology, pool).grace_ms > pool.worker.grace_ms
 
 
 @each_topology
@@ -227,7 +227,7 @@ def test_traffic_is_denied_unless_listed(path: Path) -> None:
 def test_variables_are_in_table_order_and_secrets_are_references(path: Path) -> None:
     topology = load(path, {})
     objects = objects_of(topology)
-    places = {variable.name: place for place, variable in enumerate(VARIABLES)}
+    places = {setting.variable: place for place, setting in enumerate(WORKER_SETTINGS)}
 
     assert not [each for each in objects if each["kind"] == "Secret"]
     for pool in topology.pools:

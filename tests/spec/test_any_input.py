@@ -56,7 +56,7 @@ def _check(data: bytes) -> None:
         for pool in report.topology.pools:
             # What passes here is what every worker of it accepts.
             config = from_env({**launch_for(report.topology, pool).env, "WORKER_ID": "w"})
-            assert config.concurrency == pool.concurrency
+            assert config.concurrency == pool.worker.concurrency
 
 
 @given(st.binary(max_size=300))

@@ -29,7 +29,7 @@ _TEXTS = {
     "pointer": ["", "/a", "/spec/x~1y"],
     "host": ["a.example.com", "*.example.com"],
     "Secret": ["a", "a.b-c"],
-    "white space": ["bananas", "{a}", "{b"],
+    "whitespace": ["bananas", "{a}", "{b"],
     "dots": ["a", "b.c", "D_1"],
 }
 
@@ -98,4 +98,7 @@ def test_any_topology_that_the_schema_describes(value: dict[str, Any]) -> None:
     for pool in report.topology.pools if report.topology else ():
         assert report.topology is not None
         config = from_env({**launch_for(report.topology, pool).env, "WORKER_ID": "w"})
-        assert (config.mode, config.concurrency) == (pool.mode.value, pool.concurrency)
+        assert (config.mode, config.concurrency) == (
+            pool.worker.mode.value,
+            pool.worker.concurrency,
+        )

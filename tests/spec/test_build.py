@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from bananas_topology.contract.values import Mode
 from bananas_topology.contract.worker import WorkerConfig, from_env
 from bananas_topology.launch import launch_for
 from bananas_topology.spec.load import check_bytes
-from bananas_topology.spec.model import Mode, Pool, Topology
+from bananas_topology.spec.model import Pool, Topology
 
 MakeTopology = Callable[[str], Topology]
 
@@ -45,15 +46,15 @@ def test_a_mode_is_a_preset(
 ) -> None:
     pool = pool_of(fields)
 
-    assert (pool.concurrency, pool.enable_scheduler) == (concurrency, scheduler)
+    assert (pool.worker.concurrency, pool.worker.enable_scheduler) == (concurrency, scheduler)
 
 
 def test_thin_is_small_and_whole(make_topology: MakeTopology) -> None:
     topology = make_topology("handlers: [jobs]\npools: {a: {mode: thin}}")
 
     [pool] = topology.pools
-    assert (pool.concurrency, pool.replicas, pool.enable_scheduler) == (5, 1, True)
-    assert (pool.priorities, pool.job_types) == (("high", "normal", "low"), ())
+    assert (pool.worker.concurrency, pool.replicas, pool.worker.enable_scheduler) == (5, 1, True)
+    assert (pool.worker.priorities, pool.worker.job_types) == (("high", "normal", "low"), ())
     assert topology.total_threads == 5
 
 
@@ -63,31 +64,17 @@ def test_a_scheduler_section_takes_over_from_default_pools(make_topology: MakeTo
     )
 
     worker, scheduler = topology.pools
-    assert not worker.enable_scheduler
-    assert (scheduler.name, scheduler.mode) == ("scheduler", Mode.SCHEDULER_ONLY)
-    assert (scheduler.replicas, scheduler.scheduler_interval_ms) == (2, 2000)
-    assert (scheduler.concurrency, scheduler.priorities) == (0, ())
+    assert not worker.worker.enable_scheduler
+    assert (scheduler.name, scheduler.worker.mode) == ("scheduler", Mode.SCHEDULER_ONLY)
+    assert (scheduler.replicas, scheduler.worker.scheduler_interval_ms) == (2, 2000)
+    assert (scheduler.worker.concurrency, scheduler.worker.priorities) == (0, ())
 
 
 def test_what_a_file_leaves_out_is_what_the_contract_says(pool_of: PoolOf) -> None:
-    pool, contract = pool_of(""), WorkerConfig()
+    pool = pool_of("")
 
-    assert pool.scheduler_interval_ms == contract.scheduler_interval_ms
-    assert pool.job_timeout_ms == contract.job_timeout_ms
-    assert (pool.max_retries, pool.max_crashes) == (contract.max_retries, contract.max_crashes)
-    assert pool.lease_ms == contract.lease_ms
-    assert pool.results.enabled is contract.results_enabled
-    assert pool.results.ttl_success_ms == contract.result_ttl_success_ms
-    assert pool.results.ttl_failure_ms == contract.result_ttl_failure_ms
-    assert pool.logging.level == contract.log_level
-    assert pool.logging.format is None
-    assert (pool.logging.console, pool.logging.color) == (contract.log_console, contract.log_color)
-    file = pool.logging.file
-    assert (file.enabled, file.path) == (contract.log_file_enabled, contract.log_file_path)
-    assert file.max_size_mb == contract.log_file_max_size_mb
-    assert file.max_backups == contract.log_file_max_backups
-    assert file.max_age_days == contract.log_file_max_age_days
-    assert file.compress is contract.log_file_compress
+    assert pool.worker == WorkerConfig(grace_ms=WorkerConfig().job_timeout_ms)
+    assert pool.log_format is None
 
 
 def test_a_worker_accepts_what_every_pool_tells_it(make_topology: MakeTopology) -> None:
@@ -109,10 +96,10 @@ def test_a_worker_accepts_what_every_pool_tells_it(make_topology: MakeTopology) 
 
     for pool in topology.pools:
         config = from_env({**launch_for(topology, pool).env, "WORKER_ID": "w"})
-        assert (config.mode, config.pool) == (pool.mode.value, pool.name)
-        assert config.priorities == pool.priorities
-        assert bool(config.schedules) is pool.enable_scheduler
-    assert topology.pools[2].priorities == ("high", "normal")
+        assert (config.mode, config.pool) == (pool.worker.mode.value, pool.name)
+        assert config.priorities == pool.worker.priorities
+        assert bool(config.schedules) is pool.worker.enable_scheduler
+    assert topology.pools[2].worker.priorities == ("high", "normal")
 
 
 def test_defaults_hold_for_every_pool_that_says_nothing_else(make_topology: MakeTopology) -> None:
@@ -144,22 +131,26 @@ def test_defaults_hold_for_every_pool_that_says_nothing_else(make_topology: Make
     )
 
     a, b, scheduler = topology.pools
-    assert (a.job_timeout_ms, a.replicas, dict(a.env)) == (
+    assert (a.worker.job_timeout_ms, a.replicas, dict(a.env)) == (
         60_000,
         2,
         {"A": "default", "B": "default"},
     )
-    assert (b.job_timeout_ms, b.replicas, dict(b.env)) == (120_000, 1, {"A": "default", "B": "own"})
+    assert (b.worker.job_timeout_ms, b.replicas, dict(b.env)) == (
+        120_000,
+        1,
+        {"A": "default", "B": "own"},
+    )
     assert (a.secrets, b.secrets) == (("TOKEN",), ())
-    assert (a.logging.file.max_size_mb, a.logging.file.max_backups) == (7, 6)
-    assert (b.logging.file.max_size_mb, b.logging.file.max_backups) == (7, 8)
-    assert (b.logging.level, b.logging.color, a.logging.color) == ("debug", False, True)
+    assert (a.worker.log_file_max_size_mb, a.worker.log_file_max_backups) == (7, 6)
+    assert (b.worker.log_file_max_size_mb, b.worker.log_file_max_backups) == (7, 8)
+    assert (b.worker.log_level, b.worker.log_color, a.worker.log_color) == ("debug", False, True)
     assert (b.resources.requests.cpu_millis, b.resources.limits.memory_bytes) == (2000, 2**30)
-    assert a.results.ttl_success_ms == 7_200_000
+    assert a.worker.result_ttl_success_ms == 7_200_000
     assert dict(scheduler.env) == {"A": "default", "B": "default", "C": "own"}
     assert (scheduler.replicas, scheduler.resources.requests.cpu_millis) == (1, None)
     assert topology.api is not None
-    assert (topology.api.logging.level, topology.api.logging.format) == ("debug", "text")
+    assert (topology.api.config.log_level, topology.api.log_format) == ("debug", "text")
     assert dict(topology.api.env) == {}
 
 
@@ -172,12 +163,12 @@ def test_a_scheduler_pool_takes_no_defaults_of_workers(make_topology: MakeTopolo
         """
     )
 
-    assert [(pool.concurrency, pool.replicas) for pool in topology.pools] == [
+    assert [(pool.worker.concurrency, pool.replicas) for pool in topology.pools] == [
         (20, 3),
         (0, 1),
         (20, 3),
     ]
-    assert [pool.job_types for pool in topology.pools] == [(), (), ("a",)]
+    assert [pool.worker.job_types for pool in topology.pools] == [(), (), ("a",)]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +192,7 @@ def test_a_stop_waits_for_the_longest_job_that_a_pool_may_run(
         pools: {{a: {{{fields}}}, z: {{}}}}
     """
 
-    assert make_topology(text).pools[0].grace_ms == grace_ms
+    assert make_topology(text).pools[0].worker.grace_ms == grace_ms
 
 
 def test_replicas_begin_where_the_autoscaler_does(pool_of: PoolOf) -> None:
@@ -243,7 +234,7 @@ def test_amounts_have_several_spellings(
 
 
 def test_a_whole_number_may_be_written_as_a_float(pool_of: PoolOf) -> None:
-    concurrency = pool_of("concurrency: 1e2").concurrency
+    concurrency = pool_of("concurrency: 1e2").worker.concurrency
 
     assert (concurrency, type(concurrency)) == (100, int)
 
@@ -305,7 +296,7 @@ def test_a_topology_says_everything_that_its_file_does(make_topology: MakeTopolo
     assert pool.disruption.max_unavailable == 1
     assert pool.placement is not None
     assert pool.placement.tolerations[0].operator == "Exists"
-    [schedule] = topology.schedules
+    [schedule] = topology.schedules.values()
     assert (schedule.priority, schedule.payload, schedule.timezone) == ("low", None, "Europe/Rome")
     assert topology.api is not None
     assert topology.api.image == "img:1"

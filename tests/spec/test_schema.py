@@ -1,7 +1,14 @@
+"""The published schema: well-formed, described, and at one with the contract.
+
+After a change that is meant to change it: ``make goldens``.
+"""
+
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
+import os
 import re
 import tomllib
 from collections.abc import Iterator
@@ -9,14 +16,84 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import pytest
 
-from bananas_topology.contract.worker import JOB_TYPE_PATTERN, VARIABLES, WorkerConfig
+from bananas_topology.contract.api import API_SETTINGS
+from bananas_topology.contract.names import API, SCHEDULER
+from bananas_topology.contract.settings import POOL, Setting
+from bananas_topology.contract.values import JOB_TYPE_PATTERN, MAX_RETRIES, PRIORITIES
+from bananas_topology.contract.worker import WORKER_SETTINGS, WorkerConfig
 from bananas_topology.spec.model import Pool
 from bananas_topology.spec.schema import definition, schema, schema_text
-from bananas_topology.units import parse_duration_ms
 
 ROOT = Path(__file__).parents[2]
+PUBLISHED = ROOT / "schemas" / "topology.schema.json"
+#: Columns of a line of the published file.
+WIDTH = 100
+
+
+def _with_settings(published: dict[str, Any]) -> dict[str, Any]:
+    """The schema with the settings of workers and the api as the contract describes them."""
+    result = copy.deepcopy(published)
+    sections = ((POOL, WORKER_SETTINGS), (SCHEDULER, WORKER_SETTINGS), (API, API_SETTINGS))
+    for section, settings in sections:
+        previous: dict[str, str] = {}
+        for setting in settings:
+            if not (path := setting.path_in(section)):
+                continue
+            name = section
+            for step in path[:-1]:
+                name = result["$defs"][name]["properties"][step]["$ref"].rpartition("/")[2]
+            properties = result["$defs"][name]["properties"]
+            property = _property(setting, properties.get(path[-1], {}))
+            # A new one goes behind the setting described before it.
+            at = list(properties).index(previous[name]) + 1 if name in previous else 0
+            items = [item for item in properties.items() if item[0] != path[-1]]
+            if path[-1] in properties:
+                at = list(properties).index(path[-1])
+            items.insert(at, (path[-1], property))
+            result["$defs"][name]["properties"] = dict(items)
+            previous[name] = path[-1]
+    return result
+
+
+def _property(setting: Setting, published: dict[str, Any]) -> dict[str, Any]:
+    description = setting.description
+    if "duration" in str(setting.kind.schema) and "`" in setting.kind.expected:
+        description += f", {setting.kind.expected}"
+    if setting.when_unset:
+        description += f". Default: {setting.when_unset}"
+    kept = {key: published[key] for key in ("examples",) if key in published}
+    property = {**setting.kind.schema, "description": f"{description}.", **kept}
+    if not setting.when_unset:
+        property["default"] = setting.kind.to_topology(setting.default)
+    return property
+
+
+def _formatted(value: Any, indent: int = 0, key: str = "") -> str:
+    """JSON with whatever fits on a line on one line."""
+    line = key + json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, dict | list) or not value or indent + len(line) < WIDTH:
+        return line
+    margin = " " * (indent + 2)
+    if isinstance(value, dict):
+        lines = [
+            _formatted(item, indent + 2, f"{json.dumps(name)}: ") for name, item in value.items()
+        ]
+        opening, closing = "{", "}"
+    else:
+        lines = [_formatted(item, indent + 2) for item in value]
+        opening, closing = "[", "]"
+    body = ",\n".join(f"{margin}{each}" for each in lines)
+    return f"{key}{opening}\n{body}\n{' ' * indent}{closing}"
+
+
+def test_the_published_schema_has_the_settings_of_the_contract() -> None:
+    published = json.loads(PUBLISHED.read_text("utf-8"))
+    expected = _formatted(_with_settings(published)) + "\n"
+    if os.environ.get("UPDATE_GOLDENS"):
+        PUBLISHED.write_text(expected, "utf-8")
+
+    assert PUBLISHED.read_text("utf-8") == expected
 
 
 def _fields(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -62,30 +139,19 @@ def test_no_map_takes_fields_that_it_does_not_know() -> None:
             assert part["additionalProperties"] is False, name
 
 
-@pytest.mark.parametrize(
-    ("field", "place"),
-    [
-        ("job_timeout_ms", ("pool", "job_timeout")),
-        ("lease_ms", ("pool", "lease")),
-        ("scheduler_interval_ms", ("scheduler", "interval")),
-        ("result_ttl_success_ms", ("results", "ttl_success")),
-        ("max_retries", ("pool", "max_retries")),
-        ("log_level", ("logging", "level")),
-        ("log_file_path", ("log_file", "path")),
-    ],
-)
-def test_the_schema_and_the_contract_have_the_same_defaults(
-    field: str, place: tuple[str, str]
-) -> None:
-    default = schema()["$defs"][place[0]]["properties"][place[1]]["default"]
+def test_the_schema_and_the_contract_have_the_same_limits_for_jobs_and_redis() -> None:
+    job = schema()["$defs"]["job"]["properties"]
 
-    expected = getattr(WorkerConfig(), field)
-    assert (parse_duration_ms(default) if field.endswith("_ms") else default) == expected
+    assert job["max_retries"]["maximum"] == MAX_RETRIES
+    assert tuple(schema()["$defs"]["priority"]["enum"]) == PRIORITIES
+    assert schema()["$defs"]["redis"]["properties"]["key_prefix"]["default"] == (
+        WorkerConfig().key_prefix
+    )
 
 
 def test_the_schema_and_the_contract_take_the_same_texts() -> None:
     modules = schema()["properties"]["handlers"]["items"]["pattern"]
-    read = next(each.read for each in VARIABLES if each.name == "WORKER_HANDLERS")
+    read = next(each.kind.read for each in WORKER_SETTINGS if each.name == "handlers")
 
     assert schema()["$defs"]["job_type"]["pattern"] == f"^{JOB_TYPE_PATTERN}$"
     for text in ("a", "a.b", "_a.b1", "a-b", "1a", "a..b", ".a", "é.b"):
@@ -110,7 +176,7 @@ def test_the_schema_is_in_the_wheel() -> None:
 
 
 def test_every_field_of_a_pool_can_be_written() -> None:
-    written = set(schema()["$defs"]["pool"]["properties"])
+    settings = {path[0] for each in WORKER_SETTINGS if (path := each.path_in(POOL))}
+    fields = {each.name for each in dataclasses.fields(Pool)} - {"name", "worker", "log_format"}
 
-    fields = {each.name.removesuffix("_ms") for each in dataclasses.fields(Pool)}
-    assert written == (fields - {"name", "enable_scheduler"}) | {"scheduler"}
+    assert set(schema()["$defs"]["pool"]["properties"]) == settings | fields

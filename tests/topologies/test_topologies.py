@@ -84,11 +84,14 @@ def test_a_pool_has_the_seeds_figures(
 ) -> None:
     pool = _pools(topology)[name]
 
-    assert (pool.replicas, pool.concurrency) == size
+    assert (pool.replicas, pool.worker.concurrency) == size
     assert (pool.resources.limits.cpu_millis, pool.resources.limits.memory_bytes) == limits
     assert (pool.resources.requests.cpu_millis, pool.resources.requests.memory_bytes) == requests
-    assert (format_duration(pool.job_timeout_ms), pool.max_retries) == (timeout, retries)
-    assert pool.grace_ms >= pool.job_timeout_ms
+    assert (format_duration(pool.worker.job_timeout_ms), pool.worker.max_retries) == (
+        timeout,
+        retries,
+    )
+    assert pool.worker.grace_ms >= pool.worker.job_timeout_ms
 
 
 @pytest.mark.parametrize(
@@ -130,11 +133,11 @@ def test_scheduler_and_api_have_the_seeds_figures(name: str) -> None:
     topology = load(FOLDER / f"{name}.yaml", {})
     scheduler, api = topology.pools[-1], topology.api
 
-    assert (scheduler.replicas, scheduler.concurrency) == (1, 0)
+    assert (scheduler.replicas, scheduler.worker.concurrency) == (1, 0)
     assert scheduler.resources.requests == Amounts(250, 256 * MIB)
     assert scheduler.resources.limits == Amounts(500, 512 * MIB)
     assert api is not None
-    assert (api.port, api.replicas) == (8080, 2)
+    assert (api.config.port, api.replicas) == (8080, 2)
     assert api.resources == Resources(Amounts(500, 512 * MIB), Amounts(1000, GIB))
     scale = api.autoscale
     assert scale is not None
@@ -148,10 +151,14 @@ def test_every_schedule_and_job_type_of_the_seed_has_a_handler() -> None:
 
     for path in FOLDER.glob("*.yaml"):
         topology = load(path, {})
-        assert {schedule.job for schedule in topology.schedules} <= handled
-        assert {job_type for pool in topology.pools for job_type in pool.job_types} <= handled
+        assert {schedule.job for schedule in topology.schedules.values()} <= handled
+        assert {
+            job_type for pool in topology.pools for job_type in pool.worker.job_types
+        } <= handled
     assert {
-        job_type for pool in _pools("job-specialized").values() for job_type in pool.job_types
+        job_type
+        for pool in _pools("job-specialized").values()
+        for job_type in pool.worker.job_types
     } == handled
 
 

@@ -226,7 +226,7 @@ def test_invalid_settings_are_reported_one_per_line(start: Starter) -> None:
 
     assert worker.process.wait(20) == 2
     assert worker.text().splitlines() == [
-        'error: WORKER_CONCURRENCY is "many": expected a whole number from 1 to 1000',
+        'error: WORKER_CONCURRENCY is "many": expected an integer from 1 to 1000',
         'error: WORKER_PRIORITIES is "hihg": '
         "invalid priority: hihg (must be one of: high, normal, low)",
     ]

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import redis
 
-from bananas_topology.contract.worker import CronJob
+from bananas_topology.contract.jobs import Schedule
 from bananas_topology.errors import InvalidSettings
 from bananas_topology.jobs.broker import Broker, ScheduleState
 from bananas_topology.jobs.job import EncodedJob
@@ -22,12 +22,12 @@ from bananas_topology.worker.scheduler import CachedClock, Scheduler, next_occur
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
-YEAR: Mapping[str, CronJob] = {
-    "rome": CronJob(cron="30 2 * * *", job="echo", timezone="Europe/Rome"),
-    "york": CronJob(cron="0 */12 * * *", job="echo", timezone="America/New_York"),
-    "weekdays": CronJob(cron="30 1,2 * * 1-5", job="echo", timezone="America/New_York"),
-    "lord-howe": CronJob(cron="45 1 * * 0", job="echo", timezone="Australia/Lord_Howe"),
-    "tokyo": CronJob(cron="0 9 1 * *", job="echo", timezone="Asia/Tokyo"),
+YEAR: Mapping[str, Schedule] = {
+    "rome": Schedule(cron="30 2 * * *", job="echo", timezone="Europe/Rome"),
+    "york": Schedule(cron="0 */12 * * *", job="echo", timezone="America/New_York"),
+    "weekdays": Schedule(cron="30 1,2 * * 1-5", job="echo", timezone="America/New_York"),
+    "lord-howe": Schedule(cron="45 1 * * 0", job="echo", timezone="Australia/Lord_Howe"),
+    "tokyo": Schedule(cron="0 9 1 * *", job="echo", timezone="Asia/Tokyo"),
 }
 
 
@@ -53,7 +53,7 @@ class DyingBroker(Broker):
         return fired
 
 
-def _scheduler(broker: Broker, schedules: Mapping[str, CronJob], now: datetime) -> Scheduler:
+def _scheduler(broker: Broker, schedules: Mapping[str, Schedule], now: datetime) -> Scheduler:
     return Scheduler(broker, schedules, lambda: now)
 
 
@@ -66,7 +66,7 @@ def _moment(job_id: str) -> datetime:
     return datetime.strptime(job_id.partition(":")[2], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
-def _next_due(broker: Broker, schedules: Mapping[str, CronJob]) -> datetime:
+def _next_due(broker: Broker, schedules: Mapping[str, Schedule]) -> datetime:
     return min(datetime.fromisoformat(broker.schedule(name).next_run) for name in schedules)
 
 
@@ -117,7 +117,7 @@ def _dying_run(
     return run
 
 
-def _assert_complete(fired: list[datetime], job: CronJob) -> None:
+def _assert_complete(fired: list[datetime], job: Schedule) -> None:
     """Compare with the local days of the year, computed without cronsim."""
     zone = ZoneInfo(job.timezone)
     expected: list[datetime | tuple[datetime, datetime]] = []
@@ -135,7 +135,7 @@ def _assert_complete(fired: list[datetime], job: CronJob) -> None:
             assert moment == allowed, job
 
 
-def _times(job: CronJob, day: date) -> list[tuple[int, int]]:
+def _times(job: Schedule, day: date) -> list[tuple[int, int]]:
     match job.cron:
         case "30 2 * * *":
             return [(2, 30)]
@@ -181,7 +181,7 @@ def _earliest(moment: datetime | tuple[datetime, datetime]) -> datetime:
 def test_a_change_to_or_from_summer_time_fires_once(
     cron: str, zone: str, after: str, expected: str
 ) -> None:
-    job = CronJob(cron=cron, job="echo", timezone=zone)
+    job = Schedule(cron=cron, job="echo", timezone=zone)
 
     assert next_occurrence(job, datetime.fromisoformat(after)) == datetime.fromisoformat(expected)
 
@@ -190,7 +190,7 @@ def test_a_change_to_or_from_summer_time_fires_once(
 def test_missed_occurrences_fire_once_if_catching_up_else_never(
     client: redis.Redis, keys: Keys, catch_up: bool
 ) -> None:
-    schedules = {"hourly": CronJob(cron="0 * * * *", job="echo", catch_up=catch_up)}
+    schedules = {"hourly": Schedule(cron="0 * * * *", job="echo", catch_up=catch_up)}
     broker = Broker(client, keys)
     _scheduler(broker, schedules, START).run()
 
@@ -201,7 +201,7 @@ def test_missed_occurrences_fire_once_if_catching_up_else_never(
 
 
 def test_an_occurrence_up_to_a_minute_late_is_not_missed(client: redis.Redis, keys: Keys) -> None:
-    schedules = {"minutely": CronJob(cron="* * * * *", job="echo")}
+    schedules = {"minutely": Schedule(cron="* * * * *", job="echo")}
     broker = Broker(client, keys)
     _scheduler(broker, schedules, START).run()
 
@@ -214,8 +214,8 @@ def test_an_occurrence_up_to_a_minute_late_is_not_missed(client: redis.Redis, ke
 
 def test_a_changed_schedule_starts_from_now(client: redis.Redis, keys: Keys) -> None:
     broker = Broker(client, keys)
-    before = {"s": CronJob(cron="0 * * * *", job="echo", catch_up=True)}
-    after = {"s": CronJob(cron="30 * * * *", job="echo", catch_up=True)}
+    before = {"s": Schedule(cron="0 * * * *", job="echo", catch_up=True)}
+    after = {"s": Schedule(cron="30 * * * *", job="echo", catch_up=True)}
     _scheduler(broker, before, START).run()
 
     _scheduler(broker, after, START + timedelta(hours=3)).run()
@@ -225,7 +225,7 @@ def test_a_changed_schedule_starts_from_now(client: redis.Redis, keys: Keys) -> 
 
 
 def test_a_fired_job_is_stored_like_any_other(client: redis.Redis, keys: Keys) -> None:
-    schedules = {"s": CronJob(cron="0 * * * *", job="echo", payload={"a": 1}, priority="low")}
+    schedules = {"s": Schedule(cron="0 * * * *", job="echo", payload={"a": 1}, priority="low")}
     broker = Broker(client, keys)
     _scheduler(broker, schedules, START).run()
 
@@ -241,12 +241,12 @@ def test_a_fired_job_is_stored_like_any_other(client: redis.Redis, keys: Keys) -
 
 def test_invalid_schedules_are_reported_together(client: redis.Redis, keys: Keys) -> None:
     wrong = {
-        "a": CronJob(cron="61 * * * *", job="echo"),
-        "b": CronJob(cron="0 0 31 2,4 *", job="echo"),
-        "c": CronJob(cron="* * * * *", job="echo", timezone="Mars/Olympus"),
-        "d": CronJob(cron="* * * * *", job="with space"),
-        "e": CronJob(cron="* * * * *", job="echo", timezone="../etc/passwd"),
-        "valid": CronJob(cron="* * * * *", job="echo"),
+        "a": Schedule(cron="61 * * * *", job="echo"),
+        "b": Schedule(cron="0 0 31 2,4 *", job="echo"),
+        "c": Schedule(cron="* * * * *", job="echo", timezone="Mars/Olympus"),
+        "d": Schedule(cron="* * * * *", job="with space"),
+        "e": Schedule(cron="* * * * *", job="echo", timezone="../etc/passwd"),
+        "valid": Schedule(cron="* * * * *", job="echo"),
     }
 
     with pytest.raises(InvalidSettings) as caught:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from bananas_topology.contract.worker import JobLimits, WorkerConfig
+from bananas_topology.contract.jobs import JobSettings
+from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.handlers import load_handlers
 from bananas_topology.jobs.exchange import PendingExchange
 from bananas_topology.jobs.job import Claim
@@ -97,7 +98,7 @@ def test_a_completed_job_is_acked_with_its_body_updated() -> None:
         ({"attempts": 1}, {"max_retries": 1}, BuryJob),
         ({"attempts": 5, "max_retries": 6}, {"max_retries": 1}, RetryJob),
         ({"max_retries": 0}, {"max_retries": 9}, BuryJob),
-        ({}, {"max_retries": 9, "jobs": {"sleep": JobLimits(max_retries=0)}}, BuryJob),
+        ({}, {"max_retries": 9, "jobs": {"sleep": JobSettings(max_retries=0)}}, BuryJob),
     ],
 )
 def test_max_retries_of_the_job_overrides_the_topology_and_the_handler(
@@ -120,14 +121,14 @@ def _failure() -> Any:
 @pytest.mark.parametrize(
     ("attempts", "limits", "delay_ms"),
     [
-        (0, JobLimits(), 2_000),
-        (2, JobLimits(), 8_000),
-        (40, JobLimits(), 3_600_000),
-        (0, JobLimits(backoff_base_ms=100), 200),
-        (5, JobLimits(backoff_base_ms=100, backoff_cap_ms=500), 500),
+        (0, JobSettings(), 2_000),
+        (2, JobSettings(), 8_000),
+        (40, JobSettings(), 3_600_000),
+        (0, JobSettings(backoff_base_ms=100), 200),
+        (5, JobSettings(backoff_base_ms=100, backoff_cap_ms=500), 500),
     ],
 )
-def test_backoff_doubles_up_to_its_cap(attempts: int, limits: JobLimits, delay_ms: int) -> None:
+def test_backoff_doubles_up_to_its_cap(attempts: int, limits: JobSettings, delay_ms: int) -> None:
     run = _run("sleep", 1.0, attempts=attempts, max_retries=100)
     prepare(run, _handlers(jobs={"sleep": limits}))
 

@@ -29,7 +29,7 @@ def _pool(pool: Pool) -> Iterator[str]:
     yield from _workload(path, pool)
     if pool.egress:
         yield f"{path}.egress is ignored: Compose does not filter outgoing connections"
-    if pool.logging.file.enabled:
+    if pool.worker.log_file_enabled:
         yield _log_files(path, pool)
 
 
@@ -76,10 +76,10 @@ def _placement(path: str, placement: Placement | None) -> Iterator[str]:
 
 def _log_files(path: str, pool: Pool) -> str:
     field = f"{path}.logging.file"
-    directory = log_directory(pool.logging)
+    directory = log_directory(pool.worker)
     if directory is None:
         return (
-            f"{field}.path {pool.logging.file.path} is not on a volume: log files are lost with "
+            f"{field}.path {pool.worker.log_file_path} is not on a volume: log files are lost with "
             "their container, and only /tmp is writable"
         )
     return (

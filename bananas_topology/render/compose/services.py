@@ -81,7 +81,7 @@ def worker_service(topology: Topology, pool: Pool) -> dict[str, Any]:
     service["environment"] = _environment(topology, launch, pool.secrets, added)
     service["deploy"] = _deploy(pool.replicas, pool.resources, pool.placement)
     service["healthcheck"] = _healthcheck(["CMD", "python", "-m", "bananas_topology.liveness"])
-    if directory := log_directory(pool.logging):
+    if directory := log_directory(pool.worker):
         # Anonymous, so that each container has its own: replicas must not share log files.
         service["volumes"] = [{"type": "volume", "target": directory}]
     return {**service, **HARDENED}
@@ -96,12 +96,12 @@ def api_service(topology: Topology, api: Api) -> dict[str, Any]:
         topology, launch, api.secrets, {"API_TOKEN": required("API_TOKEN", hint)}
     )
     service["deploy"] = _deploy(api.replicas, api.resources, api.placement)
-    url = f"http://127.0.0.1:{api.port}/readyz"
+    url = f"http://127.0.0.1:{api.config.port}/readyz"
     probe = f"import urllib.request as request; request.urlopen('{url}', timeout=4)"
     service["healthcheck"] = _healthcheck(["CMD", "python", "-c", probe])
     if api.publish is not None:
         # A range of at least as many ports as replicas: validation rejects fewer.
-        service["ports"] = [f"{api.publish}:{api.port}"]
+        service["ports"] = [f"{api.publish}:{api.config.port}"]
     return {**service, **HARDENED}
 
 

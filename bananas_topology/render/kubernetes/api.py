@@ -44,7 +44,7 @@ def api_objects(topology: Topology, api: Api) -> list[Object]:
         grace_ms=_LINGER_MS + launch_for_api(topology, api).grace_ms,
         placement=api.placement,
         volumes=[tmp_volume()],
-        scrape_port=api.port,
+        scrape_port=api.config.port,
     )
     return [
         _service(topology, api),
@@ -75,7 +75,7 @@ def _service(topology: Topology, api: Api) -> Object:
         "spec": {
             "type": api.service_type,
             "selector": selector(topology, component),
-            "ports": [{"name": "http", "port": api.port, "targetPort": "http"}],
+            "ports": [{"name": "http", "port": api.config.port, "targetPort": "http"}],
         },
     }
 
@@ -106,7 +106,7 @@ def _container(topology: Topology, api: Api) -> Object:
         "imagePullPolicy": pull_policy(api.image),
         "command": ["python", "-m", launch_for_api(topology, api).module],
         **api_environment(topology, api),
-        "ports": [{"name": "http", "containerPort": api.port}],
+        "ports": [{"name": "http", "containerPort": api.config.port}],
         **container_resources(api.resources),
         **http_probes("http", startup=30, liveness=3, readiness=2),
         "lifecycle": {"preStop": {"exec": {"command": _LINGER}}},

@@ -96,7 +96,7 @@ def _rules(step: ScalingStep) -> Object:
 
 def _priorities_selector(pool: Pool) -> Object:
     """Selects the metric's series of a pool's priorities; an autoscaler sums them."""
-    if len(pool.priorities) == 1:
-        return {"matchLabels": {"priority": pool.priorities[0]}}
-    expression = {"key": "priority", "operator": "In", "values": list(pool.priorities)}
+    if len(pool.worker.priorities) == 1:
+        return {"matchLabels": {"priority": pool.worker.priorities[0]}}
+    expression = {"key": "priority", "operator": "In", "values": list(pool.worker.priorities)}
     return {"matchExpressions": [expression]}

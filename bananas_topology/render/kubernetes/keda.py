@@ -113,20 +113,20 @@ def resource_triggers(autoscale: Autoscale) -> list[Object]:
 
 def _lists(topology: Topology, pool: Pool) -> list[tuple[str, ...]]:
     """The lists that a pool takes jobs from, by priority, or priority and job type."""
-    types = pool.job_types or _known_job_types(topology)
+    types = pool.worker.job_types or _known_job_types(topology)
     return [
         parts
-        for priority in pool.priorities
+        for priority in pool.worker.priorities
         for parts in ((priority,), *((priority, job_type) for job_type in types))
     ]
 
 
 def _known_job_types(topology: Topology) -> Iterable[str]:
     """The job types that specialized workers may set aside; none if there are no such workers."""
-    if not any(pool.job_types for pool in topology.pools):
+    if not any(pool.worker.job_types for pool in topology.pools):
         return ()
-    named = [job_type for pool in topology.pools for job_type in pool.job_types]
-    scheduled = [schedule.job for schedule in topology.schedules]
+    named = [job_type for pool in topology.pools for job_type in pool.worker.job_types]
+    scheduled = [schedule.job for schedule in topology.schedules.values()]
     return dict.fromkeys((*topology.jobs, *named, *scheduled))
 
 

@@ -93,7 +93,7 @@ def _rules(topology: Topology) -> list[Object]:
             "bananas dead list shows why; bananas dead retry enqueues them again.",
         ),
     ]
-    if any(pool.enable_scheduler for pool in topology.pools):
+    if any(pool.worker.enable_scheduler for pool in topology.pools):
         rules.append(
             _alert(
                 "BananasNoScheduler",

@@ -77,7 +77,7 @@ def _into_redis(topology: Topology) -> Object:
 
 def _into_api(topology: Topology, api: Api) -> Object:
     """From anywhere if the Service is exposed, otherwise from within the cluster."""
-    rule: Object = {"ports": [_tcp(api.port)]}
+    rule: Object = {"ports": [_tcp(api.config.port)]}
     if api.service_type == "ClusterIP":
         rule = {"from": [_ANY_NAMESPACE], **rule}
     return _policy(

@@ -82,7 +82,7 @@ def _redis(topology: Topology) -> Iterator[str]:
 def _pool(pool: Pool) -> Iterator[str]:
     path = path_of(pool)
     yield from _workload(path, pool)
-    if pool.logging.file.enabled:
+    if pool.worker.log_file_enabled:
         yield f"{path}.logging.file: each pod has its own log files, which are deleted with it"
 
 
@@ -121,7 +121,7 @@ def _images(topology: Topology) -> Iterator[str]:
 
 
 def _egress(topology: Topology) -> Iterator[str]:
-    closed = [pool.name for pool in topology.pools if pool.concurrency and not pool.egress]
+    closed = [pool.name for pool in topology.pools if pool.worker.concurrency and not pool.egress]
     if closed:
         yield (
             f"pools.{', '.join(closed)}: handlers can reach only Redis and DNS; "
@@ -139,7 +139,7 @@ def _metrics_adapter(topology: Topology) -> Iterator[str]:
             "(priority) of the workers' gauge of that name; kubernetes.autoscaler: keda requires "
             "none"
         )
-    if specialized := [pool.name for pool in pools if pool.job_types]:
+    if specialized := [pool.name for pool in pools if pool.worker.job_types]:
         yield (
             f"pools.{', '.join(specialized)}.autoscale.queue_depth counts jobs of all types, "
             "because the metric has no job types; kubernetes.autoscaler: keda counts only the "

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bananas_topology.contract.names import REDIS, SCHEDULER
+from bananas_topology.contract.values import Mode
 from bananas_topology.render.names import dns_label, label_value
-from bananas_topology.spec.model import Mode, Pool, Topology
+from bananas_topology.spec.model import Pool, Topology
 
 #: A Kubernetes object, as it is written.
 Object = dict[str, Any]
@@ -32,7 +33,7 @@ class Component:
 
     @classmethod
     def of_pool(cls, pool: Pool) -> Component:
-        role = SCHEDULER if pool.mode is Mode.SCHEDULER_ONLY else "worker"
+        role = SCHEDULER if pool.worker.mode is Mode.SCHEDULER_ONLY else "worker"
         return cls(role, pool.name, pool.image)
 
 

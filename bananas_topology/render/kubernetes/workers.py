@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.launch import launch_for
 from bananas_topology.render.containers import METRICS_PORT, log_directory
 from bananas_topology.render.kubernetes import hpa, keda
@@ -17,7 +18,7 @@ from bananas_topology.render.kubernetes.pods import (
 )
 from bananas_topology.render.kubernetes.variables import worker_environment
 from bananas_topology.render.kubernetes.workloads import workload
-from bananas_topology.spec.model import Logging, Pool, Topology
+from bananas_topology.spec.model import Pool, Topology
 
 
 def pool_objects(topology: Topology, pool: Pool) -> list[Object]:
@@ -29,7 +30,7 @@ def pool_objects(topology: Topology, pool: Pool) -> list[Object]:
         _container(topology, pool),
         grace_ms=launch_for(topology, pool).grace_ms,
         placement=pool.placement,
-        volumes=[tmp_volume(), *_log_volumes(pool.logging)],
+        volumes=[tmp_volume(), *_log_volumes(pool.worker)],
         scrape_port=METRICS_PORT,
     )
     return workload(topology, component, pool, pod, _autoscaler(topology, component, pool))
@@ -58,18 +59,18 @@ def _container(topology: Topology, pool: Pool) -> Object:
         # that run, so it takes a minute of failed checks.
         **http_probes("metrics", startup=150, liveness=6, readiness=3),
         "securityContext": container_security(),
-        "volumeMounts": [tmp_mount(), *_log_mounts(pool.logging)],
+        "volumeMounts": [tmp_mount(), *_log_mounts(pool.worker)],
     }
 
 
-def _log_mounts(logging: Logging) -> list[Object]:
-    directory = log_directory(logging)
+def _log_mounts(worker: WorkerConfig) -> list[Object]:
+    directory = log_directory(worker)
     return [{"name": "logs", "mountPath": directory}] if directory else []
 
 
-def _log_volumes(logging: Logging) -> list[Object]:
+def _log_volumes(worker: WorkerConfig) -> list[Object]:
     """A volume per pod with room for all backups, the current file and one being compressed."""
-    if log_directory(logging) is None:
+    if log_directory(worker) is None:
         return []
-    size_mb = logging.file.max_size_mb * (logging.file.max_backups + 2)
+    size_mb = worker.log_file_max_size_mb * (worker.log_file_max_backups + 2)
     return [{"name": "logs", "emptyDir": {"sizeLimit": f"{size_mb}Mi"}}]

@@ -59,9 +59,9 @@ RULES: tuple[tuple[str, Rule], ...] = (
 )
 
 
-def apply_rules(document: Document, topology: Topology, damaged: set[Path]) -> None:
+def apply_rules(document: Document, topology: Topology, invalid_paths: set[Path]) -> None:
     """Report what the rules find; what follows from a fault that is reported already is not."""
-    context = RuleContext(topology, document.root, frozenset(damaged))
+    context = RuleContext(topology, document.root, frozenset(invalid_paths))
     for code, rule in RULES:
         severity = Severity.WARNING if code.startswith("BT3") else Severity.ERROR
         for finding in rule(context):

@@ -42,7 +42,7 @@ class RuleContext:
 
     topology: Topology
     root: Node | None
-    damaged: frozenset[Path]
+    invalid_paths: frozenset[Path]
 
     def node(self, path: Path) -> Node | None:
         """What the file has at a path, `defaults:` worked in; None for nothing."""
@@ -59,7 +59,7 @@ class RuleContext:
 
     def workers(self) -> Iterator[Pool]:
         """The pools that run jobs."""
-        return (pool for pool in self.topology.pools if pool.mode != "scheduler-only")
+        return (pool for pool in self.topology.pools if pool.worker.mode != "scheduler-only")
 
     def scalables(self) -> Iterator[Scalable]:
         """All pools, and the api."""
@@ -79,7 +79,7 @@ class RuleContext:
 
     def is_sure_of(self, *fields: str) -> bool:
         """Whether these fields of all pools are as their author meant them."""
-        for path in self.damaged:
+        for path in self.invalid_paths:
             if path[0] == "pools" and (len(path) <= 2 or path[2] in fields):
                 return False
             if path[0] == "defaults" and (len(path) == 1 or path[1] in fields):
@@ -90,16 +90,16 @@ class RuleContext:
 
     def is_doubtful(self, finding: Finding) -> bool:
         """Whether a finding may follow from a fault that is reported already."""
-        if any(finding.path[: len(each)] == each for each in self.damaged):
+        if any(finding.path[: len(each)] == each for each in self.invalid_paths):
             return True
-        return any(self._is_damaged(path) for path in finding.about)
+        return any(self._is_invalid(path) for path in finding.about)
 
-    def _is_damaged(self, path: Path) -> bool:
+    def _is_invalid(self, path: Path) -> bool:
         paths = [path]
         if path[0] == "pools" and len(path) > 1:
             paths.append(("defaults", *path[2:]))
         return any(
             each[: min(len(each), len(wanted))] == wanted[: min(len(each), len(wanted))]
             for wanted in paths
-            for each in self.damaged
+            for each in self.invalid_paths
         )

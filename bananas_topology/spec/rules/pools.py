@@ -6,18 +6,28 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bananas_topology.contract.names import SCHEDULER
+from bananas_topology.contract.settings import POOL
+from bananas_topology.contract.values import Mode
+from bananas_topology.contract.worker import WORKER_SETTINGS
 from bananas_topology.spec.build import longest_timeout_ms
-from bananas_topology.spec.model import Mode, Pool
+from bananas_topology.spec.model import Pool
+from bananas_topology.spec.nodes import plain
 from bananas_topology.spec.rules.context import Finding, RuleContext
 from bananas_topology.spec.schema import schema
 from bananas_topology.units import format_duration
+
+#: Fields that mean nothing to workers that run no jobs.
+_ONLY_FOR_JOBS = (
+    *(each.path_in(POOL)[0] for each in WORKER_SETTINGS if each.is_for_jobs),
+    "autoscale",
+)
 
 
 def specialized_needs_priorities(context: RuleContext) -> Iterator[Finding]:
     """What a specialized pool is specialized in has to be said."""
     for pool in context.topology.pools:
         path = context.path_of(pool)
-        if pool.mode is Mode.SPECIALIZED and not context.has((*path, "priorities")):
+        if pool.worker.mode is Mode.SPECIALIZED and not context.has((*path, "priorities")):
             yield Finding(
                 path,
                 f'pool "{pool.name}" is specialized, but has no priorities',
@@ -31,7 +41,7 @@ def job_specialized_needs_job_types(context: RuleContext) -> Iterator[Finding]:
     """What a job-specialized pool is specialized in has to be said."""
     for pool in context.topology.pools:
         path = context.path_of(pool)
-        if pool.mode is Mode.JOB_SPECIALIZED and not pool.job_types:
+        if pool.worker.mode is Mode.JOB_SPECIALIZED and not pool.worker.job_types:
             yield Finding(
                 path,
                 f'pool "{pool.name}" is job-specialized, but has no job types: '
@@ -46,10 +56,10 @@ def job_types_need_job_specialized(context: RuleContext) -> Iterator[Finding]:
     """In other modes job types would be ignored, and nothing is parsed and ignored."""
     for pool in context.workers():
         path = (*context.path_of(pool), "job_types")
-        if pool.mode is not Mode.JOB_SPECIALIZED and context.has(path):
+        if pool.worker.mode is not Mode.JOB_SPECIALIZED and context.has(path):
             yield Finding(
                 path,
-                f'pool "{pool.name}" has job types, which mode "{pool.mode}" takes all of',
+                f'pool "{pool.name}" has job types, which mode "{pool.worker.mode}" takes all of',
                 "set mode: job-specialized, or leave the job types out",
                 at_key=True,
                 about=((*path[:-1], "mode"),),
@@ -60,11 +70,11 @@ def a_scheduler_runs_no_jobs(context: RuleContext) -> Iterator[Finding]:
     """A pool in mode scheduler-only has no threads and takes nothing."""
     for pool in context.topology.pools:
         path = context.path_of(pool)
-        if pool.mode is not Mode.SCHEDULER_ONLY or path == (SCHEDULER,):
+        if pool.worker.mode is not Mode.SCHEDULER_ONLY or path == (SCHEDULER,):
             continue
-        for name in ("concurrency", "priorities", "job_types", "autoscale", "grace", "scheduler"):
+        for name in _ONLY_FOR_JOBS:
             node = context.node((*path, name))
-            if node is None or (name == "scheduler" and pool.enable_scheduler):
+            if node is None or (name == "scheduler" and plain(node) is True):
                 continue
             yield Finding(
                 (*path, name),
@@ -105,13 +115,14 @@ def a_stop_waits_for_the_longest_job(context: RuleContext) -> Iterator[Finding]:
     """A grace shorter than a job's timeout hands back jobs that would have ended in time."""
     for pool in context.workers():
         path = (*context.path_of(pool), "grace")
-        longest_ms = longest_timeout_ms(pool, context.topology.jobs)
-        if context.has(path) and pool.grace_ms < longest_ms:
+        grace_ms = pool.worker.grace_ms
+        longest_ms = longest_timeout_ms(pool.worker, context.topology.jobs)
+        if context.has(path) and grace_ms < longest_ms:
             yield Finding(
                 path,
-                f'"grace" of pool "{pool.name}" is {format_duration(pool.grace_ms)}, shorter than '
-                f"the {format_duration(longest_ms)} that a job in it may run: a stop cuts such "
-                "jobs short, and they start again",
+                f'"grace" of pool "{pool.name}" is {format_duration(grace_ms)}, less than its '
+                f"longest job timeout, {format_duration(longest_ms)}: a stop interrupts such jobs, "
+                "and they start over",
                 f"set {format_duration(longest_ms)}, or leave it out",
                 about=((*path[:-1], "job_timeout"), ("jobs",)),
             )
@@ -140,11 +151,11 @@ def thin_stands_alone(context: RuleContext) -> Iterator[Finding]:
     workers = list(context.workers())
     if not context.is_sure_of("mode", "priorities", "job_types"):
         return
-    for thin in (pool for pool in workers if pool.mode is Mode.THIN):
+    for thin in (pool for pool in workers if pool.worker.mode is Mode.THIN):
         others = [
             pool.name
             for pool in workers
-            if pool is not thin and set(pool.priorities) & set(thin.priorities)
+            if pool is not thin and set(pool.worker.priorities) & set(thin.worker.priorities)
         ]
         if others:
             names = ", ".join(f'"{name}"' for name in others)
@@ -160,19 +171,19 @@ def replicas_share_no_log_file(context: RuleContext) -> Iterator[Finding]:
     """Processes that rotate one file lose each other's lines."""
     paths: dict[str, str] = {}
     for pool in context.topology.pools:
-        file = pool.logging.file
-        if not file.enabled:
+        file_path = pool.worker.log_file_path
+        if not pool.worker.log_file_enabled:
             continue
         path = (*context.path_of(pool), "logging", "file", "enabled")
         is_many = pool.replicas > 1 or (
             pool.autoscale is not None and pool.autoscale.max_replicas > 1
         )
-        other = paths.setdefault(file.path, pool.name)
+        other = paths.setdefault(file_path, pool.name)
         if is_many or other != pool.name:
             with_whom = "its own replicas" if is_many else f'pool "{other}"'
             yield Finding(
                 path,
-                f'pool "{pool.name}" writes {file.path} together with {with_whom}: on one host or '
+                f'pool "{pool.name}" writes {file_path} together with {with_whom}: on one host or '
                 "volume they rotate it under each other, and lines are lost",
                 "log to the console, and leave the files to what collects it",
                 about=((*path[:1], path[1], "replicas"),),

@@ -54,21 +54,21 @@ def _is_impossible(cron: str, reason: str) -> bool:
 
 def cron_is_cron(context: RuleContext) -> Iterator[Finding]:
     """Five fields (or six, with seconds in front) that the scheduler understands."""
-    for schedule in context.topology.schedules:
+    for name, schedule in context.topology.schedules.items():
         parsed = _parsed(schedule.cron)
         if isinstance(parsed, CronSim) or _is_impossible(schedule.cron, parsed):
             continue
         nickname = _NICKNAMES.get(schedule.cron.strip().lower())
         yield Finding(
-            ("schedules", schedule.name, "cron"),
-            f'"cron" of schedule "{schedule.name}" is "{schedule.cron[:_MAX_CRON]}": {parsed}',
+            ("schedules", name, "cron"),
+            f'"cron" of schedule "{name}" is "{schedule.cron[:_MAX_CRON]}": {parsed}',
             f'write "{nickname}"' if nickname else _EXPECTED,
         )
 
 
 def cron_fires_some_day(context: RuleContext) -> Iterator[Finding]:
     """A day that no month has never comes."""
-    for schedule in context.topology.schedules:
+    for name, schedule in context.topology.schedules.items():
         parsed = _parsed(schedule.cron)
         if isinstance(parsed, str):
             never = _is_impossible(schedule.cron, parsed)
@@ -76,34 +76,33 @@ def cron_fires_some_day(context: RuleContext) -> Iterator[Finding]:
             never = next(parsed, None) is None
         if never:
             yield Finding(
-                ("schedules", schedule.name, "cron"),
-                f'schedule "{schedule.name}" never fires: no date matches "{schedule.cron}"',
+                ("schedules", name, "cron"),
+                f'schedule "{name}" never fires: no date matches "{schedule.cron}"',
                 "mind the days that its months have",
             )
 
 
 def the_time_zone_is_known(context: RuleContext) -> Iterator[Finding]:
     """By the names of the tz database."""
-    for schedule in context.topology.schedules:
+    for name, schedule in context.topology.schedules.items():
         try:
             ZoneInfo(schedule.timezone)
         except (KeyError, ValueError, OSError):
             near = difflib.get_close_matches(schedule.timezone[:64], available_timezones(), n=1)
             hint = f'did you mean "{near[0]}"?' if near else "expected one such as Europe/Rome"
             message = (
-                f'"timezone" of schedule "{schedule.name}" is "{schedule.timezone[:64]}", '
-                "which is not known"
+                f'"timezone" of schedule "{name}" is "{schedule.timezone[:64]}", which is not known'
             )
-            yield Finding(("schedules", schedule.name, "timezone"), message, hint)
+            yield Finding(("schedules", name, "timezone"), message, hint)
 
 
 def a_payload_is_json(context: RuleContext) -> Iterator[Finding]:
     """JSON knows no infinity and no NaN; its readers no whole number of more than 64 bits."""
-    for schedule in context.topology.schedules:
+    for name, schedule in context.topology.schedules.items():
         for steps in _not_json(schedule.payload, ()):
             yield Finding(
-                ("schedules", schedule.name, "payload", *steps),
-                f'the payload of schedule "{schedule.name}" holds a number that JSON cannot',
+                ("schedules", name, "payload", *steps),
+                f'the payload of schedule "{name}" holds a number that JSON cannot',
                 "quote it",
             )
 

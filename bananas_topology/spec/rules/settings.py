@@ -5,48 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from bananas_topology.contract.api import SHARED_VARIABLES
+from bananas_topology.contract.api import API_SETTINGS
 from bananas_topology.contract.names import REDIS_SCHEMES
-from bananas_topology.contract.worker import VARIABLES
+from bananas_topology.contract.settings import TOPOLOGY, Setting
+from bananas_topology.contract.worker import WORKER_SETTINGS
 from bananas_topology.spec.model import Patch
 from bananas_topology.spec.nodes import Path, Scalar
 from bananas_topology.spec.rules.context import Finding, RuleContext
 
-#: Which field says what a variable of the contract says.
-_FIELD_OF = {
-    "WORKER_MODE": "mode",
-    "WORKER_CONCURRENCY": "concurrency",
-    "WORKER_PRIORITIES": "priorities",
-    "WORKER_JOB_TYPES": "job_types",
-    "WORKER_HANDLERS": "the topology's handlers",
-    "ENABLE_SCHEDULER": "scheduler",
-    "SCHEDULER_INTERVAL": "scheduler_interval",
-    "JOB_TIMEOUT": "job_timeout",
-    "MAX_RETRIES": "max_retries",
-    "WORKER_MAX_CRASHES": "max_crashes",
-    "WORKER_LEASE": "lease",
-    "WORKER_GRACE": "grace",
-    "WORKER_JOBS": "the topology's jobs",
-    "WORKER_SCHEDULES": "the topology's schedules",
-    "REDIS_URL": "the topology's redis.url",
-    "REDIS_KEY_PREFIX": "the topology's redis.key_prefix",
-    "RESULT_BACKEND_ENABLED": "results.enabled",
-    "RESULT_BACKEND_TTL_SUCCESS": "results.ttl_success",
-    "RESULT_BACKEND_TTL_FAILURE": "results.ttl_failure",
-    "LOG_LEVEL": "logging.level",
-    "LOG_FORMAT": "logging.format",
-    "LOG_COLOR": "logging.color",
-    "LOG_CONSOLE_ENABLED": "logging.console",
-    "LOG_FILE_ENABLED": "logging.file.enabled",
-    "LOG_FILE_PATH": "logging.file.path",
-    "LOG_FILE_MAX_SIZE_MB": "logging.file.max_size_mb",
-    "LOG_FILE_MAX_BACKUPS": "logging.file.max_backups",
-    "LOG_FILE_MAX_AGE_DAYS": "logging.file.max_age_days",
-    "LOG_FILE_COMPRESS": "logging.file.compress",
-    "API_PORT": "port",
-}
-_OF_WORKERS = frozenset(variable.name for variable in VARIABLES)
-_OF_THE_API = frozenset((*SHARED_VARIABLES, "API_PORT"))
 _SECRET_NAME = re.compile(
     r"(^|_)(PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_KEY|CREDENTIALS?)($|_)", re.IGNORECASE
 )
@@ -65,22 +31,31 @@ def _owners(context: RuleContext) -> Iterator[tuple[Path, str, Mapping[str, str]
 
 
 def env_sets_no_contract_variable(context: RuleContext) -> Iterator[Finding]:
-    """What a worker is told, the fields say; a second voice would win or lose silently."""
+    """A setting has one place in the topology; its variable would win or lose silently."""
     for path, subject, env, secrets in _owners(context):
-        taken = _OF_THE_API if path == ("api",) else _OF_WORKERS
+        is_api = path == ("api",)
+        settings = {each.variable: each for each in (API_SETTINGS if is_api else WORKER_SETTINGS)}
         places: list[tuple[str, Path]] = [(name, (*path, "env", name)) for name in env]
-        if path == ("api",) and "API_TOKEN" in env:
-            hint = "leave it out; it always comes from the environment or the Secret"
-            message = f"{subject} sets API_TOKEN, which Bananas itself sets"
-            yield Finding((*path, "env", "API_TOKEN"), message, hint, at_key=True)
-        places += [(name, (*path, "secrets", at)) for at, name in enumerate(secrets)]
+        # The api's token is a secret anyway: to name it as one changes nothing.
+        places += [
+            (name, (*path, "secrets", at))
+            for at, name in enumerate(secrets)
+            if not (is_api and name == "API_TOKEN")
+        ]
         for name, place in places:
-            if name not in taken:
-                continue
-            field = _FIELD_OF.get(name)
-            hint = f"{field} says it" if field else "leave it out; it is set by whatever starts it"
-            message = f"{subject} sets {name}, which Bananas itself sets"
-            yield Finding(place, message, hint, at_key=True)
+            if name in settings:
+                message = f"{subject} sets {name}, which Bananas sets itself"
+                yield Finding(place, message, _instead_of(settings[name]), at_key=True)
+
+
+def _instead_of(setting: Setting) -> str:
+    """What to do instead of setting a variable of the contract."""
+    if setting.is_secret and not setting.path:
+        return "remove it; its value comes from the environment or the Secret"
+    if not setting.path:
+        return "remove it; it is set where the worker is started"
+    owner = "the topology's " if setting.sections == (TOPOLOGY,) else ""
+    return f"set {owner}{setting.path} instead"
 
 
 def a_secret_has_no_value_in_the_file(context: RuleContext) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
-from bananas_topology.contract.worker import PRIORITIES
+from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.spec.model import Pool
 from bananas_topology.spec.rules.context import Finding, RuleContext
 
@@ -13,24 +13,22 @@ _FLOW = ("mode", "priorities", "job_types", "replicas", "autoscale")
 _SCHEDULING = ("mode", "scheduler", "replicas")
 
 
-def _is_staffed(pool: Pool) -> bool:
-    return pool.replicas > 0 or pool.autoscale is not None
-
-
-def _takers(context: RuleContext, job_type: str | None, priority: str | None) -> list[Pool]:
-    """The pools that take such a job; None means any."""
+def _accepting_pools(
+    context: RuleContext, job_type: str | None, priority: str | None
+) -> list[Pool]:
+    """The pools that accept such a job; None means any."""
     return [
         pool
         for pool in context.workers()
-        if _is_staffed(pool)
-        and (job_type is None or not pool.job_types or job_type in pool.job_types)
-        and (priority is None or priority in pool.priorities)
+        if pool.has_replicas
+        and (job_type is None or not pool.worker.job_types or job_type in pool.worker.job_types)
+        and (priority is None or priority in pool.worker.priorities)
     ]
 
 
 def _missing_type(context: RuleContext, name: str) -> str:
     """How to mend that no pool takes a job type."""
-    taken = {job_type for pool in context.workers() for job_type in pool.job_types}
+    taken = {job_type for pool in context.workers() for job_type in pool.worker.job_types}
     near = difflib.get_close_matches(name, sorted(taken), n=1, cutoff=0.8)
     return f'did you mean "{near[0]}"?' if near else 'add it to the "job_types" of a pool'
 
@@ -38,7 +36,7 @@ def _missing_type(context: RuleContext, name: str) -> str:
 def a_declared_job_type_is_taken_by_some_pool(context: RuleContext) -> Iterator[Finding]:
     """Each job type of `jobs:` has a pool that takes it."""
     for name in context.topology.jobs if context.is_sure_of(*_FLOW) else ():
-        if not _takers(context, name, None):
+        if not _accepting_pools(context, name, None):
             yield Finding(
                 ("jobs", name),
                 f'job "{name}" is taken by no pool',
@@ -49,11 +47,11 @@ def a_declared_job_type_is_taken_by_some_pool(context: RuleContext) -> Iterator[
 
 def a_scheduled_job_is_taken_by_some_pool(context: RuleContext) -> Iterator[Finding]:
     """Each schedule's job type has a pool that takes it."""
-    for schedule in context.topology.schedules if context.is_sure_of(*_FLOW) else ():
-        if not _takers(context, schedule.job, None):
+    for name, schedule in context.topology.schedules.items() if context.is_sure_of(*_FLOW) else ():
+        if not _accepting_pools(context, schedule.job, None):
             yield Finding(
-                ("schedules", schedule.name, "job"),
-                f'job "{schedule.job}" of schedule "{schedule.name}" is taken by no pool',
+                ("schedules", name, "job"),
+                f'job "{schedule.job}" of schedule "{name}" is accepted by no pool',
                 _missing_type(context, schedule.job),
             )
 
@@ -63,16 +61,17 @@ def a_used_priority_is_taken_by_some_pool(context: RuleContext) -> Iterator[Find
     if not context.is_sure_of(*_FLOW):
         return
     used = [
-        (("jobs", job.name), f'job "{job.name}"', job.name, job.priority)
-        for job in context.topology.jobs.values()
+        (("jobs", name), f'job "{name}"', name, job.priority)
+        for name, job in context.topology.jobs.items()
         if job.priority is not None
     ]
     used += [
-        (("schedules", each.name), f'schedule "{each.name}"', each.job, each.priority)
-        for each in context.topology.schedules
+        (("schedules", name), f'schedule "{name}"', schedule.job, schedule.priority)
+        for name, schedule in context.topology.schedules.items()
     ]
     for path, subject, job_type, priority in used:
-        if _takers(context, job_type, None) and not _takers(context, job_type, priority):
+        any_priority = _accepting_pools(context, job_type, None)
+        if any_priority and not _accepting_pools(context, job_type, priority):
             at_key = not context.has((*path, "priority"))
             yield Finding(
                 path if at_key else (*path, "priority"),
@@ -88,7 +87,7 @@ def every_priority_is_taken_by_some_pool(context: RuleContext) -> Iterator[Findi
     if not context.is_sure_of(*_FLOW) or not list(context.workers()):
         return
     for priority in PRIORITIES:
-        if not _takers(context, None, priority):
+        if not _accepting_pools(context, None, priority):
             yield Finding(
                 ("pools",),
                 f'priority "{priority}" is taken by no pool: jobs enqueued with it would wait '
@@ -99,7 +98,9 @@ def every_priority_is_taken_by_some_pool(context: RuleContext) -> Iterator[Findi
 
 
 def _has_scheduler(context: RuleContext) -> bool:
-    return any(pool.enable_scheduler and _is_staffed(pool) for pool in context.topology.pools)
+    return any(
+        pool.worker.enable_scheduler and pool.has_replicas for pool in context.topology.pools
+    )
 
 
 _ADD_SCHEDULER = 'add "scheduler: {}" at the top, or "scheduler: true" to a pool'
@@ -123,11 +124,11 @@ def retries_need_a_scheduler(context: RuleContext) -> Iterator[Finding]:
     pools = [
         (context.path_of(pool), f'pool "{pool.name}"')
         for pool in context.workers()
-        if pool.max_retries > 0
+        if pool.worker.max_retries > 0
     ]
     jobs = [
-        (("jobs", job.name), f'job "{job.name}"')
-        for job in context.topology.jobs.values()
+        (("jobs", name), f'job "{name}"')
+        for name, job in context.topology.jobs.items()
         if job.max_retries
     ]
     for path, subject in [*pools, *jobs][:1]:
