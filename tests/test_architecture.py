@@ -48,7 +48,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 #: The doors: a third-party module, and the only files that may import it.
 DOORS: dict[str, tuple[str, ...]] = {
-    "yaml": ("spec/document.py", "importer/source.py", "yaml_writer.py"),
+    "yaml": ("spec/composer.py", "importer/source.py", "yaml_writer.py"),
     "jsonschema": ("spec/shape.py",),
     "jsonpatch": ("render/patches.py",),
     "redis": ("jobs", "client.py", "cli/up.py"),

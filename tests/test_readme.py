@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 from bananas_topology.cli.main import app
 from bananas_topology.contract.worker import WORKER_SETTINGS
 from bananas_topology.handlers import load_handlers
-from bananas_topology.spec.codes import markdown_table
+from bananas_topology.spec.diagnostics import declared_codes
 from bananas_topology.spec.load import check_bytes
 
 README = Path(__file__).parents[1] / "README.md"
@@ -65,7 +65,11 @@ def _arguments(command: Any) -> Iterator[str]:
 
 def diagnostics() -> Iterator[str]:
     """Every diagnostic code."""
-    yield from markdown_table().splitlines()
+    yield "| Code | Meaning | For example |"
+    yield "|---|---|---|"
+    for code in declared_codes():
+        example = f"`{code.example}`".replace("|", "\\|") if code.example else ""
+        yield f"| {code.name} | {code.meaning} | {example} |"
 
 
 TABLES: dict[str, Callable[[], Iterator[str]]] = {

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from bananas_topology.spec.diagnostics import Diagnostic
-    from bananas_topology.spec.load import Report
+    from bananas_topology.spec.load import CheckResult
     from bananas_topology.spec.model import Api, Pool
     from bananas_topology.supervisor.output import Paint
 
@@ -165,7 +165,7 @@ def print_plan(pools: Sequence[tuple[Pool, int]], api: Api | None = None) -> Non
     print_table(columns, [*lines, (*total, "", "", "")])
 
 
-def print_diagnostics(report: Report, stream: IO[str] | None = None) -> None:
+def print_diagnostics(report: CheckResult, stream: IO[str] | None = None) -> None:
     """Print diagnostics, one per line; on a terminal with an excerpt of the source.
 
     `stream` defaults to standard error, for commands whose result is something else.

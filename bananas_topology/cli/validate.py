@@ -16,7 +16,7 @@ from bananas_topology.units import quantity
 
 if TYPE_CHECKING:
     from bananas_topology.spec.diagnostics import Diagnostic
-    from bananas_topology.spec.load import Report
+    from bananas_topology.spec.load import CheckResult
     from bananas_topology.spec.model import Topology
 
 _Files = Annotated[
@@ -62,7 +62,7 @@ def validate(files: _Files = None, format: AsFormat = Format.TEXT, strict: _Stri
     raise typer.Exit(OK if passed else FAILED)
 
 
-def _print_text(reports: dict[Path, Report]) -> None:
+def _print_text(reports: dict[Path, CheckResult]) -> None:
     for file, report in reports.items():
         console.print_diagnostics(report, sys.stdout)
         if report.topology is not None:
@@ -87,7 +87,7 @@ def _totals(topology: Topology) -> tuple[int, int, int]:
     return len(topology.pools), processes, topology.total_threads
 
 
-def _print_json(reports: dict[Path, Report], errors: int, warnings: int) -> None:
+def _print_json(reports: dict[Path, CheckResult], errors: int, warnings: int) -> None:
     topologies = [
         {
             "file": str(file),

@@ -1,15 +1,15 @@
-"""A document to a `Topology`: defaults are filled in and modes are resolved, here and nowhere else.
+"""A document to a `Topology`, with all defaults filled in and modes resolved.
 
-Expects that the shape was checked and that what failed was pruned: then it always succeeds, with
-defaults in the place of what is wrong, so that the rules can look at the rest.
+Expects a checked shape, with everything invalid pruned. Then it always succeeds, with defaults in
+the place of invalid values, so that the rules can check the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping as Map
+from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 from bananas_topology.contract.jobs import JobSettings, Schedule
@@ -18,7 +18,7 @@ from bananas_topology.contract.settings import POOL
 from bananas_topology.contract.values import Mode
 from bananas_topology.contract.worker import SCHEDULER_ONLY, WORKER_SETTINGS, WorkerConfig
 from bananas_topology.spec.model import PRESETS, ManagedRedis, Pool, Redis, Topology
-from bananas_topology.spec.nodes import Scalar, child
+from bananas_topology.spec.nodes import ScalarNode, child
 from bananas_topology.spec.parts import (
     api_of,
     autoscale_of,
@@ -30,10 +30,10 @@ from bananas_topology.spec.parts import (
     placement_of,
     resources_of,
 )
-from bananas_topology.spec.section import Section
+from bananas_topology.spec.section import SectionReader
 
 
-def build(root: Section, path: FilePath, source: bytes) -> Topology:
+def build(root: SectionReader, path: Path, source: bytes) -> Topology:
     """Make the topology of a file whose top-level map is `root`; `source` are the file's bytes."""
     name = root.string("name") or "unnamed"
     image = root.string("image")
@@ -65,7 +65,7 @@ def build(root: Section, path: FilePath, source: bytes) -> Topology:
     )
 
 
-def _job(section: Section) -> JobSettings:
+def _job(section: SectionReader) -> JobSettings:
     backoff = section.section("backoff")
     return JobSettings(
         priority=section.optional_string("priority"),
@@ -76,7 +76,7 @@ def _job(section: Section) -> JobSettings:
     )
 
 
-def _pool(name: str, section: Section, worker: WorkerConfig, image: str) -> Pool:
+def _pool(name: str, section: SectionReader, worker: WorkerConfig, image: str) -> Pool:
     autoscale = autoscale_of(section.section("autoscale")) if section.has("autoscale") else None
     return Pool(
         name=name,
@@ -95,7 +95,7 @@ def _pool(name: str, section: Section, worker: WorkerConfig, image: str) -> Pool
 
 
 def _worker(
-    section: Section, jobs: Map[str, JobSettings], has_scheduler_section: bool
+    section: SectionReader, jobs: Mapping[str, JobSettings], has_scheduler_section: bool
 ) -> WorkerConfig:
     given = section.settings(WORKER_SETTINGS, POOL)
     mode = given.setdefault("mode", Mode.DEFAULT)
@@ -115,11 +115,11 @@ def _worker(
     return replace(worker, grace_ms=max(worker.grace_ms, longest_timeout_ms(worker, jobs)))
 
 
-def _scheduler_only(given: Map[str, Any]) -> WorkerConfig:
+def _scheduler_only(given: Mapping[str, Any]) -> WorkerConfig:
     return WorkerConfig(**{**given, "mode": Mode.SCHEDULER_ONLY, **SCHEDULER_ONLY})
 
 
-def longest_timeout_ms(worker: WorkerConfig, jobs: Map[str, JobSettings]) -> int:
+def longest_timeout_ms(worker: WorkerConfig, jobs: Mapping[str, JobSettings]) -> int:
     """The longest time that a job may run in a worker; `jobs` are the topology's job types."""
     own = [
         job.timeout_ms
@@ -134,7 +134,7 @@ def longest_timeout_ms(worker: WorkerConfig, jobs: Map[str, JobSettings]) -> int
     return max(*own, worker.job_timeout_ms, 0)
 
 
-def _schedule(section: Section, jobs: Map[str, JobSettings]) -> Schedule:
+def _schedule(section: SectionReader, jobs: Mapping[str, JobSettings]) -> Schedule:
     job = section.string("job")
     settings = jobs.get(job)
     default = (settings.priority if settings else None) or "normal"
@@ -148,9 +148,9 @@ def _schedule(section: Section, jobs: Map[str, JobSettings]) -> Schedule:
     )
 
 
-def _redis(section: Section) -> Redis:
+def _redis(section: SectionReader) -> Redis:
     node = child(section.node, "url")
-    is_unset = isinstance(node, Scalar) and node.unset is not None
+    is_unset = isinstance(node, ScalarNode) and node.unset is not None
     url = section.optional_string("url") or None
     managed = section.section("managed")
     return Redis(

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from bananas_topology.contract.settings import POOL
 from bananas_topology.contract.values import Mode
 from bananas_topology.contract.worker import WORKER_SETTINGS
-from bananas_topology.spec.nodes import Mapping, Scalar, child
+from bananas_topology.spec.nodes import MapNode, ScalarNode, child
 
 #: Fields that are merged key by key; any other is replaced as a whole.
 _MERGED = ("env", "logging", "file", "results", "resources", "requests", "limits")
@@ -25,21 +25,21 @@ _NOT_FOR_SCHEDULERS = (
 _FOR_SCHEDULER_SECTION = ("image", "env", "secrets", "placement", "egress", "logging")
 
 
-def merged(above: Mapping | None, below: Mapping | None) -> Mapping:
+def merged(above: MapNode | None, below: MapNode | None) -> MapNode:
     """A new map with everything in `above`, and what only `below` has."""
-    result = Mapping(above.start if above else 0, above.end if above else 0)
+    result = MapNode(above.start if above else 0, above.end if above else 0)
     for source in (above, below):
         for name, key in source.keys.items() if source else ():
             assert source is not None
             node, present = source.items[name], result.items.get(name)
             if present is None:
                 result.set(key, node)
-            elif name in _MERGED and isinstance(present, Mapping) and isinstance(node, Mapping):
+            elif name in _MERGED and isinstance(present, MapNode) and isinstance(node, MapNode):
                 result.items[name] = merged(present, node)
     return result
 
 
-def apply_defaults(root: Mapping) -> Mapping:
+def apply_defaults(root: MapNode) -> MapNode:
     """A copy of the topology in which pools, scheduler and api have what they inherit."""
     general = _only(root, ("logging", "results"))
     defaults = merged(_map(root, "defaults"), general)
@@ -48,7 +48,7 @@ def apply_defaults(root: Mapping) -> Mapping:
     if pools is not None:
         filled = merged(pools, None)
         for name, pool in pools.items.items():
-            if isinstance(pool, Mapping):
+            if isinstance(pool, MapNode):
                 filled.items[name] = _pool(pool, defaults)
         result.items["pools"] = filled
     for name, inherited in (
@@ -61,9 +61,9 @@ def apply_defaults(root: Mapping) -> Mapping:
     return result
 
 
-def _pool(pool: Mapping, defaults: Mapping) -> Mapping:
+def _pool(pool: MapNode, defaults: MapNode) -> MapNode:
     mode = child(pool, "mode") or child(defaults, "mode")
-    name = mode.text if isinstance(mode, Scalar) else Mode.DEFAULT
+    name = mode.text if isinstance(mode, ScalarNode) else Mode.DEFAULT
     left_out: Collection[str] = ()
     if name == Mode.SCHEDULER_ONLY:
         left_out = _NOT_FOR_SCHEDULERS
@@ -72,8 +72,8 @@ def _pool(pool: Mapping, defaults: Mapping) -> Mapping:
     return merged(pool, _only(defaults, [each for each in defaults.items if each not in left_out]))
 
 
-def _only(source: Mapping, names: Collection[str]) -> Mapping:
-    result = Mapping(source.start, source.end)
+def _only(source: MapNode, names: Collection[str]) -> MapNode:
+    result = MapNode(source.start, source.end)
     wanted = set(names)
     for name, key in source.keys.items():
         if name in wanted:
@@ -81,6 +81,6 @@ def _only(source: Mapping, names: Collection[str]) -> Mapping:
     return result
 
 
-def _map(root: Mapping, name: str) -> Mapping | None:
+def _map(root: MapNode, name: str) -> MapNode | None:
     node = root.items.get(name)
-    return node if isinstance(node, Mapping) else None
+    return node if isinstance(node, MapNode) else None

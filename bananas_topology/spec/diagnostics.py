@@ -1,6 +1,8 @@
-"""What is found wrong in a topology, as values: where, what, and how to mend it.
+"""Diagnostics of a topology: what is wrong, where, and how to fix it.
 
-Printing them is the command line's business.
+A code is declared next to the code that reports it: ``MISSING = declare("BT102", …)``. Codes are
+permanent: BT0xx is about the file and its YAML, BT1xx about its shape, BT2xx about its meaning,
+BT3xx are warnings. Printing diagnostics is up to the command line.
 """
 
 from __future__ import annotations
@@ -18,9 +20,43 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A kind of diagnostic: its code, its meaning, and a part of a file that causes it."""
+
+    name: str
+    meaning: str
+    example: str
+
+    @property
+    def severity(self) -> Severity:
+        """The severity of all diagnostics with this code."""
+        return Severity.WARNING if self.name.startswith("BT3") else Severity.ERROR
+
+
+_DECLARED: dict[str, Code] = {}
+
+
+def declare(name: str, meaning: str, example: str = "") -> Code:
+    """Declare a code, once.
+
+    Raises:
+        ValueError: the code is declared already.
+    """
+    if name in _DECLARED:
+        raise ValueError(f"{name} is declared already: {_DECLARED[name].meaning}")
+    _DECLARED[name] = Code(name, meaning, example)
+    return _DECLARED[name]
+
+
+def declared_codes() -> tuple[Code, ...]:
+    """All codes in order; complete once `spec.load` is imported."""
+    return tuple(_DECLARED[name] for name in sorted(_DECLARED))
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
-    """Where something stands in its file: lines and columns count from 1, in characters.
+    """A range of a file: lines and columns count from 1, in characters.
 
     `end_line` and `end_column` are just past the last character.
     """
@@ -33,7 +69,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One finding. `code` (``BT103``) is for ever; `hint` says how to mend it, where we know."""
+    """One error or warning. `hint` says how to fix it, if known."""
 
     code: str
     severity: Severity
@@ -46,8 +82,8 @@ class Diagnostic:
         """One greppable, clickable line.
 
         >>> span = Span(6, 5, 6, 15)
-        >>> str(Diagnostic("BT103", Severity.ERROR, "no such field", "a.yaml", span, "drop it"))
-        'a.yaml:6:5: error BT103: no such field (drop it)'
+        >>> str(Diagnostic("BT103", Severity.ERROR, "unknown field", "a.yaml", span, "remove it"))
+        'a.yaml:6:5: error BT103: unknown field (remove it)'
         """
         hint = f" ({self.hint})" if self.hint else ""
         place = f"{self.file}:{self.span.line}:{self.span.column}"
@@ -55,7 +91,7 @@ class Diagnostic:
 
 
 class InvalidTopology(BananasTopologyError):
-    """The spec's author acts: a topology has errors, all of them in `diagnostics`."""
+    """A topology has errors, listed in `diagnostics`; its author has to fix them."""
 
     def __init__(self, diagnostics: tuple[Diagnostic, ...]) -> None:
         super().__init__("\n".join(str(diagnostic) for diagnostic in diagnostics))

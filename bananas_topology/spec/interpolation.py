@@ -1,7 +1,7 @@
-"""`${VAR}` in values, as Compose has it, but strict: one that is not set needs a default.
+"""`${VAR}` in values, as in Compose, but strict: a variable that is not set needs a default.
 
-Pure: the environment is passed in. Works on single values after the file was parsed, so a variable
-can hold anything without becoming part of the YAML.
+Pure: the environment is passed in. Works on single values of a parsed file, so that the text of a
+variable never becomes YAML.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Mapping
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPERATOR = re.compile(r":?[-?+]")
-#: `${A:-${B:-c}}` nests; nobody needs more than this.
+#: Defaults nest, as in `${A:-${B:-c}}`; more levels than this are a mistake.
 _MAX_DEPTH = 8
 
 
 class BadSyntax(ValueError):
-    """A `$` that begins no variable; `offset` is where it stands in the value."""
+    """A `$` that is not followed by a variable name, at `offset` in the value."""
 
     def __init__(self, offset: int, message: str) -> None:
         super().__init__(message)
@@ -24,7 +24,7 @@ class BadSyntax(ValueError):
 
 
 class NotSet(LookupError):
-    """A variable without default is not set, or is empty where it must not be."""
+    """A variable without default is not set, or empty where it must not be."""
 
     def __init__(self, name: str, offset: int, message: str) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class NotSet(LookupError):
 
 
 def interpolate(text: str, environ: Mapping[str, str]) -> str:
-    """Put variables' values into a text.
+    """Replace the variables of a text by their values.
 
     >>> interpolate("${HOST:-localhost}:$PORT costs $$5", {"PORT": "80"})
     'localhost:80 costs $5'
@@ -49,10 +49,10 @@ def interpolate(text: str, environ: Mapping[str, str]) -> str:
     return value
 
 
-def whole_variable(text: str) -> str | None:
-    """The name of the variable if the text is nothing else and has no default.
+def sole_variable(text: str) -> str | None:
+    """The name of the variable that is all of a text; None if there is more, or a default.
 
-    >>> whole_variable("${REDIS_URL}"), whole_variable("$REDIS_URL"), whole_variable("${A:-b}")
+    >>> sole_variable("${REDIS_URL}"), sole_variable("$REDIS_URL"), sole_variable("${A:-b}")
     ('REDIS_URL', 'REDIS_URL', None)
     """
     match = re.fullmatch(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))", text)
@@ -60,10 +60,10 @@ def whole_variable(text: str) -> str | None:
 
 
 def _expand(text: str, position: int, environ: Mapping[str, str], depth: int) -> tuple[str, int]:
-    """Expand up to the end of the text, or within braces up to the brace that closes them."""
+    """Expand up to the end of the text, or up to the closing brace."""
     parts: list[str] = []
     while position < len(text):
-        # Inside of braces a `}` ends the default; outside it is a character like any other.
+        # Inside braces a `}` ends the default; outside it is an ordinary character.
         stops = [
             at for at in (text.find("$", position), _closing(text, position, depth)) if at >= 0
         ]
@@ -84,23 +84,23 @@ def _closing(text: str, position: int, depth: int) -> int:
 
 
 def _variable(text: str, at: int, environ: Mapping[str, str], depth: int) -> tuple[str, int]:
-    """Read what a `$` begins; gives its value and the position behind it."""
+    """Read the variable at a `$`; returns its value and the position after it."""
     if text.startswith("$$", at):
         return "$", at + 2
     if name := _NAME.match(text, at + 1):
         return _required(name[0], environ, at), name.end()
     if not text.startswith("${", at):
-        raise BadSyntax(at, 'a "$" begins no variable here; write "$$" for the character itself')
+        raise BadSyntax(at, '"$" is not followed by a variable name; write "$$" for a literal "$"')
     if depth >= _MAX_DEPTH:
-        raise BadSyntax(at, f"defaults are nested more than {_MAX_DEPTH} deep")
+        raise BadSyntax(at, f"defaults are nested more than {_MAX_DEPTH} levels deep")
     name = _NAME.match(text, at + 2)
     if name is None:
-        raise BadSyntax(at, 'expected the name of a variable behind "${", such as ${HOST}')
+        raise BadSyntax(at, 'expected a variable name after "${", as in ${HOST}')
     if text.startswith("}", name.end()):
         return _required(name[0], environ, at), name.end() + 1
     operator = _OPERATOR.match(text, name.end())
     if operator is None:
-        raise BadSyntax(at, f'expected "}}", or one of :- - :? ? :+ + behind "${{{name[0]}"')
+        raise BadSyntax(at, f'expected "}}", or one of :- - :? ? :+ + after "${{{name[0]}"')
     is_set = name[0] in environ and (operator[0][0] != ":" or environ[name[0]] != "")
     return _operated(text, at, name[0], operator, is_set, environ, depth)
 
@@ -116,11 +116,11 @@ def _operated(
 ) -> tuple[str, int]:
     kind = operator[0][-1]
     uses_word = is_set == (kind == "+")
-    # A word that is not used is read all the same, to find its end, but may name what is not set.
+    # A word that is not used is read too, to find its end, but its variables may be unset.
     known = environ if uses_word else _Anything()
     word, end = _expand(text, operator.end(), known, depth + 1)
     if not text.startswith("}", end):
-        raise BadSyntax(at, f'the "}}" that closes "${{{name}" is missing')
+        raise BadSyntax(at, f'missing "}}" after "${{{name}"')
     if kind == "?" and uses_word:
         raise NotSet(name, at, f"variable {name} is not set: {word}" if word else _absent(name))
     if kind == "+":

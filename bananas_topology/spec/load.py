@@ -1,4 +1,4 @@
-"""The one door to topologies: a file to everything that is wrong with it, and what it means."""
+"""Loading and checking topology files: the only entry point to `spec`."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bananas_topology.spec import document as yaml_document
 from bananas_topology.spec.build import build
 from bananas_topology.spec.defaults import apply_defaults
-from bananas_topology.spec.diagnostics import Diagnostic, InvalidTopology, Severity
-from bananas_topology.spec.document import MAX_BYTES, Document
+from bananas_topology.spec.diagnostics import Diagnostic, InvalidTopology, Severity, declare
+from bananas_topology.spec.document import Document
 from bananas_topology.spec.model import Topology
-from bananas_topology.spec.nodes import Mapping as MapNode
+from bananas_topology.spec.nodes import MapNode
+from bananas_topology.spec.reader import MAX_BYTES, broken_paths, read_document
 from bananas_topology.spec.rules import apply_rules
 from bananas_topology.spec.schema import schema
-from bananas_topology.spec.section import Section
+from bananas_topology.spec.section import SectionReader
 from bananas_topology.spec.shape import check_shape, prune
+
+UNREADABLE = declare("BT001", "Cannot read the file", "bananas validate nowhere.yaml")
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """All findings in file order; `topology` is None if one of them is an error.
+class CheckResult:
+    """All diagnostics in file order; `topology` is None if one of them is an error.
 
     `source` is the text of the file, as far as it could be read.
     """
@@ -31,54 +33,54 @@ class Report:
     source: str
 
 
-def check(path: Path, environ: Mapping[str, str]) -> Report:
-    """Read and check a file; what is wrong, even that it is not there, is in the report."""
+def check(path: Path, environ: Mapping[str, str]) -> CheckResult:
+    """Read and check a file; that it cannot be read is a diagnostic, too."""
     try:
         with path.open("rb") as file:
-            # One byte more than is allowed shows that it is too long, however long it is.
+            # One byte more than is allowed shows that it is too large, however large it is.
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         document = Document(str(path), "")
         reason = error.strerror or str(error)
-        hint = "`bananas init` writes one" if isinstance(error, FileNotFoundError) else None
-        document.report("BT001", (0, 0), f"the file cannot be read: {reason}", hint)
-        return _report(document, None)
+        hint = "create one with `bananas init`" if isinstance(error, FileNotFoundError) else None
+        document.report(UNREADABLE, (0, 0), f"cannot read the file: {reason}", hint)
+        return _result(document, None)
     return check_bytes(data, path, environ)
 
 
-def check_bytes(data: bytes, path: Path, environ: Mapping[str, str]) -> Report:
-    """Check what a file holds; `path` is only what it is called."""
-    document = yaml_document.read(str(path), data, environ)
+def check_bytes(data: bytes, path: Path, environ: Mapping[str, str]) -> CheckResult:
+    """Check the content of a file; `path` is only its name."""
+    document = read_document(str(path), data, environ)
     if document.root is None:
-        return _report(document, None)
-    broken = yaml_document.broken_paths(document.root)
+        return _result(document, None)
+    broken = broken_paths(document.root)
     invalid_paths = broken | check_shape(document, broken)
     prune(document.root, invalid_paths)
     if not isinstance(document.root, MapNode):
-        return _report(document, None)
+        return _result(document, None)
     document.root = apply_defaults(document.root)
-    root = Section(document, document.root, schema(), (), invalid_paths)
+    root = SectionReader(document, document.root, schema(), (), invalid_paths)
     topology = build(root, path, data)
     apply_rules(document, topology, invalid_paths)
-    return _report(document, topology)
+    return _result(document, topology)
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Topology:
-    """Read a file that has to be right.
+    """Read a file that has to be valid.
 
     Raises:
-        InvalidTopology: it is not; the exception has all findings.
+        InvalidTopology: it has errors; the exception has all diagnostics.
     """
-    report = check(path, environ)
-    if report.topology is None:
-        raise InvalidTopology(report.diagnostics)
-    return report.topology
+    result = check(path, environ)
+    if result.topology is None:
+        raise InvalidTopology(result.diagnostics)
+    return result.topology
 
 
-def _report(document: Document, topology: Topology | None) -> Report:
-    findings = sorted(
+def _result(document: Document, topology: Topology | None) -> CheckResult:
+    diagnostics = sorted(
         set(document.diagnostics), key=lambda each: (each.span, each.code, each.message)
     )
-    if any(finding.severity is Severity.ERROR for finding in findings):
+    if any(each.severity is Severity.ERROR for each in diagnostics):
         topology = None
-    return Report(tuple(findings), topology, document.text)
+    return CheckResult(tuple(diagnostics), topology, document.text)

@@ -1,13 +1,14 @@
-"""How a place in a topology is spoken of, and what people call its fields by mistake. Pure."""
+"""How messages name fields and show values, and how fields are often misnamed. Pure."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from bananas_topology.spec.nodes import Path
+from bananas_topology.spec.document import shorten
+from bananas_topology.spec.nodes import KeyPath
 
-#: What other tools call it, and what we call it.
+#: Names in other tools, and ours.
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "worker_concurrency": ("concurrency",),
     "workers": ("concurrency", "pools"),
@@ -61,31 +62,21 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "warning": ("warn",),
 }
 
-#: Fields of a pool that are often written at the top.
-ELSEWHERE: dict[str, str] = dict.fromkeys(
-    (
-        "mode", "priorities", "job_types", "concurrency", "replicas", "job_timeout", "max_retries",
-        "max_crashes", "grace", "lease", "env", "secrets", "resources", "autoscale", "placement",
-        "disruption", "egress",
-    ),
-    'it belongs into a pool, or into "defaults" for all of them',
-)  # fmt: skip
-
 _NAMED = {"pools": "pool", "jobs": "job", "schedules": "schedule"}
-#: What is shown of a value that does not fit, at the most, in characters.
-_MAX_SHOWN = 60
+#: Stands for a value that may be secret.
+HIDDEN = "invalid (value hidden)"
 
 
-def subject_of(path: Path, short: bool = False) -> str:
-    """The thing at a path, to begin a sentence with; `short` leaves out its name.
+def subject_of(path: KeyPath, short: bool = False) -> str:
+    """What is at a path, to start a sentence with; `short` leaves out its name.
 
     >>> subject_of(()), subject_of(("pools", "io")), subject_of(("pools", "io"), short=True)
-    ('a topology', 'pool "io"', 'a pool')
+    ('the topology', 'pool "io"', 'a pool')
     >>> subject_of(("pools", "io", "autoscale", "scale_up")), subject_of(("redis", "managed"))
     ('"autoscale.scale_up" of pool "io"', '"redis.managed"')
     """
     if not path:
-        return "a topology"
+        return "the topology"
     kind = _NAMED.get(str(path[0]))
     if kind is None or len(path) == 1:
         return f"a {_singular(path)}" if short else f'"{_dotted(path)}"'
@@ -94,20 +85,13 @@ def subject_of(path: Path, short: bool = False) -> str:
     return f"a {_singular(path)}" if short else f'"{_dotted(path[2:])}" of {kind} "{path[1]}"'
 
 
-def field_of(path: Path) -> str:
-    """The value at a path, to begin a sentence with.
+def format_value(value: Any, path: KeyPath = ()) -> str:
+    """An invalid value for a message: short, and never a secret.
 
-    >>> field_of(("name",)), field_of(("pools", "io", "priorities", 0))
-    ('"name"', '"priorities[0]" of pool "io"')
-    """
-    return subject_of(path) if path else "the topology"
-
-
-def shown(value: Any, path: Path = ()) -> str:
-    """A value that does not fit, as it may be shown: short, and never a secret.
-
-    >>> shown("many", ("x",)), shown(None, ("x",)), shown("redis://:pw@h", ("redis", "url"))
-    ('"many"', 'empty', 'what it holds')
+    >>> format_value("many", ("x",)), format_value(None, ("x",))
+    ('"many"', 'empty')
+    >>> format_value("redis://:pw@h", ("redis", "url"))
+    'invalid (value hidden)'
     """
     if value is None:
         return "empty"
@@ -116,17 +100,16 @@ def shown(value: Any, path: Path = ()) -> str:
     if isinstance(value, list):
         return "a list"
     if path[:2] == ("redis", "url") or "env" in path[:3] or "://" in str(value):
-        return "what it holds"
-    text = json.dumps(value, ensure_ascii=False) if path else str(value).replace("\n", " ")
-    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
+        return HIDDEN
+    return shorten(json.dumps(value, ensure_ascii=False) if path else str(value))
 
 
-def _dotted(path: Path) -> str:
+def _dotted(path: KeyPath) -> str:
     text = ""
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step}"
     return text.removeprefix(".")
 
 
-def _singular(path: Path) -> str:
+def _singular(path: KeyPath) -> str:
     return "variable" if "env" in path else "field"

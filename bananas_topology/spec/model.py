@@ -1,7 +1,7 @@
-"""A topology as values: every default resolved, so that nothing downstream asks "if None".
+"""A topology as values, with all defaults resolved.
 
-`None` remains only where absence itself says something ("no limit", "all job types").
-Built by `build.py` alone. Numbers carry their unit in their name.
+`None` is left only where it has a meaning, such as "no limit". Made by `build.py` only. Names of
+numbers include their unit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bananas_topology.contract.worker import WorkerConfig
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """What a mode stands for where a pool sets nothing else.
+    """Defaults of a mode.
 
     `has_scheduler` None means: if the topology has no `scheduler:` section.
     """
@@ -39,7 +39,7 @@ PRESETS: Mapping[Mode, Preset] = {
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """An amount of CPU and memory; None leaves that one open."""
+    """Amounts of CPU and memory; None for not set."""
 
     cpu_millis: int | None = None
     memory_bytes: int | None = None
@@ -47,7 +47,7 @@ class Amounts:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What one worker asks for and may use at the most."""
+    """Resource requests and limits of one process."""
 
     requests: Amounts = Amounts()
     limits: Amounts = Amounts()
@@ -55,10 +55,10 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class ScalingStep:
-    """How fast one direction of autoscaling may go: at most `percent` or `pods` a `period_ms`.
+    """How fast to scale in one direction: at most `percent` or `pods` per `period_ms`.
 
-    `window_ms` is how long a recommendation must hold before it is followed. Where both are given,
-    `select` says which of them counts: the ``max`` or the ``min``.
+    `window_ms` is how long a recommendation must hold before it is applied. If both `percent` and
+    `pods` are set, `select` decides which applies: the ``max`` or the ``min``.
     """
 
     window_ms: int
@@ -70,10 +70,10 @@ class ScalingStep:
 
 @dataclass(frozen=True, slots=True)
 class Autoscale:
-    """Bounds, targets and speeds of a pool's autoscaler. Targets left None are not used.
+    """An autoscaler of a pool or the api; targets that are None are not used.
 
-    `cpu_percent` and `memory_percent` are of the request; `queue_depth` is ready jobs a replica,
-    and `requests_per_second` is for the api alone.
+    `cpu_percent` and `memory_percent` are relative to the request; `queue_depth` is ready jobs per
+    replica (pools only), `requests_per_second` is per replica (api only).
     """
 
     min_replicas: int
@@ -88,7 +88,7 @@ class Autoscale:
 
 @dataclass(frozen=True, slots=True)
 class Toleration:
-    """A node taint that a pool's pods put up with; fields as in Kubernetes."""
+    """Toleration of a node taint; fields as in Kubernetes."""
 
     key: str | None
     operator: str
@@ -98,7 +98,7 @@ class Toleration:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Node labels that a pool prefers or requires, and taints it tolerates."""
+    """Preferred and required node labels, and tolerated taints."""
 
     prefer: Mapping[str, str]
     require: Mapping[str, str]
@@ -107,7 +107,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Disruption:
-    """How many replicas a planned eviction leaves, or takes; exactly one of them is given."""
+    """Disruption budget in replicas; exactly one of the two is set."""
 
     min_available: int | None = None
     max_unavailable: int | None = None
@@ -115,7 +115,7 @@ class Disruption:
 
 @dataclass(frozen=True, slots=True)
 class Egress:
-    """An address range that pods may talk to; no ports: all of them."""
+    """An address range that pods may connect to; no `ports` means all."""
 
     cidr: str
     ports: tuple[int, ...] = ()
@@ -125,8 +125,8 @@ class Egress:
 class Pool:
     """A group of identical workers.
 
-    `worker` is what the pool configures of each; `launch` adds what the whole topology configures.
-    `log_format` is the format in the file: None means json, but text for `up` on a terminal.
+    `worker` has the settings of the pool; `launch` adds those of the topology as a whole.
+    `log_format` is as in the file: None means json, but text with `up`.
     `secrets` are environment variables whose values must not appear in any file.
     """
 
@@ -145,20 +145,20 @@ class Pool:
 
     @property
     def total_threads(self) -> int:
-        """Jobs that the pool can run at one time, over all its replicas."""
+        """Jobs that the pool can run at the same time, in all its replicas."""
         return self.worker.concurrency * self.replicas
 
     @property
     def has_replicas(self) -> bool:
-        """Whether any of its workers can run; an autoscaler may start them."""
+        """Whether it can have workers: it has replicas, or an autoscaler that adds them."""
         return self.replicas > 0 or self.autoscale is not None
 
 
 @dataclass(frozen=True, slots=True)
 class ManagedRedis:
-    """The server that rendered deployments bring along when no external one is named.
+    """The server in rendered output when there is no external one.
 
-    `memory_bytes` is the container's limit; the server itself is told to use three quarters of it.
+    `memory_bytes` is the container's limit; the server uses three quarters of it for data.
     """
 
     image: str
@@ -168,10 +168,10 @@ class ManagedRedis:
 
 @dataclass(frozen=True, slots=True)
 class Redis:
-    """The server. Not external: the bundled one on this host, a managed one in rendered output.
+    """The server: external, or the bundled one (managed in rendered output).
 
-    An external one's `url` is None where it was left to a variable that is not set here; rendered
-    output does not need it, for it refers to a secret.
+    The `url` of an external server is None if it is in a variable that is not set here; rendered
+    output does not need it, since it refers to a secret.
     """
 
     url: str | None
@@ -182,7 +182,7 @@ class Redis:
 
 @dataclass(frozen=True, slots=True)
 class Ingress:
-    """How the api is reached from outside of a cluster."""
+    """The Kubernetes Ingress of the api."""
 
     host: str
     class_name: str | None
@@ -191,9 +191,9 @@ class Ingress:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """The HTTP service in front of the queues.
+    """The HTTP API for the queues.
 
-    `config` and `log_format` are to its process what `worker` and `log_format` are to a pool's.
+    `config` has the settings of its process, `log_format` is as in a pool.
     `publish` is the host port, or range of ports, that Compose publishes; None for none.
     `service_type` is Kubernetes' (ClusterIP, NodePort or LoadBalancer).
     """
@@ -215,10 +215,9 @@ class Api:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """A change to rendered objects, applied last: either `merge` or `operations` (RFC 6902).
+    """A patch of rendered objects, applied last: `merge` (RFC 7386) or `operations` (RFC 6902).
 
-    `kind` and `name` say which objects of a Kubernetes rendering; in Compose `kind` is "service".
-    None matches any.
+    `kind` and `name` select Kubernetes objects; for Compose `kind` is "service". None matches any.
     """
 
     kind: str | None
@@ -229,10 +228,10 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Kubernetes:
-    """What only a rendering for Kubernetes needs to know.
+    """Settings for Kubernetes only.
 
     `autoscaler` is "hpa" or "keda"; `monitoring` "annotations", "prometheus-operator" or "none".
-    `secret` names the Secret that holds REDIS_URL, and every variable that a pool's `secrets` name.
+    `secret` is the name of the Secret with REDIS_URL and every variable named in `secrets`.
     """
 
     namespace: str
@@ -247,14 +246,14 @@ class Kubernetes:
 
 @dataclass(frozen=True, slots=True)
 class Compose:
-    """What only a rendering for Compose needs to know."""
+    """Settings for Compose only."""
 
     patches: tuple[Patch, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """A whole deployment. `pools` has them in file order, the `scheduler:` section's pool last.
+    """A deployment. `pools` are in file order, with the pool of the `scheduler:` section last.
 
     `digest` is the SHA-256 of the file's bytes, in hexadecimal.
     """
@@ -275,5 +274,5 @@ class Topology:
 
     @property
     def total_threads(self) -> int:
-        """Jobs that can run at one time, over all pools."""
+        """Jobs that can run at the same time, in all pools."""
         return sum(pool.total_threads for pool in self.pools)

@@ -1,6 +1,6 @@
-"""What a YAML file is made of: scalars, mappings and sequences that know where they stand.
+"""YAML as nodes that know their position: scalars, maps and lists.
 
-Positions are offsets into the text; `Lines` turns them into lines and columns when one is shown.
+Positions are offsets into the text; `Lines` turns them into lines and columns.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 
 from bananas_topology.spec.diagnostics import Span
 
-#: Where something is in a topology: keys and list positions from the top.
-Path = tuple[str | int, ...]
+#: Keys and list indexes from the top of a topology to one of its values.
+KeyPath = tuple[str | int, ...]
 
 
 class Lines:
-    """Turns offsets into spans; a line ends where an editor ends it."""
+    """Turns offsets into spans; lines are those that editors count."""
 
     def __init__(self, text: str) -> None:
         self._length = len(text)
@@ -24,18 +24,18 @@ class Lines:
         position = 0
         for line in text.splitlines(keepends=True):
             position += len(line)
-            # splitlines also breaks at form feeds and separators which no editor breaks at.
+            # splitlines also splits at form feeds and separators, where editors do not.
             if line[-1] in "\r\n":
                 self._starts.append(position)
 
     def span(self, start: int, end: int) -> Span:
-        """The place between two offsets, cut to what is in the text."""
+        """The range between two offsets, limited to the text."""
         start = min(max(start, 0), self._length)
         end = min(max(end, start), self._length)
         return Span(*self._place(start), *self._place(end))
 
     def offset(self, line: int, column: int) -> int:
-        """The offset of a place that counts from 1."""
+        """The offset of a line and a column that count from 1."""
         line = min(max(line, 1), len(self._starts))
         return min(self._starts[line - 1] + max(column, 1) - 1, self._length)
 
@@ -44,26 +44,26 @@ class Lines:
         return line, offset - self._starts[line - 1] + 1
 
 
-class Scalar:
-    """One value. `text` is as written (interpolated, unquoted), `value` what it means.
+class ScalarNode:
+    """One value: `text` as written (interpolated, unquoted), and the `value` it stands for.
 
-    `is_plain`: without quotes. `is_interpolated`: something of it came from the environment.
-    `is_broken`: a fault of it is reported, nothing more can be said of it.
-    `unset` names the variable without which its value is not known here.
+    `is_plain`: without quotes. `is_interpolated`: part of it came from the environment.
+    `is_broken`: an error in it is reported already, and its value is unusable.
+    `unset` names the variable that would have its value, if that is not set here.
     """
 
     __slots__ = (
+        "depth",
         "end",
-        "height",
         "is_broken",
         "is_interpolated",
         "is_plain",
+        "node_count",
         "start",
         "tag",
         "text",
         "unset",
         "value",
-        "weight",
     )
 
     def __init__(self, start: int, end: int, text: str, is_plain: bool, tag: str | None) -> None:
@@ -73,21 +73,24 @@ class Scalar:
         self.is_interpolated = False
         self.is_broken = False
         self.unset: str | None = None
-        self.weight, self.height = 1, 1
+        self.node_count, self.depth = 1, 1
 
 
-class Mapping:
-    """Keys to values in file order; `keys` has each key's own place."""
+class MapNode:
+    """Keys to values in file order; `keys` has the positions of the keys.
 
-    __slots__ = ("end", "height", "items", "keys", "start", "weight")
+    `node_count` and `depth` include everything inside, with aliases expanded.
+    """
+
+    __slots__ = ("depth", "end", "items", "keys", "node_count", "start")
 
     def __init__(self, start: int, end: int) -> None:
         self.start, self.end = start, end
-        self.keys: dict[str, Scalar] = {}
+        self.keys: dict[str, ScalarNode] = {}
         self.items: dict[str, Node] = {}
-        self.weight, self.height = 1, 1
+        self.node_count, self.depth = 1, 1
 
-    def set(self, key: Scalar, node: Node) -> None:
+    def set(self, key: ScalarNode, node: Node) -> None:
         self.keys[key.text] = key
         self.items[key.text] = node
 
@@ -96,39 +99,39 @@ class Mapping:
         self.items.pop(name, None)
 
 
-class Sequence:
+class ListNode:
     """Values in file order."""
 
-    __slots__ = ("end", "height", "items", "start", "weight")
+    __slots__ = ("depth", "end", "items", "node_count", "start")
 
     def __init__(self, start: int, end: int) -> None:
         self.start, self.end = start, end
         self.items: list[Node] = []
-        self.weight, self.height = 1, 1
+        self.node_count, self.depth = 1, 1
 
 
-Node = Scalar | Mapping | Sequence
+Node = ScalarNode | MapNode | ListNode
 
 
 def plain(node: Node) -> Any:
-    """The node as ordinary dicts, lists and scalars."""
-    if isinstance(node, Scalar):
+    """The node as plain dicts, lists and scalars."""
+    if isinstance(node, ScalarNode):
         return node.value
-    if isinstance(node, Mapping):
+    if isinstance(node, MapNode):
         return {name: plain(child) for name, child in node.items.items()}
     return [plain(child) for child in node.items]
 
 
 def child(node: Node | None, step: str | int) -> Node | None:
-    """What a mapping or a sequence has at a step; None if nothing."""
-    if isinstance(node, Mapping):
+    """The node at a key of a map, or at an index of a list; None if there is none."""
+    if isinstance(node, MapNode):
         return node.items.get(step) if isinstance(step, str) else None
-    if isinstance(node, Sequence) and isinstance(step, int) and 0 <= step < len(node.items):
+    if isinstance(node, ListNode) and isinstance(step, int) and 0 <= step < len(node.items):
         return node.items[step]
     return None
 
 
-def find(root: Node | None, path: Path) -> Node | None:
+def find(root: Node | None, path: KeyPath) -> Node | None:
     """The node at a path; None if there is none."""
     node = root
     for step in path:
@@ -136,11 +139,14 @@ def find(root: Node | None, path: Path) -> Node | None:
     return node
 
 
-def value_place(root: Node | None, path: Path) -> tuple[int, int]:
-    """Where the value at a path is, or the nearest thing around it; a collection by its key."""
+def locate_value(root: Node | None, path: KeyPath) -> tuple[int, int]:
+    """The offsets of the value at a path, or of what is closest around it.
+
+    For a map or a list they are those of its key.
+    """
     node, place = root, (0, 0)
-    if isinstance(root, Mapping) and root.keys:
-        # What a whole topology lacks is said at its first key.
+    if isinstance(root, MapNode) and root.keys:
+        # What a topology lacks as a whole is reported at its first key.
         first = next(iter(root.keys.values()))
         place = (first.start, first.end)
     for step in path:
@@ -148,34 +154,35 @@ def value_place(root: Node | None, path: Path) -> tuple[int, int]:
         if node is None:
             return place
         place = (node.start, node.end)
-        if isinstance(parent, Mapping) and (not isinstance(node, Scalar) or node.start == node.end):
+        has_no_text = not isinstance(node, ScalarNode) or node.start == node.end
+        if isinstance(parent, MapNode) and has_no_text:
             key = parent.keys[str(step)]
             place = (key.start, key.end)
     return place
 
 
-def key_place(root: Node | None, path: Path) -> tuple[int, int]:
-    """Where the key at the end of a path is, or the nearest thing around it."""
+def locate_key(root: Node | None, path: KeyPath) -> tuple[int, int]:
+    """The offsets of the last key of a path, or of what is closest around it."""
     if path:
         parent = find(root, path[:-1])
-        if isinstance(parent, Mapping) and path[-1] in parent.keys:
+        if isinstance(parent, MapNode) and path[-1] in parent.keys:
             key = parent.keys[str(path[-1])]
             return (key.start, key.end)
-    return value_place(root, path)
+    return locate_value(root, path)
 
 
-def scalars(root: Node) -> Iterator[tuple[Path, Scalar]]:
-    """Every scalar value once, with the path at which it is met first."""
+def scalars(root: Node) -> Iterator[tuple[KeyPath, ScalarNode]]:
+    """Every scalar once, with the first path that leads to it."""
     seen: set[int] = set()
-    waiting: list[tuple[Path, Node]] = [((), root)]
+    waiting: list[tuple[KeyPath, Node]] = [((), root)]
     while waiting:
         path, node = waiting.pop()
         if id(node) in seen:
             continue
         seen.add(id(node))
-        if isinstance(node, Scalar):
+        if isinstance(node, ScalarNode):
             yield path, node
-        elif isinstance(node, Mapping):
+        elif isinstance(node, MapNode):
             waiting.extend(
                 ((*path, name), child) for name, child in reversed(list(node.items.items()))
             )

@@ -1,4 +1,4 @@
-"""The parts that pools, the scheduler and the api have in common, and the targets' own sections."""
+"""Parts that pools, the scheduler and the api have in common, and the sections of targets."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from bananas_topology.spec.model import (
     ScalingStep,
     Toleration,
 )
-from bananas_topology.spec.section import Section
+from bananas_topology.spec.section import SectionReader
 
 
-def resources_of(section: Section) -> Resources:
-    """What one worker asks for and may use."""
+def resources_of(section: SectionReader) -> Resources:
+    """Resource requests and limits."""
     requests, limits = section.section("requests"), section.section("limits")
     return Resources(requests=_amounts(requests), limits=_amounts(limits))
 
 
-def _amounts(section: Section) -> Amounts:
+def _amounts(section: SectionReader) -> Amounts:
     return Amounts(section.cpu_millis("cpu"), section.memory_bytes("memory"))
 
 
-def autoscale_of(section: Section) -> Autoscale:
-    """Bounds, targets and speeds."""
+def autoscale_of(section: SectionReader) -> Autoscale:
+    """An autoscaler."""
     fields = section.part["properties"]
     return Autoscale(
         min_replicas=section.integer("min"),
@@ -51,12 +51,12 @@ def autoscale_of(section: Section) -> Autoscale:
     )
 
 
-def _step(section: Section, percent: int | None, pods: int | None) -> ScalingStep:
-    """One direction; `percent` and `pods` hold where the file gives neither."""
+def _step(section: SectionReader, percent: int | None, pods: int | None) -> ScalingStep:
+    """One direction; `percent` and `pods` are used if the file has neither."""
     if section.has("percent") or section.has("pods"):
         percent, pods = section.optional_integer("percent"), section.optional_integer("pods")
     return ScalingStep(
-        # Kubernetes counts both in whole seconds, and takes no period of none.
+        # Kubernetes counts both in seconds, and rejects a period of zero.
         window_ms=section.duration_ms("window", at_least=0, at_most=3_600_000),
         period_ms=section.duration_ms("period", at_least=1_000, at_most=1_800_000),
         percent=percent,
@@ -65,8 +65,8 @@ def _step(section: Section, percent: int | None, pods: int | None) -> ScalingSte
     )
 
 
-def placement_of(owner: Section) -> Placement | None:
-    """Where a pool's workers run; None: anywhere."""
+def placement_of(owner: SectionReader) -> Placement | None:
+    """Where processes run; None for anywhere."""
     if not owner.has("placement"):
         return None
     section = owner.section("placement")
@@ -82,8 +82,8 @@ def placement_of(owner: Section) -> Placement | None:
     return Placement(section.string_map("prefer"), section.string_map("require"), tolerations)
 
 
-def disruption_of(owner: Section) -> Disruption | None:
-    """What a planned eviction may take; None: the target decides."""
+def disruption_of(owner: SectionReader) -> Disruption | None:
+    """The disruption budget; None leaves it to the target."""
     if not owner.has("disruption"):
         return None
     section = owner.section("disruption")
@@ -92,21 +92,21 @@ def disruption_of(owner: Section) -> Disruption | None:
     )
 
 
-def egress_of(owner: Section) -> tuple[Egress, ...]:
-    """Where else a pool's workers may connect to."""
+def egress_of(owner: SectionReader) -> tuple[Egress, ...]:
+    """Further destinations that workers may connect to."""
     return tuple(
         Egress(each.string("cidr"), tuple(int(port) for port in each.value("ports") or ()))
         for each in owner.sections("egress")
     )
 
 
-def log_format_of(section: Section) -> str | None:
-    """The log format of a pool or the api in the file; None if it has none."""
+def log_format_of(section: SectionReader) -> str | None:
+    """The log format of a pool or the api, as in the file; None if not set."""
     return section.section("logging").optional_string("format")
 
 
-def api_of(section: Section, image: str) -> Api:
-    """The HTTP service."""
+def api_of(section: SectionReader, image: str) -> Api:
+    """The HTTP API."""
     autoscale = autoscale_of(section.section("autoscale")) if section.has("autoscale") else None
     ingress = section.section("ingress")
     return Api(
@@ -134,8 +134,8 @@ def api_of(section: Section, image: str) -> Api:
     )
 
 
-def kubernetes_of(section: Section, name: str) -> Kubernetes:
-    """What only Kubernetes needs; `name` is the topology's."""
+def kubernetes_of(section: SectionReader, name: str) -> Kubernetes:
+    """Settings for Kubernetes only; `name` is the topology's."""
     return Kubernetes(
         namespace=section.optional_string("namespace") or name,
         autoscaler=section.string("autoscaler"),
@@ -151,15 +151,15 @@ def kubernetes_of(section: Section, name: str) -> Kubernetes:
     )
 
 
-def compose_of(section: Section) -> Compose:
-    """What only Compose needs."""
+def compose_of(section: SectionReader) -> Compose:
+    """Settings for Compose only."""
     patches = section.sections("patches")
     return Compose(
         tuple(_patch(each, "service", each.optional_string("service")) for each in patches)
     )
 
 
-def _patch(section: Section, kind: str | None, name: str | None) -> Patch:
+def _patch(section: SectionReader, kind: str | None, name: str | None) -> Patch:
     return Patch(
         kind=kind,
         name=name,

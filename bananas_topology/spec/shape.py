@@ -15,145 +15,171 @@ from typing import Any
 
 import jsonschema
 
+from bananas_topology.spec.diagnostics import Code, declare
 from bananas_topology.spec.document import Document
-from bananas_topology.spec.messages import ELSEWHERE, SYNONYMS, field_of, shown, subject_of
-from bananas_topology.spec.nodes import Mapping, Node, Path, find, key_place, plain, value_place
+from bananas_topology.spec.messages import HIDDEN, SYNONYMS, format_value, subject_of
+from bananas_topology.spec.nodes import (
+    KeyPath,
+    MapNode,
+    Node,
+    find,
+    locate_key,
+    locate_value,
+    plain,
+)
 from bananas_topology.spec.schema import definition, schema
-from bananas_topology.spec.syntax import resolve
+from bananas_topology.spec.yaml_scalars import parse_scalar
 
-#: Beyond this many faults of shape, nobody reads on.
-MAX_FAULTS = 200
-#: Longer words are not compared with what is known: that takes time that grows with the square.
+TOO_MANY = declare("BT100", "Too many errors to show")
+WRONG_TYPE = declare("BT101", "Wrong type", "concurrency: many")
+MISSING_FIELD = declare("BT102", "Missing field", "schedules: {nightly: {job: report}}")
+UNKNOWN_FIELD = declare("BT103", "Unknown field", "concurency: 10")
+UNKNOWN_CHOICE = declare("BT104", "Not an allowed value", "mode: specialised")
+OUT_OF_RANGE = declare("BT105", "Number or duration out of range", "concurrency: 5000")
+WRONG_FORMAT = declare("BT106", "Wrong format", "job_timeout: 5 minutes")
+EMPTY_OR_REPEATED = declare(
+    "BT107", "Empty list or map, or a duplicate entry", "priorities: [high, high]"
+)
+NOT_EXACTLY_ONE = declare("BT108", "Not exactly one of several fields", "disruption: {}")
+
+#: Nobody reads more errors than this.
+MAX_ERRORS = 200
+#: Longer names are not compared with known ones: that takes time that grows with the square.
 _MAX_GUESSED = 64
 
 
 @dataclass(frozen=True, slots=True)
-class _Fault:
-    """One finding of the library: which keyword of which part of the schema, and what was met."""
+class _SchemaError:
+    """An error of the library: the keyword, its value, its part of the schema, and the value."""
 
     keyword: str
     wanted: Any
     part: dict[str, Any]
-    met: Any
-    path: Path
+    value: Any
+    path: KeyPath
     is_name: bool
 
 
-def check_shape(document: Document, broken: set[Path]) -> set[Path]:
-    """Report every fault of shape; gives the paths of what cannot be used because of one.
+def check_shape(document: Document, broken: set[KeyPath]) -> set[KeyPath]:
+    """Report every error of shape; returns the paths of what is unusable because of one.
 
-    Of the values at `broken` paths nothing is said.
+    Values at `broken` paths are not checked.
     """
-    invalid_paths: set[Path] = set()
-    found = _faults(plain(document.root) if document.root else None)
-    faults = list(islice(found, MAX_FAULTS))
-    misfits = {fault.path for fault in faults if fault.keyword == "type"}
-    met: set[Path] = set()
-    for fault in faults:
-        # What is of the wrong kind is not also called out of range.
-        if fault.path in broken or (fault.path in misfits and fault.keyword != "type"):
+    invalid_paths: set[KeyPath] = set()
+    found = _errors(plain(document.root) if document.root else None)
+    errors = list(islice(found, MAX_ERRORS))
+    wrong_types = {error.path for error in errors if error.keyword == "type"}
+    missing_at: set[KeyPath] = set()
+    for error in errors:
+        # A value of the wrong type is not reported as out of range, too.
+        if error.path in broken or (error.path in wrong_types and error.keyword != "type"):
             continue
-        # The library reports each missing field, we all of them at once.
-        if fault.keyword != "required" or fault.path not in met:
-            invalid_paths |= _report(document, fault)
-        met |= {fault.path} if fault.keyword == "required" else set()
+        if error.keyword == "required":
+            # The library reports one error for each missing field, we report all at once.
+            if error.path in missing_at:
+                continue
+            missing_at.add(error.path)
+        invalid_paths |= _report(document, error)
     if next(found, None) is not None:
-        message = f"there are more than {MAX_FAULTS} faults; the rest is not shown"
-        document.report("BT100", (0, 0), message, "mend these first")
+        message = f"there are more than {MAX_ERRORS} errors; the rest are not shown"
+        document.report(TOO_MANY, (0, 0), message, "fix these first")
     return invalid_paths
 
 
-def prune(root: Node | None, invalid_paths: set[Path]) -> None:
-    """Take what cannot be used out of a document, so that the rest can be looked at."""
+def prune(root: Node | None, invalid_paths: set[KeyPath]) -> None:
+    """Remove what is unusable from a document, so that the rest can be checked."""
     for path in invalid_paths:
-        # A list with a wrong entry is no good as a whole.
+        # A list with an invalid entry is unusable as a whole.
         end = next((at for at, step in enumerate(path) if isinstance(step, int)), len(path))
         parent = find(root, path[: end - 1]) if end else None
-        if isinstance(parent, Mapping):
+        if isinstance(parent, MapNode):
             parent.remove(str(path[end - 1]))
 
 
-def _report(document: Document, fault: _Fault) -> set[Path]:
-    if fault.is_name:
-        path = (*fault.path, str(fault.met))
-        message = f'"{shown(str(fault.met))}" is no name for {subject_of(path, short=True)}'
-        place = key_place(document.root, path)
-        document.report("BT106", place, message, _expected(fault.part))
+def _report(document: Document, error: _SchemaError) -> set[KeyPath]:
+    if error.is_name:
+        path = (*error.path, str(error.value))
+        name = format_value(str(error.value))
+        message = f'"{name}" is not a valid name for {subject_of(path, short=True)}'
+        place = locate_key(document.root, path)
+        document.report(WRONG_FORMAT, place, message, _expected(error.part))
         return {path}
-    if fault.keyword == "additionalProperties":
-        return _report_unknown(document, fault)
-    if fault.keyword == "required":
-        return _report_missing(document, fault)
-    code, message, hint = _wrong_value(fault)
-    document.report(code, value_place(document.root, fault.path), message, hint)
-    return {fault.path}
+    if error.keyword == "additionalProperties":
+        return _report_unknown(document, error)
+    if error.keyword == "required":
+        return _report_missing(document, error)
+    code, message, hint = _invalid_value(error)
+    document.report(code, locate_value(document.root, error.path), message, hint)
+    return {error.path}
 
 
-def _report_unknown(document: Document, fault: _Fault) -> set[Path]:
-    """Fields that are not there, at their own keys, with a guess at what was meant."""
-    path, known = fault.path, list(fault.part["properties"])
-    open_names = "|".join(fault.part.get("patternProperties", ())) or r"(?!)"
-    unknown = [key for key in fault.met if key not in known and not re.search(open_names, key)]
-    invalid_paths: set[Path] = set()
-    for name in unknown[:MAX_FAULTS]:
-        guess = _guess(name, [key for key in known if key not in fault.met] or known)
+def _report_unknown(document: Document, error: _SchemaError) -> set[KeyPath]:
+    """Unknown fields, each at its key, with a guess at what was meant."""
+    path, known = error.path, list(error.part["properties"])
+    open_names = "|".join(error.part.get("patternProperties", ())) or r"(?!)"
+    unknown = [key for key in error.value if key not in known and not re.search(open_names, key)]
+    invalid_paths: set[KeyPath] = set()
+    for name in unknown[:MAX_ERRORS]:
+        guess = _guess(name, [key for key in known if key not in error.value] or known)
         if guess:
             hint = f'did you mean "{guess}"?'
-        elif name in ELSEWHERE and path == ():
-            hint = ELSEWHERE[name]
+        elif path == () and name in schema()["$defs"]["pool"]["properties"]:
+            hint = 'it belongs in a pool, or in "defaults" for all pools'
         else:
-            hint = f"it has {', '.join(known)}"
-        place = key_place(document.root, (*path, name))
-        message = f'{subject_of(path)} has no field "{shown(name)}"'
-        document.report("BT103", place, message, hint)
+            hint = f"known fields: {', '.join(known)}"
+        place = locate_key(document.root, (*path, name))
+        message = f'{subject_of(path)} has no field "{format_value(name)}"'
+        document.report(UNKNOWN_FIELD, place, message, hint)
         invalid_paths.add((*path, name))
-        # What was meant is missing now; that is no fault of its own.
+        # The field that was meant is missing now; that is not an error of its own.
         invalid_paths |= {(*path, guess)} if guess else set()
     return invalid_paths
 
 
-def _report_missing(document: Document, fault: _Fault) -> set[Path]:
-    path, place = fault.path, key_place(document.root, fault.path)
-    missing = [name for name in fault.wanted if name not in fault.met]
-    present = [name for name in fault.met if name not in fault.part["properties"]]
+def _report_missing(document: Document, error: _SchemaError) -> set[KeyPath]:
+    path, place = error.path, locate_key(document.root, error.path)
+    missing = [name for name in error.wanted if name not in error.value]
+    unknown = [name for name in error.value if name not in error.part["properties"]]
     for name in missing:
-        # A misspelt field is reported as such; to call it missing too would be noise.
-        if any(_guess(each, [name]) for each in present):
+        # A misspelled field is reported as unknown; reporting it as missing, too, is noise.
+        if any(_guess(each, [name]) for each in unknown):
             continue
-        about = definition(fault.part["properties"][name]).get("description", "")
-        document.report("BT102", place, f'{subject_of(path)} needs "{name}"', about)
+        hint = definition(error.part["properties"][name]).get("description", "")
+        document.report(MISSING_FIELD, place, f'{subject_of(path)} requires "{name}"', hint)
     return {path} if path else {(name,) for name in missing}
 
 
-def _wrong_value(fault: _Fault) -> tuple[str, str, str | None]:
-    """Code, message and hint for a value that is not what it should be."""
-    what, met = field_of(fault.path), shown(fault.met, fault.path)
-    found = f"{what} is {met}"
-    match fault.keyword:
+def _invalid_value(error: _SchemaError) -> tuple[Code, str, str | None]:
+    """Code, message and hint for an invalid value."""
+    subject, value = subject_of(error.path), format_value(error.value, error.path)
+    invalid = f"{subject} is {value}; {_expected(error.part)}"
+    match error.keyword:
         case "type":
-            return "BT101", f"{found}; {_expected(fault.part)}", _type_hint(fault)
+            if value == HIDDEN:
+                invalid = f"{subject} has the wrong type (value hidden); {_expected(error.part)}"
+            return WRONG_TYPE, invalid, _type_hint(error)
         case "enum":
-            choices = [str(choice) for choice in fault.wanted]
-            guess = _guess(str(fault.met), choices)
-            hint = f'did you mean "{guess}"?' if guess else None
-            return "BT104", f"{found}; {_expected(fault.part)}", hint
+            guess = _guess(str(error.value), [str(choice) for choice in error.wanted])
+            return UNKNOWN_CHOICE, invalid, f'did you mean "{guess}"?' if guess else None
         case "minimum" | "maximum" | "exclusiveMinimum":
-            return "BT105", f"{found}; {_expected(fault.part)}", None
+            return OUT_OF_RANGE, invalid, None
         case "pattern" | "maxLength" | "minLength":
-            return "BT106", f"{found}; {_expected(fault.part)}", None
+            return WRONG_FORMAT, invalid, None
         case "minItems" | "minProperties":
-            return "BT107", f"{what} is empty; expected at least one entry", None
+            return EMPTY_OR_REPEATED, f"{subject} is empty; expected at least one entry", None
         case "uniqueItems":
-            return "BT107", f"{what} has {met} twice", "remove one of them"
+            owner = subject_of(error.path[:-1])
+            return EMPTY_OR_REPEATED, f"{owner} has {value} twice", "remove one of them"
         case "oneOf":
-            names = " or ".join(f'"{each["required"][0]}"' for each in fault.wanted)
-            given = sum(each["required"][0] in fault.met for each in fault.wanted)
-            return "BT108", f"{what} has {given or 'none'} of {names}; expected exactly one", None
-    return "BT101", f"{what}: {fault.keyword}", None
+            first, second = (f'"{each["required"][0]}"' for each in error.wanted)
+            has_any = any(each["required"][0] in error.value for each in error.wanted)
+            found = f"both {first} and {second}" if has_any else f"neither {first} nor {second}"
+            return NOT_EXACTLY_ONE, f"{subject} has {found}; expected exactly one", None
+    return WRONG_TYPE, f"{subject} is invalid: {error.keyword}", None
 
 
 def _expected(part: dict[str, Any]) -> str:
-    """What a part of the schema wants, as a phrase that begins with "expected"."""
+    """What a part of the schema accepts, as a phrase that starts with "expected"."""
     part = definition(part)
     if "patternErrorMessage" in part:
         return str(part["patternErrorMessage"])
@@ -162,58 +188,59 @@ def _expected(part: dict[str, Any]) -> str:
         return f"expected {'one of ' if len(part['enum']) > 1 else ''}{choices}"
     kinds = part.get("type", "value")
     if kinds == "integer":
-        return f"expected a whole number from {part['minimum']} to {part['maximum']}"
+        return f"expected an integer from {part['minimum']} to {part['maximum']}"
     if isinstance(kinds, list):
-        kinds = "text"
+        kinds = "scalar"
     return f"expected {_KINDS[kinds]}"
 
 
 _KINDS = {
-    "object": "a map of fields, one a line as key: value",
+    "object": "a map of fields",
     "array": "a list, such as [a, b]",
-    "string": "text",
-    "text": "text, a number, true or false",
+    "string": "a string",
+    "scalar": "a string, a number, true or false",
     "boolean": "true or false",
     "value": "a value",
 }
 
 
-def _type_hint(fault: _Fault) -> str | None:
-    wanted = definition(fault.part).get("type")
-    met = fault.met
-    if wanted in ("integer", "boolean") and isinstance(met, str) and type(resolve(met)) is not str:
-        return "write it without quotes"
-    if wanted == "object" and isinstance(met, list) and met and "=" in str(met[0]):
-        return "write NAME: value, one a line"
-    if wanted == "object" and met is None:
-        return "write {} for one that says nothing"
-    if wanted == "array" and isinstance(met, str) and met:
-        return f"write [{met}]" if len(met) <= _MAX_GUESSED else None
-    if wanted == "string" and isinstance(met, bool | int | float):
-        is_duration = "duration" in str(definition(fault.part).get("patternErrorMessage"))
-        if is_duration and not isinstance(met, bool):
-            return f"with a unit: {met:g}s for seconds"
-        return "quote it" if "patternErrorMessage" not in fault.part else None
-    if wanted == "boolean" and isinstance(met, str) and met.lower() in ("on", "yes", "y"):
-        return "write true"
-    if wanted == "boolean" and isinstance(met, str) and met.lower() in ("off", "no", "n"):
-        return "write false"
+def _type_hint(error: _SchemaError) -> str | None:
+    wanted, value = definition(error.part).get("type"), error.value
+    if wanted in ("integer", "boolean") and isinstance(value, str):
+        if type(parse_scalar(value)) is not str:
+            return "remove the quotes"
+        if wanted == "boolean" and value.lower() in ("on", "yes", "y"):
+            return "write true"
+        if wanted == "boolean" and value.lower() in ("off", "no", "n"):
+            return "write false"
+    if wanted == "object" and isinstance(value, list) and value and "=" in str(value[0]):
+        return "write one NAME: value per line"
+    if wanted == "object" and value is None:
+        return "write {} for an empty map"
+    if wanted == "array" and isinstance(value, str) and value:
+        return f"write [{value}]" if len(value) <= _MAX_GUESSED else None
+    if wanted == "string" and isinstance(value, bool | int | float):
+        is_duration = "duration" in str(definition(error.part).get("patternErrorMessage"))
+        if is_duration and not isinstance(value, bool):
+            return f"add a unit: {value:g}s for seconds"
+        return "quote it" if "patternErrorMessage" not in error.part else None
     return None
 
 
-def _guess(word: str, known: list[str]) -> str | None:
-    if len(word) > _MAX_GUESSED:
+def _guess(name: str, known: list[str]) -> str | None:
+    """The known name that was probably meant."""
+    if len(name) > _MAX_GUESSED:
         return None
-    for synonym in SYNONYMS.get(word.lower().replace("-", "_"), ()):
+    folded = name.lower().replace("-", "_")
+    for synonym in SYNONYMS.get(folded, ()):
         if synonym in known:
             return synonym
-    lowered = word.lower().replace("-", "_")
-    folded = {each.lower().replace("-", "_"): each for each in known}
-    near = difflib.get_close_matches(lowered, folded, n=1, cutoff=0.7)
-    return folded[near[0]] if near else None
+    candidates = {each.lower().replace("-", "_"): each for each in known}
+    near = difflib.get_close_matches(folded, candidates, n=1, cutoff=0.7)
+    return candidates[near[0]] if near else None
 
 
-# The library, with two keywords of our own.
+# The library, with two keywords replaced.
 
 
 @lru_cache(maxsize=1)
@@ -223,20 +250,20 @@ def _validator() -> Any:
     return extend(jsonschema.Draft202012Validator, keywords)(schema())
 
 
-def _faults(value: Any) -> Iterator[_Fault]:
+def _errors(value: Any) -> Iterator[_SchemaError]:
     for error in _validator().iter_errors(value):
-        yield _Fault(
+        yield _SchemaError(
             keyword=str(error.validator),
             wanted=error.validator_value,
             part=error.schema,
-            met=error.instance,
+            value=error.instance,
             path=tuple(error.absolute_path),
             is_name="propertyNames" in error.relative_schema_path,
         )
 
 
 def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[jsonschema.ValidationError]:
-    # "$" also matches before a line end, which none of our patterns means.
+    # "$" also matches before a final line break, which none of our patterns intends.
     if isinstance(value, str) and (value.endswith("\n") or not re.search(pattern, value)):
         yield jsonschema.ValidationError("does not match")
 
@@ -244,7 +271,7 @@ def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[jsonschema.V
 def _unique_items(
     _: Any, wanted: bool, value: Any, __: Any
 ) -> Iterator[jsonschema.ValidationError]:
-    # The library compares each with each, which is slow for long lists, and names the list alone.
+    # The library compares all pairs, which is slow for long lists, and reports the list only.
     if not wanted or not isinstance(value, list):
         return
     seen: set[Any] = set()

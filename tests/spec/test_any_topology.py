@@ -1,4 +1,4 @@
-"""Whatever topology the schema describes: the rules can judge it, and a worker can run it."""
+"""Whatever topology the schema accepts: the rules can check it, and a worker can run it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bananas_topology.launch import launch_for
 from bananas_topology.spec.load import check_bytes
 from bananas_topology.spec.schema import definition, schema
 
-#: Texts of the form that a field wants, by what the schema says of the form.
+#: Strings of the format that a field requires, by a word of its error message.
 _TEXTS = {
     "duration": ["0", "1ms", "1.5s", "30s", "5m", "1h30m", "90s"],
     "memory": ["1", "512Mi", "1.5g", "4Gi", "64 MB"],
@@ -45,7 +45,7 @@ def _texts(part: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 
 def _values(part: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Values that a part of the schema takes, most of the time."""
+    """Values that a part of the schema accepts, most of the time."""
     part = definition(part)
     kinds = part.get("type")
     if "enum" in part:
@@ -86,18 +86,18 @@ def _maps(part: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 @given(_maps(schema()))
 @settings(max_examples=100, deadline=5_000, suppress_health_check=list(HealthCheck))
-def test_any_topology_that_the_schema_describes(value: dict[str, Any]) -> None:
+def test_any_topology_that_the_schema_accepts(value: dict[str, Any]) -> None:
     value["handlers"] = value.get("handlers") or ["a"]
     text = json.dumps(value, ensure_ascii=False)
 
-    report = check_bytes(text.encode(), Path("any.yaml"), {})
+    result = check_bytes(text.encode(), Path("any.yaml"), {})
 
-    # Shapes are right by construction; ranges of durations and meanings may not be.
-    shapes = {each.code for each in report.diagnostics if each.code < "BT2"}
-    assert shapes <= {"BT105", "BT107"}, report.diagnostics
-    for pool in report.topology.pools if report.topology else ():
-        assert report.topology is not None
-        config = from_env({**launch_for(report.topology, pool).env, "WORKER_ID": "w"})
+    # Shapes are valid by construction; ranges of durations and meanings may not be.
+    shapes = {each.code for each in result.diagnostics if each.code < "BT2"}
+    assert shapes <= {"BT105", "BT107"}, result.diagnostics
+    for pool in result.topology.pools if result.topology else ():
+        assert result.topology is not None
+        config = from_env({**launch_for(result.topology, pool).env, "WORKER_ID": "w"})
         assert (config.mode, config.concurrency) == (
             pool.worker.mode.value,
             pool.worker.concurrency,

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from bananas_topology.spec.document import Document, read
-from bananas_topology.spec.nodes import find, key_place, plain, value_place
+from bananas_topology.spec.document import Document
+from bananas_topology.spec.nodes import find, locate_key, locate_value, plain
+from bananas_topology.spec.reader import read_document
 
 
 def _read(text: str, environ: Mapping[str, str] | None = None) -> Document:
-    return read("a.yaml", text.encode(), environ or {})
+    return read_document("a.yaml", text.encode(), environ or {})
 
 
 def _values(text: str, environ: Mapping[str, str] | None = None) -> Any:
@@ -180,7 +181,7 @@ def test_every_key_and_value_knows_its_place() -> None:
     )
 
     def value(*path: str | int) -> str:
-        return _text_at(document, value_place(document.root, path))
+        return _text_at(document, locate_value(document.root, path))
 
     assert value("é") == "'q'"
     assert value("list", 0, "a") == "plain text"
@@ -189,11 +190,11 @@ def test_every_key_and_value_knows_its_place() -> None:
     assert value("list") == "list"
     assert value("empty") == "empty"
     assert value("list", 1, "missing") == value("list", 1)
-    assert _text_at(document, key_place(document.root, ("list", 0, "b"))) == "b"
+    assert _text_at(document, locate_key(document.root, ("list", 0, "b"))) == "b"
 
 
 def test_a_merged_value_keeps_the_place_where_it_was_written() -> None:
     document = _read("x-a: &a\n  k: 1\nb:\n  <<: *a\n")
 
-    span = document.lines.span(*value_place(document.root, ("b", "k")))
+    span = document.lines.span(*locate_value(document.root, ("b", "k")))
     assert (span.line, span.column) == (2, 6)

@@ -12,26 +12,26 @@ GOOD = b"version: 1\nname: shop\nhandlers: [shop.jobs]\npools: {a: {}}\n"
 
 
 def _only(data: bytes) -> Diagnostic:
-    report = check_bytes(data, Path("a.yaml"), {})
-    [found] = report.diagnostics
-    assert report.topology is None
+    result = check_bytes(data, Path("a.yaml"), {})
+    [found] = result.diagnostics
+    assert result.topology is None
     return found
 
 
-def test_a_file_without_faults_is_a_topology(tmp_path: Path) -> None:
+def test_a_valid_file_is_a_topology(tmp_path: Path) -> None:
     path = tmp_path / "topology.yaml"
     path.write_bytes(GOOD)
 
-    report = check(path, {})
+    result = check(path, {})
 
-    assert report.diagnostics == ()
-    assert report.source == GOOD.decode()
-    assert report.topology is not None
-    assert report.topology == load(path, {})
-    assert report.topology.path == path
+    assert result.diagnostics == ()
+    assert result.source == GOOD.decode()
+    assert result.topology is not None
+    assert result.topology == load(path, {})
+    assert result.topology.path == path
 
 
-def test_a_faulty_file_is_refused_with_all_its_faults(tmp_path: Path) -> None:
+def test_loading_an_invalid_file_raises_with_all_errors(tmp_path: Path) -> None:
     path = tmp_path / "topology.yaml"
     path.write_bytes(GOOD.replace(b"1", b"2").replace(b"shop\n", b"Shop\n"))
 
@@ -41,14 +41,14 @@ def test_a_faulty_file_is_refused_with_all_its_faults(tmp_path: Path) -> None:
     assert [each.code for each in raised.value.diagnostics] == ["BT104", "BT106"]
 
 
-def test_a_warning_does_not_refuse_a_file() -> None:
-    report = check_bytes(GOOD.replace(b"{a: {}}", b"{a: {}, b: {}}"), Path("a.yaml"), {})
+def test_a_file_with_warnings_is_a_topology() -> None:
+    result = check_bytes(GOOD.replace(b"{a: {}}", b"{a: {}, b: {}}"), Path("a.yaml"), {})
 
-    assert [each.severity for each in report.diagnostics] == [Severity.WARNING]
-    assert report.topology is not None
+    assert [each.severity for each in result.diagnostics] == [Severity.WARNING]
+    assert result.topology is not None
 
 
-def test_a_file_that_cannot_be_read_is_a_finding(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_a_diagnostic(tmp_path: Path) -> None:
     missing = check(tmp_path / "nowhere.yaml", {})
     folder = check(tmp_path, {})
 
@@ -76,21 +76,21 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
         (b"\xff\xd8\xff\xe0", 1, 1),
     ],
 )
-def test_what_is_not_text_is_refused_where_it_begins(data: bytes, line: int, column: int) -> None:
+def test_what_is_not_text_is_an_error_where_it_starts(data: bytes, line: int, column: int) -> None:
     found = _only(data)
 
     assert (found.code, found.span.line, found.span.column) == ("BT003", line, column)
 
 
 def test_a_byte_order_mark_is_no_column() -> None:
-    report = check_bytes(b"\xef\xbb\xbf" + GOOD, Path("a.yaml"), {})
+    result = check_bytes(b"\xef\xbb\xbf" + GOOD, Path("a.yaml"), {})
     wrong = _only(b"\xef\xbb\xbf" + GOOD.replace(b"version", b"versoin"))
 
-    assert report.diagnostics == ()
+    assert result.diagnostics == ()
     assert (wrong.span.line, wrong.span.column) == (1, 1)
 
 
-def test_places_are_the_same_with_other_line_ends() -> None:
+def test_positions_do_not_depend_on_line_breaks() -> None:
     text = GOOD.replace(b"{a: {}}", b"{a: {mode: fat}}")
 
     spans = [_only(text.replace(b"\n", end)).span for end in (b"\n", b"\r\n", b"\r")]
@@ -109,7 +109,7 @@ def test_places_are_the_same_with_other_line_ends() -> None:
     ],
     ids=["unclosed", "flow", "block", "dashes"],
 )
-def test_deep_nesting_is_refused_at_once(data: bytes) -> None:
+def test_deep_nesting_is_rejected_quickly(data: bytes) -> None:
     began = time.monotonic()
 
     found = _only(data)
@@ -118,14 +118,14 @@ def test_deep_nesting_is_refused_at_once(data: bytes) -> None:
     assert time.monotonic() - began < 10
 
 
-def test_aliases_cannot_nest_deeper_than_what_is_written() -> None:
+def test_aliases_cannot_nest_deeper_than_text() -> None:
     layers = ["x-0: &a0 {k: v}"]
     layers += [f"x-{at}: &a{at} {{k: *a{at - 1}}}" for at in range(1, 60)]
 
     assert _only("\n".join(layers).encode()).code == "BT006"
 
 
-def test_thousands_of_faults_are_cut_short() -> None:
+def test_of_thousands_of_errors_the_first_are_reported() -> None:
     keys = b"".join(b"unknown%d: 1\n" % at for at in range(20_000))
     entries = b"".join(b"  a%d: {x: 1}\n" % at for at in range(3_000))
     began = time.monotonic()
@@ -148,15 +148,15 @@ handlers: [shop.jobs]
 defaults: {lease: 1ms, autoscale: {min: 3, max: 2, cpu: 70}}
 pools: {a: *common, b: *common, c: {<<: *common, replicas: 2}}
 """
-    report = check_bytes(text.encode(), Path("a.yaml"), {})
+    result = check_bytes(text.encode(), Path("a.yaml"), {})
 
-    found = [(each.code, each.span.line) for each in report.diagnostics]
+    found = [(each.code, each.span.line) for each in result.diagnostics]
     assert found == [("BT103", 2), ("BT106", 2), ("BT105", 6), ("BT220", 6), ("BT222", 6)]
 
 
-def test_findings_are_in_the_order_of_the_file_and_print_as_one_line() -> None:
-    report = check(Path(__file__).parent / "faults" / "settings.yaml", {})
+def test_diagnostics_are_in_file_order_and_fit_on_one_line() -> None:
+    result = check(Path(__file__).parent / "diagnostics" / "settings.yaml", {})
 
-    spans = [each.span for each in report.diagnostics]
+    spans = [each.span for each in result.diagnostics]
     assert spans == sorted(spans)
-    assert all("\n" not in str(each) for each in report.diagnostics)
+    assert all("\n" not in str(each) for each in result.diagnostics)

@@ -11,13 +11,15 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
 
-from bananas_topology.spec.rules.context import Finding, RuleContext
+from bananas_topology.spec.nodes import KeyPath
+from bananas_topology.spec.rules.context import RuleContext, Violation, rule
 
 #: Longer than any expression that a person would write, in characters.
 _MAX_CRON = 200
+#: Characters of a value that a message shows.
+_MAX_SHOWN = 64
 
-#: From when on a schedule is asked for its next time: any moment will do, so that the same file
-#: always has the same findings.
+#: Schedules are checked from here on: a fixed time, so that a file always has the same diagnostics.
 _FROM = datetime(2024, 1, 1, tzinfo=UTC)
 
 _NICKNAMES = {
@@ -32,10 +34,10 @@ _NICKNAMES = {
 _EXPECTED = 'expected minute, hour, day of month, month, day of week, as in "0 2 * * *"'
 
 
-def _parsed(cron: str) -> CronSim | str:
-    """The expression, or what is wrong with it."""
+def _parse(cron: str) -> CronSim | str:
+    """The expression, or why it is invalid."""
     if len(cron) > _MAX_CRON:
-        return f"it has more than {_MAX_CRON} characters"
+        return f"longer than {_MAX_CRON} characters"
     try:
         return CronSim(cron, _FROM)
     except CronSimError as error:
@@ -44,76 +46,82 @@ def _parsed(cron: str) -> CronSim | str:
 
 
 def _is_impossible(cron: str, reason: str) -> bool:
-    """Whether each field is right, but no month has such a day."""
+    """Whether every field is valid, but no month has such a day."""
     if reason != "bad day-of-month":
         return False
     fields = cron.split()
     fields[-2] = "*"
-    return isinstance(_parsed(" ".join(fields)), CronSim)
+    return isinstance(_parse(" ".join(fields)), CronSim)
 
 
-def cron_is_cron(context: RuleContext) -> Iterator[Finding]:
-    """Five fields (or six, with seconds in front) that the scheduler understands."""
+@rule("BT240", "Invalid cron expression", example='cron: "61 * * * *"')
+def cron_expressions_are_valid(context: RuleContext) -> Iterator[Violation]:
+    """Five fields (or six, starting with seconds) that the scheduler understands."""
     for name, schedule in context.topology.schedules.items():
-        parsed = _parsed(schedule.cron)
+        parsed = _parse(schedule.cron)
         if isinstance(parsed, CronSim) or _is_impossible(schedule.cron, parsed):
             continue
         nickname = _NICKNAMES.get(schedule.cron.strip().lower())
-        yield Finding(
+        yield Violation(
             ("schedules", name, "cron"),
             f'"cron" of schedule "{name}" is "{schedule.cron[:_MAX_CRON]}": {parsed}',
             f'write "{nickname}"' if nickname else _EXPECTED,
         )
 
 
-def cron_fires_some_day(context: RuleContext) -> Iterator[Finding]:
+@rule("BT242", "Schedule that never fires", example='cron: "0 0 30 2 *"')
+def schedules_fire_some_day(context: RuleContext) -> Iterator[Violation]:
     """A day that no month has never comes."""
     for name, schedule in context.topology.schedules.items():
-        parsed = _parsed(schedule.cron)
+        parsed = _parse(schedule.cron)
         if isinstance(parsed, str):
             never = _is_impossible(schedule.cron, parsed)
         else:
             never = next(parsed, None) is None
         if never:
-            yield Finding(
+            yield Violation(
                 ("schedules", name, "cron"),
                 f'schedule "{name}" never fires: no date matches "{schedule.cron}"',
-                "mind the days that its months have",
+                "check day and month",
             )
 
 
-def the_time_zone_is_known(context: RuleContext) -> Iterator[Finding]:
-    """By the names of the tz database."""
+@rule("BT241", "Unknown time zone", example="timezone: Europe/Roma")
+def time_zones_are_known(context: RuleContext) -> Iterator[Violation]:
+    """Time zones are those of the tz database."""
     for name, schedule in context.topology.schedules.items():
         try:
             ZoneInfo(schedule.timezone)
         except (KeyError, ValueError, OSError):
-            near = difflib.get_close_matches(schedule.timezone[:64], available_timezones(), n=1)
-            hint = f'did you mean "{near[0]}"?' if near else "expected one such as Europe/Rome"
-            message = (
-                f'"timezone" of schedule "{name}" is "{schedule.timezone[:64]}", which is not known'
+            shown = schedule.timezone[:_MAX_SHOWN]
+            near = difflib.get_close_matches(shown, available_timezones(), n=1)
+            yield Violation(
+                ("schedules", name, "timezone"),
+                f'"timezone" of schedule "{name}" is "{shown}"; expected a time zone of the tz '
+                "database",
+                f'did you mean "{near[0]}"?' if near else "write it as Europe/Rome",
             )
-            yield Finding(("schedules", name, "timezone"), message, hint)
 
 
-def a_payload_is_json(context: RuleContext) -> Iterator[Finding]:
-    """JSON knows no infinity and no NaN; its readers no whole number of more than 64 bits."""
+@rule("BT243", "Payload that JSON cannot represent", example="payload: {x: .inf}")
+def payloads_are_json(context: RuleContext) -> Iterator[Violation]:
+    """JSON has no infinity and no NaN, and its readers no integers of more than 64 bits."""
     for name, schedule in context.topology.schedules.items():
-        for steps in _not_json(schedule.payload, ()):
-            yield Finding(
+        for steps in _paths_of_no_json(schedule.payload, ()):
+            yield Violation(
                 ("schedules", name, "payload", *steps),
-                f'the payload of schedule "{name}" holds a number that JSON cannot',
+                f'the payload of schedule "{name}" has a number that JSON cannot represent',
                 "quote it",
             )
 
 
-def _not_json(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+def _paths_of_no_json(value: Any, path: KeyPath) -> Iterator[KeyPath]:
     is_infinite = isinstance(value, float) and not math.isfinite(value)
     if is_infinite or (isinstance(value, int) and not -(2**63) <= value < 2**64):
         yield path
     elif isinstance(value, dict):
         for name, inner in value.items():
-            yield from _not_json(inner, (*path, name))
+            yield from _paths_of_no_json(inner, (*path, name))
     elif isinstance(value, list):
         for at, inner in enumerate(value):
-            yield from _not_json(inner, (*path, at))
+            yield from _paths_of_no_json(inner, (*path, at))

@@ -10,8 +10,8 @@ from bananas_topology.contract.names import REDIS_SCHEMES
 from bananas_topology.contract.settings import TOPOLOGY, Setting
 from bananas_topology.contract.worker import WORKER_SETTINGS
 from bananas_topology.spec.model import Patch
-from bananas_topology.spec.nodes import Path, Scalar
-from bananas_topology.spec.rules.context import Finding, RuleContext
+from bananas_topology.spec.nodes import KeyPath, ScalarNode
+from bananas_topology.spec.rules.context import RuleContext, Violation, rule
 
 _SECRET_NAME = re.compile(
     r"(^|_)(PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_KEY|CREDENTIALS?)($|_)", re.IGNORECASE
@@ -20,23 +20,37 @@ _LABEL_KEY = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 )
 _LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
+#: Characters of a label that a message shows.
+_MAX_SHOWN = 80
+
+#: Operations of JSON Patch to the field that they require beside their path.
+_REQUIRED_BY = {
+    "add": "value",
+    "replace": "value",
+    "test": "value",
+    "move": "from",
+    "copy": "from",
+}
 
 
-def _owners(context: RuleContext) -> Iterator[tuple[Path, str, Mapping[str, str], tuple[str, ...]]]:
-    """Whoever has variables: path, how to speak of it, env and secrets."""
+def _environments(
+    context: RuleContext,
+) -> Iterator[tuple[KeyPath, str, Mapping[str, str], tuple[str, ...]]]:
+    """The sections with variables: path, subject of messages, env and secrets."""
     for pool in context.topology.pools:
         yield context.path_of(pool), f'pool "{pool.name}"', pool.env, pool.secrets
     if api := context.topology.api:
         yield ("api",), "the api", api.env, api.secrets
 
 
-def env_sets_no_contract_variable(context: RuleContext) -> Iterator[Finding]:
+@rule("BT230", "Variable that Bananas sets itself", example="env: {WORKER_MODE: thin}")
+def env_sets_no_variable_of_ours(context: RuleContext) -> Iterator[Violation]:
     """A setting has one place in the topology; its variable would win or lose silently."""
-    for path, subject, env, secrets in _owners(context):
+    for path, subject, env, secrets in _environments(context):
         is_api = path == ("api",)
         settings = {each.variable: each for each in (API_SETTINGS if is_api else WORKER_SETTINGS)}
-        places: list[tuple[str, Path]] = [(name, (*path, "env", name)) for name in env]
-        # The api's token is a secret anyway: to name it as one changes nothing.
+        places: list[tuple[str, KeyPath]] = [(name, (*path, "env", name)) for name in env]
+        # The api's token is a secret anyway: listing it changes nothing.
         places += [
             (name, (*path, "secrets", at))
             for at, name in enumerate(secrets)
@@ -45,11 +59,11 @@ def env_sets_no_contract_variable(context: RuleContext) -> Iterator[Finding]:
         for name, place in places:
             if name in settings:
                 message = f"{subject} sets {name}, which Bananas sets itself"
-                yield Finding(place, message, _instead_of(settings[name]), at_key=True)
+                yield Violation(place, message, _alternative(settings[name]), at_key=True)
 
 
-def _instead_of(setting: Setting) -> str:
-    """What to do instead of setting a variable of the contract."""
+def _alternative(setting: Setting) -> str:
+    """What to do instead of setting a variable of ours."""
     if setting.is_secret and not setting.path:
         return "remove it; its value comes from the environment or the Secret"
     if not setting.path:
@@ -58,82 +72,89 @@ def _instead_of(setting: Setting) -> str:
     return f"set {owner}{setting.path} instead"
 
 
-def a_secret_has_no_value_in_the_file(context: RuleContext) -> Iterator[Finding]:
-    """A variable is secret, or has a value that everybody can read; not both."""
-    for path, subject, env, secrets in _owners(context):
+@rule("BT231", "Variable in both `env` and `secrets`", example="{env: {A: b}, secrets: [A]}")
+def secrets_have_no_value_in_the_file(context: RuleContext) -> Iterator[Violation]:
+    """A variable is secret, or has a value that everyone can read; not both."""
+    for path, subject, env, secrets in _environments(context):
         for name in env:
             if name in secrets:
-                message = f'{subject} has {name} both in "env" and among its secrets'
-                hint = "take it out of env; its value comes from the environment or the Secret"
-                yield Finding((*path, "env", name), message, hint, at_key=True)
+                message = f'{subject} has {name} in both "env" and "secrets"'
+                hint = "remove it from env; its value comes from the environment or the Secret"
+                yield Violation((*path, "env", name), message, hint, at_key=True)
 
 
-def no_secret_in_clear(context: RuleContext) -> Iterator[Finding]:
-    """What is in `env` is in every rendered file."""
-    for path, subject, env, secrets in _owners(context):
+@rule("BT321", "Variable that looks like a secret", example="env: {DB_PASSWORD: hunter2}")
+def env_has_no_secrets(context: RuleContext) -> Iterator[Violation]:
+    """Everything in `env` appears in rendered files."""
+    for path, subject, env, secrets in _environments(context):
         for name, value in env.items():
             if name == "API_TOKEN" and path == ("api",):
-                continue  # refused altogether
+                continue  # an error already: BT230
             if value and _SECRET_NAME.search(name) and name not in secrets:
-                message = f"{name} of {subject} looks like a secret, and would be in rendered files"
-                hint = f"name it under secrets instead, as in secrets: [{name}]"
-                yield Finding((*path, "env", name), message, hint, at_key=True)
+                message = f"{name} of {subject} looks like a secret, and appears in rendered files"
+                hint = f"move it to secrets, as in secrets: [{name}]"
+                yield Violation((*path, "env", name), message, hint, at_key=True)
 
 
-def redis_url_is_a_url(context: RuleContext) -> Iterator[Finding]:
-    """Its scheme says how to connect; its value is never shown."""
+@rule("BT232", "Invalid server URL", example="redis: {url: localhost}")
+def the_redis_url_is_valid(context: RuleContext) -> Iterator[Violation]:
+    """Its scheme decides how to connect. Its value is never shown."""
     url = context.topology.redis.url
     if url is None:
         return
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in REDIS_SCHEMES or not rest or re.search(r"\s", url):
-        yield Finding(
+        yield Violation(
             ("redis", "url"),
-            '"redis.url" does not hold the URL of a server',
+            '"redis.url" is not a valid server URL (value hidden)',
             "expected redis://host:6379, rediss://, unix:// or redis+sentinel://",
         )
 
 
-def no_password_in_clear(context: RuleContext) -> Iterator[Finding]:
-    """A topology file is read by many, and kept for ever by version control."""
+@rule("BT320", "Password in the file", example="url: redis://:hunter2@host")
+def the_redis_url_has_no_password(context: RuleContext) -> Iterator[Violation]:
+    """Many people read a topology file, and version control keeps it permanently."""
     node = context.node(("redis", "url"))
-    if not isinstance(node, Scalar) or node.is_interpolated:
+    if not isinstance(node, ScalarNode) or node.is_interpolated:
         return
     if re.match(r"[a-z+]+://[^/?#]*:[^/?#]+@", node.text):
-        message = '"redis.url" has its password in the file'
-        hint = "write url: ${REDIS_URL}, and set that where it runs"
-        yield Finding(("redis", "url"), message, hint)
+        message = '"redis.url" contains a password'
+        hint = "write url: ${REDIS_URL}, and set that variable in the environment"
+        yield Violation(("redis", "url"), message, hint)
 
 
-def a_hash_tag_is_whole(context: RuleContext) -> Iterator[Finding]:
-    """Redis Cluster goes by what stands between the first braces; half a pair means nothing."""
+@rule("BT233", "Incomplete hash tag in the key prefix", example='key_prefix: "{bananas"')
+def hash_tags_are_complete(context: RuleContext) -> Iterator[Violation]:
+    """Redis Cluster hashes what is between the first braces; half a pair means nothing."""
     prefix = context.topology.redis.key_prefix
     if re.search(r"[{}]", prefix) and not re.fullmatch(r"[^{}]*\{[^{}]+\}[^{}]*", prefix):
-        yield Finding(
+        yield Violation(
             ("redis", "key_prefix"),
-            f'the hash tag in the key prefix "{prefix}" is not whole',
+            f'the key prefix "{prefix}" has an incomplete hash tag',
             "write it as {bananas}",
         )
 
 
-def an_address_range_is_one(context: RuleContext) -> Iterator[Finding]:
-    """The network part of a range says all of it."""
+@rule("BT234", "Invalid address range", example="egress: [{cidr: 10.0.0.1/8}]")
+def address_ranges_are_valid(context: RuleContext) -> Iterator[Violation]:
+    """An address range has no bits set behind its prefix."""
     for pool in context.topology.pools:
         for at, egress in enumerate(pool.egress):
-            # Few topologies have one, and the module takes a while.
+            # Few topologies have one, and the import takes a while.
             from ipaddress import ip_network
 
             try:
                 ip_network(egress.cidr)
             except ValueError as error:
                 path = (*context.path_of(pool), "egress", at, "cidr")
-                message = f'"{egress.cidr}" is no address range: {error}'
-                yield Finding(path, message, "expected one such as 10.0.0.0/8")
+                message = f'"{egress.cidr}" is not a valid address range: {error}'
+                yield Violation(path, message, "expected a range such as 10.0.0.0/8")
 
 
-def labels_are_such_as_kubernetes_takes(context: RuleContext) -> Iterator[Finding]:
-    """The cluster refuses an object with a label that is not well-formed."""
-    maps: list[tuple[Path, Mapping[str, str]]] = []
+@rule("BT235", "Invalid label or annotation", example="labels: {team: a b}")
+def labels_are_valid(context: RuleContext) -> Iterator[Violation]:
+    """Kubernetes rejects objects with invalid labels."""
+    maps: list[tuple[KeyPath, Mapping[str, str]]] = []
     for pool in context.topology.pools:
         if pool.placement:
             path = (*context.path_of(pool), "placement")
@@ -144,22 +165,27 @@ def labels_are_such_as_kubernetes_takes(context: RuleContext) -> Iterator[Findin
         maps += [(("api", "placement", "prefer"), placement.prefer)]
         maps += [(("api", "placement", "require"), placement.require)]
     maps.append((("kubernetes", "labels"), context.topology.kubernetes.labels))
-    expected = "expected up to 63 letters, digits, dashes, dots, underscores; ends alphanumeric"
+    expected = (
+        "expected up to 63 letters, digits, dashes, dots and underscores, starting and ending with "
+        "a letter or digit"
+    )
     for path, labels in maps:
         for key, value in labels.items():
             if not _LABEL_KEY.fullmatch(key):
-                message = f'"{key[:80]}" is no key of a label'
-                yield Finding((*path, key), message, expected, at_key=True)
+                message = f'"{key[:_MAX_SHOWN]}" is not a valid label key'
+                yield Violation((*path, key), message, expected, at_key=True)
             elif not _LABEL_VALUE.fullmatch(value):
-                yield Finding((*path, key), f'"{value[:80]}" is no value of a label', expected)
+                message = f'"{value[:_MAX_SHOWN]}" is not a valid label value'
+                yield Violation((*path, key), message, expected)
     for key in context.topology.kubernetes.annotations:
         if not _LABEL_KEY.fullmatch(key):
-            path = ("kubernetes", "annotations", key)
-            yield Finding(path, f'"{key[:80]}" is no key of an annotation', expected, at_key=True)
+            message = f'"{key[:_MAX_SHOWN]}" is not a valid annotation key'
+            yield Violation(("kubernetes", "annotations", key), message, expected, at_key=True)
 
 
-def a_patch_operation_is_complete(context: RuleContext) -> Iterator[Finding]:
-    """Some operations take a value, others a place to take it from."""
+@rule("BT236", "Incomplete patch operation", example="json: [{op: add, path: /a}]")
+def patch_operations_are_complete(context: RuleContext) -> Iterator[Violation]:
+    """Some operations require a value, others a source."""
     for target, patches in (
         ("kubernetes", context.topology.kubernetes.patches),
         ("compose", context.topology.compose.patches),
@@ -168,14 +194,9 @@ def a_patch_operation_is_complete(context: RuleContext) -> Iterator[Finding]:
             yield from _incomplete((target, "patches", at, "json"), patch)
 
 
-def _incomplete(path: Path, patch: Patch) -> Iterator[Finding]:
+def _incomplete(path: KeyPath, patch: Patch) -> Iterator[Violation]:
     for at, operation in enumerate(patch.operations):
         name = str(operation["op"])
-        needed = {"add": "value", "replace": "value", "test": "value"} | {
-            "move": "from",
-            "copy": "from",
-        }
-        field = needed.get(name)
+        field = _REQUIRED_BY.get(name)
         if field and field not in operation:
-            message = f'the operation "{name}" of this patch needs "{field}"'
-            yield Finding((*path, at, "op"), message)
+            yield Violation((*path, at, "op"), f'patch operation "{name}" requires "{field}"')

@@ -1,36 +1,38 @@
-"""Rules on how many there are of something, and how much each may use."""
+"""Rules on numbers of replicas and ports, and on resources."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bananas_topology.spec.rules.context import Finding, RuleContext
+from bananas_topology.spec.rules.context import RuleContext, Violation, rule
 from bananas_topology.units import format_cpu, format_memory
 
 _MAX_PORT = 65_535
 
 
-def an_autoscaler_has_room(context: RuleContext) -> Iterator[Finding]:
-    """The fewest are not more than the most."""
+@rule("BT220", "Autoscaler min above max", example="autoscale: {min: 5, max: 2, cpu: 70}")
+def autoscale_min_is_not_above_max(context: RuleContext) -> Iterator[Violation]:
+    """An autoscaler has a range to scale in."""
     for each in context.scalables():
         scale = each.autoscale
         if scale is not None and scale.min_replicas > scale.max_replicas:
-            yield Finding(
+            yield Violation(
                 (*each.path, "autoscale", "min"),
                 f"the autoscaler of {each.subject} has min {scale.min_replicas} above max "
                 f"{scale.max_replicas}",
-                "exchange them",
+                "swap min and max",
             )
 
 
-def an_autoscaler_has_a_target(context: RuleContext) -> Iterator[Finding]:
-    """Without a target there is nothing to scale by."""
+@rule("BT221", "Autoscaler without a target", example="autoscale: {min: 1, max: 5}")
+def autoscalers_have_a_target(context: RuleContext) -> Iterator[Violation]:
+    """Without a target there is nothing to scale on."""
     for each in context.scalables():
         scale = each.autoscale
         if scale is None:
             continue
         path = (*each.path, "autoscale")
-        last = "requests_per_second" if each.path == ("api",) else "queue_depth"
+        last = "requests_per_second" if each.is_api else "queue_depth"
         targets = (
             scale.cpu_percent,
             scale.memory_percent,
@@ -38,17 +40,22 @@ def an_autoscaler_has_a_target(context: RuleContext) -> Iterator[Finding]:
             scale.requests_per_second,
         )
         if all(target is None for target in targets):
-            yield Finding(
+            yield Violation(
                 path,
                 f"the autoscaler of {each.subject} has no target",
-                f"give it at least one of cpu, memory, {last}",
+                f"set at least one of cpu, memory, {last}",
                 at_key=True,
-                about=tuple((*path, name) for name in ("cpu", "memory", last)),
+                depends_on=tuple((*path, name) for name in ("cpu", "memory", last)),
             )
 
 
-def a_share_is_of_a_request(context: RuleContext) -> Iterator[Finding]:
-    """An autoscaler's percents are of what the workers request."""
+@rule(
+    "BT222",
+    "Utilization target without a resource request",
+    example="autoscale: {min: 1, max: 5, cpu: 70}",
+)
+def utilization_targets_need_requests(context: RuleContext) -> Iterator[Violation]:
+    """Utilization is measured in percent of the request."""
     for each in context.scalables():
         if each.autoscale is None:
             continue
@@ -58,38 +65,48 @@ def a_share_is_of_a_request(context: RuleContext) -> Iterator[Finding]:
             ("memory", each.autoscale.memory_percent, requests.memory_bytes),
         ):
             if target is not None and request is None:
-                yield Finding(
+                yield Violation(
                     (*each.path, "autoscale", name),
-                    f"the autoscaler of {each.subject} aims at {target}% of the requested {name}, "
-                    "but none is requested",
+                    f"the autoscaler of {each.subject} targets {target}% of the requested {name}, "
+                    f"but no {name} is requested",
                     f"set resources.requests.{name}",
                     at_key=True,
-                    about=((*each.path, "resources"),),
+                    depends_on=((*each.path, "resources"),),
                 )
 
 
-def scaling_to_none_counts_jobs(context: RuleContext) -> Iterator[Finding]:
-    """Who has no workers can only learn from the queue that one is needed."""
+@rule(
+    "BT223",
+    "Scale to zero without KEDA and a queue depth",
+    example="autoscale: {min: 0, max: 5}",
+)
+def scaling_to_zero_needs_keda(context: RuleContext) -> Iterator[Violation]:
+    """Without workers, only the queue depth shows that one is needed."""
     is_keda = context.topology.kubernetes.autoscaler == "keda"
     for each in context.scalables():
         scale = each.autoscale
         if scale is None or scale.min_replicas > 0 or (is_keda and scale.queue_depth is not None):
             continue
-        what = "the api cannot be scaled to none"
-        hint = "set min: 1"
-        if each.path != ("api",):
-            what = (
-                f"the autoscaler of {each.subject} cannot go down to none: that takes KEDA and "
-                "a queue_depth"
+        if each.is_api:
+            message, hint = "the api cannot scale to zero", "set min: 1"
+        else:
+            message = (
+                f"the autoscaler of {each.subject} cannot scale to zero without KEDA and a "
+                "queue_depth"
             )
-            hint = "set min: 1; or kubernetes: {autoscaler: keda}, and a queue_depth"
+            hint = "set min: 1, or set kubernetes: {autoscaler: keda} and a queue_depth"
         path = (*each.path, "autoscale")
-        about = (("kubernetes", "autoscaler"), (*path, "queue_depth"))
-        yield Finding((*path, "min"), what, hint, about=about)
+        depends_on = (("kubernetes", "autoscaler"), (*path, "queue_depth"))
+        yield Violation((*path, "min"), message, hint, depends_on=depends_on)
 
 
-def requests_are_within_limits(context: RuleContext) -> Iterator[Finding]:
-    """Nobody is given more than they may use."""
+@rule(
+    "BT224",
+    "Resource request above the limit",
+    example="{requests: {cpu: 2}, limits: {cpu: 1}}",
+)
+def requests_are_within_limits(context: RuleContext) -> Iterator[Violation]:
+    """A request above the limit can never be met."""
     for each in context.scalables():
         requests, limits = each.resources.requests, each.resources.limits
         for name, request, limit, write in (
@@ -97,16 +114,21 @@ def requests_are_within_limits(context: RuleContext) -> Iterator[Finding]:
             ("memory", requests.memory_bytes, limits.memory_bytes, format_memory),
         ):
             if request is not None and limit is not None and request > limit:
-                yield Finding(
+                yield Violation(
                     (*each.path, "resources", "requests", name),
                     f"{each.subject} requests {write(request)} {name}, more than its limit of "
                     f"{write(limit)}",
-                    "raise the limit, or request less",
+                    "raise the limit, or lower the request",
                 )
 
 
-def each_replica_can_have_its_port(context: RuleContext) -> Iterator[Finding]:
-    """A port of the host belongs to one process: each replica needs one."""
+@rule(
+    "BT225",
+    "Fewer host ports than api replicas",
+    example="api: {replicas: 2, publish: 8080}",
+)
+def api_replicas_have_host_ports(context: RuleContext) -> Iterator[Violation]:
+    """Only one process can listen on a host port."""
     api = context.topology.api
     if api is None or api.publish is None:
         return
@@ -115,65 +137,80 @@ def each_replica_can_have_its_port(context: RuleContext) -> Iterator[Finding]:
     path = ("api", "publish")
     if not 1 <= low <= high <= _MAX_PORT:
         message = f'"publish" of the api is {api.publish}; expected a range within 1 to {_MAX_PORT}'
-        yield Finding(path, message, "write it as 8080-8089")
+        yield Violation(path, message, "write it as 8080-8089")
         return
+    count = high - low + 1
     most = max(api.replicas, api.autoscale.max_replicas if api.autoscale else 0)
-    if high - low + 1 < api.replicas:
-        yield Finding(
+    if count < api.replicas:
+        yield Violation(
             path,
-            f"the api has {api.replicas} replicas, but {high - low + 1} port of the host: the "
-            "others could not start",
-            f"give it a range, such as {low}-{min(low + most - 1, _MAX_PORT)}",
-            about=(("api", "replicas"), ("api", "autoscale")),
+            f"the api has {api.replicas} replicas, but only {count} host port"
+            f"{'s' if count > 1 else ''}: the other replicas could not start",
+            f"publish a range, such as {low}-{min(low + most - 1, _MAX_PORT)}",
+            depends_on=(("api", "replicas"), ("api", "autoscale")),
         )
 
 
-def memory_alone_never_scales_down(context: RuleContext) -> Iterator[Finding]:
-    """Processes seldom give memory back, so an autoscaler that sees nothing else only grows."""
+@rule(
+    "BT310",
+    "Autoscaler that scales on memory only",
+    example="autoscale: {min: 1, max: 5, memory: 70}",
+)
+def autoscalers_do_not_use_memory_only(context: RuleContext) -> Iterator[Violation]:
+    """Processes rarely release memory, so such an autoscaler only ever adds replicas."""
     for each in context.scalables():
         scale = each.autoscale
         if scale is None or scale.memory_percent is None:
             continue
         if scale.cpu_percent is scale.queue_depth is scale.requests_per_second is None:
-            yield Finding(
+            yield Violation(
                 (*each.path, "autoscale", "memory"),
-                f"the autoscaler of {each.subject} looks at memory alone, which processes seldom "
-                "give back: it would hardly ever scale down",
-                "scale by queue_depth" if each.path != ("api",) else "scale by cpu",
+                f"the autoscaler of {each.subject} scales on memory only, which processes rarely "
+                "release: it would hardly ever scale down",
+                f"scale on {'cpu' if each.is_api else 'queue_depth'}",
                 at_key=True,
-                about=((*each.path, "autoscale"),),
+                depends_on=((*each.path, "autoscale"),),
             )
 
 
-def replicas_are_within_the_autoscalers_bounds(context: RuleContext) -> Iterator[Finding]:
-    """What `replicas` say holds where no autoscaler is; the two should not contradict."""
+@rule(
+    "BT311",
+    "Replicas outside the autoscaler's range",
+    example="{replicas: 9, autoscale: {…}}",
+)
+def replicas_are_within_the_autoscalers_range(context: RuleContext) -> Iterator[Violation]:
+    """`replicas` is used where there is no autoscaler; the two should not contradict."""
     for each in context.scalables():
         scale, path = each.autoscale, (*each.path, "replicas")
         if scale is None or not context.has(path) or scale.min_replicas > scale.max_replicas:
             continue
         if not scale.min_replicas <= each.replicas <= scale.max_replicas:
-            yield Finding(
+            yield Violation(
                 path,
-                f"{each.subject} has replicas: {each.replicas}, but its autoscaler keeps "
+                f"{each.subject} sets replicas: {each.replicas}, outside its autoscaler's range of "
                 f"{scale.min_replicas} to {scale.max_replicas}",
-                "in Kubernetes the autoscaler wins; leave replicas out, or within its bounds",
-                about=((*each.path, "autoscale"),),
+                "in Kubernetes the autoscaler wins; remove replicas, or set it within the range",
+                depends_on=((*each.path, "autoscale"),),
             )
 
 
-def a_node_can_be_drained(context: RuleContext) -> Iterator[Finding]:
-    """A budget that lets no replica go blocks every drain of its node, for ever."""
+@rule(
+    "BT312",
+    "Disruption budget that blocks node drains",
+    example="{replicas: 1, disruption: {min_available: 1}}",
+)
+def nodes_can_be_drained(context: RuleContext) -> Iterator[Violation]:
+    """A budget that allows no disruption blocks every drain of its nodes."""
     for each in context.scalables():
         if each.disruption is None or each.disruption.min_available is None:
             continue
-        fewest = each.autoscale.min_replicas if each.autoscale else each.replicas
-        least = each.disruption.min_available
-        if fewest and least >= fewest:
-            hint = "raise the replicas, or leave it out" if fewest == 1 else f"set {fewest - 1}"
-            yield Finding(
+        replicas = each.autoscale.min_replicas if each.autoscale else each.replicas
+        required = each.disruption.min_available
+        if replicas and required >= replicas:
+            stay = f"{required} of its {replicas} replicas" if replicas > 1 else "its only replica"
+            yield Violation(
                 (*each.path, "disruption", "min_available"),
-                f"{each.subject} keeps {least} of its {fewest} available, so no node that it runs "
-                "on can ever be drained",
-                hint,
-                about=((*each.path, "replicas"), (*each.path, "autoscale")),
+                f"{each.subject} requires {stay} to stay available: its nodes can never be drained",
+                f"set {replicas - 1}" if replicas > 1 else "raise replicas, or remove it",
+                depends_on=((*each.path, "replicas"), (*each.path, "autoscale")),
             )
