@@ -23,7 +23,7 @@ class Launch:
     """One process: what to run, with which variables, and how long it may take to stop.
 
     `env` has neither REDIS_URL nor WORKER_ID, which are set where the process is started.
-    `grace_ms` is how long to wait after SIGTERM; a SIGKILL after that costs a repeated run, no job.
+    `grace_ms` is how long to wait after SIGTERM; a SIGKILL after that loses no job.
     """
 
     module: str

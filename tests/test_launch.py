@@ -36,18 +36,18 @@ api: {port: 8081, env: {APP_MODE: live}}
 
 
 def _topology() -> Topology:
-    report = check_bytes(TOPOLOGY.encode(), Path("topology.yaml"), {})
-    assert report.topology is not None, report.diagnostics
-    return report.topology
+    result = check_bytes(TOPOLOGY.encode(), Path("topology.yaml"), {})
+    assert result.topology is not None, result.diagnostics
+    return result.topology
 
 
 def _configs() -> dict[str, WorkerConfig]:
-    """What the workers of each pool read from the variables that they are started with."""
+    """The settings that the workers of each pool read from their environment."""
     topology = _topology()
     return {pool.name: from_env(launch_for(topology, pool).env) for pool in topology.pools}
 
 
-def test_a_worker_reads_what_its_pool_says() -> None:
+def test_a_worker_has_the_settings_of_its_pool() -> None:
     config = _configs()["a"]
 
     assert (config.mode, config.concurrency) == ("job-specialized", 7)
@@ -58,12 +58,12 @@ def test_a_worker_reads_what_its_pool_says() -> None:
     assert (config.job_timeout_ms, config.max_retries, config.grace_ms) == (40_000, 2, 50_000)
 
 
-def test_settings_of_job_types_reach_every_pool_but_for_the_producers_business() -> None:
+def test_every_pool_has_the_job_settings_except_priorities() -> None:
     for config in _configs().values():
         assert config.jobs == {"send_email": JobSettings(timeout_ms=10_000, max_retries=5)}
 
 
-def test_only_schedulers_are_told_the_schedules() -> None:
+def test_only_schedulers_have_the_schedules() -> None:
     configs = _configs()
 
     assert {name: list(config.schedules) for name, config in configs.items()} == {
@@ -75,7 +75,7 @@ def test_only_schedulers_are_told_the_schedules() -> None:
     )  # fmt: skip
 
 
-def test_a_launch_holds_no_secret_and_nothing_that_differs_between_workers() -> None:
+def test_a_launch_has_no_secrets_and_nothing_specific_to_one_worker() -> None:
     topology = _topology()
 
     for pool in topology.pools:
@@ -85,7 +85,7 @@ def test_a_launch_holds_no_secret_and_nothing_that_differs_between_workers() -> 
         assert "s3cret" not in str(launch)
 
 
-def test_a_pools_own_variables_come_along_and_a_stop_has_time_to_hand_back() -> None:
+def test_a_launch_has_the_pools_env_and_a_margin_on_its_grace() -> None:
     topology = _topology()
 
     launch = launch_for(topology, topology.pools[0])
@@ -94,7 +94,7 @@ def test_a_pools_own_variables_come_along_and_a_stop_has_time_to_hand_back() -> 
     assert launch.grace_ms == 50_000 + STOP_MARGIN_MS
 
 
-def test_a_launch_is_the_same_each_time() -> None:
+def test_launches_are_deterministic() -> None:
     topology, again = _topology(), _topology()
 
     for pool, same in zip(topology.pools, again.pools, strict=True):
@@ -102,7 +102,7 @@ def test_a_launch_is_the_same_each_time() -> None:
         assert list(first.env.items()) == list(second.env.items())
 
 
-def test_the_api_reads_what_its_section_says() -> None:
+def test_the_api_has_the_settings_of_its_section() -> None:
     topology = _topology()
     assert topology.api is not None
 

@@ -1,4 +1,4 @@
-"""What a topology says about job types and schedules, and how variables carry it as JSON."""
+"""Settings of job types, and schedules, with their JSON in variables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class JobSettings:
     """Settings of one job type; None leaves a setting to the handler, then to the pool.
 
     The delay after failed run n is `backoff_base_ms` times 2 to the n, at most `backoff_cap_ms`.
-    `priority` is for whoever enqueues the job: workers do not receive it.
+    `priority` is for clients, which enqueue the job: workers do not receive it.
     """
 
     priority: str | None = None

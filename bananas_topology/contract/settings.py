@@ -1,7 +1,7 @@
-"""Settings of a process, each described once, as a field of the dataclass that holds its value.
+"""Settings of a process. The field with the value of a setting is also its only description.
 
-Everything else that mentions a setting is made from its description: reading and writing its
-variable, the field of a topology and its schema, the importer, and the documentation.
+Everything else is derived from the description: how its variable is read and written, the field of
+the topology and its schema, how rendered output shares it, how it is imported, its documentation.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ TOPOLOGY, POOL = "topology", "pool"
 class Setting:
     """The description of one setting.
 
-    `name` is the field that holds its value. `path` is its place within the `sections` of a
-    topology that have it, as in ``logging.level``; empty for what depends on the process, such as
-    its id. Where leaving it out does not mean `default`, `when_unset` says what it does.
+    `name` is the field with its value. `path` is its place in those `sections` of a topology that
+    have it, as in ``logging.level``; empty if it depends on the process, such as its id.
+    `when_unset` describes the default in a topology if that is not simply `default`.
 
-    `is_identity` marks what makes a pool that pool: rendered output keeps it with the pool, even if
-    others have the same value. `is_for_jobs` marks what means nothing to a process that runs no
-    jobs: a scheduler-only pool cannot set it, and does not inherit it from `defaults`.
+    Rendered output keeps a setting with `is_identity` in its pool, even if other pools have the
+    same value. A scheduler-only pool cannot set one with `is_for_jobs`, nor inherit it from
+    `defaults`, since it runs no jobs.
     """
 
     name: str

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Mode(StrEnum):
-    """What kind of work a worker takes."""
+    """Which jobs a worker accepts."""
 
     THIN = "thin"
     DEFAULT = "default"

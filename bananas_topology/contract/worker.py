@@ -261,7 +261,7 @@ class WorkerConfig:
 #: The worker's settings in the order of the documentation and of rendered manifests.
 WORKER_SETTINGS: tuple[Setting, ...] = settings_of(WorkerConfig)
 
-#: What a worker in mode scheduler-only has, whatever its variables say.
+#: Settings that mode scheduler-only fixes, whatever the variables are.
 SCHEDULER_ONLY: Mapping[str, Any] = {
     "concurrency": 0,
     "enable_scheduler": True,
@@ -299,7 +299,7 @@ def to_env(config: WorkerConfig) -> dict[str, str]:
 
 
 def _contradictions(config: WorkerConfig) -> list[str]:
-    """Errors that no variable shows alone."""
+    """Errors in the combination of variables."""
     problems: list[str] = []
     if config.mode is Mode.JOB_SPECIALIZED and not config.job_types:
         problems.append(

@@ -13,8 +13,8 @@ from bananas_topology.contract.values import LOG_FORMATS, LOG_LEVELS, PRIORITIES
 from bananas_topology.contract.worker import WORKER_SETTINGS, WorkerConfig, from_env, to_env
 from bananas_topology.errors import InvalidSettings
 
-#: The least that a worker is started with.
-LEAST = {"WORKER_HANDLERS": "shop.jobs", "WORKER_ID": "w"}
+#: The minimal environment of a worker.
+MINIMAL = {"WORKER_HANDLERS": "shop.jobs", "WORKER_ID": "w"}
 
 _NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)
 _DURATIONS = st.integers(1, 10**9)
@@ -26,14 +26,14 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=3),
     max_leaves=5,
 )
-_LIMITS = st.builds(
+_JOBS = st.builds(
     JobSettings,
     timeout_ms=st.none() | _DURATIONS,
     max_retries=st.none() | st.integers(0, 1000),
     backoff_base_ms=st.none() | _DURATIONS,
     backoff_cap_ms=st.none() | _DURATIONS,
 )
-_CRON_JOBS = st.builds(
+_SCHEDULES = st.builds(
     Schedule,
     cron=st.just("0 2 * * *"),
     job=_NAMES,
@@ -61,8 +61,8 @@ _CONFIGS = st.builds(
     grace_ms=st.integers(0, 10**7),
     metrics_port=st.integers(0, 65_535),
     liveness_file=st.sampled_from(["", "/run/live"]),
-    jobs=st.dictionaries(_NAMES, _LIMITS.filter(lambda each: each != JobSettings()), max_size=3),
-    schedules=st.dictionaries(_NAMES, _CRON_JOBS, max_size=3),
+    jobs=st.dictionaries(_NAMES, _JOBS.filter(lambda each: each != JobSettings()), max_size=3),
+    schedules=st.dictionaries(_NAMES, _SCHEDULES, max_size=3),
     results_enabled=st.booleans(),
     result_ttl_success_ms=st.integers(1_000, 10**9),
     log_level=st.sampled_from(LOG_LEVELS),
@@ -73,21 +73,21 @@ _CONFIGS = st.builds(
 
 
 @given(_CONFIGS)
-def test_what_is_written_is_read_back(config: WorkerConfig) -> None:
+def test_variables_round_trip(config: WorkerConfig) -> None:
     env = {**to_env(config), "WORKER_ID": config.worker_id}
 
     assert from_env(env) == config
 
 
-def test_every_field_has_one_variable_and_every_variable_a_field() -> None:
+def test_every_field_has_a_variable_of_its_own() -> None:
     fields = [field.name for field in dataclasses.fields(WorkerConfig)]
 
     assert [setting.name for setting in WORKER_SETTINGS] == fields
     assert len({setting.variable for setting in WORKER_SETTINGS}) == len(WORKER_SETTINGS)
 
 
-def test_defaults_are_those_of_the_older_system() -> None:
-    config = from_env(LEAST)
+def test_defaults_are_those_of_the_go_version() -> None:
+    config = from_env(MINIMAL)
 
     assert config == WorkerConfig(worker_id="w", handlers=("shop.jobs",))
     defaults = {setting.variable: setting.default_text for setting in WORKER_SETTINGS}
@@ -121,7 +121,7 @@ def test_defaults_are_those_of_the_older_system() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "told"),
+    ("variables", "expected"),
     [
         (
             {"WORKER_MODE": "fat"},
@@ -154,18 +154,18 @@ def test_defaults_are_those_of_the_older_system() -> None:
         ({"METRICS_PORT": "0"}, "expected an integer from 1 to 65535"),
     ],
 )
-def test_a_wrong_value_is_named_with_what_was_expected(
-    variables: dict[str, str], told: str
+def test_an_error_names_the_variable_and_what_was_expected(
+    variables: dict[str, str], expected: str
 ) -> None:
     with pytest.raises(InvalidSettings) as caught:
-        from_env({**LEAST, **variables})
+        from_env({**MINIMAL, **variables})
 
     (problem,) = caught.value.problems
     assert problem.startswith((*variables, "WORKER_JOB_TYPES"))
-    assert told in problem
+    assert expected in problem
 
 
-def test_all_that_is_wrong_is_told_at_once() -> None:
+def test_all_errors_are_reported_at_once() -> None:
     with pytest.raises(InvalidSettings) as caught:
         from_env({"WORKER_MODE": "x", "LOG_LEVEL": "loud", "JOB_TIMEOUT": "soon"})
 
@@ -176,14 +176,14 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     ]
 
 
-def test_a_secret_is_not_repeated() -> None:
+def test_an_error_does_not_show_a_secret() -> None:
     with pytest.raises(InvalidSettings) as caught:
-        from_env({**LEAST, "REDIS_URL": "\x00s3cret"})
+        from_env({**MINIMAL, "REDIS_URL": "\x00s3cret"})
 
     assert "s3cret" not in str(caught.value)
 
 
-def test_handlers_are_needed_but_by_a_scheduler() -> None:
+def test_only_a_scheduler_needs_no_handlers() -> None:
     with pytest.raises(InvalidSettings, match="WORKER_HANDLERS is not set"):
         from_env({})
 
@@ -193,7 +193,7 @@ def test_handlers_are_needed_but_by_a_scheduler() -> None:
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:
-    assert from_env({**LEAST, "WORKER_CONCURRENCY": "", "METRICS_PORT": ""}) == from_env(LEAST)
+    assert from_env({**MINIMAL, "WORKER_CONCURRENCY": "", "METRICS_PORT": ""}) == from_env(MINIMAL)
 
 
 @pytest.mark.parametrize(
@@ -209,10 +209,10 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         "WORKER_MODE=scheduler-only SCHEDULER_INTERVAL=1s",
     ],
 )
-def test_the_snippets_of_the_older_system_are_read(snippet: str) -> None:
+def test_environments_of_the_go_version_are_valid(snippet: str) -> None:
     variables = dict(part.split("=", 1) for part in snippet.split())
 
-    config = from_env({**LEAST, **variables})
+    config = from_env({**MINIMAL, **variables})
 
     assert config.mode == variables["WORKER_MODE"]
 
@@ -223,7 +223,7 @@ def test_the_snippets_of_the_older_system_are_read(snippet: str) -> None:
         st.text() | _JSON.map(json.dumps),
     )
 )
-def test_no_text_whatever_breaks_the_reading(env: dict[str, Any]) -> None:
+def test_any_text_is_valid_or_an_error(env: dict[str, Any]) -> None:
     problems: list[str] = []
     try:
         from_env(env)

@@ -25,7 +25,7 @@ from tests.render.cluster import (
 )
 from tests.render.goldens import topology_id
 
-#: What a place to run in adds or says otherwise; all other variables are the launch's own.
+#: Variables that a target adds or changes; all others are those of the launch.
 LOCAL = set(LOCAL_VARIABLES)
 COMPOSE = {"REDIS_URL", "METRICS_PORT", "LIVENESS_FILE"}
 KUBERNETES = {"REDIS_URL", "METRICS_PORT", "WORKER_ID"}
@@ -58,8 +58,7 @@ def _cluster(topology: Topology) -> dict[str, dict[str, Any]]:
 
 
 @each_topology
-def test_a_worker_has_the_same_variables_wherever_it_is_started(path: Path) -> None:
-    # A patch is there to make a difference.
+def test_a_worker_has_the_same_variables_in_every_target(path: Path) -> None:
     topology = _unpatched(load(path, {}))
     places = (
         (_local(topology), LOCAL),
@@ -68,16 +67,16 @@ def test_a_worker_has_the_same_variables_wherever_it_is_started(path: Path) -> N
     )
 
     for pool in topology.pools:
-        wanted = dict(launch_for(topology, pool).env)
-        for environments, may_differ in places:
-            met = environments[pool.name]
-            own = {*may_differ, *pool.secrets}
-            assert _without(met, own) == _without(wanted, own), pool.name
-            assert met.keys() - wanted.keys() <= own
+        expected = dict(launch_for(topology, pool).env)
+        for environments, differing in places:
+            env = environments[pool.name]
+            own = {*differing, *pool.secrets}
+            assert _without(env, own) == _without(expected, own), pool.name
+            assert env.keys() - expected.keys() <= own
 
 
 @each_topology
-def test_every_place_gives_a_worker_settings_that_it_reads_alike(path: Path) -> None:
+def test_a_worker_reads_the_same_settings_in_every_target(path: Path) -> None:
     topology = _unpatched(load(path, {}))
     given = {"REDIS_URL": "redis://somewhere", "WORKER_ID": "one", "LOG_FORMAT": "json"}
 
@@ -86,13 +85,13 @@ def test_every_place_gives_a_worker_settings_that_it_reads_alike(path: Path) -> 
             from_env({**environments[pool.name], **given, "LOG_COLOR": "true"})
             for environments in (_local(topology), _compose(topology), _cluster(topology))
         ]
-        told = [replace(each, metrics_port=0, liveness_file="") for each in configs]
-        assert told[0] == told[1] == told[2]
+        settings = [replace(each, metrics_port=0, liveness_file="") for each in configs]
+        assert settings[0] == settings[1] == settings[2]
         assert configs[2].metrics_port == configs[1].metrics_port == METRICS_PORT
 
 
 @each_topology
-def test_a_worker_is_the_same_command_wherever_it_is_started(path: Path) -> None:
+def test_a_worker_has_the_same_command_in_every_target(path: Path) -> None:
     topology = load(path, {})
     (file,) = ComposeTarget().render(topology).files
     services = yaml.safe_load(file.text)["services"]
@@ -109,7 +108,7 @@ def test_a_worker_is_the_same_command_wherever_it_is_started(path: Path) -> None
 
 
 @each_topology
-def test_the_api_has_the_same_variables_wherever_it_is_started(path: Path) -> None:
+def test_the_api_has_the_same_variables_in_every_target(path: Path) -> None:
     topology = load(path, {})
     if topology.api is None:
         return
@@ -121,13 +120,13 @@ def test_the_api_has_the_same_variables_wherever_it_is_started(path: Path) -> No
         and each["metadata"]["labels"]["app.kubernetes.io/component"] == "api"
     )
     own = {"REDIS_URL", "API_TOKEN", *topology.api.secrets}
-    wanted = dict(launch_for_api(topology, topology.api).env)
+    expected = dict(launch_for_api(topology, topology.api).env)
 
-    for met in (
+    for env in (
         _compose(topology)["api"],
         environment_of(objects, find(objects, "Deployment", name)),
     ):
-        assert _without(met, own) == _without(wanted, own)
+        assert _without(env, own) == _without(expected, own)
 
 
 def _unpatched(topology: Topology) -> Topology:

@@ -17,7 +17,7 @@ MakeTopology = Callable[[str], Topology]
 
 @pytest.fixture
 def pool_of(make_topology: MakeTopology) -> Callable[..., Pool]:
-    """The pool `a` of a topology with these fields, and more of the topology before it."""
+    """Makes the pool `a` of a topology from its fields; `rest` is the rest of the topology."""
 
     def make(fields: str, rest: str = "") -> Pool:
         text = f"handlers: [jobs]\n{rest}\npools:\n  a: {{{fields}}}\n  z: {{env: {{A: z}}}}\n"
@@ -49,7 +49,7 @@ def test_a_mode_is_a_preset(
     assert (pool.worker.concurrency, pool.worker.enable_scheduler) == (concurrency, scheduler)
 
 
-def test_thin_is_small_and_whole(make_topology: MakeTopology) -> None:
+def test_a_thin_pool_runs_everything_in_one_worker(make_topology: MakeTopology) -> None:
     topology = make_topology("handlers: [jobs]\npools: {a: {mode: thin}}")
 
     [pool] = topology.pools
@@ -58,7 +58,9 @@ def test_thin_is_small_and_whole(make_topology: MakeTopology) -> None:
     assert topology.total_threads == 5
 
 
-def test_a_scheduler_section_takes_over_from_default_pools(make_topology: MakeTopology) -> None:
+def test_default_pools_have_no_scheduler_beside_a_scheduler_section(
+    make_topology: MakeTopology,
+) -> None:
     topology = make_topology(
         "handlers: [jobs]\nscheduler: {interval: 2s, replicas: 2}\npools: {a: {}}"
     )
@@ -70,14 +72,14 @@ def test_a_scheduler_section_takes_over_from_default_pools(make_topology: MakeTo
     assert (scheduler.worker.concurrency, scheduler.worker.priorities) == (0, ())
 
 
-def test_what_a_file_leaves_out_is_what_the_contract_says(pool_of: PoolOf) -> None:
+def test_an_empty_pool_has_the_defaults_of_the_contract(pool_of: PoolOf) -> None:
     pool = pool_of("")
 
     assert pool.worker == WorkerConfig(grace_ms=WorkerConfig().job_timeout_ms)
     assert pool.log_format is None
 
 
-def test_a_worker_accepts_what_every_pool_tells_it(make_topology: MakeTopology) -> None:
+def test_a_worker_accepts_the_environment_of_every_pool(make_topology: MakeTopology) -> None:
     topology = make_topology(
         """
         handlers: [shop.jobs, shop.more]
@@ -102,7 +104,7 @@ def test_a_worker_accepts_what_every_pool_tells_it(make_topology: MakeTopology) 
     assert topology.pools[2].worker.priorities == ("high", "normal")
 
 
-def test_defaults_hold_for_every_pool_that_says_nothing_else(make_topology: MakeTopology) -> None:
+def test_pools_inherit_defaults(make_topology: MakeTopology) -> None:
     topology = make_topology(
         """
         handlers: [jobs]
@@ -154,7 +156,7 @@ def test_defaults_hold_for_every_pool_that_says_nothing_else(make_topology: Make
     assert dict(topology.api.env) == {}
 
 
-def test_a_scheduler_pool_takes_no_defaults_of_workers(make_topology: MakeTopology) -> None:
+def test_a_scheduler_only_pool_inherits_no_worker_fields(make_topology: MakeTopology) -> None:
     topology = make_topology(
         """
         handlers: [jobs]
@@ -171,6 +173,19 @@ def test_a_scheduler_pool_takes_no_defaults_of_workers(make_topology: MakeTopolo
     assert [pool.worker.job_types for pool in topology.pools] == [(), (), ("a",)]
 
 
+def test_pools_may_inherit_mode_scheduler_only(make_topology: MakeTopology) -> None:
+    topology = make_topology(
+        """
+        handlers: [jobs]
+        defaults: {mode: scheduler-only, concurrency: 5}
+        pools: {a: {}, b: {mode: default}}
+        """
+    )
+
+    assert [pool.worker.mode for pool in topology.pools] == [Mode.SCHEDULER_ONLY, Mode.DEFAULT]
+    assert [pool.worker.concurrency for pool in topology.pools] == [0, 5]
+
+
 @pytest.mark.parametrize(
     ("fields", "grace_ms"),
     [
@@ -183,7 +198,7 @@ def test_a_scheduler_pool_takes_no_defaults_of_workers(make_topology: MakeTopolo
         ("mode: scheduler-only", 30_000),
     ],
 )
-def test_a_stop_waits_for_the_longest_job_that_a_pool_may_run(
+def test_grace_defaults_to_the_longest_timeout_in_the_pool(
     make_topology: MakeTopology, fields: str, grace_ms: int
 ) -> None:
     text = f"""
@@ -195,7 +210,7 @@ def test_a_stop_waits_for_the_longest_job_that_a_pool_may_run(
     assert make_topology(text).pools[0].worker.grace_ms == grace_ms
 
 
-def test_replicas_begin_where_the_autoscaler_does(pool_of: PoolOf) -> None:
+def test_replicas_default_to_the_minimum_of_the_autoscaler(pool_of: PoolOf) -> None:
     pool = pool_of("autoscale: {min: 3, max: 20, queue_depth: 100, scale_up: {pods: 4}}")
 
     assert pool.replicas == 3
@@ -211,7 +226,7 @@ def test_replicas_begin_where_the_autoscaler_does(pool_of: PoolOf) -> None:
     assert (down.window_ms, down.period_ms, down.percent, down.pods) == (300_000, 60_000, None, 1)
 
 
-def test_texts_are_taken_as_they_are_written(pool_of: PoolOf) -> None:
+def test_strings_are_used_as_written(pool_of: PoolOf) -> None:
     pool = pool_of(
         "env: {A: 1.10, B: on, C: 0o17, D: '', E: true}, placement: {require: {gpu: true, v: 1.0}}"
     )
@@ -225,7 +240,7 @@ def test_texts_are_taken_as_they_are_written(pool_of: PoolOf) -> None:
     ("cpu", "memory", "millis", "size"),
     [("0.5", "512Mi", 500, 2**29), ("2", "4G", 2000, 2**32), ("'250m'", "1024", 250, 1024)],
 )
-def test_amounts_have_several_spellings(
+def test_amounts_have_several_notations(
     pool_of: PoolOf, cpu: str, memory: str, millis: int, size: int
 ) -> None:
     limits = pool_of(f"resources: {{limits: {{cpu: {cpu}, memory: {memory}}}}}").resources.limits
@@ -233,7 +248,7 @@ def test_amounts_have_several_spellings(
     assert (limits.cpu_millis, limits.memory_bytes) == (millis, size)
 
 
-def test_a_whole_number_may_be_written_as_a_float(pool_of: PoolOf) -> None:
+def test_an_integer_may_be_written_as_a_float(pool_of: PoolOf) -> None:
     concurrency = pool_of("concurrency: 1e2").worker.concurrency
 
     assert (concurrency, type(concurrency)) == (100, int)
@@ -252,7 +267,7 @@ def test_a_whole_number_may_be_written_as_a_float(pool_of: PoolOf) -> None:
         ("redis: {url: 'unix:///run/redis.sock'}", {}, "unix:///run/redis.sock", True),
     ],
 )
-def test_redis_is_ours_unless_a_url_is_named(
+def test_redis_is_managed_unless_there_is_a_url(
     redis: str, environ: dict[str, str], url: str | None, is_external: bool
 ) -> None:
     text = f"version: 1\nname: shop\nhandlers: [jobs]\n{redis}\npools: {{a: {{}}}}\n"
@@ -263,7 +278,7 @@ def test_redis_is_ours_unless_a_url_is_named(
     assert (topology.redis.url, topology.redis.is_external) == (url, is_external)
 
 
-def test_a_topology_says_everything_that_its_file_does(make_topology: MakeTopology) -> None:
+def test_every_section_of_a_file_is_in_the_topology(make_topology: MakeTopology) -> None:
     topology = make_topology(
         """
         image: img:1
@@ -309,7 +324,7 @@ def test_a_topology_says_everything_that_its_file_does(make_topology: MakeTopolo
     assert patch.operations == ({"op": "remove", "path": "/init"},)
 
 
-def test_the_digest_is_of_the_files_bytes() -> None:
+def test_the_digest_covers_the_bytes_of_the_file() -> None:
     data = b"\xef\xbb\xbfversion: 1\nname: shop\nhandlers: [jobs]\npools: {a: {}}\n"
 
     topology = check_bytes(data, Path("a.yaml"), {}).topology

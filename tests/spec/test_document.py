@@ -22,7 +22,7 @@ def _values(text: str, environ: Mapping[str, str] | None = None) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("written", "meant"),
+    ("written", "expected"),
     [
         ("on", "on"),
         ("no", "no"),
@@ -65,24 +65,24 @@ def _values(text: str, environ: Mapping[str, str] | None = None) -> Any:
         ("5m", "5m"),
     ],
 )
-def test_scalars_have_the_types_of_yaml_1_2(written: str, meant: object) -> None:
+def test_scalars_have_the_types_of_yaml_1_2(written: str, expected: object) -> None:
     value = _values(f"k: {written}")["k"]
 
-    assert value == meant
-    assert type(value) is type(meant)
+    assert value == expected
+    assert type(value) is type(expected)
 
 
-def test_numbers_of_any_length_are_read_at_once() -> None:
+def test_long_numbers_are_read_quickly() -> None:
     value = _values(f"k: {'9' * 500_000}")["k"]
 
     assert value == float("inf")
 
 
-def test_keys_are_texts_whatever_they_look_like() -> None:
+def test_keys_are_always_strings() -> None:
     assert _values("{1: a, true: b, ~: c}") == {"1": "a", "true": "b", "~": "c"}
 
 
-def test_aliases_repeat_and_merges_fill_in() -> None:
+def test_aliases_repeat_and_merge_keys_add() -> None:
     values = _values(
         "x-a: &a {k: 1, l: 2}\n"
         "x-b: &b {l: 3, m: 4}\n"
@@ -99,7 +99,7 @@ def test_aliases_repeat_and_merges_fill_in() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "environ", "meant"),
+    ("text", "environ", "expected"),
     [
         ("${N}", {"N": "7"}, 7),
         ("$N", {"N": "7"}, 7),
@@ -121,34 +121,36 @@ def test_aliases_repeat_and_merges_fill_in() -> None:
         ("!!int ${N}", {"N": "7"}, 7),
     ],
 )
-def test_variables_are_put_into_values(text: str, environ: dict[str, str], meant: object) -> None:
+def test_variables_in_values_are_replaced(
+    text: str, environ: dict[str, str], expected: object
+) -> None:
     value = _values(f"k: {text}", environ)["k"]
 
-    assert value == meant
-    assert type(value) is type(meant)
+    assert value == expected
+    assert type(value) is type(expected)
 
 
-def test_variables_are_put_into_block_texts_and_lists_but_not_into_keys() -> None:
+def test_variables_in_block_scalars_and_lists_are_replaced_but_not_in_keys() -> None:
     values = _values("$A:\n  - ${A}\n  - |\n    x ${A}\n    y\n", {"A": "b"})
 
     assert values == {"$A": ["b", "x b\ny\n"]}
 
 
 @pytest.mark.parametrize("environ", [{"A": "caf\udce9"}, {"A": "x\x00"}])
-def test_a_variable_that_is_no_text_is_a_finding(environ: dict[str, str]) -> None:
+def test_a_variable_that_is_not_text_is_an_error(environ: dict[str, str]) -> None:
     document = _read("k: ${A}\n", environ)
 
     assert [each.code for each in document.diagnostics] == ["BT012"]
 
 
 @pytest.mark.parametrize("written", ['"a\\0"', '"\\x00"'])
-def test_a_text_that_no_process_takes_is_a_finding(written: str) -> None:
+def test_a_string_that_no_process_accepts_is_an_error(written: str) -> None:
     document = _read(f"k: {written}\n")
 
     assert [each.code for each in document.diagnostics] == ["BT003"]
 
 
-def test_an_unset_redis_url_is_known_to_be_one() -> None:
+def test_an_unset_redis_url_is_remembered() -> None:
     document = _read("redis:\n  url: ${REDIS_URL}\n")
 
     node = find(document.root, ("redis", "url"))
@@ -156,11 +158,11 @@ def test_an_unset_redis_url_is_known_to_be_one() -> None:
     assert getattr(node, "unset", None) == "REDIS_URL"
 
 
-def test_a_fault_in_a_variable_is_where_the_variable_is() -> None:
+def test_an_error_in_a_variable_is_at_the_variable() -> None:
     document = _read('a: "x ${MISSING}"\nb: x ${MISSING}\nc: |\n  ${MISSING}\n')
 
     places = [(each.span.line, each.span.column) for each in document.diagnostics]
-    # In quotes and in blocks an offset in the value says nothing certain about the file.
+    # In quotes and block scalars, offsets in the value are not offsets in the file.
     assert places == [(1, 4), (2, 6), (3, 4)]
 
 
@@ -168,7 +170,7 @@ def _text_at(document: Document, place: tuple[int, int]) -> str:
     return document.text[slice(*place)]
 
 
-def test_every_key_and_value_knows_its_place() -> None:
+def test_every_key_and_value_has_its_position() -> None:
     document = _read(
         "é: &x !!str 'q'\n"
         "list:\n"
@@ -193,7 +195,7 @@ def test_every_key_and_value_knows_its_place() -> None:
     assert _text_at(document, locate_key(document.root, ("list", 0, "b"))) == "b"
 
 
-def test_a_merged_value_keeps_the_place_where_it_was_written() -> None:
+def test_a_merged_value_keeps_its_position() -> None:
     document = _read("x-a: &a\n  k: 1\nb:\n  <<: *a\n")
 
     span = document.lines.span(*locate_value(document.root, ("b", "k")))

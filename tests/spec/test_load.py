@@ -76,13 +76,15 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
         (b"\xff\xd8\xff\xe0", 1, 1),
     ],
 )
-def test_what_is_not_text_is_an_error_where_it_starts(data: bytes, line: int, column: int) -> None:
+def test_a_binary_file_is_an_error_at_its_first_invalid_byte(
+    data: bytes, line: int, column: int
+) -> None:
     found = _only(data)
 
     assert (found.code, found.span.line, found.span.column) == ("BT003", line, column)
 
 
-def test_a_byte_order_mark_is_no_column() -> None:
+def test_a_byte_order_mark_does_not_count_as_a_column() -> None:
     result = check_bytes(b"\xef\xbb\xbf" + GOOD, Path("a.yaml"), {})
     wrong = _only(b"\xef\xbb\xbf" + GOOD.replace(b"version", b"versoin"))
 
@@ -139,7 +141,7 @@ def test_of_thousands_of_errors_the_first_are_reported() -> None:
     assert time.monotonic() - began < 20
 
 
-def test_what_many_pools_share_is_reported_once() -> None:
+def test_an_error_shared_by_pools_is_reported_once() -> None:
     text = """
 x-common: &common {concurency: 5, grace: soon}
 version: 1

@@ -1,4 +1,4 @@
-"""The published schema: well-formed, described, and at one with the contract.
+"""The published schema: well-formed, described, and consistent with the contract.
 
 After a change that is meant to change it: ``make goldens``.
 """
@@ -45,7 +45,7 @@ def _with_settings(published: dict[str, Any]) -> dict[str, Any]:
                 name = result["$defs"][name]["properties"][step]["$ref"].rpartition("/")[2]
             properties = result["$defs"][name]["properties"]
             property = _property(setting, properties.get(path[-1], {}))
-            # A new one goes behind the setting described before it.
+            # A new setting follows the one before it in the contract.
             at = list(properties).index(previous[name]) + 1 if name in previous else 0
             items = [item for item in properties.items() if item[0] != path[-1]]
             if path[-1] in properties:
@@ -70,7 +70,7 @@ def _property(setting: Setting, published: dict[str, Any]) -> dict[str, Any]:
 
 
 def _formatted(value: Any, indent: int = 0, key: str = "") -> str:
-    """JSON with whatever fits on a line on one line."""
+    """JSON, with everything on one line that fits on one."""
     line = key + json.dumps(value, ensure_ascii=False)
     if not isinstance(value, dict | list) or not value or indent + len(line) < WIDTH:
         return line
@@ -109,13 +109,13 @@ def _fields(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
             yield from _fields(part, path)
 
 
-def test_the_schema_is_one() -> None:
+def test_the_schema_is_valid() -> None:
     jsonschema.Draft202012Validator.check_schema(schema())
 
     assert json.loads(schema_text()) == schema()
 
 
-def test_every_field_has_a_description_for_the_editor() -> None:
+def test_every_field_has_a_description() -> None:
     fields = list(_fields(schema()))
 
     assert len(fields) > 100
@@ -124,7 +124,7 @@ def test_every_field_has_a_description_for_the_editor() -> None:
         assert part["description"].endswith("."), path
 
 
-def test_every_default_is_one_that_the_schema_takes() -> None:
+def test_every_default_is_valid() -> None:
     defaults = [(path, part) for path, part in _fields(schema()) if part.get("default") is not None]
 
     assert len(defaults) > 25
@@ -133,7 +133,7 @@ def test_every_default_is_one_that_the_schema_takes() -> None:
         assert not list(jsonschema.Draft202012Validator(wanted).iter_errors(part["default"])), path
 
 
-def test_no_map_takes_fields_that_it_does_not_know() -> None:
+def test_no_map_accepts_unknown_fields() -> None:
     for name, part in schema()["$defs"].items():
         if "properties" in part:
             assert part["additionalProperties"] is False, name
@@ -149,7 +149,7 @@ def test_the_schema_and_the_contract_have_the_same_limits_for_jobs_and_redis() -
     )
 
 
-def test_the_schema_and_the_contract_take_the_same_texts() -> None:
+def test_the_schema_and_the_contract_accept_the_same_strings() -> None:
     modules = schema()["properties"]["handlers"]["items"]["pattern"]
     read = next(each.kind.read for each in WORKER_SETTINGS if each.name == "handlers")
 
@@ -162,7 +162,7 @@ def test_the_schema_and_the_contract_take_the_same_texts() -> None:
         assert bool(re.search(modules, text)) is is_module, text
 
 
-def test_what_stands_beside_a_reference_wins() -> None:
+def test_keywords_beside_a_reference_override_its_target() -> None:
     lease = definition({"$ref": "#/$defs/duration", "default": "15s"})
 
     assert (lease["type"], lease["default"]) == ("string", "15s")
@@ -175,7 +175,7 @@ def test_the_schema_is_in_the_wheel() -> None:
     assert included["schemas"] == "bananas_topology/schemas"
 
 
-def test_every_field_of_a_pool_can_be_written() -> None:
+def test_the_schema_has_every_field_of_a_pool() -> None:
     settings = {path[0] for each in WORKER_SETTINGS if (path := each.path_in(POOL))}
     fields = {each.name for each in dataclasses.fields(Pool)} - {"name", "worker", "log_format"}
 

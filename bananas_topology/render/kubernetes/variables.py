@@ -1,6 +1,6 @@
-"""Environment variables: what all pools share in a ConfigMap, the rest in each pod.
+"""Environment variables: those that all pools share in a ConfigMap, the rest in the pods.
 
-Their values come from `launch` alone. Secret ones are references, never values.
+All values come from `launch`. Secrets are references, never values.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from bananas_topology.render.environment import OF_ONE_POOL, in_table_order
 from bananas_topology.render.kubernetes.objects import Object, metadata, object_name
 from bananas_topology.spec.model import Api, Pool, Topology
 
-#: What no topology may set in clear or at all: a worker gets it from the Secret or its pod.
-_GIVEN = ("REDIS_URL", "WORKER_ID")
+#: Variables that come from the Secret or the pod, never as plain values.
+_REFERENCED = ("REDIS_URL", "WORKER_ID")
 
-#: A variable's value in a pod: ``$(NAME)`` and ``$$`` mean something to Kubernetes.
+#: Kubernetes expands ``$(NAME)`` and ``$$`` in the value of a variable.
 _EXPANDED = re.compile(r"\$(?=[$(])")
 
 
 def config_name(topology: Topology) -> str:
-    """The ConfigMap of what all pools share."""
+    """The name of the ConfigMap with shared variables."""
     return object_name(topology, "worker-env")
 
 
 def config_map(topology: Topology) -> Object:
-    """The variables that all pools share."""
+    """The ConfigMap with the variables that all pools share."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -40,7 +40,7 @@ def config_map(topology: Topology) -> Object:
 
 
 def shared_variables(topology: Topology) -> dict[str, str]:
-    """The plain variables that are the same in every pool, in table order."""
+    """The plain variables with the same value in every pool, in the order of the documentation."""
     first, *others = [_plain(topology, pool) for pool in topology.pools]
     return {
         name: first[name]
@@ -71,23 +71,23 @@ def api_environment(topology: Topology, api: Api) -> Object:
 
 
 def secret_reference(topology: Topology, key: str) -> Object:
-    """Where a value is, in the place of the value."""
+    """A reference to a key of the Secret."""
     return {"valueFrom": {"secretKeyRef": {"name": topology.kubernetes.secret, "key": key}}}
 
 
 def checksum(data: Mapping[str, Any]) -> str:
-    """What a pod template carries, so that a changed ConfigMap rolls the pods."""
+    """A checksum for the pod template, so that a changed ConfigMap restarts the pods."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def _plain(topology: Topology, pool: Pool) -> dict[str, str]:
-    """A pool's variables that are no secret, with the one that only containers have."""
+    """A pool's variables that are not secret, with METRICS_PORT, which only containers have."""
     launched = {**launch_for(topology, pool).env, "METRICS_PORT": str(METRICS_PORT)}
     return _allowed(launched, pool.secrets)
 
 
 def _allowed(env: Mapping[str, str], secrets: Iterable[str]) -> dict[str, str]:
-    kept_back = {*_GIVEN, *secrets}
+    kept_back = {*_REFERENCED, *secrets}
     return {name: text for name, text in env.items() if name not in kept_back}
 
 

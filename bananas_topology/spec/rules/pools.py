@@ -16,7 +16,7 @@ from bananas_topology.spec.rules.context import RuleContext, Violation, rule
 from bananas_topology.spec.schema import schema
 from bananas_topology.units import format_duration
 
-#: Fields that mean nothing to workers that run no jobs.
+#: Fields that a scheduler-only pool cannot set.
 _ONLY_FOR_JOBS = (
     *(each.path_in(POOL)[0] for each in WORKER_SETTINGS if each.is_for_jobs),
     "autoscale",
