@@ -22,7 +22,7 @@ RUN python -m pip wheel --no-deps --wheel-dir dist . \
  && python -m pip --python /opt/venv/bin/python install --compile "${wheel}[api]"
 
 FROM ${PYTHON_IMAGE}
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Bananas worker" \
       org.opencontainers.image.description="A distributed task queue on Redis whose deployment is one file" \

@@ -1,17 +1,18 @@
-# Two commands matter: `make demo` and `make test`. Each sets up what it needs, in a virtual
-# environment of its own; nothing is installed outside this folder.
+# Two commands matter: `make demo` and `make test`. Both install what they need into a virtual
+# environment in this folder, and nothing outside of it.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# A policy scanner that pins its own versions of everything; tests without it skip the scan.
+# A policy scanner that pins the versions of its dependencies, hence an environment of its own.
+# Tests skip the scan if it is missing.
 TOOLS := .venv-tools
 CHECKOV := checkov==3.3.30
 SCANNER := $(TOOLS)/.$(CHECKOV)
 
-.PHONY: demo test format check goldens bench clean
+.PHONY: demo test format check docs goldens bench clean
 
-# On the server that comes along, whatever REDIS_URL says in this shell.
+# On the bundled server, even if REDIS_URL is set in this shell.
 demo: export REDIS_URL :=
 demo: $(INSTALLED)
 	$(BIN)/python topologies/stdlib-index/enqueue_walk.py
@@ -30,14 +31,19 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Rewrites generated files, to be read in review: what topologies render to, what is imported, the
-# settings in the published schema, and the README's tables.
-goldens: $(INSTALLED)
-	UPDATE_GOLDENS=1 $(BIN)/pytest -q tests/render tests/importer tests/spec \
-	  tests/test_readme.py -k "golden or person_would_have_written or tables or published_schema"
+# The documentation as a site in site/. The tests build it too.
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# Ours against the peers: benchmarks/README.md. A part of it, which leaves the results that are in the
-# repository alone: make bench ONLY=bananas,huey SCENARIOS=drain,enqueue RUNS=1 KILL_SECONDS=120
+# Rewrite the generated parts of the repository: rendered and imported files, the settings in the
+# published schema, and what the documentation takes from the code. Read the diff.
+goldens: $(INSTALLED)
+	UPDATE_GOLDENS=1 $(BIN)/pytest -q tests/spec -k published_schema
+	UPDATE_GOLDENS=1 $(BIN)/pytest -q tests/render tests/importer tests/docs/test_generated.py \
+	  -k "golden or person_would_have_written or generated"
+
+# Bananas beside its peers: benchmarks/README.md. A partial run does not touch the results in the
+# repository: make bench ONLY=bananas,huey SCENARIOS=drain,enqueue RUNS=1 KILL_SECONDS=120
 BENCH := .venv-bench
 OUT ?= $(if $(AGAIN),benchmarks,$(if $(ONLY)$(SCENARIOS),$(BENCH)/results,benchmarks))
 
@@ -51,11 +57,11 @@ $(BENCH)/.installed: pyproject.toml
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-# Installed anew only when the project's dependencies change, so that both commands work without
-# a network after the first time.
+# Repeated only when the project's dependencies change, so that everything works without a network
+# after the first run.
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Bananas needs Python 3.11 or newer; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	  { echo "Bananas needs Python 3.11 or newer, such as: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
@@ -65,4 +71,4 @@ $(SCANNER):
 	  $(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check $(CHECKOV) && touch $@
 
 clean:
-	rm -rf $(VENV) $(TOOLS) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) $(TOOLS) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist site

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bananas_topology.handlers import Bury, JobContext, Retry, job
 
 __all__ = ["Bury", "Client", "JobContext", "NewJob", "Retry", "job"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:

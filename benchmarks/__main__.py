@@ -1,7 +1,7 @@
-"""``python -m benchmarks``: measures, and writes results.md, results.json and chart.svg.
+"""``python -m benchmarks``: measures, and writes results.md and results.json.
 
-Runs take turns (first run of every peer, second run of every peer, ...), so that a change in the
-machine's mood meets them all.
+Runs take turns (first run of every peer, second run of every peer, ...), so that a drift of the
+machine affects all peers alike.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import redis
 
 from bananas_topology.errors import BananasTopologyError
 from bananas_topology.jobs.bundled_server import BundledServer
-from benchmarks import chart, report
+from benchmarks import report
 from benchmarks.bench import Bench, Failed
 from benchmarks.catalogue import PEERS, Peer
 from benchmarks.environments import CannotInstall, node_path, prepare, python_of
@@ -29,7 +29,7 @@ from benchmarks.own import FOR_US
 from benchmarks.report import Record, Results
 from benchmarks.scenarios import Scenario, for_all
 
-#: Where the marks lie: in memory, so that no disk has a part in any figure.
+#: Where the marks are: in memory, so that no disk affects the figures.
 MEMORY = Path("/dev/shm")
 
 T = TypeVar("T")
@@ -39,8 +39,8 @@ def main() -> int:
     arguments = _parse()
     before = _read_before(arguments.out) if arguments.again else None
     scenarios = [*for_all(arguments.kill_seconds), *FOR_US]
-    peers = _chosen(PEERS, arguments.only, lambda peer: peer.name, "peer")
-    scenarios = _chosen(scenarios, arguments.scenarios, lambda each: each.name, "scenario")
+    peers = _select(PEERS, arguments.only, lambda peer: peer.name, "peer")
+    scenarios = _select(scenarios, arguments.scenarios, lambda each: each.name, "scenario")
     peers = [peer for peer in peers if _is_installed(peer)]
     records: list[Record] = []
     with tempfile.TemporaryDirectory(
@@ -53,7 +53,7 @@ def main() -> int:
                 for scenario, peer, run in _turns(scenarios, peers, arguments.runs):
                     records.append(_measure(bench, scenario, peer, run))
         except KeyboardInterrupt:
-            print("stopped; what was measured is written", file=sys.stderr)
+            print("interrupted; writing what was measured", file=sys.stderr)
     if not records:
         print("error: nothing was measured", file=sys.stderr)
         return 1
@@ -66,7 +66,7 @@ def main() -> int:
 
 
 def _read_before(folder: Path) -> Any:
-    """What was measured before: read at the start, so that nothing is measured for nothing."""
+    """The earlier results: read first, so that a missing file fails before anything is measured."""
     try:
         return json.loads((folder / "results.json").read_text())
     except OSError as error:
@@ -79,16 +79,19 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--scenarios", default="", help="scenarios, separated by commas")
     parser.add_argument("--runs", type=int, default=3, help="runs to take medians of")
     parser.add_argument(
-        "--kill-seconds", type=float, default=30, help="how long killed jobs may take to come back"
+        "--kill-seconds",
+        type=float,
+        default=30,
+        help="seconds that jobs of a killed worker may take to run",
     )
     parser.add_argument(
-        "--again", action="store_true", help="put it in the place of what is in the folder"
+        "--again", action="store_true", help="replace these figures in the results of the folder"
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder")
     return parser.parse_args()
 
 
-def _chosen(items: Sequence[T], wanted: str, name: Callable[[T], str], kind: str) -> list[T]:
+def _select(items: Sequence[T], wanted: str, name: Callable[[T], str], kind: str) -> list[T]:
     names = [each.strip() for each in wanted.split(",") if each.strip()]
     known = [name(item) for item in items]
     for each in names:
@@ -101,7 +104,7 @@ def _is_installed(peer: Peer) -> bool:
     try:
         prepare(peer)
     except CannotInstall as error:
-        print(f"left out: {error}", file=sys.stderr)
+        print(f"skipped: {error}", file=sys.stderr)
         return False
     return True
 
@@ -157,11 +160,12 @@ def _write(results: Results, versions: Mapping[str, str], arguments: argparse.Na
     (out / "results.json").write_text(
         json.dumps(report.as_json(results, versions), indent=1) + "\n"
     )
-    text = report.markdown(results, versions, arguments.runs, arguments.kill_seconds)
+    text = report.markdown(
+        results, versions, report.machine(), arguments.runs, arguments.kill_seconds
+    )
     (out / "results.md").write_text(text)
-    (out / "chart.svg").write_text(chart.draw(results))
-    print(f"\n{report.peers_table(results)}\n\n{report.promises_table(results)}")
-    print(f"\nwritten: {out / 'results.md'}, results.json, chart.svg")
+    print(f"\n{report.peers_table(results)}\n\n{report.targets_table(results)}")
+    print(f"\nwritten: {out / 'results.md'}, results.json")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What was measured, as a table to read: medians, then what was promised and whether it held."""
+"""The report: medians of all peers, then each target and whether it was reached."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from benchmarks.own import FOR_US
 
 @dataclass(frozen=True)
 class Record:
-    """One run of one scenario by one peer; `failure` instead of figures when it did not work.
+    """One run of one scenario by one peer; `failure` instead of figures if it failed.
 
-    `again`: measured later than the others, without them.
+    `again`: measured later than the others, separately.
     """
 
     scenario: str
@@ -34,9 +34,9 @@ class Results:
     records: Sequence[Record]
 
     def with_again(self, records: Sequence[Record]) -> Results:
-        """These, but for what was measured again."""
-        anew = {(record.scenario, record.peer) for record in records}
-        kept = [each for each in self.records if (each.scenario, each.peer) not in anew]
+        """These, with `records` in the place of older ones of the same scenario and peer."""
+        replaced = {(record.scenario, record.peer) for record in records}
+        kept = [each for each in self.records if (each.scenario, each.peer) not in replaced]
         return Results([*kept, *(replace(record, again=True) for record in records)])
 
     def values(self, scenario: str, peer: str, figure: str) -> list[float]:
@@ -51,7 +51,7 @@ class Results:
         return median(values) if values else None
 
     def best_python(self, scenario: str) -> float | None:
-        """The fastest peer in Python; ours do not count."""
+        """The fastest peer in Python, Bananas excluded."""
         others = [
             peer.name
             for peer in PEERS
@@ -62,24 +62,26 @@ class Results:
 
 
 @dataclass(frozen=True)
-class Promise:
-    """A figure that must be at least (`is_floor`) or at most a bound; None: only shown."""
+class Target:
+    """A figure that must be at least (`is_floor`) or at most `bound`; None: informational."""
 
-    words: str
+    name: str
     bound: float | None
-    seen: Callable[[Results], float | None]
+    measure: Callable[[Results], float | None]
     unit: str = "times"
     is_floor: bool = True
 
-    def wanted(self) -> str:
+    def requirement(self) -> str:
+        """The bound as text."""
         sign = ">=" if self.is_floor else "<="
         return "-" if self.bound is None else f"{sign} {self.bound:,g} {self.unit}"
 
-    def verdict(self, seen: float) -> str:
+    def verdict(self, measured: float) -> str:
+        """Whether the bound is kept."""
         if self.bound is None:
             return "-"
-        holds = seen >= self.bound if self.is_floor else seen <= self.bound
-        return "yes" if holds else "NO"
+        is_kept = measured >= self.bound if self.is_floor else measured <= self.bound
+        return "yes" if is_kept else "NO"
 
 
 def _ours(scenario: str, figure: str = "jobs_per_s") -> Callable[[Results], float | None]:
@@ -89,11 +91,11 @@ def _ours(scenario: str, figure: str = "jobs_per_s") -> Callable[[Results], floa
 def _ratio(
     over: Callable[[Results], float | None], under: Callable[[Results], float | None]
 ) -> Callable[[Results], float | None]:
-    def seen(results: Results) -> float | None:
+    def ratio(results: Results) -> float | None:
         above, below = over(results), under(results)
         return above / below if above is not None and below else None
 
-    return seen
+    return ratio
 
 
 def _of(peer: str, scenario: str) -> Callable[[Results], float | None]:
@@ -104,34 +106,34 @@ def _best(scenario: str) -> Callable[[Results], float | None]:
     return lambda results: results.best_python(scenario)
 
 
-PROMISES: tuple[Promise, ...] = (
-    Promise("one process, concurrency 10, to the fastest Python peer", 5.0,
-            _ratio(_ours("drain"), _best("drain"))),
-    Promise("the same to Huey pinned to one core", None,
-            _ratio(_ours("drain"), _of("huey-pinned", "drain"))),
-    Promise("the same to BullMQ", 1.0, _ratio(_ours("drain"), _of("bullmq", "drain"))),
-    Promise("two processes to one", 1.5, _ours("scale", "ratio_two")),
-    Promise("the server's core, busy with one process", None, _ours("scale", "server_busy_one")),
-    Promise("concurrency 50 to 10", 1.0, _ours("scale", "ratio_fifty")),
-    Promise("enqueue one by one, to the fastest Python peer", 0.9,
-            _ratio(_ours("enqueue"), _best("enqueue"))),
-    Promise("bulk enqueue", 50_000, _ours("bulk"), "jobs/s"),
-    Promise("idle wake-up, p50", 1.0, _ours("wake", "p50_ms"), "ms", is_floor=False),
-    Promise("idle wake-up, p99", 4.0, _ours("wake", "p99_ms"), "ms", is_floor=False),
-    Promise("not run after kill -9", 0, _ours("kill", "not_run"), "jobs", is_floor=False),
-    Promise("high jobs amid low ones, p99", 15.0, _ours("flood", "p99_ms"), "ms", is_floor=False),
-    Promise("backlog of 1,000,000 to one of 10,000", 0.9, _ours("backlog", "ratio")),
-    Promise("eight types in two pools to no filter", 0.6, _ours("types", "ratio")),
-    Promise("first job behind 200,000 of other types", 3.0, _ours("first", "after_s"), "s",
-            is_floor=False),
-    Promise("memory a job over 1.3 JSON + 200, payload 100", 0.0,
-            _ours("memory", "over_limit_100"), "bytes", is_floor=False),
-    Promise("the same, payload 1,000", 0.0, _ours("memory", "over_limit_1000"), "bytes",
-            is_floor=False),
-    Promise("commands of an idle worker", 3.0, _ours("idle", "commands_per_s"), "a second",
-            is_floor=False),
-    Promise("CPU-bound: two replicas to one", 1.5, _ours("crunch", "ratio")),
-    Promise("bananas validate to its imports", 3.0, _ours("validate", "ratio"), is_floor=False),
+TARGETS: tuple[Target, ...] = (
+    Target("throughput of one process, to the fastest Python peer", 5.0,
+           _ratio(_ours("drain"), _best("drain"))),
+    Target("the same, to Huey pinned to one core", None,
+           _ratio(_ours("drain"), _of("huey-pinned", "drain"))),
+    Target("the same, to BullMQ", 1.0, _ratio(_ours("drain"), _of("bullmq", "drain"))),
+    Target("two processes to one", 1.5, _ours("scale", "ratio_two")),
+    Target("server's core in use with one process", None, _ours("scale", "server_busy_one"), ""),
+    Target("concurrency 50 to 10", 1.0, _ours("scale", "ratio_fifty")),
+    Target("enqueue one by one, to the fastest Python peer", 0.9,
+           _ratio(_ours("enqueue"), _best("enqueue"))),
+    Target("bulk enqueue", 50_000, _ours("bulk"), "jobs/s"),
+    Target("idle wake-up, p50", 1.0, _ours("wake", "p50_ms"), "ms", is_floor=False),
+    Target("idle wake-up, p99", 4.0, _ours("wake", "p99_ms"), "ms", is_floor=False),
+    Target("jobs not run after kill -9", 0, _ours("kill", "not_run"), "jobs", is_floor=False),
+    Target("high jobs amid low ones, p99", 15.0, _ours("flood", "p99_ms"), "ms", is_floor=False),
+    Target("throughput with 1,000,000 jobs queued, to 10,000", 0.9, _ours("backlog", "ratio")),
+    Target("eight types in two pools, to no filter", 0.6, _ours("types", "ratio")),
+    Target("first job behind 200,000 of other types", 3.0, _ours("first", "after_s"), "s",
+           is_floor=False),
+    Target("memory per job above 1.3 JSON + 200 bytes, payload 100", 0.0,
+           _ours("memory", "over_limit_100"), "bytes", is_floor=False),
+    Target("the same, payload 1,000", 0.0, _ours("memory", "over_limit_1000"), "bytes",
+           is_floor=False),
+    Target("commands of an idle worker", 3.0, _ours("idle", "commands_per_s"), "per second",
+           is_floor=False),
+    Target("CPU-bound handlers, two replicas to one", 1.5, _ours("crunch", "ratio")),
+    Target("bananas validate to its imports", 3.0, _ours("validate", "ratio"), is_floor=False),
 )  # fmt: skip
 
 
@@ -153,7 +155,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def number(value: float | None) -> str:
-    """A figure with as many digits as it is good for.
+    """A figure rounded to its significant digits.
 
     >>> number(26123.4), number(3.14159), number(0.0), number(None)
     ('26,100', '3.14', '0', '-')
@@ -168,7 +170,7 @@ def number(value: float | None) -> str:
 
 
 def peers_table(results: Results) -> str:
-    """One line a peer that was measured."""
+    """One line per peer that was measured."""
     names = {record.peer for record in results.records}
     rows = [
         [
@@ -182,34 +184,36 @@ def peers_table(results: Results) -> str:
         for peer in PEERS if peer.name in names
     ]  # fmt: skip
     head = ["no-op job, 100 bytes", "one process, jobs/s", "two processes", "enqueue one by one",
-            "bulk enqueue", "CPU a job, worker / server, µs",
+            "bulk enqueue", "CPU per job, worker / server, µs",
             "idle wake-up p50 / p99 ms", "kill -9 amid 1,000 jobs"]  # fmt: skip
     return table(head, rows)
 
 
-def promises_table(results: Results) -> str:
-    """What was asked for and measured, and whether it held."""
+def targets_table(results: Results) -> str:
+    """Each target that was measured, and whether it was reached."""
     rows = []
-    for promise in PROMISES:
-        seen = promise.seen(results)
-        if seen is not None:
-            words = [promise.words, promise.wanted(), number(seen), promise.verdict(seen)]
-            rows.append(words)
-    return table(["Bananas", "wanted", "seen", "holds"], rows)
+    for target in TARGETS:
+        measured = target.measure(results)
+        if measured is not None:
+            verdict = target.verdict(measured)
+            rows.append([target.name, target.requirement(), number(measured), verdict])
+    return table(["Bananas", "target", "measured", "reached"], rows)
 
 
 def own_table(results: Results) -> str:
-    """Every figure of the scenarios that are ours alone."""
+    """Every figure of the scenarios that only Bananas runs."""
     rows = []
     for scenario in FOR_US:
-        seen = [r for r in results.records if r.scenario == scenario.name and r.figures]
-        for figure in seen[0].figures if seen else ():
+        records = [r for r in results.records if r.scenario == scenario.name and r.figures]
+        for figure in records[0].figures if records else ():
             value = results.median(scenario.name, "bananas", figure)
             rows.append([scenario.title, figure, number(value)])
     return table(["scenario", "figure", "median"], rows)
 
 
-def markdown(results: Results, versions: Mapping[str, str], runs: int, kill_s: float) -> str:
+def markdown(
+    results: Results, versions: Mapping[str, str], machine: str, runs: int, kill_s: float
+) -> str:
     """The whole report."""
     measured = {record.peer for record in results.records}
     setups = [
@@ -223,25 +227,24 @@ def markdown(results: Results, versions: Mapping[str, str], runs: int, kill_s: f
     ]
     parts = [
         "# Results",
-        f"Medians of {runs} runs by `make bench`, taken in turns, on {machine()}; "
+        f"Medians of {runs} runs by `make bench`, taken in turns, on {machine}; "
         f"{versions.get('server', 'server unknown')}, persistence off. Figures drift with the "
-        "machine; compare the lines of one run. How it is measured: [README.md](README.md).",
+        "machine; compare lines of one run only. [README.md](README.md) describes the method.",
         peers_table(results),
-        f"kill -9: jobs not run {kill_s:g} s after the worker was started again (jobs run twice; "
+        f"kill -9: jobs not run {kill_s:g} s after the worker was restarted (jobs run twice; "
         "seconds until the last one ran).",
-        "![Jobs per second](chart.svg)",
-        "## What was promised",
-        promises_table(results),
-        "## Ours alone",
+        "## Targets",
+        targets_table(results),
+        "## Scenarios of Bananas alone",
         own_table(results),
         "## Set-up",
         "\n".join(setups),
     ]
     again = {f"{record.scenario} of {record.peer}" for record in results.records if record.again}
     if again:
-        parts.insert(2, f"Measured again later, by itself: {', '.join(sorted(again))}.")
+        parts.insert(2, f"Measured again later, separately: {', '.join(sorted(again))}.")
     if failures:
-        parts += ["## What did not work", "\n".join(failures)]
+        parts += ["## Failures", "\n".join(failures)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -255,7 +258,7 @@ def as_json(results: Results, versions: Mapping[str, str]) -> dict[str, object]:
 
 
 def machine() -> str:
-    """The machine in a few words."""
+    """A short description of the machine."""
     with open("/proc/cpuinfo") as lines:
         cpu = {line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")}
     with open("/proc/meminfo") as lines:

@@ -1,4 +1,4 @@
-"""The benchmark's arithmetic and its marks; what it measures is measured by `make bench`."""
+"""The benchmark's arithmetic, marks and report. `make bench` runs the benchmark itself."""
 
 from __future__ import annotations
 
@@ -28,22 +28,24 @@ def _results() -> Results:
     )
 
 
-def test_what_is_measured_again_takes_its_place_and_says_so() -> None:
+def test_a_repeated_measurement_replaces_the_earlier_one_and_is_marked() -> None:
     again = _results().with_again([Record("drain", "huey", 0, {"jobs_per_s": 4_000.0})])
 
     assert again.values("drain", "huey", "jobs_per_s") == [4_000.0]
     assert again.median("drain", "bananas") == 20_000.0
-    assert "Measured again later, by itself: drain of huey." in report.markdown(again, {}, 3, 30)
+    assert "Measured again later, separately: drain of huey." in report.markdown(
+        again, {}, "a machine", 3, 30
+    )
 
 
-def test_median_and_percentile_refuse_nothing() -> None:
+def test_median_and_percentile_reject_an_empty_list() -> None:
     with pytest.raises(ValueError, match="median"):
         median([])
     with pytest.raises(ValueError, match="percentile"):
         percentile([], 50)
 
 
-def test_rate_counts_only_while_all_processes_work() -> None:
+def test_rate_counts_only_the_time_when_all_processes_work() -> None:
     samples = [
         Sample(0.0, 0, 0),
         Sample(1.0, 100, 1),
@@ -52,12 +54,12 @@ def test_rate_counts_only_while_all_processes_work() -> None:
         Sample(9.0, 1_000, 2),
     ]
 
-    seen = rate(samples, 1_000, 2)
+    measured = rate(samples, 1_000, 2)
 
-    assert seen == 400.0
+    assert measured == 400.0
 
 
-def test_rate_falls_back_to_what_was_seen() -> None:
+def test_rate_falls_back_to_all_samples() -> None:
     assert rate([Sample(0.0, 0, 0), Sample(1.0, 10, 1), Sample(2.0, 30, 1)], 30, 1) == 20.0
     assert rate([Sample(0.0, 0, 0)], 30, 1) == 0.0
 
@@ -76,10 +78,10 @@ def test_marks_count_runs_starts_and_processes(tmp_path: Path) -> None:
     assert seen.began(1) > 0
 
 
-def test_ratio_is_to_the_fastest_python_peer() -> None:
+def test_a_ratio_compares_with_the_fastest_python_peer() -> None:
     results = _results()
 
-    table = report.promises_table(results)
+    table = report.targets_table(results)
 
     assert results.best_python("drain") == 2_000.0
     line = next(line for line in table.splitlines() if "fastest Python peer" in line)
@@ -88,22 +90,22 @@ def test_ratio_is_to_the_fastest_python_peer() -> None:
     assert line.split("|")[4].strip() == "NO"
 
 
-def test_report_shows_medians_set_ups_and_failures() -> None:
-    text = report.markdown(_results(), {"huey": "3.5.4"}, 3, 30)
+def test_the_report_shows_medians_setups_and_failures() -> None:
+    text = report.markdown(_results(), {"huey": "3.5.4"}, "a machine", 3, 30)
 
     assert "20,000" in text
     assert "**Huey** 3.5.4: 10 threads" in text
     assert "- arq, wake, run 1: no job began" in text
 
 
-def test_chart_has_a_bar_for_each_peer_measured() -> None:
+def test_the_chart_has_a_bar_per_measured_peer() -> None:
     drawn = chart.draw(_results())
 
     assert drawn.count("<rect") == 1 + 4
     assert drawn.index("BullMQ") < drawn.index("Bananas") < drawn.index("Huey")
 
 
-def test_peers_have_names_of_their_own_and_modules() -> None:
+def test_peers_have_unique_names_and_existing_modules() -> None:
     names = [peer.name for peer in catalogue.PEERS]
     peers = Path(catalogue.__file__).parent / "peers"
 
