@@ -1,6 +1,6 @@
-# The image of one worker, or of the api: nothing in it but Python, Bananas and what both need.
-# It has no handlers: an app puts its own on top (`bananas init` writes such a Dockerfile) and says
-# in WORKER_HANDLERS which modules hold them.
+# The image of a worker or of the HTTP API: Python, Bananas and their dependencies only.
+# It has no handlers: an application adds its own (`bananas init` writes such a Dockerfile) and names
+# their modules in WORKER_HANDLERS.
 #
 #   docker build -t bananas-worker .
 #   docker run -e REDIS_URL=... -e WORKER_HANDLERS=shop.jobs bananas-worker
@@ -12,7 +12,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
-# Without pip in the environment itself: what runs in production installs nothing.
+# Without pip: nothing is installed in production.
 RUN python -m venv --without-pip /opt/venv
 COPY pyproject.toml README.md LICENSE ./
 COPY schemas schemas
@@ -29,19 +29,19 @@ LABEL org.opencontainers.image.title="Bananas worker" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# Byte code was written when the environment was made; the root file system may be read-only.
+# Byte code is compiled at build time; the root file system may be read-only.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
-# A volume mounted at the log directory takes over its owner.
+# A volume mounted at the log directory inherits its owner.
 RUN groupadd --gid 10001 bananas \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /app --shell /usr/sbin/nologin bananas \
  && install -d /app \
  && install -d -o 10001 -g 10001 -m 0750 /var/log/bananas
 COPY --from=builder /opt/venv /opt/venv
 WORKDIR /app
-# By number, so that Kubernetes can see that it is not root.
+# By number, so that Kubernetes can verify that it is not root.
 USER 10001:10001
 STOPSIGNAL SIGTERM
-# Compose and Kubernetes check its health, each in its own way: a HEALTHCHECK here would be a third.
+# No HEALTHCHECK: Compose files and manifests define their own.
 ENTRYPOINT ["python", "-m", "bananas_topology.worker"]

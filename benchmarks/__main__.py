@@ -25,9 +25,9 @@ from benchmarks import report
 from benchmarks.bench import Bench, Failed
 from benchmarks.catalogue import PEERS, Peer
 from benchmarks.environments import CannotInstall, node_path, prepare, python_of
-from benchmarks.own import FOR_US
+from benchmarks.own import BANANAS_SCENARIOS
 from benchmarks.report import Record, Results
-from benchmarks.scenarios import Scenario, for_all
+from benchmarks.scenarios import Scenario, peer_scenarios
 
 #: Where the marks are: in memory, so that no disk affects the figures.
 MEMORY = Path("/dev/shm")
@@ -38,7 +38,7 @@ T = TypeVar("T")
 def main() -> int:
     arguments = _parse()
     before = _read_before(arguments.out) if arguments.again else None
-    scenarios = [*for_all(arguments.kill_seconds), *FOR_US]
+    scenarios = [*peer_scenarios(arguments.kill_seconds), *BANANAS_SCENARIOS]
     peers = _select(PEERS, arguments.only, lambda peer: peer.name, "peer")
     scenarios = _select(scenarios, arguments.scenarios, lambda each: each.name, "scenario")
     peers = [peer for peer in peers if _is_installed(peer)]

@@ -1,4 +1,4 @@
-"""What the scenarios are made of: a server, marks, workers, producers; each bounded in time."""
+"""The building blocks of scenarios: a server, marks, workers and producers, all time-limited."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from benchmarks.environments import ROOT, node_path, python_of
 from benchmarks.figures import Sample
 from benchmarks.marks import Marks
 
-#: Seconds between two looks at the marks.
-LOOK_S = 0.02
+#: Seconds between two readings of the marks.
+POLL_S = 0.02
 
-#: Seconds that a worker may take to start, and a producer beyond its own limit.
+#: Seconds that a worker may take to start, and a producer beyond its time limit.
 START_S = 40.0
 
-#: One worker, with nothing of its own in its environment.
-ALONE: tuple[Mapping[str, str], ...] = ({},)
+#: One worker, without variables of its own.
+ONE_WORKER: tuple[Mapping[str, str], ...] = ({},)
 
 
 class Failed(Exception):
-    """A peer did not do what the scenario needs; the message says what."""
+    """A peer did not do what the scenario requires, with the details."""
 
 
 @dataclass
 class Worker:
-    """A running worker and how to start another one like it."""
+    """A running worker, and what is needed to restart it."""
 
     process: subprocess.Popen[bytes]
     command: list[str]
@@ -51,7 +51,7 @@ class Worker:
     def cpu_seconds(self) -> float:
         return sessions.cpu_seconds(self.process)
 
-    def start_again(self) -> None:
+    def restart(self) -> None:
         self.process = sessions.start(self.command, self.environment, self.log)
 
 
@@ -67,21 +67,21 @@ class Bench:
 
     @property
     def marks(self) -> Marks:
-        assert self._marks is not None, "reset comes first"
+        assert self._marks is not None, "call reset first"
         return self._marks
 
     def reset(self, jobs: int) -> None:
-        """Begin anew: an empty server, and nothing of `jobs` marked."""
+        """Empty the server, and clear the marks of `jobs` jobs."""
         self.server.flushall()
         self._marks = Marks.create(self._marks_path, jobs)
 
     @contextmanager
     def workers(
-        self, peer: Peer, replicas: Sequence[Mapping[str, str]] = ALONE
+        self, peer: Peer, replicas: Sequence[Mapping[str, str]] = ONE_WORKER
     ) -> Iterator[list[Worker]]:
-        """Run a worker for each of the `replicas`, which are variables in its environment.
+        """Run one worker per entry of `replicas`, which are its environment variables.
 
-        They are killed at the end, since whatever they still hold is of no use.
+        They are killed at the end: the jobs they still hold do not matter.
         """
         started: list[Worker] = []
         try:
@@ -89,17 +89,17 @@ class Bench:
                 started.append(self._start(peer, number, variables))
             yield started
         except Failed as error:
-            said = b"".join(worker.log.read_bytes()[-4096:] for worker in started)
-            raise Failed(f"{peer.title}: {error}; its worker said: {_gist(said)}") from error
+            output = b"".join(worker.log.read_bytes()[-4096:] for worker in started)
+            raise Failed(f"{peer.title}: {error}; its worker logged: {_summary(output)}") from error
         finally:
             for worker in started:
                 worker.kill()
 
     def produce(self, peer: Peer, mode: str, job: str, jobs: int, limit_s: float) -> Any:
-        """Enqueue with the peer's own client in a process of its own; what it reports.
+        """Enqueue with the peer's client in a separate process, and return its report.
 
         Raises:
-            Failed: it did not finish, or not well.
+            Failed: it did not finish in time, or exited with an error.
         """
         process = self.producer(peer, mode, job, jobs, limit_s)
         try:
@@ -107,16 +107,16 @@ class Bench:
         except subprocess.TimeoutExpired as error:
             process.kill()
             process.wait()
-            raise Failed(f"{peer.title}: the producer did not end") from error
+            raise Failed(f"{peer.title}: the producer did not finish") from error
         if process.returncode != 0:
-            raise Failed(f"{peer.title}: the producer failed: {_gist(errors)}")
+            raise Failed(f"{peer.title}: the producer failed: {_summary(errors)}")
         return json.loads(output.splitlines()[-1])
 
     def producer(
         self, peer: Peer, mode: str, job: str, jobs: int, limit_s: float
     ) -> subprocess.Popen[bytes]:
-        """Start a producer, to be read by the caller."""
-        command = [*self._filled(peer, peer.producer), mode, job, str(jobs), str(limit_s)]
+        """Start a producer; the caller reads its output."""
+        command = [*self._command(peer, peer.producer), mode, job, str(jobs), str(limit_s)]
         return subprocess.Popen(
             command,
             cwd=ROOT,
@@ -126,15 +126,15 @@ class Bench:
         )
 
     def fill(self, peer: Peer, job: str, jobs: int, limit_s: float) -> int:
-        """Enqueue up to so many jobs in the peer's fastest way; how many there are."""
+        """Enqueue up to `jobs` jobs in the peer's fastest way, and return how many were."""
         mode = "bulk" if peer.has_bulk else "each"
         return int(self.produce(peer, mode, job, jobs, limit_s)["count"])
 
-    def watch(self, jobs: int, limit_s: float, look_s: float = LOOK_S) -> list[Sample]:
-        """Look on until so many jobs have run, or `limit_s` after the first one has.
+    def watch(self, jobs: int, limit_s: float, poll_s: float = POLL_S) -> list[Sample]:
+        """Sample the marks until `jobs` jobs have run, or `limit_s` after the first one.
 
         Raises:
-            Failed: none has after `START_S`.
+            Failed: no job has run after `START_S`.
         """
         samples: list[Sample] = []
         end = time.monotonic() + START_S
@@ -146,13 +146,13 @@ class Bench:
             samples.append(sample)
             if sample.done >= jobs or now > end:
                 break
-            time.sleep(look_s)
+            time.sleep(poll_s)
         if samples[-1].done == 0:
             raise Failed("no job has run")
         return samples
 
     def server_seconds(self) -> float:
-        """What the server has spent of its core."""
+        """Processor time that the server has used."""
         info = self.server.info("cpu")
         return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
 
@@ -166,7 +166,7 @@ class Bench:
             **dict(peer.environment),
             **variables,
         }
-        command = self._filled(peer, peer.worker)
+        command = self._command(peer, peer.worker)
         log = self.directory / f"{peer.name}-{next(self._numbers)}.log"
         return Worker(sessions.start(command, environment, log), command, environment, log)
 
@@ -179,7 +179,7 @@ class Bench:
             "NODE_PATH": node_path(peer),
         }
 
-    def _filled(self, peer: Peer, words: tuple[str, ...]) -> list[str]:
+    def _command(self, peer: Peer, template: tuple[str, ...]) -> list[str]:
         python = python_of(peer)
         values = {
             "python": python,
@@ -188,22 +188,22 @@ class Bench:
             "concurrency": str(peer.concurrency),
             "url": self.url,
         }
-        return [word.format(**values) for word in words]
+        return [part.format(**values) for part in template]
 
     @property
     def _marks_path(self) -> Path:
         return self.directory / "jobs.marks"
 
 
-def _gist(said: bytes) -> str:
-    """The line of a program's last words that says most."""
-    lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
-    telling = [line for line in lines if "Error" in line]
-    return (telling or lines or ["nothing was said"])[-1]
+def _summary(output: bytes) -> str:
+    """The most informative line at the end of a program's output."""
+    lines = [line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if "Error" in line]
+    return (errors or lines or ["no output"])[-1]
 
 
 def free_port() -> int:
-    """A port that nobody has now."""
+    """A port that is free now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

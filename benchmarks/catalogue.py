@@ -1,9 +1,9 @@
-"""The peers: what is installed for each, how its worker starts, and how it is set up.
+"""The peers: what is installed, how the worker starts, and which settings differ from defaults.
 
-Everything is as the peer comes, but for the concurrency, which is 10 everywhere, for what its
-documentation says to do for many jobs, and for the log: those that write a line or two a job at
-their default level are told not to, since we write none either. Versions are exact, so that a run
-can be repeated.
+Every peer runs with its default settings, except for a concurrency of 10, for what its
+documentation recommends for many jobs, and for logging: peers that log a line or two per job at
+their default level are told not to, since Bananas does not either. Versions are exact, so that a
+run can be repeated.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ PYTHON_PRODUCER = ("{python}", "-m", "benchmarks.produce", "{module}")
 
 @dataclass(frozen=True)
 class Peer:
-    """One way to run jobs.
+    """A task queue, with one set of settings.
 
     `module`: in benchmarks/peers. `worker`: its command line, with {bin}, {python}, {concurrency}.
-    `jobs`: how many it is given to drain, some four seconds of its work; what it has not done
-    when the time is up does not matter. `setup`: what a reader must know of its settings.
+    `jobs`: how many it has to drain, about four seconds of work; those left over at the time limit
+    do not matter. `setup`: the settings, for readers of the report.
     """
 
     name: str
@@ -44,7 +44,7 @@ HUEY = ("huey==3.5.4", "redis[hiredis]==8.1.0")
 PEERS: tuple[Peer, ...] = (
     Peer(
         "bananas", "Bananas", "bananas", (), BANANAS_WORKER, 120_000,
-        "10 threads; results, retention, leases, metrics and the log at info on, as it comes",
+        "10 threads; defaults: results, retention, leases, metrics, logging at level info",
         has_bulk=True, environment=(("WORKER_HANDLERS", "benchmarks.peers.bananas"),),
     ),
     Peer(
@@ -56,7 +56,7 @@ PEERS: tuple[Peer, ...] = (
         "celery", "Celery", "celery", ("celery[redis]==5.7.0", "hiredis==3.5.0"),
         ("{bin}/celery", "-A", "benchmarks.peers.celery", "worker", "-P", "threads", "-c",
          "{concurrency}"),
-        6_000, "10 threads, no result backend, prefetch as it comes; bulk: one producer kept",
+        6_000, "10 threads, no result backend, default prefetch; bulk: one producer, reused",
         has_bulk=True,
     ),
     Peer(
@@ -66,23 +66,23 @@ PEERS: tuple[Peer, ...] = (
     ),
     Peer(
         "huey", "Huey", "huey", HUEY, HUEY_WORKER, 25_000,
-        "10 threads; None results are not stored, as it comes",
+        "10 threads; default: results that are None are not stored",
     ),
     Peer(
         "huey-pinned", "Huey, pinned to one core", "huey", HUEY,
         ("taskset", "-c", "0", *HUEY_WORKER), 25_000,
-        "the same, kept from changing cores, which its threads gain by; drain only",
+        "the same on one core, which makes its threads faster; drain only",
     ),
     Peer(
         "saq", "SAQ", "saq", ("saq[redis,hiredis]==0.26.4", "typing_extensions"),
         ("{bin}/saq", "benchmarks.peers.saq.settings"),
-        6_000, "event loop, 10 jobs at a time; bulk: 100 on the loop at once", has_bulk=True,
+        6_000, "event loop, 10 jobs at a time; bulk: 100 concurrent calls", has_bulk=True,
     ),
     Peer(
         "arq", "ARQ", "arq", ("arq==0.28.0",),
         ("{bin}/arq", "--custom-log-dict", "benchmarks.peers.arq.LOG",
          "benchmarks.peers.arq.WorkerSettings"),
-        1_500, "event loop, 10 jobs at a time; bulk: 100 on the loop at once", has_bulk=True,
+        1_500, "event loop, 10 jobs at a time; bulk: 100 concurrent calls", has_bulk=True,
     ),
     Peer(
         "streaq", "streaQ", "streaq", ("streaq==7.2.0", "uvloop==0.23.0"),
@@ -95,7 +95,7 @@ PEERS: tuple[Peer, ...] = (
         ("{bin}/taskiq", "worker", "--workers", "1", "--max-async-tasks", "{concurrency}",
          "--log-level", "WARNING",
          "benchmarks.peers.taskiq:broker"),
-        15_000, "uvloop, 10 jobs at a time, Redis stream; bulk: 100 on the loop at once",
+        15_000, "uvloop, 10 jobs at a time, Redis stream; bulk: 100 concurrent calls",
         has_bulk=True,
     ),
     Peer(

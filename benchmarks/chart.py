@@ -1,4 +1,4 @@
-"""The chart: jobs a second of every peer, as an SVG written by hand, so that nothing is needed."""
+"""The chart: jobs per second of every peer, as an SVG, without a drawing library."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ OURS = "#d9a400"
 OTHERS = "#7a8ca3"
 INK = "#333"
 PANELS = (
-    ("drain", "Jobs a second, one process"),
-    ("enqueue", "Enqueued a second, one by one"),
+    ("drain", "Jobs per second, one process"),
+    ("enqueue", "Enqueued per second, one by one"),
 )
 
-#: Pixels: a panel, the room for names in it, the longest bar, a line of the chart.
+#: Pixels: width of a panel, of its names and of its longest bar; height of a line and of the title.
 PANEL = 500
 NAMES = 170
 LONGEST = 250
@@ -25,7 +25,7 @@ TOP = 44
 
 
 def draw(results: Results) -> str:
-    """The SVG, each panel's bars in the order of what they show."""
+    """The SVG; bars are sorted by value."""
     panels = [_bars(results, scenario) for scenario, _ in PANELS]
     height = TOP + LINE * max(len(bars) for bars in panels) + 12
     width = PANEL * len(PANELS)
@@ -50,10 +50,10 @@ def _bars(results: Results, scenario: str) -> list[tuple[float, str, str]]:
 
 def _panel(left: int, title: str, bars: Sequence[tuple[float, str, str]]) -> Iterator[str]:
     yield f'<text x="{left + NAMES}" y="24" font-weight="bold">{escape(title)}</text>'
-    most = max((value for value, _, _ in bars), default=1.0)
+    largest = max((value for value, _, _ in bars), default=1.0)
     for number, (value, name, color) in enumerate(bars):
         top = TOP + LINE * number
-        length = max(1, round(LONGEST * value / most))
+        length = max(1, round(LONGEST * value / largest))
         text = f'y="{top + 12}"'
         yield f'<text x="{left + NAMES - 8}" {text} text-anchor="end">{escape(name)}</text>'
         bar = f'width="{length}" height="16" fill="{color}"'

@@ -1,4 +1,4 @@
-"""The environments of the peers: one each, so that no peer is held back by another's needs."""
+"""A virtual environment per peer, so that their requirements cannot conflict."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ BULLMQ = Path(__file__).parent / "peers" / "bullmq"
 
 
 class CannotInstall(Exception):
-    """A peer cannot be measured on this machine; the message says why."""
+    """A peer cannot be measured on this machine, with the reason."""
 
 
 def prepare(peer: Peer) -> None:
-    """Install the peer, unless that very version is installed already.
+    """Install the peer, unless this version is installed already.
 
     Raises:
-        CannotInstall: what it needs is not here.
+        CannotInstall: the installation failed, or needs a program that is missing.
     """
     if not peer.is_python:
         _prepare_node(peer)
@@ -31,7 +31,7 @@ def prepare(peer: Peer) -> None:
 
 
 def python_of(peer: Peer) -> str:
-    """The interpreter that the peer's code runs on; ours for ourselves."""
+    """The interpreter for the peer's code; the current one for Bananas."""
     return str(HOME / peer.module / "bin" / "python") if peer.requirements else sys.executable
 
 
@@ -42,15 +42,15 @@ def node_path(peer: Peer) -> str:
 
 def _prepare_python(peer: Peer) -> None:
     home = HOME / peer.module
-    wanted = "\n".join(peer.requirements)
+    requirements = "\n".join(peer.requirements)
     done = home / ".installed"
-    if done.exists() and done.read_text() == wanted:
+    if done.exists() and done.read_text() == requirements:
         return
     shutil.rmtree(home, ignore_errors=True)
     _run(peer, [sys.executable, "-m", "venv", str(home)], ROOT)
     pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet"]
     _run(peer, [*pip, "--disable-pip-version-check", *peer.requirements], ROOT)
-    done.write_text(wanted)
+    done.write_text(requirements)
 
 
 def _prepare_node(peer: Peer) -> None:

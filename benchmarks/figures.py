@@ -1,4 +1,4 @@
-"""Arithmetic on what was measured. Pure."""
+"""Statistics. Pure."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-#: The part of the jobs after which a rate begins to count, and where it ends: neither the start
-#: of the worker nor its last few jobs are its rate.
+#: The shares of the jobs at which a rate begins and ends: neither the start of the worker nor its
+#: last few jobs count.
 WARM = 0.05
 COOL = 0.98
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What had run at a moment: `processes` have run a job, `done` jobs have run."""
+    """The state at one moment: `processes` have run a job, `done` jobs have run."""
 
     at: float
     done: int
@@ -31,7 +31,7 @@ def median(values: Sequence[float]) -> float:
         ValueError: there is no value.
     """
     if not values:
-        raise ValueError("no value to take a median of")
+        raise ValueError("cannot take the median of no values")
     ordered = sorted(values)
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
@@ -47,17 +47,17 @@ def percentile(values: Sequence[float], percent: float) -> float:
         ValueError: there is no value.
     """
     if not values:
-        raise ValueError("no value to take a percentile of")
+        raise ValueError("cannot take a percentile of no values")
     ordered = sorted(values)
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 def rate(samples: Sequence[Sample], jobs: int, processes: int) -> float:
-    """Jobs a second while all `processes` were at work; 0 when nothing has run.
+    """Jobs per second while all `processes` were at work; 0 if nothing has run.
 
-    Between the first sample at which each process had run a job and `WARM` of the jobs were done,
-    and the last one before `COOL` of them were. Both ends are what was seen, so how often
-    it was looked does not matter.
+    Between the first sample at which every process had run a job and `WARM` of the jobs were done,
+    and the last one before `COOL` of them were. Both ends are samples, so the sampling interval
+    does not matter.
 
     >>> rate([Sample(0, 0, 0), Sample(1, 10, 1), Sample(2, 50, 1), Sample(3, 90, 1)], 100, 1)
     40.0
@@ -65,7 +65,7 @@ def rate(samples: Sequence[Sample], jobs: int, processes: int) -> float:
     warm = [each for each in samples if each.processes >= processes and each.done >= WARM * jobs]
     window = [each for each in warm if each.done <= COOL * jobs]
     if len(window) < 2:
-        # It was over between two looks, or never got that far: all that was seen, then.
+        # It finished between two samples, or never got that far: use all samples.
         window = [each for each in samples if each.done > 0]
     if len(window) < 2:
         return 0.0

@@ -1,8 +1,8 @@
-"""How a job's run is seen, at the same small cost for every peer: bytes in a shared file.
+"""Records what has run, at the same small cost for every peer: bytes in a shared file.
 
-Each job carries its index. Its handler adds one to that byte of a file mapped into memory; for
-latencies it writes the moment at which it began, too. The runner reads the same memory: no peer's
-own bookkeeping, no command to the server and no result is needed to know what has run, how often
+A job carries its index. Its handler increments that byte of a memory-mapped file and, for
+latencies, writes the time at which it started. The runner reads the same memory, so it needs no
+bookkeeping of the peer, no command to the server and no result to know what has run, how often
 and when. Standard library only: this runs in every peer's environment.
 """
 
@@ -19,12 +19,12 @@ _STAMP = struct.Struct("<q")
 
 
 class Marks:
-    """The runs of `count` jobs: a byte each, and a monotonic time in nanoseconds each.
+    """The runs of `count` jobs: per job one byte, and its start in monotonic nanoseconds.
 
-    A process that marks its first run makes the file beside it, `.started`, a byte longer.
+    A process that marks its first run appends a byte to the file `.started` beside it.
     """
 
-    #: Marks that the job of an index has run. A job has one thread at a time, so nothing is lost.
+    #: Counts a run of the job with an index. Only one thread runs a job, so no update is lost.
     ran: Callable[[int], None]
 
     def __init__(self, path: Path, count: int) -> None:
@@ -36,7 +36,7 @@ class Marks:
 
     @classmethod
     def create(cls, path: Path, count: int) -> Marks:
-        """Make the file anew, nothing marked."""
+        """Create the file, with nothing marked."""
         with open(path, "wb") as file:
             file.truncate(count * (1 + _STAMP.size))
         path.with_suffix(".started").write_bytes(b"")
@@ -44,18 +44,18 @@ class Marks:
 
     @classmethod
     def from_env(cls) -> Marks:
-        """Open the file that the runner made and names in the environment."""
+        """Open the file that BENCH_MARKS names."""
         path = Path(os.environ["BENCH_MARKS"])
         return cls(path, path.stat().st_size // (1 + _STAMP.size))
 
     def begin(self, index: int) -> None:
-        """Write that the job of this index starts now, unless it did before."""
+        """Record the start of a job, unless it has started before."""
         offset = self._count + index * _STAMP.size
         if self.began(index) == 0:
             _STAMP.pack_into(self._map, offset, time.monotonic_ns())
 
     def began(self, index: int) -> int:
-        """When the job started, in monotonic nanoseconds; 0 when it has not."""
+        """When the job started, in monotonic nanoseconds; 0 if it has not."""
         begun: int = _STAMP.unpack_from(self._map, self._count + index * _STAMP.size)[0]
         return begun
 
@@ -64,7 +64,7 @@ class Marks:
         return self._count - self._map[: self._count].count(0)
 
     def repeated(self) -> int:
-        """How many have run more than once."""
+        """How many jobs have run more than once."""
         runs = self._map[: self._count]
         return self._count - runs.count(0) - runs.count(1)
 

@@ -1,4 +1,4 @@
-"""What only we promise: one function, one run of a scenario for ours alone."""
+"""The scenarios of Bananas alone: one function runs one scenario once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from bananas_topology import Client
 from bananas_topology.client import NewJob
-from benchmarks.bench import ALONE, Bench, Failed, Worker
+from benchmarks.bench import ONE_WORKER, Bench, Failed, Worker
 from benchmarks.catalogue import PEERS, Peer
 from benchmarks.environments import ROOT
 from benchmarks.figures import median, percentile, rate
@@ -39,15 +39,15 @@ TOPOLOGY = ROOT / "topologies" / "default.yaml"
 TYPES = tuple(f"type-{number}" for number in range(8))
 POOLS = (TYPES[:4], TYPES[4:])
 
-#: Bytes of the payloads whose cost in memory is looked at.
+#: Bytes of the payloads whose memory cost is measured.
 PAYLOADS = (100, 1_000)
 
 
 def scale(bench: Bench, peer: Peer) -> Figures:
     """Two processes, and 50 threads, beside one process of 10 threads: there and back.
 
-    In one run, since the machine's mood changes between two. Also how much of its one core the
-    server is busy with a single process: more than all of it, no number of processes can have.
+    In one run, since the machine drifts between two. Also how much of its one core the server uses
+    with a single process, which bounds what further processes can add.
     """
     fifty = next(each for each in PEERS if each.name == "bananas-50")
     ways = {"one": (peer, 1), "fifty": (fifty, 1), "two": (peer, 2)}
@@ -65,7 +65,7 @@ def scale(bench: Bench, peer: Peer) -> Figures:
 
 
 def flood(bench: Bench, peer: Peer) -> Figures:
-    """High jobs, one at a time, amid low jobs of 5 ms: from enqueue until the handler begins."""
+    """High jobs, one at a time, amid low jobs of 5 ms: from enqueue to handler start."""
     bench.reset(FLOOD_JOBS)
     with Client(bench.url) as client, bench.workers(peer):
         client.enqueue_many(
@@ -79,18 +79,18 @@ def flood(bench: Bench, peer: Peer) -> Figures:
             latencies.append((_began(bench, index) - before) / 1e6)
             time.sleep(0.01)
         if bench.marks.done() >= FLOOD_JOBS:
-            raise Failed("the flood ended before the high jobs did")
+            raise Failed("the low jobs finished before the high ones")
     return {"p50_ms": percentile(latencies, 50), "p99_ms": percentile(latencies, 99)}
 
 
 def backlog(bench: Bench, peer: Peer) -> Figures:
-    """Jobs a second with a million jobs in the queue, and before and after it with ten thousand."""
+    """Jobs per second with a million jobs queued, and before and after with ten thousand."""
     rates = _bursts(bench, peer)
     bench.reset(LARGE_BACKLOG)
     with Client(bench.url) as client:
         _enqueue(client, "noop", range(LARGE_BACKLOG))
         with bench.workers(peer):
-            # As many as make a rate; draining all of the million would show nothing more.
+            # Enough for a rate; draining the whole million would add nothing.
             samples = bench.watch(LARGE_BACKLOG // 10, DRAIN_S)
     large = rate(samples, LARGE_BACKLOG // 10, 1)
     small = median(rates + _bursts(bench, peer))
@@ -98,29 +98,29 @@ def backlog(bench: Bench, peer: Peer) -> Figures:
 
 
 def _bursts(bench: Bench, peer: Peer) -> list[float]:
-    """The rates of short queues, one after the other; the first warms up and does not count."""
+    """The rates of short queues, one after another; the first is a warm-up and does not count."""
     bench.reset(SMALL_BACKLOG * SMALL_TIMES)
     with Client(bench.url) as client, bench.workers(peer) as (worker,):
         return [_burst(bench, client, worker, n) for n in range(SMALL_TIMES)][1:]
 
 
 def _burst(bench: Bench, client: Client, worker: Worker, number: int) -> float:
-    """The rate of one short queue, which a worker finds when it is let go on."""
+    """The rate of one short queue, filled while the worker is suspended."""
     first = number * SMALL_BACKLOG
     worker.process.send_signal(signal.SIGSTOP)
     _enqueue(client, "noop", range(first, first + SMALL_BACKLOG))
     worker.process.send_signal(signal.SIGCONT)
-    samples = bench.watch(first + SMALL_BACKLOG, DRAIN_S, look_s=0.004)
+    samples = bench.watch(first + SMALL_BACKLOG, DRAIN_S, poll_s=0.004)
     return rate([replace(each, done=each.done - first) for each in samples], SMALL_BACKLOG, 1)
 
 
 def types(bench: Bench, peer: Peer) -> Figures:
-    """Eight interleaved job types: two pools of four types each, and two that take everything."""
+    """Eight interleaved job types: two pools of four types each, and two that accept everything."""
     figures: Figures = {}
     pools: tuple[Mapping[str, str], ...] = tuple(
         {"WORKER_MODE": "job-specialized", "WORKER_JOB_TYPES": ",".join(pool)} for pool in POOLS
     )
-    for name, variables in (("specialized", pools), ("unfiltered", ALONE * 2)):
+    for name, variables in (("specialized", pools), ("unfiltered", ONE_WORKER * 2)):
         bench.reset(TYPED_JOBS)
         with Client(bench.url) as client:
             client.enqueue_many(
@@ -134,7 +134,7 @@ def types(bench: Bench, peer: Peer) -> Figures:
 
 
 def first_of_type(bench: Bench, peer: Peer) -> Figures:
-    """One job behind 200,000 of other types: from the start of its worker's process on."""
+    """One job behind 200,000 of other types: from the start of its worker to its own."""
     bench.reset(OTHERS + 1)
     pool = {"WORKER_MODE": "job-specialized", "WORKER_JOB_TYPES": "stamp"}
     with Client(bench.url) as client:
@@ -148,13 +148,13 @@ def first_of_type(bench: Bench, peer: Peer) -> Figures:
 
 
 def memory(bench: Bench, peer: Peer) -> Figures:
-    """Bytes of the server's memory that a queued job takes, and of the job's JSON."""
+    """Bytes of server memory per queued job, and of its JSON."""
     figures: Figures = {}
     for size in PAYLOADS:
         bench.reset(1)
         with Client(bench.url) as client:
             _enqueue(client, "noop", range(MEMORY_JOBS), size)
-            # What scripts, buffers and tables take at any rate is the same in both.
+            # The difference of two fills leaves out scripts, buffers and tables.
             first = _used_memory(bench)
             ids = _enqueue(client, "noop", range(MEMORY_JOBS), size)
             used = (_used_memory(bench) - first) / MEMORY_JOBS
@@ -169,7 +169,7 @@ def memory(bench: Bench, peer: Peer) -> Figures:
 
 
 def idle(bench: Bench, peer: Peer) -> Figures:
-    """Commands a second of a worker without work, and the memory that it alone takes (PSS)."""
+    """Commands per second of an idle worker, and its memory (PSS)."""
     bench.reset(1)
     with Client(bench.url) as client, bench.workers(peer) as (worker,):
         client.enqueue("noop", payload(0))
@@ -180,21 +180,21 @@ def idle(bench: Bench, peer: Peer) -> Figures:
 
 
 def crunch(bench: Bench, peer: Peer) -> Figures:
-    """Handlers that keep a core busy: jobs a second with one replica and with two."""
+    """CPU-bound handlers: jobs per second with one replica and with two."""
     figures: Figures = {}
     for replicas in (1, 2):
         bench.reset(CRUNCH_JOBS)
         with Client(bench.url) as client:
             _enqueue(client, "crunch", range(CRUNCH_JOBS))
-        with bench.workers(peer, ALONE * replicas):
-            samples = bench.watch(CRUNCH_JOBS, CRUNCH_S, look_s=0.05)
+        with bench.workers(peer, ONE_WORKER * replicas):
+            samples = bench.watch(CRUNCH_JOBS, CRUNCH_S, poll_s=0.05)
         figures[f"jobs_per_s_{replicas}"] = rate(samples, CRUNCH_JOBS, replicas)
     figures["ratio"] = figures["jobs_per_s_2"] / figures["jobs_per_s_1"]
     return figures
 
 
 def validate(bench: Bench, peer: Peer) -> Figures:
-    """Milliseconds of `bananas validate`, and of the imports that it cannot do without."""
+    """Milliseconds of `bananas validate`, and of importing its two libraries."""
     validating = ["-m", "bananas_topology", "validate", str(TOPOLOGY)]
     importing = ["-c", "import yaml, jsonschema"]
     times: dict[str, list[float]] = {"validate_ms": [], "imports_ms": []}
@@ -210,11 +210,11 @@ def _enqueue(client: Client, job: str, indexes: Iterable[int], size: int = 100) 
 
 
 def _began(bench: Bench, index: int) -> int:
-    """Wait until a job has begun; when that was, in monotonic nanoseconds."""
+    """Wait until a job has started; returns when, in monotonic nanoseconds."""
     end = time.monotonic() + FILL_S
     while not (began := bench.marks.began(index)):
         if time.monotonic() > end:
-            raise Failed(f"job {index} did not begin in {FILL_S:.0f} s")
+            raise Failed(f"job {index} did not start within {FILL_S:.0f} s")
         time.sleep(0.002)
     return began
 
@@ -224,7 +224,7 @@ def _used_memory(bench: Bench) -> int:
 
 
 def _commands_in(bench: Bench, seconds: float) -> int:
-    """Commands that clients send in so many seconds; what scripts call is not counted."""
+    """Commands that clients send within `seconds`, without the calls of scripts."""
     count = 0
     server: Any = bench.server
     with server.monitor() as monitor:
@@ -236,7 +236,7 @@ def _commands_in(bench: Bench, seconds: float) -> int:
 
 
 def _pss_bytes(worker: Worker) -> int:
-    """What the worker's process takes, shared pages by its share of them."""
+    """Memory of the worker's process; shared pages count proportionally."""
     rollup = Path(f"/proc/{worker.process.pid}/smaps_rollup").read_text()
     line = next(line for line in rollup.splitlines() if line.startswith("Pss:"))
     return int(line.split()[1]) * 1024
@@ -246,23 +246,23 @@ def _run_ms(arguments: list[str]) -> float:
     before = time.perf_counter()
     done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, check=False)
     if done.returncode != 0:
-        raise Failed(f"{' '.join(arguments)} ended with {done.returncode}")
+        raise Failed(f"{' '.join(arguments)} exited with {done.returncode}")
     return (time.perf_counter() - before) * 1000
 
 
-def _is_us(peer: Peer) -> bool:
+def _is_bananas(peer: Peer) -> bool:
     return peer.name == "bananas"
 
 
-#: The scenarios of ours, in the report's order.
-FOR_US: tuple[Scenario, ...] = (
-    Scenario("scale", "more processes, more threads", scale, _is_us),
-    Scenario("flood", "high jobs amid low ones", flood, _is_us),
-    Scenario("backlog", "long backlog", backlog, _is_us),
-    Scenario("types", "eight types in two pools", types, _is_us),
-    Scenario("first", "first of its type behind 200,000", first_of_type, _is_us),
-    Scenario("memory", "server memory per job", memory, _is_us, once=True),
-    Scenario("idle", "idle worker", idle, _is_us, once=True),
-    Scenario("crunch", "CPU-bound handlers", crunch, _is_us),
-    Scenario("validate", "bananas validate", validate, _is_us, once=True),
+#: In the order of the report.
+BANANAS_SCENARIOS: tuple[Scenario, ...] = (
+    Scenario("scale", "more processes, more threads", scale, _is_bananas),
+    Scenario("flood", "high jobs amid low ones", flood, _is_bananas),
+    Scenario("backlog", "long backlog", backlog, _is_bananas),
+    Scenario("types", "eight types in two pools", types, _is_bananas),
+    Scenario("first", "first of its type behind 200,000", first_of_type, _is_bananas),
+    Scenario("memory", "server memory per job", memory, _is_bananas, once=True),
+    Scenario("idle", "idle worker", idle, _is_bananas, once=True),
+    Scenario("crunch", "CPU-bound handlers", crunch, _is_bananas),
+    Scenario("validate", "bananas validate", validate, _is_bananas, once=True),
 )

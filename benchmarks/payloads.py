@@ -1,4 +1,4 @@
-"""What every job gets. Standard library only."""
+"""The payload of every job. Standard library only."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 PAYLOAD_BYTES = 100
 
 
-#: The index of the job, and filling. No narrower type: each peer reads annotations in its own way,
-#: some check what they find there, and that is not what is compared.
+#: The index of the job, and padding. No narrower type: some peers validate annotated payloads, and
+#: validation is not compared.
 Payload = dict[str, Any]
 
 

@@ -1,8 +1,8 @@
-"""Enqueues with one peer, in that peer's environment, and prints what it took as JSON.
+"""Enqueues with one peer, in that peer's environment, and prints the timings as JSON.
 
 ``python -m benchmarks.produce PEER each|bulk|wake JOB COUNT SECONDS``: `each` enqueues jobs one
-at a time and `bulk` many at once, until there are COUNT or SECONDS are over; `wake` enqueues one,
-waits until it has begun, rests a little and goes on.
+at a time and `bulk` many at once, up to COUNT jobs or SECONDS; `wake` enqueues one, waits until it
+has started, pauses and repeats.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from typing import Any
 from benchmarks.payloads import payload
 from benchmarks.work import MARKS
 
-#: Jobs between two looks at the clock.
+#: Jobs between two readings of the clock.
 CHUNK = 100
 
-#: Jobs sent at once, of those who can.
+#: Jobs per bulk call.
 BULK_CHUNK = 1000
 
-#: Seconds that a job may take to begin before the next one is enqueued all the same; the first one
-#: waits for the worker to start, and is not counted.
+#: Seconds that a job may take to start before the next one is enqueued anyway; the first one waits
+#: for the worker to start, and is not counted.
 WAKE_LIMIT_S = 2.0
 FIRST_LIMIT_S = 25.0
 
 
 async def _call(function: Any, job: str, first: int, count: int) -> None:
-    answer = function(job, [payload(index) for index in range(first, first + count)])
-    if inspect.isawaitable(answer):
-        await answer
+    call = function(job, [payload(index) for index in range(first, first + count)])
+    if inspect.isawaitable(call):
+        await call
 
 
 async def _fill(peer: ModuleType, mode: str, job: str, count: int, limit_s: float) -> object:
@@ -59,9 +59,9 @@ async def _wake(peer: ModuleType, job: str, count: int, limit_s: float) -> objec
     for index in range(count):
         one = [payload(index)]
         before = time.monotonic_ns()
-        answer = peer.enqueue_each(job, one)
-        if inspect.isawaitable(answer):
-            await answer
+        call = peer.enqueue_each(job, one)
+        if inspect.isawaitable(call):
+            await call
         give_up = time.monotonic() + (WAKE_LIMIT_S if index else FIRST_LIMIT_S)
         while not MARKS.began(index) and time.monotonic() < give_up:
             await asyncio.sleep(0.002)

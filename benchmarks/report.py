@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.catalogue import PEERS
 from benchmarks.figures import median
-from benchmarks.own import FOR_US
+from benchmarks.own import BANANAS_SCENARIOS
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def targets_table(results: Results) -> str:
 def own_table(results: Results) -> str:
     """Every figure of the scenarios that only Bananas runs."""
     rows = []
-    for scenario in FOR_US:
+    for scenario in BANANAS_SCENARIOS:
         records = [r for r in results.records if r.scenario == scenario.name and r.figures]
         for figure in records[0].figures if records else ():
             value = results.median(scenario.name, "bananas", figure)

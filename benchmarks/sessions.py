@@ -1,4 +1,4 @@
-"""Workers as process sessions: started apart, stopped with all that they started themselves."""
+"""Workers as process sessions: a kill ends a worker with all processes it has started."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bananas_topology.system.processes import dying_with_parent
 def start(
     command: Sequence[str], environment: Mapping[str, str], log: Path
 ) -> subprocess.Popen[bytes]:
-    """Start a worker in a session of its own; what it says goes to `log`."""
+    """Start a worker in a session of its own; its output goes to `log`."""
     with open(log, "ab") as output:
         return subprocess.Popen(
             command,
@@ -29,34 +29,34 @@ def start(
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill -9 the session: the process and whatever it has started."""
+    """Kill -9 the session: the process and all processes it has started."""
     while members := list(_members(process.pid)):
         for pid in members:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        # A zombie of ours stays a member until it is waited for.
+        # A zombie is a member until it is waited for.
         process.wait()
     process.wait()
 
 
 def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
-    """What the session's processes have spent of the cores, with children that are gone."""
+    """Processor time of the session's processes, including exited children."""
     ticks = sum(sum(map(int, fields[11:15])) for _, fields in _session(process.pid))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _members(session: int) -> Iterator[int]:
-    """Processes of the session that still run."""
+    """Running processes of the session."""
     return (pid for pid, fields in _session(session) if fields[0] not in "ZX")
 
 
 def _session(session: int) -> Iterator[tuple[int, list[str]]]:
-    """The session's processes, each with its line in /proc from its state on."""
+    """Pids of the session with their fields in /proc/PID/stat, from the state on."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         with suppress(OSError):
-            # The name, in brackets, may hold spaces; after it: state, parent, group, session.
+            # The name, in parentheses, may contain spaces; then: state, parent, group, session.
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
             if int(fields[3]) == session:
                 yield int(entry.name), fields

@@ -1,4 +1,4 @@
-"""The jobs, the same for every peer. Standard library only."""
+"""The jobs, identical for every peer. Standard library only."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ MARKS = Marks.from_env()
 
 
 def noop(payload: Payload) -> None:
-    """Nothing but the mark."""
+    """Mark only."""
     MARKS.ran(payload["index"])
 
 
 def stamp(payload: Payload) -> None:
-    """The mark, and the moment at which the job began."""
+    """Mark, and record the start time."""
     MARKS.begin(payload["index"])
     MARKS.ran(payload["index"])
 
 
 def rest(payload: Payload) -> None:
-    """Wait as a job does for a network."""
+    """Wait, as jobs do for a network."""
     time.sleep(REST_S)
     MARKS.ran(payload["index"])
 

@@ -10,10 +10,10 @@ from bananas_topology import __version__
 ROOT = Path(__file__).parents[1]
 TEMPLATES = ROOT / "bananas_topology" / "cli" / "templates"
 
-#: Each Dockerfile that we have, with what keeps its build context small.
+#: Every Dockerfile of the repository, with its .dockerignore.
 BUILDS = {
-    "ours": (ROOT / "Dockerfile", ROOT / ".dockerignore"),
-    "of an app": (TEMPLATES / "Dockerfile", TEMPLATES / "dockerignore"),
+    "of Bananas": (ROOT / "Dockerfile", ROOT / ".dockerignore"),
+    "of an application": (TEMPLATES / "Dockerfile", TEMPLATES / "dockerignore"),
 }
 DOCKERFILES = [pytest.param(path, id=name) for name, (path, _) in BUILDS.items()]
 
@@ -27,13 +27,13 @@ def _instructions(dockerfile: Path) -> list[tuple[str, str]]:
 
 def _last_stage(dockerfile: Path) -> list[tuple[str, str]]:
     instructions = _instructions(dockerfile)
-    begins = [i for i, (name, _) in enumerate(instructions) if name == "FROM"]
-    assert len(begins) == 2, "one stage builds, the other runs"
-    return instructions[begins[-1] :]
+    starts = [i for i, (name, _) in enumerate(instructions) if name == "FROM"]
+    assert len(starts) == 2, "expected a build stage and a runtime stage"
+    return instructions[starts[-1] :]
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
-def test_what_runs_is_a_worker_and_nobody_special(dockerfile: Path) -> None:
+def test_the_image_runs_a_worker_as_an_unprivileged_user(dockerfile: Path) -> None:
     stage = dict(_last_stage(dockerfile))
 
     assert stage["USER"] == "10001:10001"
@@ -43,13 +43,13 @@ def test_what_runs_is_a_worker_and_nobody_special(dockerfile: Path) -> None:
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
-def test_nothing_is_installed_where_it_runs(dockerfile: Path) -> None:
+def test_the_last_stage_installs_nothing(dockerfile: Path) -> None:
     for name, argument in _last_stage(dockerfile):
         assert not re.search(r"\b(pip|apt-get|gcc|curl)\b", argument), (name, argument)
 
 
 @pytest.mark.parametrize(("dockerfile", "ignore"), BUILDS.values(), ids=BUILDS)
-def test_the_context_holds_what_is_copied_and_no_more(dockerfile: Path, ignore: Path) -> None:
+def test_the_build_context_contains_only_what_is_copied(dockerfile: Path, ignore: Path) -> None:
     copied = {
         source
         for name, argument in _instructions(dockerfile)
@@ -58,17 +58,17 @@ def test_the_context_holds_what_is_copied_and_no_more(dockerfile: Path, ignore: 
     }
     lines = [line for line in ignore.read_text("utf-8").splitlines() if not line.startswith("#")]
 
-    assert lines[0] == "*", "a secret in .env never gets near an image"
+    assert lines[0] == "*", "everything is ignored by default, such as secrets in .env"
     assert {line[1:] for line in lines if line.startswith("!")} == copied
 
 
-def test_the_image_is_labelled_with_the_version_that_it_holds() -> None:
+def test_the_image_is_labelled_with_its_version() -> None:
     arguments = [argument for name, argument in _instructions(ROOT / "Dockerfile") if name == "ARG"]
 
     assert f"VERSION={__version__}" in arguments
 
 
-def test_all_that_the_wheel_is_made_from_is_copied() -> None:
+def test_everything_the_wheel_is_built_from_is_copied() -> None:
     copied = " ".join(argument for name, argument in _instructions(ROOT / "Dockerfile"))
 
     for source in ("pyproject.toml", "README.md", "LICENSE", "schemas", "bananas_topology"):

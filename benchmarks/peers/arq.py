@@ -1,4 +1,4 @@
-"""ARQ: as it comes; an event loop runs the jobs. It looks for jobs twice a second by default."""
+"""ARQ: default settings; an event loop runs the jobs. It polls twice per second by default."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _function(job: Callable[[Payload], Awaitable[None]]) -> Callable[..., Awaita
 
 
 class WorkerSettings:
-    """What its command line reads."""
+    """Settings that ARQ's command line reads."""
 
     redis_settings = SETTINGS
     functions = [func(_function(job), name=name) for name, job in ASYNC_JOBS.items()]  # noqa: RUF012

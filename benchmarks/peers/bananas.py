@@ -1,4 +1,4 @@
-"""Bananas itself: everything on as it comes: leases, fencing, retention, results, metrics, log."""
+"""Bananas with its defaults: leases, fencing, retention, results, metrics and logging are on."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from benchmarks.work import JOBS, MARKS
 #: Job types for the scenarios of job-specialized pools.
 TYPES = tuple(f"type-{number}" for number in range(8))
 
-#: Seconds that a `low` job takes; turns of a loop that a `crunch` job does (some 10 ms).
+#: Seconds of a `low` job; loop iterations of a `crunch` job (about 10 ms).
 LOW_S = 0.005
-CRUNCH_TURNS = 200_000
+CRUNCH_ITERATIONS = 200_000
 
 noop, stamp, rest = (job(name)(function) for name, function in JOBS.items())
 
@@ -41,9 +41,9 @@ def low(payload: Payload) -> None:
 
 @job("crunch")
 def crunch(payload: Payload) -> int:
-    """Keep one core busy, holding the interpreter's lock as pure Python does."""
+    """Keep one core busy in pure Python, holding the interpreter's lock."""
     total = 0
-    for number in range(CRUNCH_TURNS):
+    for number in range(CRUNCH_ITERATIONS):
         total += number & 3
     MARKS.ran(payload["index"])
     return total

@@ -1,4 +1,4 @@
-"""Celery: Redis as the broker, no result backend (its default is none), a pool of threads."""
+"""Celery: Redis as the broker, no result backend (the default), a pool of threads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def enqueue_each(job: str, payloads: list[Payload]) -> None:
 
 
 def enqueue_bulk(job: str, payloads: list[Payload]) -> None:
-    """As its documentation says for many: one producer, kept."""
+    """With one producer, reused, as Celery's documentation recommends."""
     task = TASKS[job]
     with app.producer_or_acquire() as producer:
         for payload in payloads:

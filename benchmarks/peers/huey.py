@@ -1,4 +1,4 @@
-"""Huey: RedisHuey as it comes (blocking pops; a result of None is not stored)."""
+"""Huey: RedisHuey with its defaults (blocking pops; results that are None are not stored)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RQ: a worker runs one job at a time, in a process forked for it; so ten workers."""
+"""RQ: a worker runs one job at a time, in a forked process; hence ten workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SAQ: its Redis queue as it comes; an event loop runs the jobs."""
+"""SAQ: its Redis queue with default settings; an event loop runs the jobs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def enqueue_each(job: str, payloads: list[Payload]) -> None:
 
 
 async def enqueue_bulk(job: str, payloads: list[Payload]) -> None:
-    """As its `batch` and `map` do: many at once on the loop."""
+    """Concurrently, as SAQ's `batch` and `map` do."""
     for first in range(0, len(payloads), 100):
         await asyncio.gather(
             *(queue.enqueue(job, payload=each) for each in payloads[first : first + 100])

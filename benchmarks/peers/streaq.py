@@ -1,4 +1,4 @@
-"""streaQ: as it comes, on uvloop, which it recommends."""
+"""streaQ: default settings, on uvloop as it recommends."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def _results() -> Results:
             Record("drain", "huey", 0, {"jobs_per_s": 2_000.0}),
             Record("drain", "saq", 0, {"jobs_per_s": 1_000.0}),
             Record("drain", "bullmq", 0, {"jobs_per_s": 25_000.0}),
-            Record("wake", "arq", 0, {}, "no job began"),
+            Record("wake", "arq", 0, {}, "no job started"),
         ]
     )
 
@@ -95,7 +95,7 @@ def test_the_report_shows_medians_setups_and_failures() -> None:
 
     assert "20,000" in text
     assert "**Huey** 3.5.4: 10 threads" in text
-    assert "- arq, wake, run 1: no job began" in text
+    assert "- arq, wake, run 1: no job started" in text
 
 
 def test_the_chart_has_a_bar_per_measured_peer() -> None:

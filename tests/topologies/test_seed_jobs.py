@@ -29,7 +29,7 @@ from bananas_topology.system.clock import monotonic
 
 TOPOLOGIES = Path(seed_jobs.__file__).parents[1]
 
-#: A payload for each of the eleven.
+#: A payload per job type.
 PAYLOADS: dict[str, Any] = {
     "send_email": {"to": "ada@example.com"},
     "generate_report": {"kind": "sales", "rows": 100},
@@ -68,11 +68,11 @@ def _files(path: Path) -> list[str]:
     return sorted(file.name for file in path.rglob("*") if file.is_file())
 
 
-def test_the_eleven_job_types_of_the_seed_have_a_handler() -> None:
+def test_all_eleven_job_types_have_a_handler() -> None:
     assert set(load_handlers(("seed_jobs",))) == set(PAYLOADS)
 
 
-def test_an_email_is_one_message_in_the_outbox_however_often_it_runs(workspace: Path) -> None:
+def test_an_email_that_runs_twice_is_one_message_in_the_outbox(workspace: Path) -> None:
     email = Email(to="ada@example.com", subject="Zürich: 3 kilos", body="Ready.\n")
 
     first, second = (seed_jobs.send_email(email, _context()) for _ in range(2))
@@ -92,12 +92,12 @@ def test_an_email_is_one_message_in_the_outbox_however_often_it_runs(workspace: 
         Email(to="a@b.c", subject="x\nBcc: d@e.f"),
     ],
 )
-def test_an_email_that_cannot_be_sent_is_buried(email: Email) -> None:
+def test_an_invalid_email_is_buried(email: Email) -> None:
     with pytest.raises(Bury, match="expected one"):
         seed_jobs.send_email(email, _context())
 
 
-def test_a_report_adds_up_what_it_wrote(workspace: Path) -> None:
+def test_a_report_has_the_totals_of_its_rows(workspace: Path) -> None:
     result = seed_jobs.generate_report(ReportRequest(rows=50), _context())
 
     header, *rows = (workspace / "reports" / result["file"]).read_text().splitlines()
@@ -115,7 +115,7 @@ def test_analytics_describe_the_values() -> None:
     assert seed_jobs.process_analytics(None) == seed_jobs.process_analytics(Measurements())
 
 
-def test_fetched_data_are_parsed() -> None:
+def test_fetched_data_is_parsed() -> None:
     from_csv = seed_jobs.fetch_data(Source("data:text/csv,name%2Ckilos%0Alady%2C3%0Ared%2C4"))
     from_json = seed_jobs.fetch_data(Source("data:application/json;base64,W3siYSI6MX1d"))
 
@@ -135,12 +135,12 @@ def test_fetched_data_are_parsed() -> None:
         "data:text/csv,%ff",
     ],
 )
-def test_data_that_cannot_be_read_are_buried(url: str) -> None:
+def test_unreadable_data_is_buried(url: str) -> None:
     with pytest.raises(Bury):
         seed_jobs.fetch_data(Source(url))
 
 
-def test_a_thumbnail_is_a_png_of_the_right_size(workspace: Path) -> None:
+def test_a_thumbnail_is_a_png_of_the_expected_size(workspace: Path) -> None:
     result = seed_jobs.process_images(Picture(width=40, height=20, shrink=4))
 
     [name] = _files(workspace)
@@ -152,7 +152,7 @@ def test_a_thumbnail_is_a_png_of_the_right_size(workspace: Path) -> None:
     assert (tiny["width"], tiny["height"]) == (1, 1)
 
 
-def test_what_is_uploaded_can_be_downloaded() -> None:
+def test_uploaded_files_can_be_downloaded() -> None:
     text = "bananas\n" * 1000
 
     stored = seed_jobs.upload_files(Upload({"a.txt": text, "b.txt": text}))["files"]
@@ -163,14 +163,14 @@ def test_what_is_uploaded_can_be_downloaded() -> None:
     assert fetched == {"bytes": 8000, "lines": 1000, "sha256": stored[0]["sha256"]}
 
 
-def test_a_download_of_what_is_not_there_fails_and_of_no_digest_is_buried() -> None:
+def test_a_missing_download_fails_and_an_invalid_digest_is_buried() -> None:
     with pytest.raises(FileNotFoundError):
         seed_jobs.download_content(Download("0" * 64))
     with pytest.raises(Bury):
         seed_jobs.download_content(Download("../../etc/passwd"))
 
 
-def test_a_sync_keeps_the_newer_value_and_changes_nothing_the_second_time() -> None:
+def test_a_sync_keeps_the_newer_value_and_is_idempotent() -> None:
     begin = [Record("1", "one", 100.0), Record("2", "two", 100.0)]
     later = [Record("1", "uno", 200.0), Record("2", "old", 50.0), Record("3", "three", 200.0)]
 
@@ -186,7 +186,7 @@ def test_migrations_run_once() -> None:
     assert seed_jobs.run_migrations() == {"from_version": 3, "to_version": 3}
 
 
-def test_a_backup_can_be_read_back_and_old_ones_go(workspace: Path) -> None:
+def test_a_backup_can_be_restored_and_old_ones_are_removed(workspace: Path) -> None:
     seed_jobs.sync_database(Sync([Record("1", "one")]))
     for number in range(4):
         result = seed_jobs.backup_data(Backup(keep=2), _context(f"backup-{number}"))
@@ -199,14 +199,14 @@ def test_a_backup_can_be_read_back_and_old_ones_go(workspace: Path) -> None:
     restored.close()
 
 
-def test_a_cleanup_takes_what_is_old_and_nothing_else() -> None:
+def test_a_cleanup_deletes_old_records_only() -> None:
     seed_jobs.sync_database(Sync([Record("old", "x", 0.0), Record("new", "y")]))
 
     assert seed_jobs.cleanup_old_records(Cleanup(7)) == {"deleted": 1, "left": 1}
     assert seed_jobs.cleanup_old_records(None) == {"deleted": 0, "left": 1}
 
 
-def test_many_at_once_do_not_disturb_each_other() -> None:
+def test_concurrent_syncs_do_not_interfere() -> None:
     def sync(number: int) -> dict[str, int]:
         return seed_jobs.sync_database(Sync([Record(str(number % 10), "same", 1.0)]))
 
@@ -217,7 +217,7 @@ def test_many_at_once_do_not_disturb_each_other() -> None:
     assert sum(count["unchanged"] for count in counts) == 30
 
 
-def test_a_workspace_that_is_somebody_elses_is_refused(
+def test_a_workspace_of_another_user_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "trap").symlink_to(tmp_path)
@@ -229,7 +229,7 @@ def test_a_workspace_that_is_somebody_elses_is_refused(
 
 @pytest.fixture
 def worker(server_url: str, prefix: str, workspace: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A real worker on the seed's handlers, as `up` would start it."""
+    """A real worker with the example handlers, as `up` would start it."""
     config = WorkerConfig(concurrency=8, handlers=("seed_jobs",), key_prefix=prefix)
     environ = {**os.environ, **to_env(config), "REDIS_URL": server_url, "WORKER_ID": "seed-0"}
     argv = [sys.executable, "-m", "bananas_topology.worker"]
@@ -240,7 +240,7 @@ def worker(server_url: str, prefix: str, workspace: Path) -> Iterator[subprocess
             process.kill()
 
 
-def test_a_worker_runs_all_eleven_many_at_once_and_each_comes_to_a_result(
+def test_a_worker_runs_all_eleven_job_types_concurrently(
     server_url: str, prefix: str, worker: subprocess.Popen[bytes]
 ) -> None:
     with Client(server_url, key_prefix=prefix) as client:

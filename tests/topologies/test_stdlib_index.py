@@ -31,7 +31,7 @@ DEMO = Path(__file__).parents[2] / "topologies" / "stdlib-index"
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Path:
-    """A copy of the demo, with a report and a server of its own."""
+    """A copy of the demo, with its own report and server."""
     target = tmp_path / "stdlib-index"
     ignored = shutil.ignore_patterns(".bananas", "report.json", "__pycache__")
     return Path(shutil.copytree(DEMO, target, ignore=ignored))
@@ -76,7 +76,7 @@ def _run(demo: Path, *argv: str) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def _worker(demo: Path, server_url: str, prefix: str) -> Iterator[None]:
-    """A real worker on the demo's handlers, killed at the end."""
+    """A real worker with the demo's handlers, killed at the end."""
     config = WorkerConfig(concurrency=2, handlers=("jobs",), key_prefix=prefix)
     environ = {**os.environ, **to_env(config), "REDIS_URL": server_url, "WORKER_ID": "demo-0"}
     argv = [sys.executable, "-m", "bananas_topology.worker"]
@@ -87,11 +87,11 @@ def _worker(demo: Path, server_url: str, prefix: str) -> Iterator[None]:
             worker.kill()
 
 
-def _counted(unparsed: set[str]) -> Counter[str]:
-    """The library counted without a syntax tree.
+def _count(unparsed: set[str]) -> Counter[str]:
+    """Count the library without a syntax tree.
 
-    `def` and `class` are keywords, so each of them among the tokens is one function or one class;
-    there is no telling in files that are not Python.
+    `def` and `class` are keywords, so every such token is one function or class. Files that are not
+    valid Python are excluded from that.
     """
     totals: Counter[str] = Counter()
     root = Path(sysconfig.get_path("stdlib"))
@@ -115,7 +115,7 @@ def _keywords(file: IO[bytes]) -> Counter[str]:
 
 
 @pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore::DeprecationWarning")
-def test_the_demo_comes_to_the_totals_of_an_independent_count(demo: Path) -> None:
+def test_the_demo_has_the_totals_of_an_independent_count(demo: Path) -> None:
     enqueued = _run(demo, str(demo / "enqueue_walk.py"))
     drained = _run(demo, "-m", "bananas_topology", "up", "--drain", str(demo / "topology.yaml"))
     shown = _run(demo, str(demo / "show_report.py"))
@@ -124,7 +124,7 @@ def test_the_demo_comes_to_the_totals_of_an_independent_count(demo: Path) -> Non
         assert done.returncode == 0, done
     report = json.loads((demo / "report.json").read_text())
     unparsed = {file["path"] for file in report["files"] if not file["parses"]}
-    counted = _counted(unparsed)
+    counted = _count(unparsed)
     totals = report["totals"]
     assert {name: totals[name] for name in counted} == counted
     assert totals["failed"] == 0
@@ -136,7 +136,7 @@ def test_the_demo_comes_to_the_totals_of_an_independent_count(demo: Path) -> Non
         assert re.search(rf"{name} +{value:,}\n", shown.stdout)
 
 
-def test_a_walk_that_runs_twice_enqueues_nothing_twice(
+def test_a_repeated_walk_enqueues_nothing_twice(
     jobs: ModuleType,
     client: redis.Redis,
     keys: Keys,
@@ -154,7 +154,7 @@ def test_a_walk_that_runs_twice_enqueues_nothing_twice(
     assert client.llen(keys.queue("low")) == 1
 
 
-def test_the_report_waits_until_the_last_file_is_done(
+def test_the_report_waits_for_the_last_file(
     jobs: ModuleType, server_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REDIS_URL", server_url)
@@ -163,12 +163,12 @@ def test_the_report_waits_until_the_last_file_is_done(
         producer.enqueue("index_file", {}, id="walk/a.py")
 
     with pytest.raises(Retry):
-        jobs.write_report(jobs.Run("walk", "/", ["a.py"]))
+        jobs.write_report(jobs.Walk("walk", "/", ["a.py"]))
 
     assert not jobs.REPORT.exists()
 
 
-def test_a_report_says_what_does_not_parse_and_what_has_failed(
+def test_a_report_counts_unparsed_and_failed_files(
     demo: Path, tmp_path: Path, server_url: str, prefix: str
 ) -> None:
     root = tmp_path / "library"
@@ -191,15 +191,15 @@ def test_a_report_says_what_does_not_parse_and_what_has_failed(
     assert json.loads((demo / "report.json").read_text())["failed"] == ["gone.py"]
     shown = _run(demo, str(demo / "show_report.py"))
     assert shown.returncode == 1
-    assert "1 files have failed" in shown.stdout
+    assert "1 files failed" in shown.stdout
 
 
-def test_a_report_on_what_is_gone_is_buried(demo: Path, server_url: str, prefix: str) -> None:
+def test_a_report_on_missing_jobs_is_buried(demo: Path, server_url: str, prefix: str) -> None:
     with (
         _worker(demo, server_url, prefix),
         Client(server_url, key_prefix=prefix) as client,
     ):
         run = {"walk_id": "walk", "root": "/", "paths": ["a.py"]}
         job_id = client.enqueue("write_report", run)
-        with pytest.raises(JobFailed, match=r"nothing is known of walk/a\.py any more"):
+        with pytest.raises(JobFailed, match=r"job walk/a\.py is no longer stored"):
             client.wait(job_id, timeout=30)

@@ -1,4 +1,4 @@
-"""The seed's four deployments: their figures, and that they run as they are."""
+"""The four example deployments: their figures, and that they run unchanged."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_topology_is_valid_without_a_warning(path: Path) -> None:
     ("name", "threads"),
     [("thin", 5), ("default", 60), ("specialized", 220), ("job-specialized", 215)],
 )
-def test_a_dry_run_shows_the_threads_that_the_seed_counts(name: str, threads: int) -> None:
+def test_a_dry_run_shows_the_documented_threads(name: str, threads: int) -> None:
     argv = [sys.executable, "-m", "bananas_topology", "up", "--dry-run", f"{FOLDER}/{name}.yaml"]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
 
@@ -73,7 +73,7 @@ def test_a_dry_run_shows_the_threads_that_the_seed_counts(name: str, threads: in
         ("job-specialized", "worker-general", (2, 20), (2000, 2 * GIB), (1000, GIB), "5m", 3),
     ],
 )
-def test_a_pool_has_the_seeds_figures(
+def test_a_pool_has_the_original_figures(
     topology: str,
     name: str,
     size: tuple[int, int],
@@ -111,7 +111,7 @@ def test_a_pool_has_the_seeds_figures(
          ("1m", 100, 5, "1m"), ("5m", None, 2, "2m")),
     ],
 )  # fmt: skip
-def test_a_pool_scales_as_the_seeds_does(
+def test_a_pool_scales_as_the_original_does(
     topology: str,
     name: str,
     bounds: tuple[int, int],
@@ -129,7 +129,7 @@ def test_a_pool_scales_as_the_seeds_does(
 
 
 @pytest.mark.parametrize("name", ["default", "specialized", "job-specialized"])
-def test_scheduler_and_api_have_the_seeds_figures(name: str) -> None:
+def test_scheduler_and_api_have_the_original_figures(name: str) -> None:
     topology = load(FOLDER / f"{name}.yaml", {})
     scheduler, api = topology.pools[-1], topology.api
 
@@ -146,7 +146,7 @@ def test_scheduler_and_api_have_the_seeds_figures(name: str) -> None:
     assert (scale.scale_up.window_ms, scale.scale_down.window_ms) == (30_000, 180_000)
 
 
-def test_every_schedule_and_job_type_of_the_seed_has_a_handler() -> None:
+def test_every_schedule_and_job_type_has_a_handler() -> None:
     handled = set(load_handlers(("seed_jobs",)))
 
     for path in FOLDER.glob("*.yaml"):
@@ -162,7 +162,7 @@ def test_every_schedule_and_job_type_of_the_seed_has_a_handler() -> None:
     } == handled
 
 
-def test_every_job_type_runs_in_the_pool_that_is_meant_for_it(tmp_path: Path) -> None:
+def test_every_job_type_runs_in_its_pool(tmp_path: Path) -> None:
     shutil.copy(FOLDER / "job-specialized.yaml", tmp_path)
     shutil.copytree(FOLDER / "seed_jobs", tmp_path / "seed_jobs")
     topology = tmp_path / "job-specialized.yaml"

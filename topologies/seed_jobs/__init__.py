@@ -1,8 +1,8 @@
 """Handlers for the eleven job types of the topologies beside this package.
 
 Small, but real work with the standard library: they compute, compress, parse, write files and
-query a database. A job may run twice (delivery is at least once) and many may run at once: each
-names what it writes after its job or after its content, and writes it whole or not at all.
+query a database. A job may run twice (delivery is at least once) and many run concurrently, so
+files are named after their job or content and written atomically.
 """
 
 from __future__ import annotations

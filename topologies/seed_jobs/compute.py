@@ -1,4 +1,4 @@
-"""What keeps a processor busy: composing mail, adding up a report, statistics."""
+"""CPU-bound jobs: composing mail, adding up a report, statistics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from seed_jobs.workspace import file_name, folder, write_atomic
 _ADDRESS = re.compile(r"[^@\s<>,;:\"]+@[^@\s<>,;:\"]+")
 _REGIONS = ("north", "east", "south", "west")
 
-#: Rows or events that one job makes up at the most.
+#: Upper limit of the rows or values that one job generates.
 Count = Annotated[int, Meta(ge=1, le=100_000)]
 
 
@@ -36,7 +36,7 @@ class Email:
 
 @dataclass(frozen=True, slots=True)
 class ReportRequest:
-    """Which report: its kind, and the seed of the `rows` that stand for a year's business."""
+    """A report: its kind, and the seed and number of the generated `rows`."""
 
     kind: str = "sales"
     rows: Count = 2_000
@@ -45,7 +45,7 @@ class ReportRequest:
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
-    """Values to describe; without any, `count` made from the seed."""
+    """Values to describe; if empty, `count` values are generated from the seed."""
 
     values: list[float] = field(default_factory=list)
     count: Count = 5_000
@@ -54,9 +54,9 @@ class Measurements:
 
 @job("send_email")
 def send_email(payload: Email, context: JobContext) -> dict[str, Any]:
-    """Compose a message and put it into the outbox, a file a message, as a maildir has it."""
+    """Compose a message and put it into the outbox, one file per message as in a maildir."""
     if not _ADDRESS.fullmatch(payload.to):
-        raise Bury(f'"{payload.to}" is no address; expected one such as ada@example.com')
+        raise Bury(f'"{payload.to}" is not a valid address; expected one such as ada@example.com')
     if "\n" in payload.subject or "\r" in payload.subject:
         raise Bury("the subject has a line break; expected one line")
     name = file_name(context.job_id, ".eml")
@@ -64,7 +64,7 @@ def send_email(payload: Email, context: JobContext) -> dict[str, Any]:
     message["From"] = "bananas@example.com"
     message["To"] = payload.to
     message["Subject"] = payload.subject
-    # Made from the job's id: a second run sends the same message, which mailboxes recognise.
+    # Derived from the job's id: mailboxes recognise the message of a second run.
     message_id = f"<{name.removesuffix('.eml')}@example.com>"
     message["Message-ID"] = message_id
     message.set_content(payload.body)
@@ -75,16 +75,16 @@ def send_email(payload: Email, context: JobContext) -> dict[str, Any]:
 
 @job("generate_report")
 def generate_report(payload: ReportRequest | None, context: JobContext) -> dict[str, Any]:
-    """Write rows of business as CSV, with a total for each region."""
+    """Write generated sales as CSV, with a total per region."""
     request = payload or ReportRequest()
-    chance = random.Random(request.seed)
+    generator = random.Random(request.seed)
     totals: dict[str, int] = defaultdict(int)
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(("day", "region", "cents"))
     for _ in range(request.rows):
-        day, region = chance.randrange(1, 366), chance.choice(_REGIONS)
-        cents = chance.randrange(100, 100_000)
+        day, region = generator.randrange(1, 366), generator.choice(_REGIONS)
+        cents = generator.randrange(100, 100_000)
         totals[region] += cents
         writer.writerow((day, region, cents))
     content = text.getvalue().encode()
@@ -102,9 +102,9 @@ def generate_report(payload: ReportRequest | None, context: JobContext) -> dict[
 
 @job("process_analytics")
 def process_analytics(payload: Measurements | None) -> dict[str, Any]:
-    """Describe values: how many, mean, deviation, median and the 95th percentile."""
-    asked = payload or Measurements()
-    values = asked.values or _made_up(asked)
+    """Describe values: count, mean, deviation, median and 95th percentile."""
+    request = payload or Measurements()
+    values = request.values or _generated(request)
     centiles = statistics.quantiles(values, n=100) if len(values) > 1 else values * 99
     return {
         "count": len(values),
@@ -115,6 +115,6 @@ def process_analytics(payload: Measurements | None) -> dict[str, Any]:
     }
 
 
-def _made_up(asked: Measurements) -> list[float]:
-    chance = random.Random(asked.seed)
-    return [chance.lognormvariate(0.0, 0.5) for _ in range(asked.count)]
+def _generated(request: Measurements) -> list[float]:
+    generator = random.Random(request.seed)
+    return [generator.lognormvariate(0.0, 0.5) for _ in range(request.count)]

@@ -1,4 +1,4 @@
-"""What needs the database: an SQLite file in the workspace, shared by all jobs that run at once."""
+"""Database jobs: an SQLite file in the workspace, shared by all jobs that run concurrently."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from msgspec import Meta
 from bananas_topology import JobContext, job
 from seed_jobs.workspace import file_name, folder, write_atomic
 
-#: Seconds that a job waits for another one's transaction.
+#: Seconds that a job waits for another transaction.
 BUSY_S = 30.0
 
 _DAY_S = 86_400.0
 
-#: Each makes of the schema before it the next one; `user_version` counts those that were run.
+#: Schema changes in order; `user_version` counts those that have run.
 MIGRATIONS = (
     "CREATE TABLE records (id TEXT PRIMARY KEY, value TEXT NOT NULL)",
     "ALTER TABLE records ADD COLUMN updated_at REAL NOT NULL DEFAULT 0",
@@ -33,7 +33,7 @@ MIGRATIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record of another system; `updated_at` in Unix seconds, now when left out."""
+    """A record of another system; `updated_at` in Unix seconds, now if omitted."""
 
     id: str
     value: str
@@ -42,28 +42,28 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """What the other system has."""
+    """The records of the other system."""
 
     records: list[Record] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """How many backups to keep, the new one included."""
+    """How many backups to keep, including the new one."""
 
     keep: Annotated[int, Meta(ge=1, le=1000)] = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Cleanup:
-    """The age in days from which records go."""
+    """The age in days from which records are deleted."""
 
     older_than_days: Annotated[float, Meta(ge=0)] = 30.0
 
 
 @job("sync_database")
 def sync_database(payload: Sync | None) -> dict[str, int]:
-    """Bring our records in line with another system's; the newer of two values stays."""
+    """Synchronize the records with another system's; the newer value wins."""
     now = time.time()
     counts = {"inserted": 0, "updated": 0, "unchanged": 0}
     with _transaction() as database:
@@ -75,8 +75,8 @@ def sync_database(payload: Sync | None) -> dict[str, int]:
 
 @job("run_migrations")
 def run_migrations() -> dict[str, int]:
-    """Bring the schema up to date, in one transaction; nothing is left to do a second time."""
-    with _opened() as database, _begun(database):
+    """Bring the schema up to date in one transaction; a second run changes nothing."""
+    with _opened() as database, _write_transaction(database):
         before = _version(database)
         _migrate(database)
         return {"from_version": before, "to_version": _version(database)}
@@ -84,12 +84,12 @@ def run_migrations() -> dict[str, int]:
 
 @job("backup_data")
 def backup_data(payload: Backup | None, context: JobContext) -> dict[str, Any]:
-    """Copy the database as it is at one moment, check the copy, and compress it into a file."""
+    """Copy a consistent snapshot of the database, check it, and compress it into a file."""
     with _opened() as database, closing(sqlite3.connect(":memory:")) as copy:
         database.backup(copy)
         [(verdict,)] = copy.execute("PRAGMA integrity_check")
         if verdict != "ok":
-            raise sqlite3.DatabaseError(f"the copy is not sound: {verdict}")
+            raise sqlite3.DatabaseError(f"the copy failed its integrity check: {verdict}")
         content = "\n".join(copy.iterdump()).encode()
     backups = folder("backups")
     name = file_name(context.job_id, ".sql.gz")
@@ -109,7 +109,7 @@ def backup_data(payload: Backup | None, context: JobContext) -> dict[str, Any]:
 
 @job("cleanup_old_records")
 def cleanup_old_records(payload: Cleanup | None) -> dict[str, int]:
-    """Delete the records that nobody has touched for long."""
+    """Delete the records that have not been updated for a long time."""
     limit = time.time() - (payload or Cleanup()).older_than_days * _DAY_S
     with _transaction() as database:
         deleted = database.execute("DELETE FROM records WHERE updated_at < ?", (limit,)).rowcount
@@ -125,17 +125,17 @@ def _opened() -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def _begun(database: sqlite3.Connection) -> Iterator[None]:
-    """A transaction that has the right to write from its beginning.
+def _write_transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """A transaction that takes the write lock at its beginning.
 
-    One that asked for it only later could find that another had written meanwhile.
+    Taking it later would fail if another transaction had written meanwhile.
     """
     database.execute("BEGIN IMMEDIATE")
     try:
         yield
         database.execute("COMMIT")
     except BaseException:
-        # JobTimeout may be raised at any line, also behind the COMMIT.
+        # JobTimeout may be raised at any line, even after the COMMIT.
         if database.in_transaction:
             database.execute("ROLLBACK")
         raise
@@ -143,8 +143,8 @@ def _begun(database: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def _transaction() -> Iterator[sqlite3.Connection]:
-    """A transaction on the schema of today, whether or not a migration has run before."""
-    with _opened() as database, _begun(database):
+    """A transaction on the current schema, whether or not `run_migrations` has run."""
+    with _opened() as database, _write_transaction(database):
         _migrate(database)
         yield database
 
@@ -181,7 +181,7 @@ def _merge(database: sqlite3.Connection, record: Record, moment: float) -> str:
 
 
 def _age_s(path: Path) -> float:
-    """How old a file is; one that another job has just removed is older than any."""
+    """The age of a file in seconds; infinite if another job has just removed it."""
     try:
         return time.time() - path.stat().st_mtime
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What moves bytes about: fetching and parsing, pictures, a store of files by their content."""
+"""I/O jobs: fetching and parsing, pictures, a content-addressed file store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bananas_topology import Bury, job
 from seed_jobs.workspace import folder, write_atomic
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_ENOUGH = "data:text/csv,name%2Ckilos%0Acavendish%2C120%0Aplantain%2C80%0A"
+_EXAMPLE = "data:text/csv,name%2Ckilos%0Acavendish%2C120%0Aplantain%2C80%0A"
 
 #: Pixels along one edge of a picture.
 Edge = Annotated[int, Meta(ge=1, le=1024)]
@@ -30,14 +30,14 @@ Edge = Annotated[int, Meta(ge=1, le=1024)]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where data are: a ``data:`` URL (RFC 2397), which brings them along."""
+    """The data, as a ``data:`` URL (RFC 2397)."""
 
-    url: str = _ENOUGH
+    url: str = _EXAMPLE
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture to draw and to make smaller, by a whole factor."""
+    """A picture to draw and to shrink by an integer factor."""
 
     width: Edge = 128
     height: Edge = 96
@@ -53,14 +53,14 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """Content that an `upload_files` has stored, by the SHA-256 which that returned."""
+    """Content that `upload_files` has stored, by the SHA-256 that it returned."""
 
     sha256: str
 
 
 @job("fetch_data")
 def fetch_data(payload: Source | None) -> dict[str, Any]:
-    """Read the CSV or JSON behind a URL, and say what is in it."""
+    """Read the CSV or JSON of a URL and summarize it."""
     kind, content = _read_data_url((payload or Source()).url)
     try:
         if kind == "application/json":
@@ -69,7 +69,7 @@ def fetch_data(payload: Source | None) -> dict[str, Any]:
         else:
             records = list(csv.DictReader(io.StringIO(content.decode())))
     except (ValueError, csv.Error, RecursionError) as error:
-        raise Bury(f"what is there is no {kind}: {error}") from error
+        raise Bury(f"the content is not valid {kind}: {error}") from error
     named = (key for record in records if isinstance(record, dict) for key in record)
     return {
         "records": len(records),
@@ -81,7 +81,7 @@ def fetch_data(payload: Source | None) -> dict[str, Any]:
 
 @job("process_images")
 def process_images(payload: Picture | None) -> dict[str, Any]:
-    """Draw a picture, average it down to a thumbnail, and encode both as PNG."""
+    """Draw a picture, scale it down to a thumbnail, and encode both as PNG."""
     picture = payload or Picture()
     rows = [
         bytes((x * 255 // picture.width + y) % 256 for x in range(picture.width))
@@ -101,7 +101,7 @@ def process_images(payload: Picture | None) -> dict[str, Any]:
 
 @job("upload_files")
 def upload_files(payload: Upload) -> dict[str, Any]:
-    """Compress files into the store, each under its SHA-256."""
+    """Compress files into the store, under their SHA-256."""
     store = folder("store")
     stored = []
     for name, text in sorted(payload.files.items()):
@@ -117,16 +117,16 @@ def upload_files(payload: Upload) -> dict[str, Any]:
 
 @job("download_content")
 def download_content(payload: Download) -> dict[str, Any]:
-    """Take a file out of the store, and prove that it is the one that was stored.
+    """Read a file from the store and verify its content.
 
-    A file that is not there may still be on its way: the failure is retried as usual.
+    A missing file may not have been uploaded yet: the failure is retried as usual.
     """
     if not _DIGEST.fullmatch(payload.sha256):
-        raise Bury(f'"{payload.sha256[:80]}" is no SHA-256; expected 64 hexadecimal digits')
+        raise Bury(f'"{payload.sha256[:80]}" is not a SHA-256; expected 64 hexadecimal digits')
     packed = (folder("store") / f"{payload.sha256}.gz").read_bytes()
     content = gzip.decompress(packed)
     if sha256(content).hexdigest() != payload.sha256:
-        raise Bury(f"what is stored under {payload.sha256} is something else")
+        raise Bury(f"the content stored under {payload.sha256} has another hash")
     return {"bytes": len(content), "lines": content.count(b"\n"), "sha256": payload.sha256}
 
 
@@ -134,19 +134,19 @@ def _read_data_url(url: str) -> tuple[str, bytes]:
     """The media type and the content of a ``data:`` URL."""
     head, comma, body = url.partition(",")
     if not head.startswith("data:") or not comma:
-        raise Bury(f'"{url[:80]}" is no data: URL; this example never goes to the network')
+        raise Bury(f'"{url[:80]}" is not a data: URL; this example does not use the network')
     kind, *parameters = head.removeprefix("data:").split(";")
     content = unquote_to_bytes(body)
     if "base64" in parameters:
         try:
             content = b64decode(content, validate=True)
         except binascii.Error as error:
-            raise Bury(f"the data: URL is no base64: {error}") from error
+            raise Bury(f"the data: URL is not valid base64: {error}") from error
     return kind or "text/plain", content
 
 
 def _shrunk(rows: list[bytes], factor: int) -> list[bytes]:
-    """Average squares of `factor` by `factor` pixels; what is left at the edges is cut off."""
+    """Average squares of `factor` by `factor` pixels; incomplete ones at the edges are cut off."""
     area = factor * factor
     height, width = len(rows) // factor, len(rows[0]) // factor
     return [
@@ -163,7 +163,7 @@ def _shrunk(rows: list[bytes], factor: int) -> list[bytes]:
 
 
 def _png(rows: list[bytes]) -> bytes:
-    """Encode rows of grey pixels, a byte each."""
+    """Encode rows of grey pixels, one byte per pixel."""
     header = struct.pack(">IIBBBBB", len(rows[0]), len(rows), 8, 0, 0, 0, 0)
     pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
     chunks = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))

@@ -1,4 +1,4 @@
-"""Where these jobs write: a directory of their own, files that are whole or not there."""
+"""The directory these jobs write to, atomically."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ import tempfile
 from hashlib import sha256
 from pathlib import Path
 
-#: The variable that names the directory; without it, one in the system's temporary directory.
+#: The variable that names the directory; default: one in the system's temporary directory.
 VARIABLE = "SEED_JOBS_DIR"
 
 
 def folder(name: str) -> Path:
-    """Make a folder of the workspace; for its owner's eyes only.
+    """Create a folder of the workspace, readable by its owner only.
 
     Raises:
-        PermissionError: somebody else has made the workspace before us.
+        PermissionError: the workspace belongs to another user.
     """
     root = Path(os.environ.get(VARIABLE) or _default())
-    # The system's temporary directory is everybody's: what is there already may be a trap.
+    # Anyone can write to the system's temporary directory: an existing entry may be a trap.
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     if root.is_symlink() or root.stat().st_uid != os.getuid():
-        raise PermissionError(f"{root} belongs to somebody else; name another one by {VARIABLE}")
+        raise PermissionError(
+            f"{root} belongs to another user; set {VARIABLE} to another directory"
+        )
     path = root / name
     path.mkdir(mode=0o700, exist_ok=True)
     return path
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that readers meet all of it or nothing; a second time changes nothing."""
+    """Write a file so that readers see all of it or nothing; repeating it changes nothing."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
     try:
         with open(descriptor, "wb") as file:
@@ -41,7 +43,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def file_name(job_id: str, suffix: str) -> str:
-    """A legal file name for a job: its id is any text that a producer liked."""
+    """A valid file name for a job, whose id may be any text."""
     return sha256(job_id.encode()).hexdigest()[:32] + suffix
 
 

@@ -1,8 +1,7 @@
-"""Enqueue the demo's first job where the next `bananas up` of this topology finds it.
+"""Enqueue the demo's first job for the next `bananas up` of this topology.
 
-`up --drain` ends as soon as nothing is left to do, so the job has to be there before it starts.
-With a server of one's own (REDIS_URL) that is nothing special. The bundled one lives only while
-`up` does; its data stay, so it is started here for a moment, on the same data.
+`up --drain` exits when no job is left, so the job must be queued before it starts. The bundled
+server runs only while `up` does, so it is started here for a moment, on the same data.
 """
 
 from __future__ import annotations

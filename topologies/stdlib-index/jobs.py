@@ -1,7 +1,7 @@
-"""Index the Python standard library: walk it, look at each file, add it all up.
+"""Index the Python standard library: walk it, parse every file, add up the results.
 
-Delivery is at least once, so each job may run twice: the ids of the file jobs are made from the
-walk's own, and a walk that runs again enqueues nothing twice; the report is written whole.
+Delivery is at least once, so a job may run twice. The ids of the file jobs are derived from the
+walk's id, so a repeated walk enqueues nothing twice; the report is written atomically.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from bananas_topology.errors import JobFailed, JobNotFound, WaitTimeout
 
 REPORT = Path(__file__).with_name("report.json")
 
-#: Folders of the library that are no part of it.
-FOREIGN = {"site-packages", "dist-packages", "__pycache__"}
+#: Folders that are not part of the library.
+EXCLUDED = {"site-packages", "dist-packages", "__pycache__"}
 
-#: How long the report waits for a file in a worker's thread, before it lets others have that.
-PATIENCE = "2s"
+#: How long the report waits for a file before it frees its thread, and until it tries again.
+POLL_INTERVAL = "2s"
 
-# Python 3.11 counts how deep its parser is for all threads together, and then finds itself wrong.
+# Python 3.11 counts the parser's recursion depth across all threads, and fails when they overlap.
 _PARSER = threading.Lock()
 
-# Test data of the library holds much that a compiler warns about.
+# The library's test data contains code that the compiler warns about.
 warnings.filterwarnings("ignore", category=SyntaxWarning)
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 
@@ -50,7 +50,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class FileIndex:
-    """What is in one file. `parses` False: it is no Python, which some test data are not."""
+    """The counts of one file. `parses` is False for test data that is not valid Python."""
 
     path: str
     lines: int
@@ -62,8 +62,8 @@ class FileIndex:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """A walk with all that it found: `paths` below `root`."""
+class Walk:
+    """A walk and the files it found: `paths` below `root`."""
 
     walk_id: str
     root: str
@@ -72,18 +72,18 @@ class Run:
 
 @job("walk_library")
 def walk_library(context: JobContext) -> dict[str, object]:
-    """Enqueue a job for each .py file, and behind them the one that adds them up."""
+    """Enqueue a job per .py file, then the one that adds them up."""
     root = sysconfig.get_path("stdlib")
     paths = sorted(_python_files(root))
-    run = Run(context.job_id, root, paths)
+    walk = Walk(context.job_id, root, paths)
     with Client.from_env() as client:
-        client.enqueue_many(_jobs_of(run))
+        client.enqueue_many(_jobs_of(walk))
     return {"root": root, "files": len(paths)}
 
 
 @job("index_file")
 def index_file(payload: File) -> FileIndex:
-    """Parse one file, and count."""
+    """Parse one file and count."""
     source = Path(payload.root, payload.path).read_bytes()
     try:
         with _PARSER:
@@ -103,15 +103,15 @@ def index_file(payload: File) -> FileIndex:
 
 
 @job("write_report", max_retries=1000)
-def write_report(payload: Run) -> dict[str, int]:
-    """Add up what was found in each file, when all are done, and write it down as JSON.
+def write_report(payload: Walk) -> dict[str, int]:
+    """Add up the results of all files and write them as JSON.
 
-    Until then it comes back again and again, each time as a retry.
+    Retried until the last file is done.
     """
     ids = {path: _file_id(payload.walk_id, path) for path in payload.paths}
     with Client.from_env() as client:
         done = client.results(ids.values())
-        found = {path: done.get(ids[path]) or _awaited(client, ids[path]) for path in ids}
+        found = {path: done.get(ids[path]) or _wait_for_file(client, ids[path]) for path in ids}
     results = [result for result in found.values() if result]
     failed = [path for path, result in found.items() if not result]
     totals = {
@@ -128,51 +128,51 @@ def write_report(payload: Run) -> dict[str, int]:
         "failed": failed,
         "files": results,
     }
-    _write_whole(REPORT, json.dumps(report, indent=1).encode())
+    _write_atomic(REPORT, json.dumps(report, indent=1).encode())
     return totals
 
 
 def _python_files(root: str) -> Iterator[str]:
-    """Paths below `root`, with `/` between their parts."""
+    """POSIX paths below `root`."""
     for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if name not in FOREIGN]
+        folders[:] = [name for name in folders if name not in EXCLUDED]
         for name in names:
             if name.endswith(".py"):
                 yield Path(folder, name).relative_to(root).as_posix()
 
 
-def _jobs_of(run: Run) -> Iterator[NewJob]:
-    for path in run.paths:
-        payload = asdict(File(run.root, path))
-        yield NewJob("index_file", payload, id=_file_id(run.walk_id, path))
-    yield NewJob("write_report", asdict(run), priority="low", id=f"{run.walk_id}/report")
+def _jobs_of(walk: Walk) -> Iterator[NewJob]:
+    for path in walk.paths:
+        payload = asdict(File(walk.root, path))
+        yield NewJob("index_file", payload, id=_file_id(walk.walk_id, path))
+    yield NewJob("write_report", asdict(walk), priority="low", id=f"{walk.walk_id}/report")
 
 
 def _file_id(walk_id: str, path: str) -> str:
     return f"{walk_id}/{path}"
 
 
-def _awaited(client: Client, job_id: str) -> dict[str, Any] | None:
-    """What a file's job came to; None if it is dead.
+def _wait_for_file(client: Client, job_id: str) -> dict[str, Any] | None:
+    """The result of a file's job; None if the job is dead.
 
     Raises:
-        Retry: it is still to come.
-        Bury: it has come, but is not kept.
+        Retry: the job is not done.
+        Bury: the job is done, but its result is not kept.
     """
     try:
-        result: dict[str, Any] | None = client.wait(job_id, timeout=PATIENCE)
+        result: dict[str, Any] | None = client.wait(job_id, timeout=POLL_INTERVAL)
     except JobFailed:
         return None
     except WaitTimeout as error:
-        raise Retry(str(error), delay=PATIENCE) from error
+        raise Retry(str(error), delay=POLL_INTERVAL) from error
     except JobNotFound as error:
-        raise Bury(f"nothing is known of {job_id} any more: walk again") from error
+        raise Bury(f"job {job_id} is no longer stored: run the walk again") from error
     if result is None:
-        raise Bury(f"the result of {job_id} was not kept: walk again")
+        raise Bury(f"the result of job {job_id} was not kept: run the walk again")
     return result
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def _write_atomic(path: Path, content: bytes) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".report-")
     with open(descriptor, "wb") as file:
         file.write(content)

@@ -10,20 +10,20 @@ REPORT = Path(__file__).with_name("report.json")
 
 
 def main() -> int:
-    """Print them, a line each."""
+    """Print one line per total."""
     try:
         report = json.loads(REPORT.read_bytes())
     except FileNotFoundError:
-        print(f"error: {REPORT} is not there: run `make demo`", file=sys.stderr)
+        print(f"error: {REPORT} does not exist: run `make demo`", file=sys.stderr)
         return 1
     totals = report["totals"]
     print(f"\nThe standard library of Python {report['python']}, in {report['root']}:\n")
     for name in ("files", "lines", "bytes", "functions", "classes"):
         print(f"  {name:<10} {totals[name]:>12,}")
-    print(f"\n{totals['unparsed']} files do not parse, which is how test data are meant.")
-    print(f"All of it is in {REPORT}")
+    print(f"\n{totals['unparsed']} files do not parse: they are test data.")
+    print(f"Full report: {REPORT}")
     if totals["failed"]:
-        print(f"error: {totals['failed']} files have failed: see `bananas dead list`")
+        print(f"error: {totals['failed']} files failed: see `bananas dead list`")
         return 1
     return 0
 

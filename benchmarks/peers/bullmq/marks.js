@@ -1,4 +1,4 @@
-// The same marks as marks.py: a byte a job, then a monotonic time in nanoseconds a job.
+// The same marks as marks.py: per job one byte, then per job a time in monotonic nanoseconds.
 "use strict";
 const fs = require("node:fs");
 

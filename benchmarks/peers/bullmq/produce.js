@@ -1,4 +1,4 @@
-// As produce.py: each|bulk|wake JOB COUNT SECONDS; prints what it took as JSON.
+// As produce.py: each|bulk|wake JOB COUNT SECONDS; prints the timings as JSON.
 "use strict";
 const { Queue } = require("bullmq");
 const connection = require("./connection.js");

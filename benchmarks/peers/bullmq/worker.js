@@ -1,4 +1,4 @@
-// A worker of BullMQ with its defaults, but for the concurrency.
+// A BullMQ worker with default settings except the concurrency.
 "use strict";
 const { Worker } = require("bullmq");
 const connection = require("./connection.js");
