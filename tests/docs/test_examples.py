@@ -142,6 +142,20 @@ def _check_bananas(arguments: list[str]) -> None:
     command.make_context(command.name, arguments[length:])
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_command_in_running_text_exists_with_its_options(path: Path) -> None:
+    """Without its arguments, which running text may leave out."""
+    known = all_commands()
+    for words in map(str.split, re.findall(r"`(bananas [^`]+)`", path.read_text("utf-8"))):
+        names = [" ".join(words[:length]) for length in (3, 2)]
+        matches = [command for name, command in known.items() if name.startswith(tuple(names))]
+        options = {option for command in matches for each in command.params for option in each.opts}
+        used = {word.partition("=")[0] for word in words if word.startswith("-")}
+
+        assert matches or used == {"--version"}, words
+        assert used <= options | {"--help", "--version"}, words
+
+
 def test_a_wrong_option_in_the_documentation_would_be_found() -> None:
     with pytest.raises(Exception, match="--sudo"):
         _check_bananas(["up", "--sudo"])
@@ -158,11 +172,13 @@ def test_the_cut_over_returns_what_go_workers_left_behind(
     for job_id, status in statuses.items():
         client.set(keys.job(job_id), json.dumps({"status": status, "priority": "high"}))
         client.lpush(processing, job_id)
-    client.lpush(processing, "gone")
+    client.set(keys.job("unreadable"), "{")
+    client.lpush(processing, "unreadable", "gone")
     client.zadd(keys.scheduled, {"later": 1.0})
 
     exec(compile(script.text, str(script), "exec"), {})
 
     assert client.lrange(keys.queue("high"), 0, -1) == [b"b", b"a"]
+    assert client.lrange(keys.queue("normal"), 0, -1) == [b"unreadable"]
     assert client.zcard(keys.scheduled) == 1
     assert not client.exists(processing)

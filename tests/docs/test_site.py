@@ -69,3 +69,14 @@ def test_what_a_document_links_to_is_there(path: Path) -> None:
     targets = re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", text)
 
     assert not [target for target in targets if not (path.parent / target).exists()]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_path_in_the_repository_exists(path: Path) -> None:
+    """Paths in backticks; those in the package may leave out its name."""
+    roots = (ROOT, ROOT / "bananas_topology")
+    folders = {each.name for root in roots for each in root.iterdir() if each.is_dir()}
+    named = re.findall(r"`((?:\w[\w.-]*/)+[\w.-]*)`", path.read_text("utf-8"))
+    inside = [each for each in named if each.partition("/")[0] in folders]
+
+    assert not [each for each in inside if not any((root / each).exists() for root in roots)]
