@@ -64,7 +64,7 @@ def send_email(payload: Email, context: JobContext) -> dict[str, Any]:
     message["From"] = "bananas@example.com"
     message["To"] = payload.to
     message["Subject"] = payload.subject
-    # Derived from the job's id: mailboxes recognise the message of a second run.
+    # Derived from the job's id: mailboxes recognize the message of a second run.
     message_id = f"<{name.removesuffix('.eml')}@example.com>"
     message["Message-ID"] = message_id
     message.set_content(payload.body)

@@ -163,7 +163,7 @@ def _shrunk(rows: list[bytes], factor: int) -> list[bytes]:
 
 
 def _png(rows: list[bytes]) -> bytes:
-    """Encode rows of grey pixels, one byte per pixel."""
+    """Encode rows of gray pixels, one byte per pixel."""
     header = struct.pack(">IIBBBBB", len(rows[0]), len(rows), 8, 0, 0, 0, 0)
     pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
     chunks = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
