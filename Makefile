@@ -33,7 +33,7 @@ format: $(INSTALLED)
 
 # The documentation as a site in site/. The tests build it too.
 docs: $(INSTALLED)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # Rewrite the generated parts of the repository: rendered and imported files, the settings in the
 # published schema, and what the documentation takes from the code. Read the diff.

@@ -2,8 +2,8 @@
 
 Every peer runs with its default settings, except for a concurrency of 10, for what its
 documentation recommends for many jobs, and for logging: peers that log a line or two per job at
-their default level are told not to, since Bananas does not either. Versions are exact, so that a
-run can be repeated.
+their default level have that switched off, since Bananas does not either. Versions are exact, so
+that a run can be repeated.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How tests wait: for a condition, never for a time."""
+"""How tests wait: for a condition, never for a fixed time."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 
 def wait_for(condition: Callable[[], object], within_s: float = 20.0, what: str = "") -> None:
-    """Wait for a condition; fail when it does not come true in time."""
+    """Wait for a condition; fail if it is not true in time."""
     deadline = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < deadline, f"waited {within_s:g} s in vain {what}"
+        assert time.monotonic() < deadline, f"timed out after {within_s:g} s {what}"
         time.sleep(0.01)

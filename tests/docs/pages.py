@@ -140,7 +140,7 @@ BLOCKS: Mapping[str, Mapping[str, Callable[[], str]]] = {
 
 
 def with_blocks(text: str, blocks: Mapping[str, Callable[[], str]]) -> str:
-    """The page with each of its generated blocks written anew.
+    """The page with its generated blocks replaced.
 
     >>> with_blocks("a\\n<!-- b -->\\nold\\n<!-- /b -->\\n", {"b": lambda: "new\\n"})
     'a\\n<!-- b -->\\nnew\\n<!-- /b -->\\n'

@@ -97,28 +97,28 @@ def test_a_handler_can_be_loaded(block: Block) -> None:
 @pytest.mark.parametrize("block", blocks("sh"), ids=str)
 def test_a_command_exists_with_its_options(block: Block) -> None:
     for line in commands(block):
-        for words in _simple_commands(line):
-            _check(words)
+        for argv in _simple_commands(line):
+            _check(argv)
 
 
 def _simple_commands(line: str) -> Iterator[list[str]]:
     """The commands of a line, without what redirects their input and output."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
-    words: list[str] = []
+    argv: list[str] = []
     for word in lexer:
         if set(word) <= set("|&;"):
-            yield words
-            words = []
+            yield argv
+            argv = []
         else:
-            words.append(word)
-    yield words
+            argv.append(word)
+    yield argv
 
 
-def _check(words: list[str]) -> None:
-    words = list(dropwhile(re.compile(r"\w+=").match, words))
-    words = list(takewhile(lambda word: not set(word) <= set("<>"), words))
-    match words:
+def _check(argv: list[str]) -> None:
+    argv = list(dropwhile(re.compile(r"\w+=").match, argv))
+    argv = list(takewhile(lambda word: not set(word) <= set("<>"), argv))
+    match argv:
         case ["watch", *rest]:
             _check(rest)
         case ["bananas", *arguments]:
