@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bananas_topology.units import format_duration, parse_duration_ms
+from bananas_topology.units import (
+    format_duration,
+    format_memory,
+    parse_duration_ms,
+    parse_memory_bytes,
+)
 
 
 class OutOfRange(ValueError):
@@ -68,6 +73,25 @@ def duration(minimum_ms: int, maximum_ms: int | None = None) -> Kind:
     return Kind(
         expected, read, format_duration, read, format_duration, {"$ref": "#/$defs/duration"}
     )
+
+
+def memory(minimum_bytes: int) -> Kind:
+    """Amounts of memory in bytes, written as in Kubernetes or Compose: ``512Mi``, ``4G``."""
+    smallest = format_memory(minimum_bytes)
+
+    def read(text: str) -> int:
+        memory_bytes = parse_memory_bytes(text)
+        if memory_bytes < minimum_bytes:
+            raise OutOfRange(f"expected at least {smallest}")
+        return memory_bytes
+
+    schema = {"$ref": "#/$defs/memory"}
+    return Kind(f"at least `{smallest}`", read, format_memory, read, format_memory, schema)
+
+
+def optional(kind: Kind) -> Kind:
+    """The same kind, with 0 for a setting that is not set."""
+    return replace(kind, write=lambda value: kind.write(value) if value else "")
 
 
 # Go's strconv.ParseBool, which read these variables in the Go version, accepts exactly these.

@@ -15,12 +15,12 @@ from typing import Any
 from bananas_topology.contract import jobs as contract_jobs
 from bananas_topology.contract.jobs import JobSettings, Schedule
 from bananas_topology.contract.kinds import (
-    Kind,
     boolean,
     choice,
     duration,
     integer,
     name_list,
+    optional,
     priority_list,
     text,
 )
@@ -59,6 +59,12 @@ EXIT_CONFIG = 2
 #: threads: it is to be started again, and did not crash.
 EXIT_RESTART = 75
 
+#: Exit code of a worker that drained because it reached `max_jobs`, `max_memory` or `max_age`.
+EXIT_RECYCLE = 76
+
+#: Exit codes that ask for a restart and are no crash.
+RESTART_CODES = frozenset({EXIT_RESTART, EXIT_RECYCLE})
+
 
 def _read_concurrency(value: str) -> int:
     if not re.fullmatch(r"-?\d{1,9}", value, re.ASCII):
@@ -75,10 +81,6 @@ def _read_scheduler_interval(value: str) -> int:
     if interval_ms > MAX_SCHEDULER_INTERVAL_MS:
         raise ValueError(f"scheduler interval too long: {value} (maximum 1 minute)")
     return interval_ms
-
-
-def _write_port(port: int) -> str:
-    return str(port) if port else ""
 
 
 _NAME = text(
@@ -101,7 +103,6 @@ _MODULES = name_list(
 _JOB_TYPES = name_list(
     "job types, separated by commas", "job types such as send_email", JOB_TYPE_PATTERN, "job_type"
 )
-_METRICS_PORT: Kind = replace(integer(1, 65_535), write=_write_port)
 
 
 # fmt: off
@@ -173,6 +174,11 @@ class WorkerConfig:
         "How long a stop waits for running jobs before it releases them", "grace",
         is_for_jobs=True, when_unset="the longest timeout of the jobs it accepts, at least 30s",
     )
+    max_jobs: int = setting(
+        0, "WORKER_MAX_JOBS", optional(integer(1, 999_999_999)),
+        "Jobs after which a worker is replaced by a fresh process, once its running jobs end",
+        "max_jobs", is_for_jobs=True, when_unset="no limit",
+    )
     jobs: Mapping[str, JobSettings] = setting(
         dict, "WORKER_JOBS", contract_jobs.JOBS,
         "Timeout and retries by job type: `{\"send_email\":{\"timeout\":\"30s\"}}`",
@@ -184,7 +190,7 @@ class WorkerConfig:
         "schedules", sections=(TOPOLOGY,),
     )
     metrics_port: int = setting(
-        0, "METRICS_PORT", _METRICS_PORT,
+        0, "METRICS_PORT", optional(integer(1, 65_535)),
         "Port for `/metrics`, `/livez` and `/readyz`; disabled if not set",
     )
     liveness_file: str = setting(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
-from bananas_topology.contract.worker import EXIT_CONFIG, EXIT_RESTART
+from bananas_topology.contract.worker import EXIT_CONFIG, RESTART_CODES
 
 #: Exits kept in a history: more than it takes to reach the maximum delay.
 _MAX_HISTORY = 32
@@ -28,7 +28,7 @@ class Exit:
         >>> str(Exit(0.0, 1.0, 3)), str(Exit(0.0, 1.0, -9))
         ('exit code 3', 'killed by SIGKILL')
         """
-        if self.code == EXIT_RESTART:
+        if self.code in RESTART_CODES:
             return f"exit code {self.code}: restart requested"
         if self.code >= 0:
             return f"exit code {self.code}"
@@ -78,8 +78,8 @@ def decide(history: History, policy: RestartPolicy) -> Restart | GiveUp:
     last = history[-1]
     if last.code == EXIT_CONFIG:
         return GiveUp("invalid settings or handlers (exit code 2); see its output above")
-    crashes = [each for each in history if each.code != EXIT_RESTART]
-    if last.code == EXIT_RESTART:
+    crashes = [each for each in history if each.code not in RESTART_CODES]
+    if last.code in RESTART_CODES:
         # Immediately, unless it has only just started: then pause, or it would spin.
         return Restart(0.0 if last.uptime_s >= policy.base_delay_s else policy.base_delay_s)
     recent = [each for each in crashes if last.at_s - each.at_s <= policy.loop_window_s]

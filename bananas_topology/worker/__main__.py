@@ -1,8 +1,8 @@
 """``python -m bananas_topology.worker``: one worker process, configured by its environment alone.
 
 Exit codes: 0 stopped by a signal; 1 Redis cannot be used; 2 settings or handlers are invalid, which
-a restart does not change; 75 too few slots were left, restart it; 128 + n stopped immediately by
-signal n.
+a restart does not change; 75 restart it, too few slots were left; 76 restart it, it reached a limit
+such as max_jobs; 128 + n stopped immediately by signal n.
 """
 
 from __future__ import annotations

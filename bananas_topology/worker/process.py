@@ -18,7 +18,7 @@ import select
 import signal
 import sys
 
-from bananas_topology.contract.worker import EXIT_RESTART, WorkerConfig
+from bananas_topology.contract.worker import EXIT_RECYCLE, EXIT_RESTART, WorkerConfig
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.system.clock import monotonic
@@ -27,6 +27,7 @@ from bananas_topology.worker.exchange import ExchangeLoop
 from bananas_topology.worker.health import Health, log_stacks
 from bananas_topology.worker.metrics import REPORT_S
 from bananas_topology.worker.periodic import PeriodicTask, next_due, run_due
+from bananas_topology.worker.recycling import Recycling
 from bananas_topology.worker.run import BoundHandler
 from bananas_topology.worker.settlement import Settler
 from bananas_topology.worker.shutdown import Shutdown
@@ -57,6 +58,7 @@ class Worker:
         self._exchange = ExchangeLoop(config, tuple(handlers), broker, self._slots)
         self._shutdown = Shutdown(config.grace_ms / 1000)
         self._health = Health(config.liveness_file)
+        self._recycling = Recycling(config)
         self._stuck_since: float | None = None
         now = monotonic()
         self._tasks = [
@@ -143,12 +145,20 @@ class Worker:
     def _collect(self) -> None:
         if finished := self._slots.collect():
             self._exchange.finish(finished)
+            self._recycling.count(len(finished))
+            self._recycle_if_due()
         self._exchange.settle(self._slots.time_out())
         since = self._slots.waiting_since()
         if since is not None and (waited_s := monotonic() - since) > LATE_S:
             self._exchange.release_late(self._slots.release_waiting(), waited_s)
         if self._shutdown.is_grace_over:
             self._exchange.settle(self._slots.release_running())
+
+    def _recycle_if_due(self) -> None:
+        """Exit to be replaced by a fresh process if this one has reached a limit."""
+        if not self._shutdown.is_started and (reason := self._recycling.reason()):
+            log.info("worker recycled: %s", reason)
+            self._stop(EXIT_RECYCLE)
 
     def _check_slots(self) -> None:
         """Exit to be restarted if more than half of the slots stay stuck."""

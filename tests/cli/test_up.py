@@ -367,3 +367,15 @@ def test_up_is_found_in_the_directory_it_was_started_in(shop: Path, tmp_path: Pa
     assert find(elsewhere) is None
     assert not (elsewhere / ".bananas" / "shop" / "up.json").exists()
     assert process.returncode == 0
+
+
+def test_a_pool_with_a_limit_on_jobs_recycles_its_workers(shop: Path) -> None:
+    (shop / "topology.yaml").write_text(TOPOLOGY.replace("thin,", "thin, max_jobs: 4,"))
+    _enqueue_before(shop, *[("touch", {"name": f"file-{n}"}) for n in range(20)])
+
+    result = _up(shop, "--drain")
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert len(list(shop.glob("file-*"))) == 20
+    assert "worker recycled" in result.stdout
+    assert "gave up" not in result.stdout

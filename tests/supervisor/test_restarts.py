@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from bananas_topology.contract.worker import RESTART_CODES
 from bananas_topology.supervisor.restarts import (
     Exit,
     GiveUp,
@@ -83,21 +84,23 @@ def test_history_is_bounded() -> None:
     assert len(history) < 100
 
 
-def test_requested_restarts_are_never_given_up() -> None:
-    _, decisions = _history(*[5.0] * 50, code=75)
+@pytest.mark.parametrize("code", sorted(RESTART_CODES))
+def test_requested_restarts_are_never_given_up(code: int) -> None:
+    _, decisions = _history(*[5.0] * 50, code=code)
 
     assert decisions == [Restart(0.0)] * 50
 
 
-def test_repeated_requested_restarts_are_throttled() -> None:
-    _, decisions = _history(*[0.1] * 50, code=75)
+@pytest.mark.parametrize("code", sorted(RESTART_CODES))
+def test_repeated_requested_restarts_are_throttled(code: int) -> None:
+    _, decisions = _history(*[0.1] * 50, code=code)
 
     assert decisions == [Restart(1.0)] * 50
 
 
 def test_requested_restarts_do_not_count_as_crashes() -> None:
     history: History = ()
-    for second, code in enumerate([1, 75, 75, 75, 75, 75, 75, 1]):
+    for second, code in enumerate([1, 75, 76, 75, 76, 75, 76, 1]):
         history = record_exit(history, Exit(float(second), 1.0, code), POLICY)
 
     assert decide(history, POLICY) == Restart(1.0)
