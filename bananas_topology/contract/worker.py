@@ -19,6 +19,7 @@ from bananas_topology.contract.kinds import (
     choice,
     duration,
     integer,
+    memory,
     name_list,
     optional,
     priority_list,
@@ -178,6 +179,18 @@ class WorkerConfig:
         0, "WORKER_MAX_JOBS", optional(integer(1, 999_999_999)),
         "Jobs after which a worker is replaced by a fresh process, once its running jobs end",
         "max_jobs", is_for_jobs=True, when_unset="no limit",
+    )
+    max_memory_bytes: int = setting(
+        0, "WORKER_MAX_MEMORY", optional(memory(16 * 2**20)),
+        "Resident memory above which a worker is replaced by a fresh process, once its running "
+        "jobs end",
+        "max_memory", is_for_jobs=True, when_unset="no limit",
+    )
+    max_age_ms: int = setting(
+        0, "WORKER_MAX_AGE", optional(duration(1_000)),
+        "Age at which a worker is replaced by a fresh process, once its running jobs end; up to a "
+        "tenth later, so that replicas take turns",
+        "max_age", is_for_jobs=True, when_unset="no limit",
     )
     jobs: Mapping[str, JobSettings] = setting(
         dict, "WORKER_JOBS", contract_jobs.JOBS,

@@ -58,12 +58,13 @@ class Worker:
         self._exchange = ExchangeLoop(config, tuple(handlers), broker, self._slots)
         self._shutdown = Shutdown(config.grace_ms / 1000)
         self._health = Health(config.liveness_file)
-        self._recycling = Recycling(config)
+        self._recycling = Recycling(config, random.random())
         self._stuck_since: float | None = None
         now = monotonic()
         self._tasks = [
             PeriodicTask(REPORT_S, self._exchange.tally.report, due=now + REPORT_S),
             PeriodicTask(1.0, self._check_slots, due=now + 1.0),
+            PeriodicTask(1.0, self._recycle_if_due, due=now + 1.0),
         ]
         if config.metrics_port:
             self._serve_health(config, broker)

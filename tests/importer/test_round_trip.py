@@ -43,6 +43,8 @@ def _other_value(setting: Setting) -> Any:
         return default + 1
     if "enum" in schema:
         return next(each for each in schema["enum"] if each != default)
+    if "memory" in schema.get("$ref", ""):
+        return "512Mi"
     if "duration" in schema.get("$ref", ""):
         return "10m" if setting.name == "grace_ms" else "17s"
     return ["low"] if schema.get("type") == "array" else "/var/log/other.log"

@@ -12,6 +12,8 @@ from typing import Any
 
 from bananas_topology import Bury, JobContext, Retry, job
 
+LEAKED: list[bytes] = []
+
 
 @dataclass
 class Mail:
@@ -51,6 +53,12 @@ def fail(payload: str) -> None:
 @job("ask_again", max_retries=1)
 def ask_again(payload: Any) -> None:
     raise Retry("not yet", delay="10ms")
+
+
+@job("leak")
+def leak(payload: int) -> None:
+    """Keep so many MiB for the life of the process."""
+    LEAKED.append(b"x" * (payload * 2**20))
 
 
 @job("give_up")

@@ -6,11 +6,14 @@ import json
 import time
 from typing import Any
 
+import pytest
 import redis
 
 from bananas_topology.client import Client, NewJob
-from bananas_topology.contract.worker import EXIT_RECYCLE
+from bananas_topology.contract.worker import EXIT_RECYCLE, WorkerConfig
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.worker import recycling
+from bananas_topology.worker.recycling import Recycling
 from tests.worker.support import Starter
 
 
@@ -57,3 +60,35 @@ def test_a_running_job_is_finished_before_the_worker_is_recycled(
 
     assert worker.process.wait(20) == EXIT_RECYCLE
     assert producer.results([slow, quick]) == {slow: 1.0, quick: 1}
+
+
+def test_a_worker_over_its_memory_exits_between_jobs(start: Starter, producer: Client) -> None:
+    worker = start(WORKER_CONCURRENCY="1", WORKER_MAX_MEMORY="200Mi")
+    modest = producer.enqueue("leak", 1)
+    producer.wait(modest, timeout=10)
+    assert worker.process.poll() is None
+
+    greedy = producer.enqueue("leak", 300)
+
+    assert worker.process.wait(20) == EXIT_RECYCLE
+    assert "resident, max_memory is 200Mi" in worker.text()
+    assert producer.get(greedy).status == "completed"
+
+
+def test_an_idle_worker_is_recycled_at_its_maximum_age(start: Starter) -> None:
+    worker = start(WORKER_MAX_AGE="1s")
+
+    assert worker.process.wait(20) == EXIT_RECYCLE
+    assert "worker recycled: max_age of 1s reached" in worker.text()
+
+
+def test_replicas_that_start_together_are_recycled_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(recycling, "monotonic", lambda: now)
+    config = WorkerConfig(max_age_ms=100_000)
+    first, last = Recycling(config, 0.0), Recycling(config, 0.99)
+
+    now = 105.0
+
+    assert first.reason()
+    assert not last.reason()
