@@ -19,6 +19,7 @@ from bananas_topology.cli.init import init
 from bananas_topology.cli.job import job
 from bananas_topology.cli.queues import queues
 from bananas_topology.cli.render import render
+from bananas_topology.cli.rescue import rescue
 from bananas_topology.cli.schema import schema
 from bananas_topology.cli.up import up
 from bananas_topology.cli.validate import validate
@@ -32,7 +33,7 @@ _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 app = typer.Typer(
     name="bananas", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
 )
-for command in (init, validate, up, render, enqueue, queues, job, schema):
+for command in (init, validate, up, render, enqueue, queues, job, rescue, schema):
     app.command()(command)
 app.command("import")(import_topology)
 app.add_typer(dead.app, name="dead")

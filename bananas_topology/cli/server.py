@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bananas_topology.client import Client
     from bananas_topology.jobs.dead import DeadJobs
     from bananas_topology.jobs.inspect import Inspector
+    from bananas_topology.jobs.stranded import StrandedJobs
     from bananas_topology.spec.model import Topology
     from bananas_topology.supervisor.record import RunRecord
 
@@ -88,6 +89,17 @@ def dead_jobs(server: Server) -> Iterator[DeadJobs]:
 
     with connect(server.url, key_prefix=server.key_prefix) as client:
         yield DeadJobs(client, Keys(server.key_prefix))
+
+
+@contextmanager
+def stranded_jobs(server: Server) -> Iterator[StrandedJobs]:
+    """Open the jobs that workers of the Go implementation hold or left behind."""
+    from bananas_topology.jobs.connection import connect
+    from bananas_topology.jobs.keys import Keys
+    from bananas_topology.jobs.stranded import StrandedJobs
+
+    with connect(server.url, key_prefix=server.key_prefix) as client:
+        yield StrandedJobs(client, Keys(server.key_prefix))
 
 
 def client_of(server: Server) -> Client:

@@ -39,9 +39,11 @@ class Keys:
     - ``queue:suspect:<priority>:<type>`` list: ids of these jobs (see recover.lua)
     - ``quarantine`` string: the busy worker that claims nothing until it can run a suspect
     - ``wake:<priority>``, ``wake:<priority>:<type>`` zsets: what idle workers block on
+    - ``rescue:seen`` hash: when ids in queue:processing were first seen there (stranded.py)
     - ``stats`` hash: jobs completed, retried and failed since the prefix was first used
 
-    ``queue:processing`` and ``schedule_lock:<name>`` belong to other workers and are left alone.
+    ``queue:processing`` and ``schedule_lock:<name>`` belong to other workers; only `bananas rescue`
+    takes jobs out of the former.
     """
 
     prefix: str
@@ -102,6 +104,14 @@ class Keys:
     def wake(self, priority: str, job_type: str | None = None) -> str:
         suffix = f":{job_type}" if job_type else ""
         return f"{self.prefix}:wake:{priority}{suffix}"
+
+    @property
+    def processing(self) -> str:
+        return f"{self.prefix}:queue:processing"
+
+    @property
+    def rescue_seen(self) -> str:
+        return f"{self.prefix}:rescue:seen"
 
     @property
     def stats(self) -> str:

@@ -43,6 +43,7 @@ HEARTBEAT = _load("heartbeat")
 DEREGISTER = _load("deregister")
 RETRY_DEAD = _load("retry_dead", "dead_list")
 PURGE_DEAD = _load("purge_dead", "dead_list")
+RESCUE = _load("rescue")
 
 #: Every script defined above. Collected, so that a new one cannot be left out.
 ALL = tuple(value for value in tuple(globals().values()) if isinstance(value, Script))
