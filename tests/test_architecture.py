@@ -41,6 +41,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("supervisor", (*GROUND, "launch")),
     ("render", (*GROUND, "launch", "spec.model", "spec.diagnostics", "yaml_writer")),
     ("importer", (*GROUND, "spec.model", "spec.schema", "yaml_writer")),
+    ("doctor", (*GROUND, "jobs", "spec")),
     ("cli", ("",)),
     ("__main__", ("cli",)),
     ("__init__", ("handlers", "client")),

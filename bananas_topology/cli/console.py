@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -52,6 +53,11 @@ def is_terminal(stream: IO[str]) -> bool:
 def is_colored(stream: IO[str]) -> bool:
     """Whether to color output to the stream."""
     return is_terminal(stream) and not os.environ.get("NO_COLOR")
+
+
+def terminal_width() -> int:
+    """Columns of the terminal."""
+    return shutil.get_terminal_size((_DEFAULT_WIDTH, 24)).columns
 
 
 def painter(stream: IO[str]) -> Paint:
@@ -143,7 +149,7 @@ def print_fields(fields: Iterable[tuple[str, str]]) -> None:
     for name, value in pairs:
         lines = printable(value).splitlines() or [""]
         indented = f"\n{' ' * (width + 2)}".join(lines)
-        print(f"{_styled(f'{name:<{width}}', '1', sys.stdout)}  {indented}")
+        print(f"{styled(f'{name:<{width}}', '1', sys.stdout)}  {indented}")
 
 
 def print_plan(pools: Sequence[tuple[Pool, int]], api: Api | None = None) -> None:
@@ -290,7 +296,8 @@ def _excerpt(diagnostic: Diagnostic, line: str, width: int) -> Text:
     return text.append("^" * marked, _SEVERITY_STYLES[diagnostic.severity.value])
 
 
-def _styled(text: str, code: str, stream: IO[str]) -> str:
+def styled(text: str, code: str, stream: IO[str]) -> str:
+    """Give text an ANSI style where output is colored."""
     return f"\x1b[{code}m{text}\x1b[0m" if is_colored(stream) else text
 
 

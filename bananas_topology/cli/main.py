@@ -12,6 +12,7 @@ import typer
 
 from bananas_topology import __version__
 from bananas_topology.cli import console, dead
+from bananas_topology.cli.doctor import doctor
 from bananas_topology.cli.enqueue.command import enqueue
 from bananas_topology.cli.exit_codes import FAILED, INTERRUPTED
 from bananas_topology.cli.import_topology import import_topology
@@ -33,7 +34,7 @@ _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 app = typer.Typer(
     name="bananas", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
 )
-for command in (init, validate, up, render, enqueue, queues, job, rescue, schema):
+for command in (init, validate, up, render, enqueue, queues, job, doctor, rescue, schema):
     app.command()(command)
 app.command("import")(import_topology)
 app.add_typer(dead.app, name="dead")

@@ -15,12 +15,6 @@ if TYPE_CHECKING:
     from bananas_topology.jobs.stranded import ProcessingJob, Rescue
     from bananas_topology.spec.model import Topology
 
-#: Milliseconds added to the longest timeout: clocks differ, and handlers overrun.
-MARGIN_MS = 5 * 60_000
-
-#: Milliseconds after which a job counts as stranded if no topology says how long jobs may run.
-UNKNOWN_TIMEOUT_MS = 3_600_000
-
 _OlderThan = Annotated[
     str | None,
     typer.Option(
@@ -76,16 +70,8 @@ def rescue(
     console.notice(_summary(jobs, older_than_ms, outcome))
 
 
-def stranded_after_ms(topology: Topology | None) -> int:
-    """The age in milliseconds from which a job held by a Go worker counts as stranded."""
-    if topology is None:
-        return UNKNOWN_TIMEOUT_MS
-    timeouts = [pool.job_timeout_ms for pool in topology.pools if pool.concurrency]
-    timeouts += [job.timeout_ms for job in topology.jobs.values() if job.timeout_ms]
-    return max(timeouts, default=UNKNOWN_TIMEOUT_MS) + MARGIN_MS
-
-
 def _older_than_ms(older_than: str | None, topology: Topology | None) -> int:
+    from bananas_topology.doctor.gather import stranded_after_ms
     from bananas_topology.units import parse_duration_ms
 
     if older_than is None:

@@ -66,7 +66,7 @@ def locate(redis_url: str | None, file: Path | None) -> Server:
             "no Redis server configured: run `bananas up` in this directory, or set --redis-url "
             "or REDIS_URL"
         )
-    return Server(url, _key_prefix(topology, record), topology)
+    return Server(url, key_prefix(topology, record), topology)
 
 
 @contextmanager
@@ -119,7 +119,8 @@ def _topology(path: Path) -> Topology | None:
     return report.topology
 
 
-def _key_prefix(topology: Topology | None, record: RunRecord | None) -> str:
+def key_prefix(topology: Topology | None, record: RunRecord | None) -> str:
+    """Return the prefix of the topology, of a running `up`, of the environment, or the default."""
     if topology is not None:
         return topology.redis.key_prefix
     if record is not None:

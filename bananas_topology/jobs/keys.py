@@ -113,6 +113,9 @@ class Keys:
     def rescue_seen(self) -> str:
         return f"{self.prefix}:rescue:seen"
 
+    def schedule_lock(self, name: str) -> str:
+        return f"{self.prefix}:schedule_lock:{name}"
+
     @property
     def stats(self) -> str:
         return f"{self.prefix}:stats"

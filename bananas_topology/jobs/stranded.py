@@ -20,7 +20,7 @@ from typing import Any
 
 import redis
 
-from bananas_topology.contract.worker import PRIORITIES
+from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.jobs import scripts
 from bananas_topology.jobs.calls import Call, ScriptClient, Value
 from bananas_topology.jobs.connection import translate_errors

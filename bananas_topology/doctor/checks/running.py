@@ -1,0 +1,324 @@
+"""Checks of the running system: whether it keeps up, and runs what the topology says."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from statistics import fmean
+
+from bananas_topology.contract.values import Mode
+from bananas_topology.doctor.check import Group, Verdict, check, failure, graded, ok, warning
+from bananas_topology.doctor.examination import Examination, MissingFact
+from bananas_topology.jobs.survey import WorkerStatus
+from bananas_topology.units import format_duration, quantity
+
+#: Ready jobs from which a queue counts as deep.
+DEEP = 1000
+
+#: Seconds that a growing queue may take to work off at the present rate.
+_DRAIN_S = 60
+
+#: Finished runs below which shares and rates mean nothing.
+_MIN_RUNS = 100
+
+#: How recently a dead job must have died to count as growth.
+_RECENT = timedelta(minutes=10)
+
+#: How late an occurrence of a schedule may be.
+_LATE = timedelta(seconds=60)
+
+#: Jobs per hour up to which one thin pool is meant.
+_THIN_PER_HOUR = 1000
+
+
+def _now(examination: Examination) -> datetime:
+    return datetime.fromtimestamp(examination.now.now_ms / 1000, UTC)
+
+
+def _by_pool(workers: Iterable[WorkerStatus]) -> dict[str, list[WorkerStatus]]:
+    pools: dict[str, list[WorkerStatus]] = defaultdict(list)
+    for worker in workers:
+        pools[worker.pool].append(worker)
+    return pools
+
+
+@check(
+    "DR401", Group.RUNNING, "Pool sizes",
+    "as many live workers as the pool's replicas, or its autoscaler's minimum",
+    "bananas up, or look for crashes in the workers' logs",
+)  # fmt: skip
+def pools_have_workers(examination: Examination) -> Verdict:
+    """A worker that is missing has crashed, hangs, or was never started."""
+    live = Counter(worker.pool for worker in examination.workers)
+    few: dict[str, str] = {}
+    none = False
+    for pool in examination.topology.pools:
+        expected = pool.autoscale.min_replicas if pool.autoscale else pool.replicas
+        if live[pool.name] < expected:
+            few[pool.name] = f'"{pool.name}" has {live[pool.name]} of {expected}'
+            none = none or not live[pool.name]
+    if few:
+        measured = f"pool {', '.join(few.values())}"
+        return failure(measured) if none else warning(measured)
+    return ok(quantity(sum(live.values()), "live worker"))
+
+
+@check(
+    "DR402", Group.RUNNING, "Capacity",
+    "runs per second times their average duration below 80 % of the threads",
+    "raise `replicas` or `concurrency`: bananas up --scale POOL=N",
+)  # fmt: skip
+def capacity_suffices(examination: Examination) -> Verdict:
+    """Arrivals in the observed time, and durations since the workers started."""
+    workers = examination.workers
+    finished = sum(worker.finished or 0 for worker in workers)
+    busy_ms = sum(worker.busy_ms or 0 for worker in workers)
+    if finished < _MIN_RUNS:
+        raise MissingFact(f"fewer than {_MIN_RUNS} runs since the workers started")
+    first, last = examination.samples[0], examination.now
+    arrived = (last.finished - first.finished) + max(0, last.ready - first.ready)
+    rate, duration_s = arrived / examination.observed_s, busy_ms / finished / 1000
+    threads = sum(worker.concurrency for worker in workers)
+    measured = (
+        f"{rate:,.1f} jobs/s of {duration_s * 1000:,.0f} ms need {rate * duration_s:,.1f} threads "
+        f"of {threads:,}"
+    )
+    return graded(rate * duration_s / max(1, threads), 0.8, 1, measured)
+
+
+@check(
+    "DR403", Group.RUNNING, "Utilization",
+    "on average less than 80 % of each pool's threads busy (60 to 80 % is well used)",
+    "raise `replicas` or `concurrency`: bananas up --scale POOL=N",
+)  # fmt: skip
+def threads_are_free(examination: Examination) -> Verdict:
+    """Sampled: how many threads of each pool hold a job."""
+    shares: dict[str, float] = {}
+    for name, workers in _by_pool(examination.workers).items():
+        threads = sum(worker.concurrency for worker in workers)
+        busy = [
+            sum(min(each.running, each.concurrency) for each in workers_of)
+            for sample in examination.samples
+            if (workers_of := _by_pool(sample.live_workers).get(name))
+        ]
+        if threads:
+            shares[name] = fmean(busy) / threads
+    if not shares:
+        raise MissingFact("no worker runs jobs")
+    measured = ", ".join(f'"{name}" {share:.0%}' for name, share in sorted(shares.items()))
+    return warning(measured) if max(shares.values()) >= 0.8 else ok(measured)
+
+
+@check(
+    "DR404", Group.RUNNING, "Queue depth",
+    f"no more than {DEEP:,} ready jobs per priority",
+    "raise `replicas` or `concurrency`: bananas up --scale POOL=N",
+)  # fmt: skip
+def queues_are_short(examination: Examination) -> Verdict:
+    """The least that was seen: a burst that is worked off does not count."""
+    depths: dict[str, int] = {}
+    for sample in examination.samples:
+        ready: Counter[str] = Counter()
+        for each in sample.lists:
+            ready[each.priority] += each.length
+        depths = {name: min(depths.get(name, count), count) for name, count in ready.items()}
+    measured = ", ".join(f"{name} {count:,}" for name, count in depths.items())
+    return warning(measured) if max(depths.values(), default=0) > DEEP else ok(measured)
+
+
+@check(
+    "DR405", Group.RUNNING, "Queue growth",
+    f"queues do not grow, or would be worked off within {_DRAIN_S} s",
+    "raise `replicas` or `concurrency`: bananas up --scale POOL=N",
+)  # fmt: skip
+def queues_do_not_grow(examination: Examination) -> Verdict:
+    """Growth from each sample to the next, and more than the finished runs can catch up with."""
+    ready = [sample.ready for sample in examination.samples]
+    grows = all(later > earlier for earlier, later in pairwise(ready))
+    seconds = examination.observed_s
+    finished = (examination.now.finished - examination.samples[0].finished) / seconds
+    measured = f"{(ready[-1] - ready[0]) / seconds:+,.1f} jobs/s, {finished:,.1f} finished/s"
+    if grows and ready[-1] > finished * _DRAIN_S and ready[-1] >= _MIN_RUNS:
+        return warning(f"{ready[-1]:,} ready, {measured}")
+    return ok(measured)
+
+
+@check(
+    "DR406", Group.RUNNING, "Oldest waiting job",
+    "ready for less than 5 min; a failure from 1 h on",
+    "bananas queues shows what waits; raise the replicas of the pools that accept it",
+)  # fmt: skip
+def jobs_start_soon(examination: Examination) -> Verdict:
+    """The job at the head of each queue that says since when it has been ready."""
+    heads = [each for each in examination.now.lists if each.waiting_since is not None]
+    if not heads:
+        return ok("no job is known to wait")
+    oldest = min(heads, key=lambda each: each.waiting_since or _now(examination))
+    waited_s = (_now(examination) - (oldest.waiting_since or _now(examination))).total_seconds()
+    what = oldest.priority + (f", {oldest.job_type}" if oldest.job_type else "")
+    return graded(waited_s, 300, 3600, f"{_seconds(waited_s)} ({what})")
+
+
+def _seconds(seconds: float) -> str:
+    return format_duration(max(0, round(seconds)) * 1000)
+
+
+@check(
+    "DR407", Group.RUNNING, "Error rate",
+    "less than 1 % of runs fail; a failure from 5 % on",
+    "bananas dead list shows the errors",
+)  # fmt: skip
+def few_runs_fail(examination: Examination) -> Verdict:
+    """Of the observed time if enough runs ended in it, else since the live workers started."""
+    first, last = examination.samples[0], examination.now
+    finished = last.finished - first.finished
+    failed = finished - (last.completed - first.completed)
+    when = "while observed"
+    if finished < _MIN_RUNS:
+        workers = examination.workers
+        finished = sum(worker.finished or 0 for worker in workers)
+        failed = sum(worker.failed or 0 for worker in workers)
+        when = "since the workers started"
+    if finished < _MIN_RUNS:
+        raise MissingFact(f"fewer than {_MIN_RUNS} runs {when}")
+    share = failed / finished
+    return graded(share, 0.01, 0.05, f"{share:.2%} of {finished:,} runs {when}")
+
+
+@check(
+    "DR408", Group.RUNNING, "Dead jobs",
+    f"no job died in the last {_RECENT.seconds // 60} min",
+    "bananas dead list; fix the cause, then bananas dead retry",
+)  # fmt: skip
+def few_jobs_die(examination: Examination) -> Verdict:
+    """Of the most recent dead jobs; those that died before are not counted."""
+    since = _now(examination) - _RECENT
+    recent = sum(1 for each in examination.now.recent_failures if each.at and each.at >= since)
+    recent = max(recent, examination.now.failed - examination.samples[0].failed)
+    measured = f"{examination.now.dead:,} dead, {recent:,} of them recently"
+    return warning(measured) if recent else ok(f"{examination.now.dead:,} dead, none recently")
+
+
+@check(
+    "DR409", Group.RUNNING, "Scheduler",
+    "a live worker of a pool with a scheduler, and no delayed job overdue by 30 s",
+    "bananas up --only scheduler, or look for crashes in its log",
+)  # fmt: skip
+def a_scheduler_runs(examination: Examination) -> Verdict:
+    """Without one, delayed jobs, retries and schedules stand still."""
+    overdue = examination.now.overdue
+    if overdue and examination.samples[0].overdue:
+        return failure(f"{quantity(overdue, 'delayed job')} overdue")
+    pools = {pool.name for pool in examination.topology.pools if pool.worker.enable_scheduler}
+    if not pools:
+        return ok("the topology has no scheduler")
+    running = [worker.worker_id for worker in examination.workers if worker.pool in pools]
+    if running:
+        return ok(f"{quantity(len(running), 'scheduler')}, nothing overdue")
+    return failure(f"no live worker of {', '.join(sorted(pools))}")
+
+
+@check(
+    "DR410", Group.RUNNING, "Schedules",
+    "no schedule's next run is more than 60 s ago",
+    "start a scheduler: bananas up --only scheduler",
+)  # fmt: skip
+def schedules_fire(examination: Examination) -> Verdict:
+    """The schedulers keep each schedule's next run; one that has passed was missed."""
+    names = list(examination.topology.schedules)
+    states = examination.now.schedules
+    latest = _now(examination) - _LATE
+    missed = [
+        f"{name} ({_seconds((_now(examination) - next_run).total_seconds())} ago)"
+        for name in names
+        if name in states and (next_run := states[name].next_run) and next_run < latest
+    ]
+    if missed:
+        return failure(f"missed: {', '.join(missed)}")
+    unknown = [name for name in names if name not in states or states[name].next_run is None]
+    if unknown and examination.now.live_workers:
+        return warning(f"never seen by a scheduler: {', '.join(unknown)}")
+    return ok(f"{quantity(len(names), 'schedule')} on time" if names else "no schedules")
+
+
+@check(
+    "DR411", Group.RUNNING, "Uniform pools",
+    "one version and one set of settings per pool",
+    "finish the deployment: restart the pool's workers",
+)  # fmt: skip
+def workers_are_alike(examination: Examination) -> Verdict:
+    """Two kinds in one pool are a deployment that stopped halfway."""
+    mixed: list[str] = []
+    for name, workers in sorted(_by_pool(examination.workers).items()):
+        for what, values in (
+            ("versions", {each.version or "" for each in workers}),
+            ("settings", {each.settings or "" for each in workers}),
+            ("concurrency", {str(each.concurrency) for each in workers}),
+            ("priorities", {",".join(each.priorities) for each in workers}),
+            ("handlers", {",".join(sorted(each.job_types)) for each in workers}),
+        ):
+            if len(values) > 1:
+                mixed.append(f'pool "{name}" has different {what}')
+                break
+    return warning("; ".join(mixed)) if mixed else ok("one kind of worker per pool")
+
+
+@check(
+    "DR412", Group.RUNNING, "Worker clocks",
+    "within 1 s of the server's clock",
+    "synchronize clocks on that host: timedatectl set-ntp true",
+)  # fmt: skip
+def worker_clocks_agree(examination: Examination) -> Verdict:
+    """The host's clock against the server's, at the worker's last heartbeat."""
+    skews = {
+        worker.worker_id: (worker.clock_ms - worker.seen_ms) / 1000
+        for worker in examination.workers
+        if worker.clock_ms is not None
+    }
+    if not skews:
+        raise MissingFact("the workers do not report their clocks")
+    name, skew = max(skews.items(), key=lambda item: abs(item[1]))
+    return graded(abs(skew), 1, 60, f"{skew:+.3f} s ({name})")
+
+
+@check(
+    "DR413", Group.RUNNING, "Heartbeats",
+    "no worker's last heartbeat is older than what is left of its lease",
+    "give the host more CPU, or set a longer `lease` for the pool",
+)  # fmt: skip
+def leases_are_renewed(examination: Examination) -> Verdict:
+    """A worker renews its lease when a third of it has passed."""
+    now_ms = examination.now.now_ms
+    late = [
+        worker
+        for worker in examination.workers
+        if now_ms - worker.seen_ms > worker.lease_until_ms - now_ms
+    ]
+    if late:
+        shown = ", ".join(f"{each.worker_id} ({each.host})" for each in late[:5])
+        return warning(f"{quantity(len(late), 'worker')} late: {shown}")
+    return ok(f"{quantity(len(examination.workers), 'worker')} on time")
+
+
+@check(
+    "DR414", Group.RUNNING, "Mode",
+    f"a thin pool runs no more than {_THIN_PER_HOUR:,} jobs per hour",
+    "use mode: default with replicas, and a scheduler: section",
+)  # fmt: skip
+def mode_fits_traffic(examination: Examination) -> Verdict:
+    """Jobs per hour since the workers started, if that is at least ten minutes ago."""
+    thin = {pool.name for pool in examination.topology.pools if pool.worker.mode is Mode.THIN}
+    if not thin:
+        return ok("no thin pool")
+    per_hour, is_known = 0.0, False
+    for worker in examination.workers:
+        if worker.pool in thin and worker.started_at and worker.finished is not None:
+            hours = (_now(examination) - worker.started_at).total_seconds() / 3600
+            if hours >= 1 / 6:
+                per_hour, is_known = per_hour + worker.finished / hours, True
+    if not is_known:
+        raise MissingFact("no worker has been running for ten minutes")
+    measured = f"{per_hour:,.0f} jobs per hour"
+    return warning(measured) if per_hour > _THIN_PER_HOUR else ok(measured)

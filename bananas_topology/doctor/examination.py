@@ -1,0 +1,148 @@
+"""The facts that checks judge, gathered once; a fact that is not to be had raises MissingFact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bananas_topology.contract.worker import WorkerConfig
+from bananas_topology.errors import BananasTopologyError
+from bananas_topology.jobs.server_facts import ServerFacts
+from bananas_topology.jobs.stranded import ProcessingJob
+from bananas_topology.jobs.survey import Survey, WorkerStatus
+from bananas_topology.spec.diagnostics import Diagnostic
+from bananas_topology.spec.model import Pool, Topology
+
+
+class MissingFact(BananasTopologyError):
+    """A check cannot judge: the message says which fact is missing, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopologyFacts:
+    """A topology file. `topology` is None if it has errors.
+
+    `own_settings` are the fields that each pool's section, or `defaults`, sets itself.
+    """
+
+    path: Path
+    diagnostics: tuple[Diagnostic, ...]
+    topology: Topology | None
+    own_settings: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The file system that holds a path. Sizes in bytes."""
+
+    path: Path
+    free: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """This host. Limits of None are unlimited; sizes in bytes, None where unknown."""
+
+    memory_available: int | None
+    max_open_files: int | None
+    max_processes: int | None
+    disks: tuple[Disk, ...]
+    ports_in_use: frozenset[int]
+    unset_variables: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFacts:
+    """A server and what is stored there. `samples` are surveys in order, at least two.
+
+    `processing` are the oldest jobs that Go workers hold.
+    """
+
+    server: ServerFacts
+    samples: tuple[Survey, ...]
+    processing: tuple[ProcessingJob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """Everything that was gathered. `no_live_facts` says why `live` is None.
+
+    `is_configured`: a server was named, so that it should answer. `is_up`: `bananas up` runs this
+    topology on this host.
+    """
+
+    file: TopologyFacts | None
+    live: LiveFacts | None
+    host: HostFacts
+    no_live_facts: str = ""
+    is_configured: bool = False
+    is_up: bool = False
+
+    @property
+    def topology_file(self) -> TopologyFacts:
+        """The topology file, with or without errors."""
+        if self.file is None:
+            raise MissingFact("no topology file")
+        return self.file
+
+    @property
+    def topology(self) -> Topology:
+        """The topology, if it has no errors."""
+        if self.topology_file.topology is None:
+            raise MissingFact("the topology has errors")
+        return self.topology_file.topology
+
+    @property
+    def server(self) -> ServerFacts:
+        """The server."""
+        return self._live.server
+
+    @property
+    def samples(self) -> tuple[Survey, ...]:
+        """The surveys, in order."""
+        return self._live.samples
+
+    @property
+    def now(self) -> Survey:
+        """The latest survey."""
+        return self.samples[-1]
+
+    @property
+    def processing(self) -> tuple[ProcessingJob, ...]:
+        """The oldest jobs that Go workers hold."""
+        return self._live.processing
+
+    @property
+    def workers(self) -> tuple[WorkerStatus, ...]:
+        """The live workers."""
+        if not self.now.live_workers:
+            raise MissingFact("no workers running")
+        return self.now.live_workers
+
+    @property
+    def observed_s(self) -> float:
+        """Seconds between the first and the latest survey."""
+        return max(1e-3, (self.now.now_ms - self.samples[0].now_ms) / 1000)
+
+    @property
+    def _live(self) -> LiveFacts:
+        if self.live is None:
+            raise MissingFact(self.no_live_facts or "no Redis server configured")
+        return self.live
+
+    def job_pools(self) -> tuple[Pool, ...]:
+        """The topology's pools that run jobs."""
+        return tuple(pool for pool in self.topology.pools if pool.worker.concurrency)
+
+    def diagnostics(self, *codes: str) -> tuple[Diagnostic, ...]:
+        """The diagnostics of the topology file with these codes."""
+        return tuple(each for each in self.topology_file.diagnostics if each.code in codes)
+
+
+def max_log_mb(worker: WorkerConfig) -> int:
+    """The most that the log files of one worker take, in MB; 0 if it writes none."""
+    if not worker.log_file_enabled:
+        return 0
+    return worker.log_file_max_size_mb * (worker.log_file_max_backups + 1)

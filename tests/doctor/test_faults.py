@@ -1,0 +1,250 @@
+"""Every check fires on the fault it is for: in a topology file, on this host, or in Redis."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+import redis
+
+from bananas_topology.doctor.check import Status, all_checks
+from bananas_topology.doctor.examination import Disk
+from bananas_topology.jobs.keys import Keys
+from bananas_topology.system.clock import format_timestamp, wall_now, wall_seconds
+from tests.doctor.seeding import SOUND, Seed, examined, meanwhile, results
+from tests.jobs.test_stranded import go_job, hold
+
+WARNING, FAILURE = Status.WARNING, Status.FAILURE
+POOL = "{concurrency: 10, job_timeout: 5m, max_retries: 3, resources: {limits: {memory: 1Gi}}"
+SCHEDULED = SOUND + 'schedules: {nightly: {cron: "0 2 * * *", job: add}}\n'
+
+#: Code, status and the text of a topology that has the fault.
+IN_THE_FILE: list[tuple[str, Status, str]] = [
+    ("DR101", FAILURE, "pools: {worker: {concurency: 3}}"),
+    ("DR101", WARNING, f"pools: {{a: {POOL}}}, b: {POOL}}}}}\nscheduler: {{}}"),
+    ("DR102", FAILURE, "jobs: {a: {}}\npools: {w: {mode: job-specialized, job_types: [b]}}"),
+    ("DR102", WARNING, "pools: {w: {mode: specialized, priorities: [high]}}\nscheduler: {}"),
+    ("DR103", FAILURE, "pools: {w: {scheduler: false}}"),
+    ("DR104", WARNING, "pools: {w: {job_timeout: 10m, grace: 30s}}"),
+    ("DR105", WARNING, "pools: {w: {max_retries: 1}}"),
+    ("DR106", WARNING, "pools: {w: {job_timeout: 1m}}"),
+    ("DR107", WARNING, "pools: {w: {replicas: 3}}"),
+    ("DR108", WARNING, SOUND + "kubernetes: {monitoring: none}"),
+    ("DR109", FAILURE, SOUND + "logging: {console: false}"),
+    ("DR110", WARNING, "pools: {w: {replicas: 2, logging: {file: {enabled: true}}}}"),
+    ("DR110", WARNING, "pools: {w: {logging: {file: {enabled: true, max_size_mb: 9000}}}}"),
+    ("DR111", WARNING, SOUND + 'redis: {url: "redis://:hunter2@10.0.0.1"}'),
+    ("DR112", FAILURE, SOUND + "api: {replicas: 2, publish: 8080}"),
+    ("DR113", WARNING, SOUND + "image: ghcr.io/acme/shop:latest"),
+    ("DR302", FAILURE, "pools: {w: {concurrency: 1000, replicas: 1000}}"),
+    ("DR303", WARNING, "pools: {w: {logging: {file: {enabled: true, max_size_mb: 99999}}}}"),
+    ("DR305", WARNING, "pools: {w: {secrets: [SHOP_API_KEY]}}"),
+    ("DR306", WARNING, "pools: {a: {replicas: 999}, b: {replicas: 999}, c: {replicas: 999}}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "status", "text"), IN_THE_FILE)
+def test_faults_of_a_topology_are_found(code: str, status: Status, text: str) -> None:
+    examination = examined(text)
+    limited = replace(examination.host, max_processes=90_000)
+
+    result = results(replace(examination, host=limited))[code]
+
+    assert result.verdict.status is status, result.verdict.measured
+    assert result.remedy
+
+
+def test_limits_and_disks_of_this_host_are_compared_with_what_the_topology_needs() -> None:
+    examination = examined(SOUND)
+    host = replace(
+        examination.host,
+        max_open_files=64,
+        disks=tuple(Disk(disk.path, 2**20, disk.total) for disk in examination.host.disks),
+    )
+
+    found = results(replace(examination, host=host))
+
+    assert found["DR301"].verdict.status is FAILURE
+    assert found["DR303"].verdict.status is FAILURE
+
+
+def test_a_port_in_use_is_found_unless_up_serves_it() -> None:
+    with socket.create_server(("", 0)) as server:
+        text = SOUND + f"api: {{port: {server.getsockname()[1]}}}"
+
+        taken, served = results(examined(text)), results(examined(text, is_up=True))
+
+    assert taken["DR304"].verdict.status is FAILURE
+    assert served["DR304"].verdict.status is Status.OK
+    assert results(examined(text))["DR304"].verdict.status is Status.OK
+
+
+Seeder = Callable[[Seed], object]
+
+
+def _ready(seed: Seed, *, hours: float, **more: object) -> None:
+    hold(seed.client, seed.keys, "old", go_job("old", status="pending", age_s=3600 * hours, **more))
+    seed.client.delete(seed.keys.processing)
+    seed.client.lpush(seed.keys.queue("high"), "old")
+
+
+def _overdue(seed: Seed) -> None:
+    seed.fleet()
+    seed.client.zadd(seed.keys.scheduled, {"late": wall_seconds() - 120})
+
+
+def _next_run(seed: Seed, hours: float) -> None:
+    seed.fleet()
+    at = format_timestamp(wall_now() + timedelta(hours=hours))
+    seed.client.hset(seed.keys.schedule("nightly"), mapping={"next_run": at, "cron": "x"})
+
+
+def _other_scheduler(seed: Seed) -> None:
+    _next_run(seed, 1)
+    seed.client.set(seed.keys.schedule_lock("nightly"), "1", ex=60)
+
+
+def _suspects(seed: Seed) -> None:
+    seed.fleet()
+    seed.client.sadd(seed.keys.suspects, "high:add")
+    seed.push(seed.keys.suspect_queue("high:add"))
+
+
+def _low_only(seed: Seed) -> None:
+    seed.worker(priorities="high,normal")
+    seed.push(seed.keys.queue("low"))
+
+
+def _parked(seed: Seed) -> None:
+    seed.fleet()
+    seed.client.sadd(seed.keys.parked("high"), "unknown")
+    seed.push(seed.keys.parked_queue("high", "unknown"), 3)
+
+
+def _both(*seeders: Seeder) -> Seeder:
+    def seed_all(seed: Seed) -> None:
+        for seeder in seeders:
+            seeder(seed)
+
+    return seed_all
+
+
+#: Code, status, and what to write into Redis; with the sound topology and a schedule.
+IN_REDIS: list[tuple[str, Status, Seeder]] = [
+    ("DR401", FAILURE, lambda seed: seed.worker("scheduler")),
+    ("DR403", WARNING, lambda seed: seed.fleet(running=9)),
+    ("DR404", WARNING, _both(Seed.fleet, lambda seed: seed.push(seed.keys.queue("low"), 1500))),
+    ("DR406", WARNING, _both(Seed.fleet, lambda seed: _ready(seed, hours=0.2, attempts=0))),
+    ("DR406", FAILURE, _both(Seed.fleet, lambda seed: _ready(seed, hours=2, attempts=0))),
+    ("DR407", WARNING, lambda seed: seed.fleet(finished=1000, failed=20)),
+    ("DR407", FAILURE, lambda seed: seed.fleet(finished=1000, failed=100)),
+    ("DR408", WARNING, _both(Seed.fleet, lambda seed: seed.dead("ValueError"))),
+    ("DR409", FAILURE, _overdue),
+    ("DR409", FAILURE, lambda seed: seed.worker()),
+    ("DR410", FAILURE, lambda seed: _next_run(seed, -1)),
+    ("DR410", WARNING, Seed.fleet),
+    ("DR411", WARNING, _both(Seed.fleet, lambda seed: seed.worker(concurrency=20))),
+    ("DR411", WARNING, _both(Seed.fleet, lambda seed: seed.worker(version="0.9"))),
+    ("DR411", WARNING, _both(Seed.fleet, lambda seed: seed.worker(job_types="add,sub"))),
+    ("DR412", WARNING, lambda seed: seed.fleet(clock_ms=round(wall_seconds() * 1000) + 5000)),
+    ("DR412", FAILURE, lambda seed: seed.fleet(clock_ms=round(wall_seconds() * 1000) - 900_000)),
+    ("DR413", WARNING, lambda seed: seed.fleet(seen_s_ago=12, lease_s=3)),
+    ("DR501", FAILURE, lambda seed: seed.push(seed.keys.queue("high"))),
+    ("DR501", FAILURE, _both(Seed.fleet, lambda seed: seed.push(seed.keys.queue("high")))),
+    ("DR502", FAILURE, _low_only),
+    ("DR503", FAILURE, _parked),
+    ("DR504", WARNING, lambda seed: seed.fleet(job_types="sub")),
+    ("DR505", WARNING, lambda seed: seed.dead("JobTimeout", seconds_ago=1800)),
+    ("DR506", WARNING, _other_scheduler),
+    ("DR507", WARNING, _suspects),
+    ("DR507", WARNING, _both(Seed.fleet, lambda seed: seed.client.set(seed.keys.quarantine, "w"))),
+    ("DR507", WARNING, _both(Seed.fleet, lambda seed: seed.worker(lease_s=-5, running=1))),
+    ("DR507", FAILURE, lambda seed: seed.worker(lease_s=-5, running=2)),
+    ("DR508", WARNING, lambda seed: hold(seed.client, seed.keys, "a", go_job("a", age_s=7200))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "status", "seeder"), IN_REDIS)
+def test_faults_of_a_running_system_are_found(
+    client: redis.Redis, keys: Keys, server_url: str, code: str, status: Status, seeder: Seeder
+) -> None:
+    seeder(Seed(client, keys))
+
+    result = results(examined(SCHEDULED, url=server_url, prefix=keys.prefix))[code]
+
+    assert result.verdict.status is status, result.verdict.measured
+    assert result.remedy
+
+
+def test_too_few_workers_of_a_pool_are_a_warning_and_none_of_up_a_failure(
+    client: redis.Redis, keys: Keys, server_url: str
+) -> None:
+    text = SOUND.replace("replicas: 1}}", "replicas: 3}}")
+    nobody = results(examined(text, url=server_url, prefix=keys.prefix, is_up=True))
+    Seed(client, keys).fleet()
+
+    few = results(examined(text, url=server_url, prefix=keys.prefix, is_up=True))
+
+    assert nobody["DR509"].verdict.status is FAILURE
+    assert few["DR401"].verdict.status is WARNING
+    assert '"worker" has 1 of 3' in few["DR401"].verdict.measured
+
+
+def test_a_thin_pool_under_a_load_that_it_is_not_meant_for_is_found(
+    client: redis.Redis, keys: Keys, server_url: str
+) -> None:
+    Seed(client, keys).worker(finished=5000, started_s_ago=3600)
+
+    found = results(examined("pools: {worker: {mode: thin}}", url=server_url, prefix=keys.prefix))
+
+    assert found["DR414"].verdict.status is WARNING
+
+
+#: Code, status, and what happens while the system is observed.
+WHILE_OBSERVED: list[tuple[str, Status, Seeder]] = [
+    ("DR402", FAILURE, lambda seed: seed.push(seed.keys.queue("high"), 10)),
+    ("DR405", WARNING, lambda seed: seed.push(seed.keys.queue("high"), 10)),
+    ("DR407", FAILURE, lambda seed: seed.stats(completed=50, failed=20)),
+    ("DR408", WARNING, lambda seed: seed.stats(failed=1)),
+]
+
+
+@pytest.mark.parametrize(("code", "status", "action"), WHILE_OBSERVED)
+def test_faults_that_only_time_shows_are_found(
+    client: redis.Redis, keys: Keys, server_url: str, code: str, status: Status, action: Seeder
+) -> None:
+    seed = Seed(client, keys)
+    seed.fleet(finished=1000, failed=0, busy_ms=1_000_000)
+
+    with meanwhile(lambda: action(seed)):
+        found = results(examined(SOUND, url=server_url, prefix=keys.prefix, observe_s=1.0))
+
+    assert found[code].verdict.status is status, found[code].verdict.measured
+
+
+def test_a_short_queue_that_grows_for_a_moment_is_no_fault(
+    client: redis.Redis, keys: Keys, server_url: str
+) -> None:
+    seed = Seed(client, keys)
+    seed.fleet()
+
+    def busy() -> None:
+        seed.push(seed.keys.queue("high"), 2)
+        seed.stats(completed=20)
+
+    with meanwhile(busy):
+        found = results(examined(SOUND, url=server_url, prefix=keys.prefix, observe_s=1.0))
+
+    assert found["DR405"].verdict.status is Status.OK
+
+
+def test_every_check_has_a_test_that_makes_it_fire() -> None:
+    from tests.doctor.test_servers import ON_A_SERVER
+
+    fired = {code for code, *_ in (*IN_THE_FILE, *IN_REDIS, *WHILE_OBSERVED, *ON_A_SERVER)}
+    in_tests_of_their_own = {"DR201", "DR207", "DR301", "DR304", "DR414", "DR509"}
+
+    assert fired | in_tests_of_their_own == {each.code for each in all_checks()}
