@@ -100,7 +100,7 @@ class ExchangeLoop:
         self.tally = Tally(config.concurrency, is_scraped=config.metrics_port > 0)
         self.availability = RedisAvailability()
         self._pending = PendingSettlements(self.tally)
-        self._heartbeat = Heartbeat(config, consumer, incarnation, broker, slots)
+        self._heartbeat = Heartbeat(config, consumer, incarnation, broker, slots, self.tally)
         self._claimer = Claimer(config, consumer, incarnation, broker, slots, self._pending)
         self._tasks = self._periodic_tasks(config)
         self._exchanged_at = 0.0

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import socket
 from collections.abc import Iterable
 
-from bananas_topology.contract.worker import WorkerConfig
+from bananas_topology import __version__
+from bananas_topology.contract.worker import WorkerConfig, to_env
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.consumer import Consumer
-from bananas_topology.system.clock import format_timestamp, wall_now
+from bananas_topology.system.clock import format_timestamp, wall_now, wall_seconds
+from bananas_topology.worker.metrics import Tally
 from bananas_topology.worker.run import Run
 from bananas_topology.worker.slots import Slots
 
 #: Milliseconds after another worker's lease expires until this worker checks on it.
 _EXPIRY_MARGIN_MS = 20
+
+#: Variables that may differ between the workers of a pool; so may those of logging.
+_HOST_VARIABLES = ("METRICS_PORT", "LIVENESS_FILE")
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +47,31 @@ class WorkerInfo:
             "concurrency": config.concurrency,
             "priorities": ",".join(config.priorities),
             "job_types": ",".join(job_types),
+            "version": __version__,
+            "settings": settings_digest(config),
         }
 
-    def fields(self, busy: int) -> dict[str, str | int]:
-        """The fields to store now, with `busy` jobs in slots."""
-        return {**self._fields, "busy": busy}
+    def fields(self, busy: int, tally: Tally) -> dict[str, str | int]:
+        """The fields to store now, with `busy` jobs in slots and the counts since the start."""
+        return {
+            **self._fields,
+            "busy": busy,
+            "clock_ms": round(wall_seconds() * 1000),
+            "finished": tally.completed + tally.failed,
+            "failed": tally.failed,
+            "busy_ms": round(tally.busy_s * 1000),
+        }
+
+
+def settings_digest(config: WorkerConfig) -> str:
+    """A short text that is equal for workers with equal settings, wherever they run."""
+    env = to_env(config)
+    shared = {
+        name: text
+        for name, text in env.items()
+        if name not in _HOST_VARIABLES and not name.startswith("LOG_")
+    }
+    return hashlib.sha256(repr(sorted(shared.items())).encode()).hexdigest()[:12]
 
 
 class Heartbeat:
@@ -62,11 +88,13 @@ class Heartbeat:
         incarnation: str,
         broker: Broker,
         slots: Slots,
+        tally: Tally,
     ) -> None:
         self._consumer = consumer
         self._incarnation = incarnation
         self._broker = broker
         self._slots = slots
+        self._tally = tally
         self.info = WorkerInfo(config, consumer.job_types, incarnation)
         #: Whether the worker is registered and has recovered its earlier claims.
         self.is_booted = False
@@ -78,7 +106,7 @@ class Heartbeat:
         beat = self._broker.heartbeat(
             self._consumer,
             self._incarnation,
-            self.info.fields(len(self._slots.held)),
+            self.info.fields(len(self._slots.held), self._tally),
             boot=not self.is_booted,
         )
         self.is_superseded = beat.is_superseded
