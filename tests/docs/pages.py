@@ -14,6 +14,7 @@ from pathlib import Path
 from bananas_topology.contract.api import API_SETTINGS
 from bananas_topology.contract.settings import Setting
 from bananas_topology.contract.worker import WORKER_SETTINGS
+from bananas_topology.doctor.check import all_checks
 from bananas_topology.spec.diagnostics import declared_codes
 from benchmarks import chart
 from benchmarks.report import TARGETS, Record, Results, number, peers_table, targets_table
@@ -70,6 +71,18 @@ def diagnostics() -> str:
     head = ("Code", "Severity", "Meaning", "Example")
     codes = declared_codes()
     return rows(head, ((c.name, c.severity, c.meaning, _code(c.example)) for c in codes))
+
+
+def doctor_checks() -> str:
+    """Every check of the doctor."""
+    head = ("Code", "Group", "Check", "Expected", "Fix")
+    return rows(
+        head,
+        (
+            (each.code, f"`{each.group.value}`", each.title, each.threshold, each.remedy)
+            for each in all_checks()
+        ),
+    )
 
 
 def _code(text: str) -> str:
@@ -134,6 +147,7 @@ BLOCKS: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "api variables": api_variables,
     },
     "docs/diagnostics.md": {"diagnostics": diagnostics},
+    "docs/doctor.md": {"checks": doctor_checks},
     "docs/benchmarks.md": {"peers": benchmark_peers, "targets": benchmark_targets},
     "README.md": {"ratios": benchmark_ratios},
 }
