@@ -92,7 +92,7 @@ class Seed:
             "pid": 1,
             "concurrency": 10 if runs_jobs else 0,
             "priorities": ",".join(PRIORITIES) if runs_jobs else "",
-            "job_types": "add" if runs_jobs else "",
+            "job_types": "add",
             "seen_ms": now_ms - round(seen_s_ago * 1000),
             "started_at": format_timestamp(wall_now() - timedelta(seconds=started_s_ago)),
             **fields,

@@ -110,7 +110,8 @@ def declared_types_have_handlers(examination: Examination) -> Verdict:
     declared = set(topology.jobs)
     declared |= {name for pool in topology.pools for name in pool.worker.job_types}
     declared |= {schedule.job for schedule in topology.schedules.values()}
-    handled = {name for worker in examination.workers for name in worker.job_types}
+    runners = [worker for worker in examination.workers if worker.concurrency]
+    handled = {name for worker in runners for name in worker.job_types}
     missing = sorted(declared - handled)
     if missing:
         return warning(f"no handler: {listing(missing)}")
