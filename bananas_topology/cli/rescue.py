@@ -77,10 +77,14 @@ def _older_than_ms(older_than: str | None, topology: Topology | None) -> int:
     if older_than is None:
         return stranded_after_ms(topology)
     try:
-        return parse_duration_ms(older_than)
+        older_than_ms = parse_duration_ms(older_than)
     except ValueError as problem:
         message = f'{problem}, got "{older_than}"'
         raise typer.BadParameter(message, param_hint="--older-than") from problem
+    if topology is not None and older_than_ms < stranded_after_ms(topology):
+        safe = format_duration(stranded_after_ms(topology))
+        console.notice(f"warning: jobs younger than {safe} may still be running")
+    return older_than_ms
 
 
 def _row(job: ProcessingJob) -> tuple[str, ...]:

@@ -34,11 +34,12 @@ from bananas_topology.spec.nodes import MapNode
 from bananas_topology.spec.reader import read_document
 from bananas_topology.system.clock import monotonic, sleep
 
-#: Seconds between two surveys.
+#: Seconds between two surveys, at least; a long observation has `_MAX_SURVEYS` of them.
 INTERVAL_S = 0.5
+_MAX_SURVEYS = 120
 
 #: Jobs of ``queue:processing`` that are read.
-_PROCESSING_LIMIT = 500
+_PROCESSING_LIMIT = 100
 
 #: Milliseconds added to the longest timeout before a job that a Go worker holds counts as stranded:
 #: clocks differ, and handlers overrun.
@@ -113,8 +114,9 @@ def _live_facts(target: Target, topology: Topology | None) -> tuple[LiveFacts | 
             surveyor = Surveyor(client, keys, schedules)
             samples = [surveyor.survey()]
             deadline = monotonic() + target.observe_s
+            interval_s = max(min(INTERVAL_S, target.observe_s), target.observe_s / _MAX_SURVEYS)
             while len(samples) < 2 or monotonic() < deadline:
-                sleep(min(INTERVAL_S, max(0.0, target.observe_s)))
+                sleep(interval_s)
                 samples.append(surveyor.survey())
             stranded = StrandedJobs(client, keys)
             processing = stranded.peek(stranded_after_ms(topology), _PROCESSING_LIMIT)

@@ -9,7 +9,8 @@ import socket
 from collections.abc import Iterable
 
 from bananas_topology import __version__
-from bananas_topology.contract.worker import WorkerConfig, to_env
+from bananas_topology.contract.settings import write_variables
+from bananas_topology.contract.worker import WORKER_SETTINGS, WorkerConfig
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.system.clock import format_timestamp, wall_now, wall_seconds
@@ -19,9 +20,6 @@ from bananas_topology.worker.slots import Slots
 
 #: Milliseconds after another worker's lease expires until this worker checks on it.
 _EXPIRY_MARGIN_MS = 20
-
-#: Variables that may differ between the workers of a pool; so may those of logging.
-_HOST_VARIABLES = ("METRICS_PORT", "LIVENESS_FILE")
 
 log = logging.getLogger(__name__)
 
@@ -64,14 +62,17 @@ class WorkerInfo:
 
 
 def settings_digest(config: WorkerConfig) -> str:
-    """A short text that is equal for workers with equal settings, wherever they run."""
-    env = to_env(config)
-    shared = {
-        name: text
-        for name, text in env.items()
-        if name not in _HOST_VARIABLES and not name.startswith("LOG_")
-    }
-    return hashlib.sha256(repr(sorted(shared.items())).encode()).hexdigest()[:12]
+    """A short text that is equal for workers with equal settings, wherever they run.
+
+    Settings of logging, and those that a topology does not have, may differ within a pool.
+    """
+    shared = [
+        each
+        for each in WORKER_SETTINGS
+        if each.path and not each.path.startswith("logging.") and not each.is_secret
+    ]
+    written = sorted(write_variables(config, shared).items())
+    return hashlib.sha256(repr(written).encode()).hexdigest()[:12]
 
 
 class Heartbeat:

@@ -46,9 +46,11 @@ def test_the_age_from_which_jobs_count_follows_the_longest_timeout(
 
     result = shell("rescue", "--yes")
     wrong = shell("rescue", "--older-than", "long")
+    short = shell("rescue", "--older-than", "2h")
 
     assert result.stdout.splitlines()[1].endswith("wait")
     assert client.llen(keys.processing) == 1
+    assert short.stderr.startswith("warning: jobs younger than 3h5m may still be running\n")
     assert wrong.returncode == 2
     assert '"long"' in wrong.stderr
 

@@ -193,6 +193,19 @@ def test_too_few_workers_of_a_pool_are_a_warning_and_none_of_up_a_failure(
     assert '"worker" has 1 of 3' in few["DR401"].verdict.measured
 
 
+def test_the_fix_names_the_pool_and_its_replicas(
+    client: redis.Redis, keys: Keys, server_url: str
+) -> None:
+    seed = Seed(client, keys)
+    seed.fleet(running=10, priorities="high")
+    seed.push(seed.keys.queue("low"))
+
+    found = results(examined(SOUND, url=server_url, prefix=keys.prefix))
+
+    assert (found["DR403"].remedy or "").startswith("bananas up --scale worker=2")
+    assert found["DR502"].remedy == "bananas up --only worker"
+
+
 def test_a_thin_pool_under_a_load_that_it_is_not_meant_for_is_found(
     client: redis.Redis, keys: Keys, server_url: str
 ) -> None:
@@ -239,6 +252,31 @@ def test_a_short_queue_that_grows_for_a_moment_is_no_fault(
         found = results(examined(SOUND, url=server_url, prefix=keys.prefix, observe_s=1.0))
 
     assert found["DR405"].verdict.status is Status.OK
+
+
+def test_what_others_have_stored_does_not_stop_an_examination(
+    client: redis.Redis, keys: Keys, server_url: str
+) -> None:
+    seed = Seed(client, keys)
+    seed.fleet(finished="many", clock_ms="late", started_at="yesterday", seen_ms="now")
+    client.sadd(keys.parked("high"), b"\xff")
+    client.lpush(keys.parked_queue("high", "").encode() + b"\xff", b"\xfe")
+    client.set(keys.job("").encode() + b"\xfe", b'{"status": "pending", "updated_at": 7')
+    client.sadd(keys.suspects, b"no source")
+    client.lpush(keys.dead, b"\xfd")
+    client.set(keys.failure("").encode() + b"\xfd", b"[]")
+    client.hset(keys.schedule("nightly"), "next_run", b"\xff")
+    client.lpush(keys.processing, b"\xfe")
+
+    odd = results(examined(SCHEDULED, url=server_url, prefix=keys.prefix))
+    client.delete(keys.dead)
+    client.set(keys.dead, "not a list")
+    broken = results(examined(SCHEDULED, url=server_url, prefix=keys.prefix))
+
+    assert odd["DR201"].verdict.status is Status.OK
+    assert odd["DR503"].verdict.measured == "no handler: high: \ufffd (1)"
+    assert broken["DR201"].verdict.status is FAILURE
+    assert "WRONGTYPE" in broken["DR201"].verdict.measured
 
 
 def test_every_check_has_a_test_that_makes_it_fire() -> None:

@@ -110,6 +110,22 @@ def test_a_server_that_is_set_up_well_passes(port: int) -> None:
     assert {each.verdict.status for each in redis_checks} == {Status.OK}
 
 
+def test_a_server_that_hides_its_settings_is_examined_all_the_same(port: int) -> None:
+    ask(port).acl_setuser("app", enabled=True, passwords=["+s3cret"], commands=["+@all", "-config"],
+                          keys=["*"], channels=["*"])  # fmt: skip
+    ask(port).config_set("appendonly", "no")
+    try:
+        found = results(examined(SOUND, url=f"redis://app:s3cret@{HOST}:{port}"))
+    finally:
+        ask(port).config_set("appendonly", "yes")
+        ask(port).acl_deluser("app")
+
+    assert found["DR201"].verdict.status is Status.OK
+    assert found["DR204"].verdict.status is WARNING
+    assert "does not report" in found["DR211"].verdict.measured
+    assert found["DR210"].verdict.measured == "password used"
+
+
 def test_a_server_that_does_not_answer_fails_and_the_rest_is_skipped() -> None:
     url = f"redis://{HOST}:{free_port()}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,9 @@ from bananas_topology.doctor.check import Group, Verdict, check, failure, graded
 from bananas_topology.doctor.examination import Examination, MissingFact
 from bananas_topology.jobs.survey import WorkerStatus
 from bananas_topology.units import format_duration, quantity
+
+#: The share of busy threads to aim at.
+_WELL_USED = 0.7
 
 #: Ready jobs from which a queue counts as deep.
 DEEP = 1000
@@ -108,7 +112,12 @@ def threads_are_free(examination: Examination) -> Verdict:
     if not shares:
         raise MissingFact("no worker runs jobs")
     measured = ", ".join(f'"{name}" {share:.0%}' for name, share in sorted(shares.items()))
-    return warning(measured) if max(shares.values()) >= 0.8 else ok(measured)
+    name, share = max(shares.items(), key=lambda item: item[1])
+    if share < 0.8:
+        return ok(measured)
+    replicas = len(_by_pool(examination.workers)[name])
+    needed = max(replicas + 1, math.ceil(replicas * share / _WELL_USED))
+    return warning(measured, f"bananas up --scale {name}={needed}, or raise its concurrency")
 
 
 @check(

@@ -8,7 +8,7 @@ from bananas_topology.doctor.examination import Examination, max_log_mb
 from bananas_topology.doctor.wording import listing
 from bananas_topology.spec.diagnostics import Severity
 from bananas_topology.spec.model import Pool
-from bananas_topology.units import format_duration, quantity
+from bananas_topology.units import format_cpu, format_duration, quantity
 
 #: Diagnostics that have a check of their own.
 _ACCEPTED = ("BT201", "BT202", "BT203", "BT206", "BT301")
@@ -134,7 +134,21 @@ def limits_are_set(examination: Examination) -> Verdict:
     unlimited = [pool for pool in pools if pool.resources.limits.memory_bytes is None]
     if unlimited:
         return warning(f"{_pools(unlimited)} has no memory limit")
-    return ok(f"{quantity(len(pools), 'pool')} with a memory limit" if pools else "thin pools only")
+    if not pools:
+        return ok("thin pools only")
+    now, most = (
+        format_cpu(sum((pool.resources.requests.cpu_millis or 0) * count(pool) for pool in pools))
+        for count in (_replicas, _most_replicas)
+    )
+    return ok(f"{quantity(len(pools), 'pool')} limited; requests {now} CPU, autoscaled {most}")
+
+
+def _replicas(pool: Pool) -> int:
+    return pool.replicas
+
+
+def _most_replicas(pool: Pool) -> int:
+    return pool.autoscale.max_replicas if pool.autoscale else pool.replicas
 
 
 @check(

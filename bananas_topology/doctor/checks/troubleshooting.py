@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 from bananas_topology.doctor.check import Group, Verdict, check, failure, ok, warning
@@ -69,14 +70,26 @@ def priorities_have_workers(examination: Examination) -> Verdict:
     """The shared queue of a priority that no live worker claims from."""
     workers = examination.workers
     accepted = {priority for worker in workers for priority in worker.priorities}
-    waiting = [
-        f"{each.priority} ({each.length:,})"
+    waiting = {
+        each.priority: each.length
         for each in examination.now.lists
         if each.job_type is None and each.length and each.priority not in accepted
-    ]
+    }
     if waiting:
-        return failure(f"no worker accepts {listing(waiting)}")
+        depths = [f"{priority} ({length:,})" for priority, length in waiting.items()]
+        return failure(f"no worker accepts {listing(depths)}", _start(examination, waiting.keys()))
     return ok(f"workers accept {', '.join(sorted(accepted))}" if accepted else "none waiting")
+
+
+def _start(examination: Examination, priorities: Collection[str]) -> str | None:
+    """How to start the pools that accept jobs of these priorities, if the topology has any."""
+    if examination.file is None or examination.file.topology is None:
+        return None
+    pools = [
+        pool for pool in examination.job_pools() if set(priorities) & set(pool.worker.priorities)
+    ]
+    names = ",".join(pool.name for pool in pools)
+    return f"bananas up --only {names}" if pools else "add the priority to a pool's priorities"
 
 
 @check(
