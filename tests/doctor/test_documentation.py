@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 
 from bananas_topology.doctor.check import Group, all_checks
+from bananas_topology.doctor.checks import topology
+from bananas_topology.spec import load  # noqa: F401  (declares all codes)
+from bananas_topology.spec.diagnostics import declared_codes
 
 PAGE = Path(__file__).parents[2] / "docs" / "doctor.md"
 
@@ -25,3 +28,9 @@ def test_codes_are_numbered_by_group() -> None:
     }
 
     assert list(digits.values()) == [{"1"}, {"2"}, {"3"}, {"4"}, {"5"}]
+
+
+def test_the_diagnostics_that_checks_report_are_declared() -> None:
+    declared = {code.name for code in declared_codes()}
+
+    assert set(topology.REPORTED_CODES) <= declared

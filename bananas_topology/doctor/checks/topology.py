@@ -17,7 +17,8 @@ _GRACE = ("BT302",)
 _SECRETS = ("BT231", "BT320", "BT321")
 _LOG_FILES = ("BT305",)
 _PORTS = ("BT225",)
-_OWN = (*_ACCEPTED, *_SCHEDULED, *_GRACE, *_SECRETS, *_LOG_FILES, *_PORTS)
+#: All diagnostics that a check other than DR101 reports.
+REPORTED_CODES = (*_ACCEPTED, *_SCHEDULED, *_GRACE, *_SECRETS, *_LOG_FILES, *_PORTS)
 
 #: Messages quoted in one verdict.
 _QUOTED = 3
@@ -48,7 +49,7 @@ def _pools(pools: list[Pool]) -> str:
 def topology_is_valid(examination: Examination) -> Verdict:
     """All diagnostics that no other check reports."""
     codes = {each.code for each in examination.topology_file.diagnostics}
-    rest = tuple(sorted(codes - set(_OWN)))
+    rest = tuple(sorted(codes - set(REPORTED_CODES)))
     return _from_diagnostics(examination, rest, "no other errors or warnings")
 
 
