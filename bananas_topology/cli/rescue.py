@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -107,8 +106,7 @@ def _summary(jobs: list[ProcessingJob], older_than_ms: int, outcome: Rescue | No
         parts += [f"{outcome.cleared:,} finished ones removed"] if outcome.cleared else []
         parts += [f"{outcome.left:,} left, changed meanwhile"] if outcome.left else []
         return ", ".join(parts)
-    actions = Counter(job.action.value for job in jobs)
-    stranded = sum(actions[name] for name in ("requeue", "remove", "bury"))
+    stranded = sum(job.action.value != "wait" for job in jobs)
     if stranded:
         return f"{quantity(stranded, 'stranded job')}; requeue with --yes"
     return f"no job has been held for longer than {format_duration(older_than_ms)}"

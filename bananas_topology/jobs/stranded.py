@@ -39,16 +39,15 @@ _KEEP_SEEN_S = 7 * 86_400
 class Action(StrEnum):
     """What a rescue does with a job.
 
-    `REMOVE` applies to a completed job, or one that already waits to be retried. `BURY` puts a
-    failed job into the dead list, if its worker did not get there. `WAIT`: it may still be running.
-    `SKIP`: the stored job is missing or corrupt.
+    `REMOVE` applies to a job that is completed, waits to be retried, or is no longer stored. `BURY`
+    puts a failed job into the dead list, if its worker did not get there, and one that cannot be
+    read. `WAIT`: it may still be running.
     """
 
     REQUEUE = "requeue"
     REMOVE = "remove"
     BURY = "bury"
     WAIT = "wait"
-    SKIP = "skip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,8 @@ class ProcessingJob:
     """A job in ``queue:processing``, and what a rescue would do with it.
 
     `since` is when it got there, as far as is known; `is_observed`: that is only when it was first
-    seen there. `digest` is the SHA-1 of the stored body.
+    seen there. `is_stored`: there is a body, whose SHA-1 is `digest`; without a `job_type`, it
+    cannot be read.
     """
 
     job_id: str
@@ -66,6 +66,7 @@ class ProcessingJob:
     since: datetime
     is_observed: bool
     action: Action
+    is_stored: bool
     digest: str
 
 
@@ -126,7 +127,8 @@ class StrandedJobs:
     def rescue(self, jobs: Sequence[ProcessingJob]) -> Rescue:
         """Carry out each job's action, atomically and only if the job has not changed since."""
         requeued = cleared = left = 0
-        acting = [job for job in jobs if job.action not in (Action.WAIT, Action.SKIP)]
+        # Each goes to the front of its queue: the oldest last, so that it is the next to run.
+        acting = [job for job in reversed(jobs) if job.action is not Action.WAIT]
         for start in range(0, len(acting), BATCH):
             batch = acting[start : start + BATCH]
             arguments: list[Value] = [self._keys.prefix]
@@ -175,13 +177,13 @@ class StrandedJobs:
 
 
 def _action(job: ProcessingJob, is_old: bool, is_scheduled: bool) -> Action:
-    if job.job_type is None:
-        return Action.SKIP
     if not is_old:
         return Action.WAIT
-    if is_scheduled or job.status == "completed":
+    if is_scheduled or job.status == "completed" or not job.is_stored:
         return Action.REMOVE
-    return Action.BURY if job.status == "failed" else Action.REQUEUE
+    if job.job_type is None or job.status == "failed":
+        return Action.BURY
+    return Action.REQUEUE
 
 
 def _processing_job(
@@ -204,6 +206,7 @@ def _processing_job(
         since=since or observed,
         is_observed=since is None,
         action=Action.WAIT,
+        is_stored=body is not None,
         digest=_digest(body),
     )
 

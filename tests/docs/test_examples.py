@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import os
 import re
 import shlex
 import sys
@@ -25,6 +26,7 @@ import yaml
 from bananas_topology.handlers import load_handlers
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.spec.load import check_bytes
+from tests.cli.shell import Shell
 from tests.docs.command_pages import all_commands
 from tests.docs.documents import DOCUMENTS, ROOT, Block, blocks, blocks_of, commands
 
@@ -162,23 +164,23 @@ def test_a_wrong_option_in_the_documentation_would_be_found() -> None:
 
 
 def test_the_cut_over_returns_what_go_workers_left_behind(
-    client: redis.Redis, keys: Keys, prefix: str, server_url: str, monkeypatch: pytest.MonkeyPatch
+    client: redis.Redis, keys: Keys, prefix: str, server_url: str, tmp_path: Path
 ) -> None:
-    [script] = [each for each in blocks("python") if "queue:processing" in each.text]
-    monkeypatch.setenv("REDIS_URL", server_url)
-    monkeypatch.setenv("REDIS_KEY_PREFIX", prefix)
-    processing = f"{prefix}:queue:processing"
+    [block] = [each for each in blocks("sh") if "rescue --older-than 0s" in each.text]
+    shell = Shell(tmp_path, {**os.environ, "REDIS_URL": server_url, "REDIS_KEY_PREFIX": prefix})
     statuses = {"a": "processing", "b": "pending", "done": "completed", "later": "pending"}
     for job_id, status in statuses.items():
-        client.set(keys.job(job_id), json.dumps({"status": status, "priority": "high"}))
-        client.lpush(processing, job_id)
+        body = {"id": job_id, "name": "mail", "status": status, "priority": "high"}
+        client.set(keys.job(job_id), json.dumps(body))
+        client.lpush(keys.processing, job_id)
     client.set(keys.job("unreadable"), "{")
-    client.lpush(processing, "unreadable", "gone")
+    client.lpush(keys.processing, "unreadable", "gone")
     client.zadd(keys.scheduled, {"later": 1.0})
 
-    exec(compile(script.text, str(script), "exec"), {})
+    for command in commands(block):
+        assert shell(*shlex.split(command)[1:]).returncode == 0
 
     assert client.lrange(keys.queue("high"), 0, -1) == [b"b", b"a"]
-    assert client.lrange(keys.queue("normal"), 0, -1) == [b"unreadable"]
+    assert client.lrange(keys.dead, 0, -1) == [b"unreadable"]
     assert client.zcard(keys.scheduled) == 1
-    assert not client.exists(processing)
+    assert not client.exists(keys.processing)

@@ -12,8 +12,10 @@ import redis
 
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.connection import connect
+from bananas_topology.jobs.dead import DeadJobs
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.stranded import Action, StrandedJobs
+from bananas_topology.jobs.stored import to_bytes
+from bananas_topology.jobs.stranded import BATCH, Action, StrandedJobs
 from bananas_topology.system.clock import format_timestamp, wall_now
 from tests.jobs.invariants import places
 from tests.jobs.support import Worker, encoded
@@ -152,20 +154,42 @@ def test_jobs_that_are_finished_or_wait_elsewhere_do_not_run_again(
     assert client.lrange(keys.processing, 0, -1) == [b"ours"]
 
 
-@pytest.mark.parametrize("body", ["not json", "[]", "{}", '{"id": "x", "name": 3}', None])
-def test_what_is_no_job_is_left_with_its_bytes(
-    client: redis.Redis, keys: Keys, stranded: StrandedJobs, body: str | None
+@pytest.mark.parametrize("body", ["not json", "[]", "{}", '{"id": "x", "name": 3}'])
+def test_what_is_no_job_becomes_a_dead_one_with_its_bytes(
+    client: redis.Redis, keys: Keys, stranded: StrandedJobs, body: str
 ) -> None:
     client.lpush(keys.processing, b"x\xff")
-    if body is not None:
-        client.set(keys.job("").encode() + b"x\xff", body)
+    client.set(keys.job("").encode() + b"x\xff", body)
 
+    waiting = stranded.observe(HOUR_MS)
     jobs = stranded.observe(0)
 
-    assert [job.action for job in jobs] == [Action.SKIP]
-    assert stranded.rescue(jobs).left == 0
-    assert client.lrange(keys.processing, 0, -1) == [b"x\xff"]
-    assert client.get(keys.job("").encode() + b"x\xff") == (body.encode() if body else None)
+    assert [job.action for job in (*waiting, *jobs)] == [Action.WAIT, Action.BURY]
+    assert stranded.rescue(jobs).cleared == 1
+    assert client.llen(keys.processing) == 0
+    [dead] = DeadJobs(client, keys).list()
+    assert (to_bytes(dead.job_id), dead.is_readable) == (b"x\xff", False)
+    assert client.get(keys.job("").encode() + b"x\xff") == body.encode()
+
+
+def test_an_id_without_a_job_is_removed(
+    client: redis.Redis, keys: Keys, stranded: StrandedJobs
+) -> None:
+    client.lpush(keys.processing, "expired")
+
+    assert stranded.rescue(stranded.observe(0)).cleared == 1
+    assert places(client, keys) == {}
+    assert client.llen(keys.processing) == 0
+
+
+def test_the_oldest_runs_first(client: redis.Redis, keys: Keys, stranded: StrandedJobs) -> None:
+    ids = [f"job-{number}" for number in range(BATCH + 20)]
+    for job_id in ids:
+        hold(client, keys, job_id, go_job(job_id, status="pending"))
+
+    stranded.rescue(stranded.observe(0))
+
+    assert Worker(Broker(client, keys)).claim(len(ids)) == ids
 
 
 def _go_worker(server_url: str, keys: Keys, ran: list[str], stop: threading.Event) -> None:

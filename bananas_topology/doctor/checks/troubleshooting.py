@@ -199,8 +199,7 @@ def workers_do_not_crash(examination: Examination) -> Verdict:
 )  # fmt: skip
 def nothing_is_stranded(examination: Examination) -> Verdict:
     """Workers of the Go implementation leave their jobs there when they die."""
-    acting = (Action.REQUEUE, Action.REMOVE, Action.BURY)
-    stranded = [job for job in examination.processing if job.action in acting]
+    stranded = [job for job in examination.processing if job.action is not Action.WAIT]
     held = examination.now.processing
     if stranded:
         return warning(f"{quantity(len(stranded), 'job')} stranded, {held:,} in queue:processing")

@@ -1,6 +1,6 @@
 --[[
 Take jobs out of queue:processing, where a worker of another implementation left them when it died:
-back to their queues, ahead of what waits there, or away if they are finished or waiting elsewhere.
+back to their queues, ahead of what waits there, or out of the list if there is nothing left to run.
 
 A job whose stored body has changed since the caller read it, whose id a worker has removed from the
 list meanwhile, or that one of our workers holds is left alone: somebody works on it.
@@ -25,8 +25,8 @@ for _, worker in ipairs(call('ZRANGE', prefix .. ':workers', 0, -1)) do
 end
 
 local function is_unchanged(id, digest)
-  local body = get_string(prefix .. ':job:' .. id)
-  return body and redis.sha1hex(body) == digest and not held[id] and call('LPOS', processing, id)
+  local body = get_string(prefix .. ':job:' .. id) or ''
+  return redis.sha1hex(body) == digest and not held[id] and call('LPOS', processing, id)
 end
 
 local function requeue(id, body, priority, job_type)
