@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import redis
 
-from bananas_topology.cli import drain as drain_module
-from bananas_topology.cli.drain import Drain
-from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.jobs.connection import connect
+from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.local import drain as drain_module
+from bananas_topology.local.drain import Drain
 
 
 def _drain(client: redis.Redis, keys: Keys, *workers: str) -> tuple[Drain, list[str]]:

@@ -1,0 +1,207 @@
+"""Run a topology on this host: the server, the supervisor, its children and their output.
+
+Connects the parts (spec, plan, server, supervisor); their logic stays in them. Knows nothing of the
+command line: messages go to the `Screen` it is given.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+
+from bananas_topology.contract.worker import WorkerConfig
+from bananas_topology.errors import ControlFailed
+from bananas_topology.jobs.connection import check_server, connect, redact
+from bananas_topology.jobs.bundled_server import BundledServer
+from bananas_topology.jobs.inspect import Inspector
+from bananas_topology.jobs.keys import Keys
+from bananas_topology.local.drain import Drain
+from bananas_topology.spec.model import Api, Pool, Topology
+from bananas_topology.supervisor.output import SUPERVISOR, Output, Paint, StreamHandler
+from bananas_topology.supervisor.plan import ChildPlan, Host, plan_api, plan_children
+from bananas_topology.supervisor.record import (
+    RunRecord,
+    exclusive_lock,
+    published_record,
+    state_directory,
+    write,
+)
+from bananas_topology.supervisor.sink import Sink
+from bananas_topology.supervisor.supervisor import RunResult, Supervisor
+from bananas_topology.system.clock import format_timestamp, wall_now
+from bananas_topology.system.processes import start_time_token
+from bananas_topology.units import quantity
+from bananas_topology.worker.logs import JsonFormatter, TextFormatter
+
+#: Exit codes of a run, those of the command line: failed, and interrupted by Ctrl-C.
+OK, FAILED, INTERRUPTED = 0, 1, 130
+
+#: Seconds between progress lines of a drain when the output is not a terminal.
+PROGRESS_S = 2.0
+
+#: Modules installed by the extra `api`.
+_API_MODULES = ("fastapi", "uvicorn")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to run of a topology. `redis_url` None: the topology's, or the bundled server.
+
+    `log_format` None leaves it to the topology.
+    """
+
+    pools: Sequence[tuple[Pool, int]]
+    api: Api | None = None
+    redis_url: str | None = None
+    log_format: str | None = None
+    drain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Where output goes: children's lines to descriptor `fd`, messages through `notice`."""
+
+    fd: int
+    notice: Callable[[str], None]
+    paint: Paint
+    is_colored: bool = False
+    is_terminal: bool = False
+
+
+def run(topology: Topology, options: Options, environ: Mapping[str, str], screen: Screen) -> int:
+    """Start everything and run until the end; what starts first stops last.
+
+    Returns the exit code.
+
+    Raises:
+        ControlFailed: it already runs here, or something that it needs is missing.
+        BundledServerFailed, RedisUnavailable, RedisUnsuitable: the server cannot be used.
+    """
+    url = options.redis_url or topology.redis.url
+    if not url and topology.redis.is_external:
+        # Falling back to an empty bundled server would hide that the jobs are elsewhere.
+        raise ControlFailed(
+            f"redis.url in {topology.path} refers to a variable that is not set; "
+            "set it or use --redis-url"
+        )
+    if options.api is not None:
+        _check_api_is_installed()
+    directory = state_directory(topology.path, topology.name)
+    with ExitStack() as stack:
+        stack.enter_context(exclusive_lock(directory, topology.name))
+        on_poll = None
+        if url:
+            screen.notice(f"redis: {redact(url)}")
+        else:
+            url, on_poll = _start_bundled_server(stack, directory, screen)
+        client = stack.enter_context(connect(url, key_prefix=topology.redis.key_prefix))
+        for warning in check_server(client):
+            screen.notice(f"warning: {warning}")
+        host = Host(environ, url, options.log_format, screen.is_colored)
+        workers = plan_children(topology, options.pools, host)
+        plans = (*workers, *([plan_api(topology, options.api, host)] if options.api else []))
+        _publish(stack, directory, topology, url)
+        screen.notice(f"starting {_summary(topology, options)}; press Ctrl-C to stop")
+        output = stack.enter_context(_output(plans, screen))
+        drain = _drain(topology, workers, client, output, screen) if options.drain else None
+        is_drained = drain.is_over if drain else None
+        result = Supervisor(plans, output, is_drained=is_drained, on_poll=on_poll).run()
+    return _exit_code(result, drain, len(plans), screen)
+
+
+def _check_api_is_installed() -> None:
+    if any(importlib.util.find_spec(name) is None for name in _API_MODULES):
+        raise ControlFailed(
+            "the api requires additional packages: run pip install 'bananas-topology[api]', "
+            "or start only the pools with --only POOL,POOL"
+        )
+
+
+def _summary(topology: Topology, options: Options) -> str:
+    """Summarize what is started."""
+    pools = options.pools
+    processes = quantity(sum(count for _, count in pools), "worker process")
+    threads = quantity(sum(pool.worker.concurrency * count for pool, count in pools), "thread")
+    also = f", api on port {options.api.config.port}" if options.api else ""
+    return f"{topology.name}: {processes}, {threads}{also}"
+
+
+def _start_bundled_server(
+    stack: ExitStack, directory: Path, screen: Screen
+) -> tuple[str, Callable[[], None]]:
+    """Start the bundled server; returns its URL and a function that restarts it if it exits."""
+    server = stack.enter_context(BundledServer(directory))
+    url = server.start()
+    screen.notice(f"redis: bundled Valkey at {url}, data in {os.path.relpath(directory)}")
+    return url, server.restart_if_dead
+
+
+def _publish(stack: ExitStack, directory: Path, topology: Topology, url: str) -> None:
+    """Write the state file, next to the topology file and in the working directory."""
+    pid = os.getpid()
+    record = RunRecord(
+        pid=pid,
+        start_time_token=start_time_token(pid) or "",
+        name=topology.name,
+        topology=str(topology.path.absolute()),
+        redis_url=url,
+        key_prefix=topology.redis.key_prefix,
+        started_at=format_timestamp(wall_now()),
+    )
+    write(directory, record)
+    if Path.cwd() != topology.path.absolute().parent:
+        # An unwritable working directory must not prevent the topology from running.
+        with suppress(ControlFailed, OSError):
+            here = state_directory(Path.cwd() / topology.path.name, topology.name)
+            stack.enter_context(published_record(here, record))
+
+
+@contextmanager
+def _output(plans: Sequence[ChildPlan], screen: Screen) -> Iterator[Output]:
+    """Direct the output of the children and the supervisor's log to the screen."""
+    output = Output(Sink(screen.fd), [plan.name for plan in plans], screen.paint)
+    is_json = all(plan.env["LOG_FORMAT"] == "json" for plan in plans)
+    handler = StreamHandler(output.stream(SUPERVISOR, SUPERVISOR, is_json=is_json))
+    source = WorkerConfig(worker_id=SUPERVISOR, pool=SUPERVISOR)
+    handler.setFormatter(JsonFormatter(source) if is_json else TextFormatter(screen.is_colored))
+    logger = logging.getLogger("bananas_topology")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield output
+    finally:
+        logger.removeHandler(handler)
+
+
+def _drain(
+    topology: Topology,
+    plans: Sequence[ChildPlan],
+    client: redis.Redis,
+    output: Output,
+    screen: Screen,
+) -> Drain:
+    inspector = Inspector(client, Keys(topology.redis.key_prefix))
+    workers = [plan.name for plan in plans]
+    if screen.is_terminal:
+        return Drain(inspector, workers, output.sink.show_status, show_every_s=0.0)
+    return Drain(inspector, workers, logging.getLogger(__name__).info, show_every_s=PROGRESS_S)
+
+
+def _exit_code(result: RunResult, drain: Drain | None, children: int, screen: Screen) -> int:
+    if drain is not None:
+        screen.notice(drain.summary() if result.drained else "stopped before draining finished")
+    if result.given_up:
+        names = ", ".join(result.given_up)
+        children_given_up = "all processes" if len(result.given_up) == children > 1 else names
+        screen.notice(f"error: gave up restarting {children_given_up}; see the log above")
+        return FAILED
+    if result.killed or (drain is not None and drain.died):
+        return FAILED
+    return OK if drain is None or result.drained else INTERRUPTED
