@@ -6,6 +6,7 @@ or missing packages. An unreachable server is not an error: see /readyz.
 
 from __future__ import annotations
 
+import faulthandler
 import sys
 
 from bananas_topology.contract.worker import EXIT_CONFIG
@@ -13,6 +14,7 @@ from bananas_topology.contract.worker import EXIT_CONFIG
 
 def main() -> int:
     """Run the server and return its exit code."""
+    faulthandler.enable()
     try:
         from bananas_topology.api.process import run
     except ModuleNotFoundError as error:

@@ -26,6 +26,7 @@ from bananas_topology.errors import BananasTopologyError, InvalidSettings
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.system.notify import Notifier
 from bananas_topology.worker import logs
 
 #: Without a token, the api listens on loopback only.
@@ -35,11 +36,25 @@ ALL_INTERFACES = "0.0.0.0"
 #: Seconds that requests in progress have to finish when stopping.
 GRACE_S = 10
 
+#: Ticks of uvicorn's loop, ten a second, between two reports.
+_TICKS_PER_REPORT = 10
+
 log = logging.getLogger(__name__)
 
 
 class _Server(uvicorn.Server):
-    """Returns after a stop signal, where uvicorn would raise the captured signal again."""
+    """Returns after a stop signal, where uvicorn would raise the captured signal again.
+
+    Reports to whoever started it that it serves (see system/notify.py).
+    """
+
+    notifier: Notifier
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called by uvicorn ten times a second, from when the port is served."""
+        if counter % _TICKS_PER_REPORT == 0 and not self.should_exit:
+            self.notifier.send(READY=1, WATCHDOG=1)
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -91,6 +106,7 @@ def _serve(config: ApiConfig, service: Service) -> int:
     )
     where = "on all interfaces" if config.token else "on loopback only, API_TOKEN is not set"
     log.info("api ready, listening %s", where, extra={"host": host, "port": config.port})
+    server.notifier = Notifier.from_environ(os.environ)
     asyncio.run(server.serve([listener]))
     log.info("api stopped")
     return 0

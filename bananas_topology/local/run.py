@@ -18,11 +18,12 @@ import redis
 
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import ControlFailed
-from bananas_topology.jobs.connection import check_server, connect, redact
 from bananas_topology.jobs.bundled_server import BundledServer
+from bananas_topology.jobs.connection import check_server, connect, redact
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.local.drain import Drain
+from bananas_topology.local.sockets import NOTIFY, socket_directory
 from bananas_topology.spec.model import Api, Pool, Topology
 from bananas_topology.supervisor.output import SUPERVISOR, Output, Paint, StreamHandler
 from bananas_topology.supervisor.plan import ChildPlan, Host, plan_api, plan_children
@@ -36,6 +37,7 @@ from bananas_topology.supervisor.record import (
 from bananas_topology.supervisor.sink import Sink
 from bananas_topology.supervisor.supervisor import RunResult, Supervisor
 from bananas_topology.system.clock import format_timestamp, wall_now
+from bananas_topology.system.notify import NotifySocket
 from bananas_topology.system.processes import start_time_token
 from bananas_topology.units import quantity
 from bananas_topology.worker.logs import JsonFormatter, TextFormatter
@@ -96,6 +98,7 @@ def run(topology: Topology, options: Options, environ: Mapping[str, str], screen
     directory = state_directory(topology.path, topology.name)
     with ExitStack() as stack:
         stack.enter_context(exclusive_lock(directory, topology.name))
+        sockets = stack.enter_context(socket_directory(directory))
         on_poll = None
         if url:
             screen.notice(f"redis: {redact(url)}")
@@ -112,7 +115,14 @@ def run(topology: Topology, options: Options, environ: Mapping[str, str], screen
         output = stack.enter_context(_output(plans, screen))
         drain = _drain(topology, workers, client, output, screen) if options.drain else None
         is_drained = drain.is_over if drain else None
-        result = Supervisor(plans, output, is_drained=is_drained, on_poll=on_poll).run()
+        supervisor = Supervisor(
+            plans,
+            output,
+            notify_socket=stack.enter_context(NotifySocket(sockets / NOTIFY)),
+            is_drained=is_drained,
+            on_poll=on_poll,
+        )
+        result = supervisor.run()
     return _exit_code(result, drain, len(plans), screen)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 
 from bananas_topology.supervisor.output import Stream
@@ -47,12 +48,17 @@ class Child:
         return self._pipe
 
     @property
+    def pid(self) -> int | None:
+        """The id of the current process, or None if none runs."""
+        return None if self._process is None else self._process.pid
+
+    @property
     def uptime_s(self) -> float:
         """Seconds since the last start."""
         return monotonic() - self._started_at
 
-    def start(self) -> None:
-        """Start the process.
+    def start(self, variables: Mapping[str, str]) -> None:
+        """Start the process, with `variables` on top of the planned environment.
 
         Raises:
             OSError: the process cannot be started.
@@ -62,7 +68,7 @@ class Child:
         try:
             self._process = subprocess.Popen(
                 self.plan.argv,
-                env=self.plan.env,
+                env={**self.plan.env, **variables},
                 cwd=self.plan.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=write_end,

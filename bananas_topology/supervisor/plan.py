@@ -6,6 +6,7 @@ A child gets the same environment as in Compose and Kubernetes, except for `LOCA
 from __future__ import annotations
 
 import difflib
+import signal
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from bananas_topology.contract.names import API
 from bananas_topology.contract.worker import WORKER_SETTINGS
 from bananas_topology.errors import ControlFailed
-from bananas_topology.launch import Launch, launch_for, launch_for_api
+from bananas_topology.launch import WORKER_MODULE, Launch, launch_for, launch_for_api
 from bananas_topology.spec.model import Api, Pool, Topology
 
 #: Variables that differ between a local child and a container.
@@ -24,9 +25,16 @@ LOCAL_VARIABLES = ("REDIS_URL", "WORKER_ID", "LOG_FORMAT", "LOG_COLOR")
 MAX_REPLICAS = 1000
 
 
+#: How a program is asked to drain, where that is not what SIGTERM means to it.
+_DRAIN_SIGNALS = {WORKER_MODULE: signal.SIGUSR2}
+
+
 @dataclass(frozen=True, slots=True)
 class ChildPlan:
-    """One process to run. `grace_ms` is how long it may take to stop, in milliseconds."""
+    """One process to run. `grace_ms` is how long it may take to stop, in milliseconds.
+
+    `drain_signal` asks it to finish what it does, however long that takes, and exit.
+    """
 
     name: str
     pool: str
@@ -34,6 +42,7 @@ class ChildPlan:
     env: Mapping[str, str]
     cwd: Path
     grace_ms: int
+    drain_signal: signal.Signals = signal.SIGTERM
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +141,7 @@ def _child(
         env={**inherited, **launch.env, **local},
         cwd=topology.path.absolute().parent,
         grace_ms=launch.grace_ms,
+        drain_signal=_DRAIN_SIGNALS.get(launch.module, signal.SIGTERM),
     )
 
 

@@ -5,7 +5,6 @@ Decisions are values derived from the exit history of one child; the supervisor 
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
 
 from bananas_topology.contract.worker import EXIT_CONFIG, RESTART_CODES
@@ -16,23 +15,16 @@ _MAX_HISTORY = 32
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """One exit of a child: its time and uptime in seconds, and code (negative: signal number)."""
+    """One exit of a child: its time and uptime in seconds, and code (negative: signal number).
+
+    `was_ready`: whether the process had become ready. `reason` is the exit in words.
+    """
 
     at_s: float
     uptime_s: float
     code: int
-
-    def __str__(self) -> str:
-        """Describe the exit.
-
-        >>> str(Exit(0.0, 1.0, 3)), str(Exit(0.0, 1.0, -9))
-        ('exit code 3', 'killed by SIGKILL')
-        """
-        if self.code in RESTART_CODES:
-            return f"exit code {self.code}: restart requested"
-        if self.code >= 0:
-            return f"exit code {self.code}"
-        return f"killed by {signal.Signals(-self.code).name}"
+    was_ready: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +43,19 @@ class GiveUp:
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
-    """Thresholds, all in seconds except `loop_exits`.
+    """Thresholds in seconds, except `max_failed_starts`.
 
-    An uptime of `stable_s` clears the history; `loop_exits` exits within `loop_window_s` are a
-    crash loop.
+    An uptime of `stable_s` clears the history. A process that had become ready is restarted within
+    `cap_delay_s`, so that jobs which crash their worker are found out and buried soon. After one
+    that exits earlier the delay grows up to `cap_start_delay_s`. A child that has never become
+    ready is given up after `max_failed_starts` exits.
     """
 
     stable_s: float = 60.0
     base_delay_s: float = 1.0
-    cap_delay_s: float = 30.0
-    loop_exits: int = 6
-    loop_window_s: float = 60.0
+    cap_delay_s: float = 5.0
+    cap_start_delay_s: float = 30.0
+    max_failed_starts: int = 6
 
 
 History = tuple[Exit, ...]
@@ -73,25 +67,27 @@ def record_exit(history: History, latest: Exit, policy: RestartPolicy) -> Histor
     return (*earlier, latest)[-_MAX_HISTORY:]
 
 
-def decide(history: History, policy: RestartPolicy) -> Restart | GiveUp:
-    """Decide what to do after the latest exit of a non-empty history."""
+def decide(history: History, policy: RestartPolicy, *, was_ever_ready: bool) -> Restart | GiveUp:
+    """Decide what to do after the latest exit of a non-empty history.
+
+    `was_ever_ready`: whether any process of this child, however long ago, became ready. Such a
+    child is never given up: what it needs was there, and may come back.
+    """
     last = history[-1]
-    if last.code == EXIT_CONFIG:
-        return GiveUp("invalid settings or handlers (exit code 2); see its output above")
+    if last.code == EXIT_CONFIG and not was_ever_ready:
+        return GiveUp(f"{last.reason}; see its output above")
     crashes = [each for each in history if each.code not in RESTART_CODES]
     if last.code in RESTART_CODES:
         # Immediately, unless it has only just started: then pause, or it would spin.
         return Restart(0.0 if last.uptime_s >= policy.base_delay_s else policy.base_delay_s)
-    recent = [each for each in crashes if last.at_s - each.at_s <= policy.loop_window_s]
-    if len(recent) >= policy.loop_exits:
-        return GiveUp(
-            f"exited {len(recent)} times within {policy.loop_window_s:g} s, last with {last}"
-        )
-    return Restart(_delay_s(len(crashes), policy))
+    if len(crashes) >= policy.max_failed_starts and not was_ever_ready:
+        return GiveUp(f"exited {len(crashes)} times without becoming ready, last: {last.reason}")
+    return Restart(_delay_s(len(crashes), last, policy))
 
 
-def _delay_s(crashes: int, policy: RestartPolicy) -> float:
+def _delay_s(crashes: int, last: Exit, policy: RestartPolicy) -> float:
     """No delay after the first crash, then exponential backoff from the base up to the cap."""
-    if crashes == 1:
+    if crashes == 1 and last.code != EXIT_CONFIG:
         return 0.0
-    return min(policy.cap_delay_s, policy.base_delay_s * 2.0 ** (crashes - 2))
+    cap_s = policy.cap_delay_s if last.was_ready else policy.cap_start_delay_s
+    return min(cap_s, policy.base_delay_s * 2.0 ** max(0, crashes - 2))

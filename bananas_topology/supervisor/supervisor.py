@@ -2,9 +2,10 @@
 
 Every iteration of the loop:
 
-1. sleeps until a signal, output from a child, or the next scheduled action,
-2. forwards output, handles signals and reaps children that have exited,
-3. starts the children that are due to restart, and kills those past their grace period.
+1. sleeps until a signal, output or a report from a child, or the next scheduled action,
+2. forwards output, takes in reports, handles signals and reaps children that have exited,
+3. starts the children that are due to restart, replaces stalled ones, and kills those past their
+   grace period.
 
 Knows nothing about Redis: draining and the bundled server are passed in as callables. Job safety
 does not depend on it: a child that dies with the supervisor requeues its jobs or loses its lease.
@@ -16,21 +17,20 @@ import logging
 import math
 import select
 import signal
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+from bananas_topology.errors import ControlFailed
 from bananas_topology.supervisor.child import Child
+from bananas_topology.supervisor.monitor import Monitor
+from bananas_topology.supervisor.operation import Operation
 from bananas_topology.supervisor.output import Output, Stream
 from bananas_topology.supervisor.plan import ChildPlan
-from bananas_topology.supervisor.restarts import (
-    Exit,
-    GiveUp,
-    History,
-    RestartPolicy,
-    decide,
-    record_exit,
-)
-from bananas_topology.system.clock import monotonic
+from bananas_topology.supervisor.restarts import Exit, GiveUp, RestartPolicy, decide, record_exit
+from bananas_topology.supervisor.state import ChildState
+from bananas_topology.system.clock import monotonic, wall_now
+from bananas_topology.system.notify import VARIABLE, NotifySocket
 from bananas_topology.system.signals import DEBOUNCE_S, SignalInbox
 
 #: Seconds between SIGQUIT, which asks a child to exit immediately, and SIGKILL.
@@ -57,25 +57,23 @@ class RunResult:
     killed: tuple[str, ...]
 
 
-@dataclass(slots=True)
-class ChildState:
-    """A child and its scheduled actions; times are on the monotonic clock, in seconds."""
+class PollSource(Protocol):
+    """Something else that the supervisor's loop serves, such as the control socket."""
 
-    child: Child
-    history: History = ()
-    start_at: float | None = None
-    kill_at: float | None = None
-    is_given_up: bool = False
-    is_killed: bool = False
+    def interests(self) -> Mapping[int, int]:
+        """Return the descriptors to poll, with their events as for `select.poll`."""
 
-    @property
-    def is_active(self) -> bool:
-        return self.child.is_running or self.start_at is not None
+    def on_ready(self, fd: int) -> None:
+        """Act on a descriptor on which one of its events has occurred."""
+
+    def on_turn(self) -> None:
+        """Called at the end of every iteration of the loop."""
 
 
 class Supervisor:
     """Runs children. Call `run` once, from the main thread.
 
+    `notify_socket` receives the children's reports; without one no child becomes ready.
     `is_drained` is polled; the supervisor stops once it returns true. `on_poll` is called at the
     same interval, and whenever a process exits, to look after processes that are not children.
     """
@@ -86,18 +84,43 @@ class Supervisor:
         output: Output,
         *,
         policy: RestartPolicy | None = None,
+        notify_socket: NotifySocket | None = None,
         is_drained: Callable[[], bool] | None = None,
         on_poll: Callable[[], None] | None = None,
     ) -> None:
+        self._output = output
         self._sink = output.sink
         self._policy = policy or RestartPolicy()
+        self._notify_socket = notify_socket
         self._is_drained = is_drained
         self._on_poll = on_poll
         self._poll_at = 0.0
+        self._monitor = Monitor()
+        self._sources: list[PollSource] = []
+        self._operation: Operation | None = None
         self._stopping_since: float | None = None
+        self._quit_at = math.inf
         self._is_quitting = False
         self._drained = False
-        self._children = [ChildState(Child(plan, _stream(output, plan))) for plan in plans]
+        self._children = [self._state(plan) for plan in plans]
+
+    @property
+    def children(self) -> Sequence[ChildState]:
+        """The children, those that drain among them."""
+        return self._children
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopping_since is not None
+
+    @property
+    def operation(self) -> Operation | None:
+        """The change under way, if any."""
+        return self._operation
+
+    def serve(self, source: PollSource) -> None:
+        """Let the loop poll something else too."""
+        self._sources.append(source)
 
     def run(self) -> RunResult:
         """Run the children until stopped, drained, or no child is left to restart."""
@@ -105,12 +128,14 @@ class Supervisor:
             try:
                 for state in self._children:
                     self._start(state)
-                while any(state.is_active for state in self._children):
+                while not self._is_over():
                     self._sleep(inbox)
                     for received in inbox.drain():
                         self._on_signal(received)
                     self._reap()
                     self._run_due_actions(monotonic())
+                    for source in self._sources:
+                        source.on_turn()
                     self._sink.flush()
             finally:
                 # Children still run here only after an unexpected error: leave none behind.
@@ -119,37 +144,76 @@ class Supervisor:
                 self._sink.finish(monotonic() + FLUSH_TIMEOUT_S)
         return RunResult(
             drained=self._drained,
-            given_up=tuple(state.child.name for state in self._children if state.is_given_up),
-            killed=tuple(state.child.name for state in self._children if state.is_killed),
+            given_up=tuple(state.name for state in self._children if state.is_given_up),
+            killed=tuple(state.name for state in self._children if state.is_killed),
         )
 
-    def stop(self) -> None:
-        """Ask every child to finish its running jobs; every grace period starts now."""
+    def begin(self, operation: Operation) -> None:
+        """Carry out a change, from the next turn on.
+
+        Raises:
+            ControlFailed: another change is under way, or everything is stopping.
+        """
+        if self.is_stopping:
+            raise ControlFailed("stopping: no changes any more")
+        if self._operation is not None:
+            raise ControlFailed(f"another change is under way: {self._operation.name}")
+        self._operation = operation
+
+    def add(self, plan: ChildPlan) -> ChildState:
+        """Start one more child."""
+        state = self._state(plan)
+        self._children.append(state)
+        self._start(state)
+        return state
+
+    def retire(self, state: ChildState) -> None:
+        """Let a child finish its running jobs, for as long as these take; then forget it."""
+        state.is_retiring = True
+        state.start_at = None
+        if state.child.is_running:
+            state.child.send(state.child.plan.drain_signal)
+        else:
+            self._children.remove(state)
+
+    def stop(self, timeout_s: float = math.inf) -> None:
+        """Ask every child to finish its running jobs; every grace period starts now.
+
+        After `timeout_s` seconds those that still run are asked to exit immediately.
+        """
         self._stopping_since = monotonic()
+        self._quit_at = self._stopping_since + timeout_s
+        if self._operation is not None:
+            self._operation.cancel("stopping")
         for state in self._children:
             state.start_at = None
             if state.child.is_running:
+                state.is_stopping = True
                 state.child.send(signal.SIGTERM)
                 state.kill_at = monotonic() + state.child.plan.grace_ms / 1000
 
     def quit(self) -> None:
         """Ask every child to exit immediately."""
+        if not self.is_stopping:
+            self.stop()
         self._is_quitting = True
         for state in self._children:
             if state.child.is_running:
                 state.child.send(signal.SIGQUIT)
                 state.kill_at = min(state.kill_at or math.inf, monotonic() + QUIT_TIMEOUT_S)
 
-    @property
-    def _is_stopping(self) -> bool:
-        return self._stopping_since is not None
+    def _is_over(self) -> bool:
+        """Whether nothing runs, and nothing will. All pools may have been scaled to none."""
+        if any(state.is_active for state in self._children):
+            return False
+        return self.is_stopping or any(state.is_given_up for state in self._children)
 
     def _on_signal(self, received: signal.Signals) -> None:
         if received == signal.SIGCHLD:
             # It may be the bundled server that exited: poll now.
             self._poll_at = 0.0
         elif self._stopping_since is None:
-            grace_s = max(state.child.plan.grace_ms for state in self._children) // 1000
+            grace_s = max((each.child.plan.grace_ms for each in self._children), default=0) // 1000
             log.info(
                 "stopping: running jobs have %d s to finish; press Ctrl-C again to force", grace_s
             )
@@ -163,78 +227,112 @@ class Supervisor:
         poll.register(inbox.fileno(), select.POLLIN)
         if self._sink.has_pending:
             poll.register(self._sink.fd, select.POLLOUT)
-        children: dict[int, Child] = {}
+        on_ready: dict[int, Callable[[], None]] = {}
         if not self._sink.wants_pause:
-            pipes = ((state.child.pipe, state.child) for state in self._children)
-            children = {pipe: child for pipe, child in pipes if pipe is not None}
-        for pipe in children:
-            poll.register(pipe, select.POLLIN)
+            children = [state.child for state in self._children]
+            on_ready = {child.pipe: child.pump for child in children if child.pipe is not None}
+        if self._notify_socket is not None:
+            on_ready[self._notify_socket.fileno()] = self._take_reports
+        for fd in on_ready:
+            poll.register(fd, select.POLLIN)
+        sources: dict[int, PollSource] = {}
+        for source in self._sources:
+            for fd, events in source.interests().items():
+                poll.register(fd, events)
+                sources[fd] = source
         for fd, _ in poll.poll(max(0.0, self._next_wakeup() - monotonic()) * 1000):
-            if fd in children:
-                children[fd].pump()
+            if fd in on_ready:
+                on_ready[fd]()
+            elif fd in sources:
+                sources[fd].on_ready(fd)
 
     def _next_wakeup(self) -> float:
-        times = [monotonic() + MAX_SLEEP_S]
+        times = [monotonic() + MAX_SLEEP_S, self._quit_at]
         for state in self._children:
             times += [at for at in (state.start_at, state.kill_at) if at is not None]
         if self._is_drained or self._on_poll:
             times.append(self._poll_at)
         return min(times)
 
+    def _take_reports(self) -> None:
+        """Take in what the children report; what came from a process that is gone is ignored."""
+        if self._notify_socket is None:
+            return
+        by_pid = {state.child.pid: state for state in self._children}
+        for received in self._notify_socket.receive():
+            if received.pid in by_pid:
+                by_pid[received.pid].on_notification(received)
+
     def _run_due_actions(self, now: float) -> None:
-        """Start and kill the children that are due, and poll."""
-        for state in self._children:
+        """Start, replace and kill the children that are due, take the next step, and poll."""
+        for state in list(self._children):
             if state.start_at is not None and state.start_at <= now:
                 self._start(state)
             if state.kill_at is not None and state.kill_at <= now:
                 self._kill(state)
+        self._monitor.check(self._children, now)
+        if self._quit_at <= now:
+            self._quit_at = math.inf
+            log.warning("stopping immediately: running jobs are requeued")
+            self.quit()
+        if self._operation is not None:
+            self._operation.advance()
+            if self._operation.is_done:
+                self._operation = None
         if self._poll_at <= now:
             self._poll(now)
         if dropped := self._sink.take_dropped():
             log.warning("log lines dropped: output not read in time", extra={"lines": dropped})
-        if self._sink.is_closed and not self._is_stopping:
+        if self._sink.is_closed and not self.is_stopping:
             self.stop()
 
     def _poll(self, now: float) -> None:
         self._poll_at = now + POLL_S
         if self._on_poll is not None:
             self._on_poll()
-        if self._is_drained is not None and not self._is_stopping and self._is_drained():
+        if self._is_drained is not None and not self.is_stopping and self._is_drained():
             self._drained = True
             self.stop()
 
+    def _state(self, plan: ChildPlan) -> ChildState:
+        return ChildState(Child(plan, _stream(self._output, plan)))
+
     def _start(self, state: ChildState) -> None:
-        state.start_at = None
+        state.on_start()
+        socket = self._notify_socket
         try:
-            state.child.start()
+            state.child.start({} if socket is None else {VARIABLE: str(socket.path)})
         except OSError as error:
-            log.error(
-                "child failed to start", extra={"child": state.child.name, "error": str(error)}
-            )
+            log.error("child failed to start", extra={"child": state.name, "error": str(error)})
             self._on_exit(state, code=1)
 
     def _kill(self, state: ChildState) -> None:
         state.kill_at = None
-        state.is_killed = True
-        log.error("child killed: grace period expired", extra={"child": state.child.name})
+        if state.stalled_s is None:
+            state.is_killed = True
+            log.error("child killed: grace period expired", extra={"child": state.name})
         state.child.kill()
 
     def _reap(self) -> None:
         """Handle children that have exited."""
-        for state in self._children:
+        for state in list(self._children):
             code = state.child.poll()
             if code is not None:
-                state.kill_at = None
                 self._on_exit(state, code)
 
     def _on_exit(self, state: ChildState, code: int) -> None:
         """Decide whether and when to restart a child that has exited."""
-        if self._is_stopping:
+        reason = self._monitor.reason(state, code)
+        state.on_exit(reason, wall_now())
+        if self.is_stopping:
             return
-        ended = Exit(monotonic(), state.child.uptime_s, code)
+        if state.is_retiring:
+            self._children.remove(state)
+            return
+        ended = Exit(monotonic(), state.child.uptime_s, code, state.was_ready, reason)
         state.history = record_exit(state.history, ended, self._policy)
-        decision = decide(state.history, self._policy)
-        fields = {"child": state.child.name, "reason": str(ended)}
+        decision = decide(state.history, self._policy, was_ever_ready=state.was_ever_ready)
+        fields = {"child": state.name, "reason": reason}
         if isinstance(decision, GiveUp):
             state.is_given_up = True
             fields["reason"] = decision.reason

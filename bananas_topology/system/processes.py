@@ -11,9 +11,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+
+#: The units of /proc/PID/stat.
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def dying_with_parent(number: signal.Signals) -> Callable[[], None] | None:
@@ -59,3 +64,22 @@ def _exists(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process uses: resident memory in bytes, and processor time since its start."""
+
+    memory_bytes: int
+    cpu_s: float
+
+
+def usage_of(pid: int) -> Usage | None:
+    """Read what a process uses; None where that cannot be read (there is no /proc)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    fields = stat.rpartition(b")")[2].split()
+    ticks = int(fields[11]) + int(fields[12])
+    return Usage(int(fields[21]) * _PAGE_BYTES, ticks / _TICKS_PER_S)

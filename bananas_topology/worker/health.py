@@ -1,17 +1,26 @@
-"""The worker's health: whether its loop turns, whether it takes jobs, and what its threads do."""
+"""The worker's health: whether its loop turns, whether it takes jobs, and what its threads do.
+
+Reported to probes, to a liveness file, and to whoever started the worker (see system/notify.py).
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import threading
 import traceback
+from collections.abc import Callable, Mapping
 
 from bananas_topology.liveness import is_alive, touch
 from bananas_topology.system.clock import monotonic
+from bananas_topology.system.notify import Notifier
 
 #: Seconds between two writes of the liveness file.
 _TOUCH_INTERVAL_S = 1.0
+
+#: Seconds between two reports; a change of readiness is reported at once.
+_REPORT_INTERVAL_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -19,11 +28,17 @@ log = logging.getLogger(__name__)
 class Health:
     """Updated by the worker's loop, read by any thread.
 
-    `liveness_file` may be empty: then only probes over HTTP see the state.
+    `liveness_file` may be empty: then nothing is written. `counts` are what is reported to the
+    notifier: slots, busy slots, jobs completed and so on.
     """
 
-    def __init__(self, liveness_file: str) -> None:
+    def __init__(
+        self, liveness_file: str, notifier: Notifier, counts: Callable[[], Mapping[str, int]]
+    ) -> None:
         self._path = liveness_file
+        self._notifier = notifier
+        self._counts = counts
+        self._reported_at = -_REPORT_INTERVAL_S
         self._touched_at = -_TOUCH_INTERVAL_S
         self._updated_at = monotonic()
         self._is_write_failing = False
@@ -36,12 +51,20 @@ class Health:
         return is_alive(monotonic() - self._updated_at)
 
     def update(self, *, is_ready: bool) -> None:
-        """Record a turn of the loop, also in the liveness file."""
+        """Record a turn of the loop, also in the liveness file and to the notifier."""
         self._updated_at = now = monotonic()
+        is_due = is_ready != self.is_ready or now - self._reported_at >= _REPORT_INTERVAL_S
         self.is_ready = is_ready
+        if is_due and self._notifier.is_wanted:
+            self._reported_at = now
+            self._report()
         if self._path and now - self._touched_at >= _TOUCH_INTERVAL_S:
             self._touched_at = now
             self._touch()
+
+    def _report(self) -> None:
+        ready = {"READY": 1} if self.is_ready else {}
+        self._notifier.send(WATCHDOG=1, STATUS=json.dumps(self._counts()), **ready)
 
     def _touch(self) -> None:
         try:

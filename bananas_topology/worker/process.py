@@ -22,6 +22,7 @@ from bananas_topology.contract.worker import EXIT_RECYCLE, EXIT_RESTART, WorkerC
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.system.clock import monotonic
+from bananas_topology.system.notify import Notifier
 from bananas_topology.system.signals import SignalInbox
 from bananas_topology.worker.exchange import ExchangeLoop
 from bananas_topology.worker.health import Health, log_stacks
@@ -33,7 +34,7 @@ from bananas_topology.worker.settlement import Settler
 from bananas_topology.worker.shutdown import Shutdown
 from bananas_topology.worker.slots import Slots
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 #: Seconds for which too many slots may be stuck before the worker exits to be restarted.
 STUCK_S = 5.0
@@ -57,7 +58,7 @@ class Worker:
         self._slots = Slots(config.concurrency, handlers, Settler(random.random))
         self._exchange = ExchangeLoop(config, tuple(handlers), broker, self._slots)
         self._shutdown = Shutdown(config.grace_ms / 1000)
-        self._health = Health(config.liveness_file)
+        self._health = Health(config.liveness_file, Notifier.from_environ(os.environ), self._counts)
         self._recycling = Recycling(config, random.random())
         self._stuck_since: float | None = None
         now = monotonic()
@@ -111,9 +112,12 @@ class Worker:
         self._exchange.quiet()
         self._exchange.settle(self._slots.release_waiting())
 
-    def _stop(self, exit_code: int) -> None:
-        """Take no more jobs, and exit when the running ones end or the grace period is over."""
-        self._shutdown.start(exit_code)
+    def _stop(self, exit_code: int, *, is_drain: bool = False) -> None:
+        """Take no more jobs, and exit when the running ones end or the grace period is over.
+
+        A drain has no grace period: jobs end by themselves, or by their timeouts.
+        """
+        self._shutdown.start(exit_code, is_drain=is_drain)
         log.info("worker stopping", extra={"running": self._slots.running})
         self.quiet()
 
@@ -122,12 +126,24 @@ class Worker:
             log_stacks()
         elif self._shutdown.is_forced or self._shutdown.is_duplicate_signal(received):
             return
-        elif self._shutdown.is_started or received == signal.SIGQUIT:
+        elif received == signal.SIGUSR2:
+            if not self._shutdown.is_started:
+                self._stop(exit_code=0, is_drain=True)
+        elif received == signal.SIGQUIT or self._shutdown.is_started_with_grace:
             log.warning("worker stopping immediately", extra={"running": self._slots.running})
             self._shutdown.force(received)
             self.quiet()
         else:
             self._stop(exit_code=0)
+
+    def _counts(self) -> dict[str, int]:
+        return {
+            "slots": self._concurrency,
+            "busy": self._slots.running,
+            "stuck": self._slots.stuck,
+            "completed": self._exchange.tally.completed,
+            "failed": self._exchange.tally.failed,
+        }
 
     def _is_ready(self) -> bool:
         exchange = self._exchange

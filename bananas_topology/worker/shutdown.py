@@ -20,12 +20,14 @@ class Shutdown:
         self._started_at = 0.0
         self._forced_by: signal.Signals | None = None
         self._exit_code = 0
-        #: The end of the grace period; infinite before the shutdown.
+        #: Whether the worker is shutting down.
+        self.is_started = False
+        #: The end of the grace period; infinite before the shutdown, and in a drain.
         self.deadline = float("inf")
 
     @property
-    def is_started(self) -> bool:
-        """Whether the worker is shutting down."""
+    def is_started_with_grace(self) -> bool:
+        """Whether the worker is shutting down, and not just draining."""
         return self.deadline != float("inf")
 
     @property
@@ -57,15 +59,18 @@ class Shutdown:
         """Whether a signal repeats the one that started the shutdown rather than forcing it."""
         is_graceful = received in (signal.SIGTERM, signal.SIGINT)
         is_recent = monotonic() - self._started_at < DEBOUNCE_S
-        return is_graceful and self.is_started and is_recent
+        return is_graceful and self.is_started_with_grace and is_recent
 
-    def start(self, exit_code: int) -> None:
-        """Start the grace period."""
+    def start(self, exit_code: int, *, is_drain: bool = False) -> None:
+        """Start the grace period, or a drain, which takes as long as the running jobs."""
+        self.is_started = True
         self._started_at = monotonic()
-        self.deadline = self._started_at + self._grace_s
+        if not is_drain:
+            self.deadline = self._started_at + self._grace_s
         self._exit_code = exit_code
 
     def force(self, received: signal.Signals) -> None:
         """Shut down without a grace period."""
         self._forced_by = received
+        self.is_started = True
         self.deadline = self._started_at = monotonic()

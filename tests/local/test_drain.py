@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.bundled_server import BundledServer
+from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.local import drain as drain_module

@@ -16,15 +16,17 @@ from bananas_topology.supervisor.restarts import (
 POLICY = RestartPolicy()
 
 
-def _history(*lives_s: float, code: int = 1) -> tuple[History, list[Restart | GiveUp]]:
+def _history(
+    *lives_s: float, code: int = 1, was_ready: bool = False
+) -> tuple[History, list[Restart | GiveUp]]:
     """Simulate one exit per uptime, waiting as decided; return the history and the decisions."""
     now = 0.0
     history: History = ()
     decisions: list[Restart | GiveUp] = []
     for uptime_s in lives_s:
         now += uptime_s
-        history = record_exit(history, Exit(now, uptime_s, code), POLICY)
-        decision = decide(history, POLICY)
+        history = record_exit(history, Exit(now, uptime_s, code, was_ready, "died"), POLICY)
+        decision = decide(history, POLICY, was_ever_ready=was_ready)
         decisions.append(decision)
         if isinstance(decision, Restart):
             now += decision.delay_s
@@ -37,25 +39,26 @@ def test_first_restart_is_immediate() -> None:
     assert decisions == [Restart(0.0)]
 
 
-def test_restart_delay_doubles_up_to_the_cap() -> None:
-    _, decisions = _history(*[20.0] * 9)
+def test_child_that_was_ready_is_restarted_permanently_with_a_capped_delay() -> None:
+    _, decisions = _history(*[0.5] * 1000, was_ready=True)
 
-    assert decisions == [
-        Restart(delay) for delay in (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0)
-    ]
+    delays = [0.0, 1.0, 2.0, 4.0]
+    assert decisions == [Restart(delay) for delay in [*delays, *[5.0] * 996]]
 
 
-def test_crash_loop_is_given_up() -> None:
-    _, decisions = _history(*[0.5] * 6)
+def test_child_that_never_becomes_ready_is_given_up() -> None:
+    _, decisions = _history(*[20.0] * 6)
 
     assert decisions[:5] == [Restart(delay) for delay in (0.0, 1.0, 2.0, 4.0, 8.0)]
-    assert decisions[5] == GiveUp("exited 6 times within 60 s, last with exit code 1")
+    assert decisions[5] == GiveUp("exited 6 times without becoming ready, last: died")
 
 
-def test_exits_outside_the_window_are_not_a_crash_loop() -> None:
-    _, decisions = _history(*[10.0] * 50)
+def test_child_that_was_ready_once_waits_longer_while_it_cannot_start() -> None:
+    history: History = ()
+    for second in range(10):
+        history = record_exit(history, Exit(float(second), 0.5, 1), POLICY)
 
-    assert all(isinstance(decision, Restart) for decision in decisions)
+    assert decide(history, POLICY, was_ever_ready=True) == Restart(30.0)
 
 
 def test_stable_uptime_clears_the_history() -> None:
@@ -71,8 +74,14 @@ def test_invalid_settings_are_given_up_at_the_first_exit(uptime_s: float) -> Non
     assert isinstance(decision, GiveUp)
 
 
+def test_handlers_broken_after_a_child_was_ready_are_tried_again_after_a_pause() -> None:
+    _, [decision] = _history(0.5, code=2, was_ready=True)
+
+    assert decision == Restart(1.0)
+
+
 @pytest.mark.parametrize("code", [0, 1, 70, -9, -15, 131])
-def test_every_other_end_that_nobody_asked_for_is_followed_by_a_start(code: int) -> None:
+def test_every_other_unexpected_exit_is_followed_by_a_restart(code: int) -> None:
     _, decisions = _history(5.0, code=code)
 
     assert decisions == [Restart(0.0)]
@@ -103,4 +112,4 @@ def test_requested_restarts_do_not_count_as_crashes() -> None:
     for second, code in enumerate([1, 75, 76, 75, 76, 75, 76, 1]):
         history = record_exit(history, Exit(float(second), 1.0, code), POLICY)
 
-    assert decide(history, POLICY) == Restart(1.0)
+    assert decide(history, POLICY, was_ever_ready=False) == Restart(1.0)

@@ -2,78 +2,29 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from bananas_topology.supervisor.output import Output
 from bananas_topology.supervisor.plan import ChildPlan
-from bananas_topology.supervisor.restarts import RestartPolicy
 from bananas_topology.supervisor.sink import Sink
 from bananas_topology.supervisor.supervisor import RunResult, Supervisor
 from bananas_topology.system.processes import start_time_token
 from bananas_topology.system.signals import DEBOUNCE_S
+from tests.supervisor.stage import FAST, SIGNAL_PARENT, Stage
 from tests.waiting import wait_for
-
-#: The default policy, fifty times faster.
-FAST = RestartPolicy(stable_s=1.2, base_delay_s=0.02, cap_delay_s=0.6, loop_window_s=1.2)
 
 #: A child that prints "ready", runs `{}`, and exits with 0 on SIGTERM.
 WELL_BEHAVED = """
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+def lives(): return sum(name.isdecimal() for name in os.listdir())
 print("ready", flush=True)
 {}
 time.sleep(60)
 """
-
-SIGNAL_PARENT = "os.kill(os.getppid(), signal.{})"
-
-
-@dataclass
-class Stage:
-    """Runs children, given as Python code, under a supervisor in this process."""
-
-    directory: Path
-    read_end: int
-    sink: Sink
-    shown: bytes = b""
-
-    def plan(self, code: str, name: str = "a-0", grace_ms: int = 10_000) -> ChildPlan:
-        return ChildPlan(
-            name=name,
-            pool=name.rpartition("-")[0],
-            argv=(sys.executable, "-I", "-S", "-c", code),
-            env=dict(os.environ),
-            cwd=self.directory,
-            grace_ms=grace_ms,
-        )
-
-    def run(
-        self,
-        *plans: ChildPlan,
-        is_drained: Callable[[], bool] | None = None,
-        on_poll: Callable[[], None] | None = None,
-    ) -> RunResult:
-        output = Output(self.sink, [plan.name for plan in plans], lambda pool, text: text)
-        supervisor = Supervisor(plans, output, policy=FAST, is_drained=is_drained, on_poll=on_poll)
-        result = supervisor.run()
-        self.shown = os.read(self.read_end, 1 << 20)
-        return result
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    read_end, write_end = os.pipe()
-    os.set_blocking(read_end, False)
-    os.write(write_end, b"\n")
-    yield Stage(tmp_path, read_end, Sink(write_end))
-    os.close(read_end)
-    os.close(write_end)
 
 
 def _pids(directory: Path) -> list[int]:
@@ -155,7 +106,7 @@ time.sleep(60)
 def test_child_that_exits_is_restarted_immediately(stage: Stage, end: str) -> None:
     code = WELL_BEHAVED.format(f"""
 open(str(os.getpid()), "w").close()
-if len(os.listdir()) == 1: {end}
+if lives() == 1: {end}
 {SIGNAL_PARENT.format("SIGTERM")}
 """)
 
@@ -172,7 +123,7 @@ def test_crash_loop_is_given_up_while_others_keep_running(
 ) -> None:
     crashing = "open(str(__import__('os').getpid()), 'w').close(); raise SystemExit(3)"
     other = WELL_BEHAVED.format(f"""
-while len(os.listdir()) < {FAST.loop_exits}: time.sleep(0.01)
+while lives() < {FAST.max_failed_starts}: time.sleep(0.01)
 time.sleep(0.2)
 print("still here", flush=True)
 {SIGNAL_PARENT.format("SIGTERM")}
@@ -181,7 +132,7 @@ print("still here", flush=True)
     result = stage.run(stage.plan(crashing), stage.plan(other, "b-0"))
 
     assert result == RunResult(drained=False, given_up=("a-0",), killed=())
-    assert len(_pids(stage.directory)) == FAST.loop_exits
+    assert len(_pids(stage.directory)) == FAST.max_failed_starts
     assert [r.getMessage() for r in caplog.records].count("gave up restarting child") == 1
     assert b"still here" in stage.shown
 
@@ -189,14 +140,14 @@ print("still here", flush=True)
 def test_requested_restart_is_always_granted(stage: Stage) -> None:
     code = WELL_BEHAVED.format(f"""
 open(str(os.getpid()), "w").close()
-if len(os.listdir()) < {FAST.loop_exits + 2}: sys.exit(75)
+if lives() < {FAST.max_failed_starts + 2}: sys.exit(75)
 {SIGNAL_PARENT.format("SIGTERM")}
 """)
 
     result = stage.run(stage.plan(code))
 
     assert result.given_up == ()
-    assert len(_pids(stage.directory)) == FAST.loop_exits + 2
+    assert len(_pids(stage.directory)) == FAST.max_failed_starts + 2
 
 
 def test_invalid_settings_are_given_up_without_a_restart(stage: Stage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import sys
 import time
@@ -141,3 +142,15 @@ async def async_late(payload: Any) -> None:
 @job("async_fail", max_retries=0)
 async def async_fail(payload: str) -> None:
     raise ValueError(payload)
+
+
+@job("environ")
+def environ(payload: str) -> str | None:
+    return os.environ.get(payload)
+
+
+@job("hold_interpreter")
+def hold_interpreter(payload: int) -> None:
+    print("holding", flush=True)
+    # A call into C that does not release the interpreter, unlike those of ctypes.CDLL.
+    ctypes.PyDLL(None).sleep(payload)

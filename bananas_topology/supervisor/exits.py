@@ -1,0 +1,86 @@
+"""Why a child exited, in words: exit codes, signals and the kernel's out-of-memory kills."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import suppress
+
+from bananas_topology.contract.worker import (
+    EXIT_CONFIG,
+    EXIT_FAILED,
+    EXIT_RECYCLE,
+    EXIT_RESTART,
+)
+
+_CODES = {
+    EXIT_FAILED: "unexpected error, or Redis cannot be used",
+    EXIT_CONFIG: "invalid settings or handlers",
+    EXIT_RESTART: "restart requested: too few free slots",
+    EXIT_RECYCLE: "restart requested: limit of jobs, memory or age reached",
+}
+
+#: Signals by which a program ends because of a defect in native code.
+_CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
+
+
+def describe(code: int, *, is_out_of_memory: bool = False, stalled_s: float | None = None) -> str:
+    """Describe an exit; a negative code is a signal's number.
+
+    `stalled_s`: seconds without progress after which the supervisor ended the process.
+
+    >>> describe(2)
+    'exit code 2: invalid settings or handlers'
+    >>> describe(-11)
+    'crashed: SIGSEGV (segmentation fault)'
+    >>> describe(-9, is_out_of_memory=True)
+    'killed by SIGKILL (out of memory)'
+    """
+    if stalled_s is not None:
+        return f"replaced: no progress for {stalled_s:.0f} s"
+    if code < 0:
+        return _signalled(-code, is_out_of_memory)
+    if code in _CODES:
+        return f"exit code {code}: {_CODES[code]}"
+    if code > 128:
+        with suppress(ValueError):
+            return f"exit code {code}: stopped by {signal.Signals(code - 128).name}"
+    return f"exit code {code}"
+
+
+def _signalled(number: int, is_out_of_memory: bool) -> str:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:  # a real-time signal between the first and the last
+        return f"killed by signal {number}"
+    if number in _CRASHES:
+        return f"crashed: {name} ({(signal.strsignal(number) or '').lower()})"
+    if number == signal.SIGKILL and is_out_of_memory:
+        return f"killed by {name} (out of memory)"
+    return f"killed by {name}"
+
+
+class OutOfMemoryKills:
+    """Tells whether the kernel killed a process for lack of memory lately.
+
+    The kernel counts such kills, not whose they were, so a kill by SIGKILL that coincides with one
+    is taken for it. Never true where the counter cannot be read.
+    """
+
+    def __init__(self, path: str = "/proc/vmstat") -> None:
+        self._path = path
+        self._count = self._read()
+
+    def update(self) -> None:
+        """Forget the kills up to now. Called regularly, so that old ones explain nothing."""
+        self._count = self._read()
+
+    def has_happened(self) -> bool:
+        """Whether there was one since the last update."""
+        return self._read() > self._count
+
+    def _read(self) -> int:
+        with suppress(OSError, ValueError), open(self._path, "rb") as file:
+            for line in file:
+                if line.startswith(b"oom_kill "):
+                    return int(line.split()[1])
+        return 0

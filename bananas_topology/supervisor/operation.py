@@ -1,0 +1,44 @@
+"""A change to what runs, carried out step by step between the turns of the supervisor's loop.
+
+The steps are a generator: it acts on the supervisor, then yields what it waits for, in words, until
+that has come true. So a change that takes minutes reads from top to bottom, and blocks nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from bananas_topology.errors import ControlFailed
+
+#: Yields what is waited for; returns a summary; raises ControlFailed where the change has failed.
+Steps = Generator[str, None, str]
+
+
+class Operation:
+    """One change under way. `name` says which, such as ``restart worker``."""
+
+    def __init__(self, name: str, steps: Steps) -> None:
+        self.name = name
+        self._steps = steps
+        self.is_done = False
+        #: What is waited for; once it is done, a summary.
+        self.progress = ""
+        #: Why it failed; empty otherwise.
+        self.error = ""
+
+    def advance(self) -> None:
+        """Do what can be done now."""
+        if self.is_done:
+            return
+        try:
+            self.progress = next(self._steps)
+        except StopIteration as end:
+            self.is_done, self.progress = True, end.value
+        except ControlFailed as error:
+            self.is_done, self.error = True, str(error)
+
+    def cancel(self, reason: str) -> None:
+        """Give up the steps that are left."""
+        if not self.is_done:
+            self._steps.close()
+            self.is_done, self.error = True, reason
