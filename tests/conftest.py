@@ -14,6 +14,8 @@ from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.spec.load import check_bytes
 from bananas_topology.spec.model import Topology
+from bananas_topology.supervisor.sink import Sink
+from tests.supervisor.stage import Stage
 
 #: Makes a topology of YAML text; ``version`` and ``name`` are put in front where they are missing.
 MakeTopology = Callable[[str], Topology]
@@ -64,3 +66,13 @@ def make_topology() -> MakeTopology:
         return report.topology
 
     return make
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)
+    os.write(write_end, b"\n")
+    yield Stage(tmp_path, read_end, Sink(write_end))
+    os.close(read_end)
+    os.close(write_end)

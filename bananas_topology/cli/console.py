@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
@@ -41,6 +41,9 @@ _TABLE_GAP = 3
 
 #: Length in characters from which a word may be broken in a table.
 _LONG_WORD = 14
+
+#: Cells of columns that are aligned to the right.
+_NUMERIC = re.compile(r"[\d,./]*( [KMG]iB|%)?")
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -133,13 +136,38 @@ def duration(seconds: float) -> str:
     return "".join(parts)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; in a pipe, as tab-separated lines."""
+@contextmanager
+def status_line() -> Iterator[Callable[[str], None]]:
+    """Yield a function that shows what is waited for: in one line on a terminal, else in many."""
+    if not is_terminal(sys.stderr):
+        yield notice
+        return
+    width = shutil.get_terminal_size().columns
+
+    def show(text: str) -> None:
+        print(f"\r\x1b[2K{printable(text)[: width - 1]}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield show
+    finally:
+        show("")
+
+
+def clear_screen() -> None:
+    """Start again at the top of an empty terminal; nothing happens elsewhere."""
+    if is_terminal(sys.stdout):
+        print("\x1b[H\x1b[2J", end="")
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, gap: int = _TABLE_GAP
+) -> None:
+    """Print a table, its columns `gap` characters apart; in a pipe, as tab-separated lines."""
     if not is_terminal(sys.stdout):
         for row in (columns, *rows):
             print("\t".join(_one_line(cell) for cell in row))
         return
-    _print_rich_table(columns, rows)
+    _print_rich_table(columns, rows, gap)
 
 
 def print_fields(fields: Iterable[tuple[str, str]]) -> None:
@@ -212,7 +240,9 @@ def progress(label: str, total: int | None) -> Iterator[Advance]:
         yield lambda count: bar.advance(task, count)
 
 
-def _print_rich_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def _print_rich_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], gap: int = _TABLE_GAP
+) -> None:
     """Print a table, or one block of lines per row if it is too wide for the terminal."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -220,12 +250,14 @@ def _print_rich_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 
     cells = [list(row) for row in rows]
     console = _console(sys.stdout)
-    if cells and _min_width(columns, cells) > console.width:
+    if cells and _min_width(columns, cells, gap) > console.width:
         _print_blocks(columns, cells)
         return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    # The box puts one character between two columns.
+    padding = (0, gap - 1, 0, 0)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=padding)
     for index, name in enumerate(columns):
-        numeric = all(re.fullmatch(r"[\d,./]*", row[index]) for row in cells)
+        numeric = all(_NUMERIC.fullmatch(row[index]) for row in cells)
         table.add_column(
             name,
             justify="right" if cells and numeric else "left",
@@ -238,14 +270,14 @@ def _print_rich_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     console.print(table)
 
 
-def _min_width(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
+def _min_width(columns: Sequence[str], cells: Sequence[Sequence[str]], gap: int) -> int:
     """Terminal columns needed to show names and short words unbroken."""
     from rich.cells import cell_len
 
     def words(index: int, text: str) -> list[str]:
         return [text] if index == 0 else text.split() or [""]
 
-    width = _TABLE_GAP * (len(columns) - 1)
+    width = gap * (len(columns) - 1)
     for index, name in enumerate(columns):
         found = (cell_len(word) for row in cells for word in words(index, row[index]))
         longest = max(found)

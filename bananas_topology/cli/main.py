@@ -12,6 +12,7 @@ import typer
 
 from bananas_topology import __version__
 from bananas_topology.cli import console, dead
+from bananas_topology.cli.control import down, ps, restart, scale
 from bananas_topology.cli.doctor import doctor
 from bananas_topology.cli.enqueue.command import enqueue
 from bananas_topology.cli.exit_codes import FAILED, INTERRUPTED
@@ -34,7 +35,9 @@ _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 app = typer.Typer(
     name="bananas", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
 )
-for command in (init, validate, up, render, enqueue, queues, job, doctor, rescue, schema):
+_TOPOLOGY = (init, validate, up, ps, scale, restart, down, render)
+_JOBS = (enqueue, queues, job, doctor, rescue, schema)
+for command in (*_TOPOLOGY, *_JOBS):
     app.command()(command)
 app.command("import")(import_topology)
 app.add_typer(dead.app, name="dead")

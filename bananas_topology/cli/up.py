@@ -12,6 +12,7 @@ import typer
 
 from bananas_topology.cli import console
 from bananas_topology.cli.options import DEFAULT_FILE, RedisUrl
+from bananas_topology.cli.scale import parse_scale
 from bananas_topology.cli.topology import read_topology
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ def up(
 
     topology = read_topology(file, "started")
     names = [name.strip() for text in only or () for name in text.split(",")]
-    pools = select_pools(topology, dict(_parse_scale(text) for text in scale or ()), names)
+    pools = select_pools(
+        topology, dict(parse_scale(text, "--scale") for text in scale or ()), names
+    )
     api = select_api(topology, names)
     if dry_run:
         console.print_plan(pools, api)
@@ -89,18 +92,6 @@ def up(
         drain=drain,
     )
     raise typer.Exit(run(topology, options, os.environ, _screen()))
-
-
-def _parse_scale(text: str) -> tuple[str, int]:
-    """Parse ``pool=3``."""
-    name, _, count = text.partition("=")
-    try:
-        return name, int(count)
-    except ValueError as error:
-        raise typer.BadParameter(
-            f'expected POOL=N such as worker-high=3, got "{text}"',
-            param_hint="--scale",
-        ) from error
 
 
 def _screen() -> Screen:

@@ -12,21 +12,33 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import redis
 
+from bananas_topology.contract.names import API
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import ControlFailed
 from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.jobs.connection import check_server, connect, redact
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.local.changes import Changes
+from bananas_topology.local.commands import Commands
+from bananas_topology.local.control import ControlServer
 from bananas_topology.local.drain import Drain
-from bananas_topology.local.sockets import NOTIFY, socket_directory
+from bananas_topology.local.sockets import CONTROL, NOTIFY, socket_directory
+from bananas_topology.local.status import Reporter
 from bananas_topology.spec.model import Api, Pool, Topology
 from bananas_topology.supervisor.output import SUPERVISOR, Output, Paint, StreamHandler
-from bananas_topology.supervisor.plan import ChildPlan, Host, plan_api, plan_children
+from bananas_topology.supervisor.plan import (
+    ChildPlan,
+    Host,
+    plan_api,
+    plan_children,
+    plan_replica,
+)
 from bananas_topology.supervisor.record import (
     RunRecord,
     exclusive_lock,
@@ -37,7 +49,7 @@ from bananas_topology.supervisor.record import (
 from bananas_topology.supervisor.sink import Sink
 from bananas_topology.supervisor.supervisor import RunResult, Supervisor
 from bananas_topology.system.clock import format_timestamp, wall_now
-from bananas_topology.system.notify import NotifySocket
+from bananas_topology.system.notify import Notifier, NotifySocket
 from bananas_topology.system.processes import start_time_token
 from bananas_topology.units import quantity
 from bananas_topology.worker.logs import JsonFormatter, TextFormatter
@@ -110,7 +122,7 @@ def run(topology: Topology, options: Options, environ: Mapping[str, str], screen
         host = Host(environ, url, options.log_format, screen.is_colored)
         workers = plan_children(topology, options.pools, host)
         plans = (*workers, *([plan_api(topology, options.api, host)] if options.api else []))
-        _publish(stack, directory, topology, url)
+        record = _record(topology, url, sockets / CONTROL)
         screen.notice(f"starting {_summary(topology, options)}; press Ctrl-C to stop")
         output = stack.enter_context(_output(plans, screen))
         drain = _drain(topology, workers, client, output, screen) if options.drain else None
@@ -122,6 +134,9 @@ def run(topology: Topology, options: Options, environ: Mapping[str, str], screen
             is_drained=is_drained,
             on_poll=on_poll,
         )
+        _serve(stack, supervisor, topology, host, record)
+        # From here on others find us, and can reach us.
+        _publish(stack, directory, record, topology.path)
         result = supervisor.run()
     return _exit_code(result, drain, len(plans), screen)
 
@@ -153,10 +168,9 @@ def _start_bundled_server(
     return url, server.restart_if_dead
 
 
-def _publish(stack: ExitStack, directory: Path, topology: Topology, url: str) -> None:
-    """Write the state file, next to the topology file and in the working directory."""
+def _record(topology: Topology, url: str, control: Path) -> RunRecord:
     pid = os.getpid()
-    record = RunRecord(
+    return RunRecord(
         pid=pid,
         start_time_token=start_time_token(pid) or "",
         name=topology.name,
@@ -164,13 +178,34 @@ def _publish(stack: ExitStack, directory: Path, topology: Topology, url: str) ->
         redis_url=url,
         key_prefix=topology.redis.key_prefix,
         started_at=format_timestamp(wall_now()),
+        control=str(control),
     )
+
+
+def _publish(stack: ExitStack, directory: Path, record: RunRecord, path: Path) -> None:
+    """Write the state file, next to the topology file and in the working directory."""
     write(directory, record)
-    if Path.cwd() != topology.path.absolute().parent:
+    if Path.cwd() != path.absolute().parent:
         # An unwritable working directory must not prevent the topology from running.
         with suppress(ControlFailed, OSError):
-            here = state_directory(Path.cwd() / topology.path.name, topology.name)
+            here = state_directory(Path.cwd() / path.name, record.name)
             stack.enter_context(published_record(here, record))
+
+
+def _serve(
+    stack: ExitStack, supervisor: Supervisor, topology: Topology, host: Host, record: RunRecord
+) -> None:
+    """Let the supervisor take commands, and report to whoever started it."""
+    pools = [*(pool.name for pool in topology.pools), *([API] if topology.api else [])]
+    changes = Changes(supervisor, partial(_plan, topology, host), pools)
+    commands = Commands(supervisor, changes, record, pools)
+    server = ControlServer(Path(record.control), commands.by_name())
+    supervisor.serve(stack.enter_context(server))
+    supervisor.serve(Reporter(supervisor, Notifier.from_environ(os.environ)))
+
+
+def _plan(topology: Topology, host: Host, pool: str, index: int) -> ChildPlan:
+    return plan_replica(topology, pool, index, host)
 
 
 @contextmanager

@@ -24,7 +24,6 @@ LOCAL_VARIABLES = ("REDIS_URL", "WORKER_ID", "LOG_FORMAT", "LOG_COLOR")
 #: Maximum replicas accepted by `--scale`; a larger number is most likely a typo.
 MAX_REPLICAS = 1000
 
-
 #: How a program is asked to drain, where that is not what SIGTERM means to it.
 _DRAIN_SIGNALS = {WORKER_MODULE: signal.SIGUSR2}
 
@@ -108,6 +107,21 @@ def plan_children(
             for name in names
         ]
     return tuple(plans)
+
+
+def plan_replica(topology: Topology, pool: str, index: int, host: Host) -> ChildPlan:
+    """Plan one process of a pool, or the api.
+
+    Raises:
+        ControlFailed: the topology has no such pool.
+    """
+    if pool == API and topology.api is not None:
+        return plan_api(topology, topology.api, host)
+    for each in topology.pools:
+        if each.name == pool:
+            launch = launch_for(topology, each)
+            return _child(topology, host, launch, f"{pool}-{index}", pool, each.logging)
+    raise ControlFailed(_no_such_pool(pool, topology.name, [each.name for each in topology.pools]))
 
 
 def plan_api(topology: Topology, api: Api, host: Host) -> ChildPlan:

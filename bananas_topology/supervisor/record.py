@@ -25,7 +25,10 @@ _LOCK = "up.lock"
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A running `up`. `start_time_token` detects a process id that has been reused."""
+    """A running `up`. `start_time_token` detects a process id that has been reused.
+
+    `control` is the path of its control socket.
+    """
 
     pid: int
     start_time_token: str
@@ -34,6 +37,7 @@ class RunRecord:
     redis_url: str
     key_prefix: str
     started_at: str
+    control: str = ""
 
 
 def state_directory(topology_path: Path, name: str) -> Path:
@@ -72,8 +76,7 @@ def exclusive_lock(directory: Path, name: str) -> Iterator[None]:
             other = _read(directory / _RECORD)
             process = f" (process {other.pid})" if other else ""
             raise ControlFailed(
-                f'topology "{name}" is already running here{process}; '
-                "stop it first with Ctrl-C or SIGTERM"
+                f'topology "{name}" is already running here{process}; stop it with `bananas down`'
             ) from error
         try:
             yield
@@ -106,9 +109,18 @@ def find(directory: Path, name: str | None = None) -> RunRecord | None:
 
     Records left behind by killed processes are ignored.
     """
+    return max(running(directory, name), key=lambda record: record.started_at, default=None)
+
+
+def running(directory: Path, name: str | None = None) -> list[RunRecord]:
+    """Find every running `up` of this directory, or those of one topology."""
     paths = (directory / STATE_DIRECTORY).glob(f"{name or '*'}/{_RECORD}")
-    records = [record for path in paths if (record := _read(path)) is not None]
-    return max(records, key=lambda record: record.started_at, default=None)
+    return [record for path in sorted(paths) if (record := _read(path)) is not None]
+
+
+def is_running(record: RunRecord) -> bool:
+    """Whether the process of the record still runs, and not just another one with its id."""
+    return start_time_token(record.pid) == record.start_time_token
 
 
 def _read(path: Path) -> RunRecord | None:
@@ -116,4 +128,4 @@ def _read(path: Path) -> RunRecord | None:
         record = RunRecord(**json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
-    return record if start_time_token(record.pid) == record.start_time_token else None
+    return record if is_running(record) else None

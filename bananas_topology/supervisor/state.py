@@ -94,6 +94,11 @@ class ChildState:
         return self.child.plan.pool
 
     @property
+    def index(self) -> int:
+        """Which replica of its pool it is, from 0."""
+        return int(self.name.rpartition("-")[2])
+
+    @property
     def is_active(self) -> bool:
         return self.child.is_running or self.start_at is not None
 

@@ -1,0 +1,122 @@
+"""The other end of the control socket: what the commands use to reach a running `up`."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bananas_topology.errors import ControlFailed
+from bananas_topology.local.control import VERSION
+from bananas_topology.supervisor.record import RunRecord, is_running, running
+from bananas_topology.system.clock import monotonic, sleep
+
+#: Seconds that the first line of an answer may take.
+ANSWER_TIMEOUT_S = 10.0
+
+#: Seconds between two looks at whether the process still lives, while nothing comes from it.
+_CHECK_S = 1.0
+
+_PAUSE_S = 0.02
+
+#: Receives what is waited for, in words.
+Show = Callable[[str], None]
+
+
+def find_run(directory: Path, file: Path | None, default_file: Path) -> RunRecord:
+    """Find the run that is meant: of `file`, or else the only one in the directory.
+
+    Where several run in the directory, that of `default_file` is meant.
+
+    Raises:
+        ControlFailed: none runs, or several and none of them is meant.
+    """
+    if file is not None:
+        records = [each for each in running(file.parent) if each.topology == _absolute(file)]
+        if not records:
+            raise ControlFailed(f"{file} is not running; start it with: bananas up -d {file}")
+        return records[0]
+    records = running(directory)
+    if not records:
+        raise ControlFailed("nothing is running here; start with: bananas up -d")
+    chosen = [each for each in records if each.topology == _absolute(directory / default_file)]
+    if len(records) > 1 and not chosen:
+        files = ", ".join(sorted(each.topology for each in records))
+        raise ControlFailed(f"several topologies are running here; choose one with -f: {files}")
+    return (chosen or records)[0]
+
+
+def _absolute(path: Path) -> str:
+    return str(path.absolute())
+
+
+def request(
+    record: RunRecord, command: str, show: Show | None = None, **arguments: Any
+) -> dict[str, Any]:
+    """Send a command and wait until it has been carried out; returns its result.
+
+    `show` is told how it gets on. A stop has no result: an empty one is returned once the
+    connection is closed.
+
+    Raises:
+        ControlFailed: it cannot be reached, or the command has failed.
+    """
+    message = json.dumps({"version": VERSION, "command": command, **arguments})
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(ANSWER_TIMEOUT_S)
+        try:
+            connection.connect(record.control)
+            connection.sendall(message.encode() + b"\n")
+        except OSError as error:
+            raise ControlFailed(
+                f"cannot reach the running `up` (process {record.pid}): {error}"
+            ) from error
+        return _answer(connection, record, show)
+
+
+def wait_until_gone(record: RunRecord, timeout_s: float) -> bool:
+    """Wait until the run has ended; returns whether it has."""
+    deadline = monotonic() + timeout_s
+    while is_running(record):
+        if monotonic() >= deadline:
+            return False
+        sleep(_PAUSE_S)
+    return True
+
+
+def _answer(connection: socket.socket, record: RunRecord, show: Show | None) -> dict[str, Any]:
+    received = b""
+    deadline = monotonic() + ANSWER_TIMEOUT_S
+    has_answered = False
+    connection.settimeout(_CHECK_S)
+    while True:
+        try:
+            chunk = connection.recv(65_536)
+        except TimeoutError:
+            if not is_running(record):
+                return {}
+            if not has_answered and monotonic() >= deadline:
+                raise ControlFailed(
+                    f"no answer within {ANSWER_TIMEOUT_S:g} s; is process {record.pid} suspended?"
+                ) from None
+            continue
+        except ConnectionError:
+            chunk = b""
+        if not chunk:
+            return {}
+        has_answered = True
+        *lines, received = (received + chunk).split(b"\n")
+        for line in lines:
+            if (result := _read(json.loads(line), show)) is not None:
+                return result
+
+
+def _read(message: dict[str, Any], show: Show | None) -> dict[str, Any] | None:
+    if "error" in message:
+        raise ControlFailed(message["error"])
+    if "progress" in message and show is not None:
+        show(message["progress"])
+    result: dict[str, Any] | None = message.get("result")
+    return result

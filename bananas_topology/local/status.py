@@ -1,0 +1,108 @@
+"""What a running `up` is doing, as JSON values: for `bananas ps`, and for whoever started `up`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from bananas_topology.supervisor.record import RunRecord
+from bananas_topology.supervisor.state import ChildState, Phase
+from bananas_topology.supervisor.supervisor import Supervisor
+from bananas_topology.system.clock import format_timestamp, monotonic
+from bananas_topology.system.notify import Notifier
+from bananas_topology.system.processes import usage_of
+
+#: Seconds between two reports to whoever started `up`.
+_REPORT_S = 1.0
+
+
+def describe_run(supervisor: Supervisor, record: RunRecord, order: Sequence[str]) -> dict[str, Any]:
+    """Describe a run and its processes, pools in the given order."""
+    ranks = {pool: rank for rank, pool in enumerate(order)}
+    children = sorted(
+        supervisor.children, key=lambda state: (ranks.get(state.pool, len(ranks)), state.index)
+    )
+    operation = supervisor.operation
+    return {
+        "name": record.name,
+        "topology": record.topology,
+        "pid": record.pid,
+        "started_at": record.started_at,
+        "state": "stopping" if supervisor.is_stopping else "running",
+        "change": None if operation is None else operation.name,
+        "processes": [describe_child(state) for state in children],
+    }
+
+
+def describe_child(state: ChildState) -> dict[str, Any]:
+    """Describe one process. Times in seconds, memory in bytes, CPU in percent of one core."""
+    report, pid = state.report, state.child.pid
+    usage = state.usage or (usage_of(pid) if pid is not None else None)
+    return {
+        "name": state.name,
+        "pool": state.pool,
+        "replica": state.index,
+        "pid": pid,
+        "state": state.phase.value,
+        "uptime_s": None if pid is None else round(state.child.uptime_s, 1),
+        "restarts": max(0, state.starts - 1),
+        "slots": report.slots,
+        "busy": report.busy,
+        "stuck": report.stuck,
+        "completed": state.completed,
+        "failed": state.failed,
+        "memory_bytes": None if usage is None else usage.memory_bytes,
+        "cpu_percent": None if state.cpu_percent is None else round(state.cpu_percent, 1),
+        "last_exit": state.last_exit or None,
+        "last_exit_at": _timestamp(state.last_exit_at),
+    }
+
+
+def _timestamp(moment: datetime | None) -> str | None:
+    return None if moment is None else format_timestamp(moment)
+
+
+class Reporter:
+    """Reports the run to whoever started it, by the sd_notify protocol: systemd, or `up -d`.
+
+    A source of the supervisor's loop. ``READY=1`` is sent once all processes are ready at a time;
+    ``X_FAILED`` names those that were given up before.
+    """
+
+    def __init__(self, supervisor: Supervisor, notifier: Notifier) -> None:
+        self._supervisor = supervisor
+        self._notifier = notifier
+        self._is_ready = False
+        self._reported_at = -_REPORT_S
+        self._last: Mapping[str, str | int] = {}
+
+    def interests(self) -> Mapping[int, int]:
+        return {}
+
+    def on_ready(self, fd: int) -> None:
+        """Never called: there is nothing to poll."""
+
+    def on_turn(self) -> None:
+        """Report what has changed, and once a second that the loop turns."""
+        if not self._notifier.is_wanted:
+            return
+        fields = self._fields()
+        now = monotonic()
+        if fields != self._last or now - self._reported_at >= _REPORT_S:
+            self._last, self._reported_at = fields, now
+            self._notifier.send(WATCHDOG=1, **fields)
+
+    def _fields(self) -> dict[str, str | int]:
+        children = self._supervisor.children
+        ready = sum(state.is_ready for state in children)
+        self._is_ready = self._is_ready or ready == len(children) > 0
+        fields: dict[str, str | int] = {"STATUS": f"{ready} of {len(children)} processes ready"}
+        if self._supervisor.is_stopping:
+            return {**fields, "STOPPING": 1}
+        if self._is_ready:
+            return {**fields, "READY": 1}
+        if failed := [state.name for state in children if state.phase is Phase.GIVEN_UP]:
+            fields["X_FAILED"] = json.dumps(failed)
+        return fields
