@@ -19,6 +19,7 @@ from bananas_topology.cli.exit_codes import FAILED, INTERRUPTED
 from bananas_topology.cli.import_topology import import_topology
 from bananas_topology.cli.init import init
 from bananas_topology.cli.job import job
+from bananas_topology.cli.logs import logs
 from bananas_topology.cli.queues import queues
 from bananas_topology.cli.render import render
 from bananas_topology.cli.rescue import rescue
@@ -35,7 +36,8 @@ _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 app = typer.Typer(
     name="bananas", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
 )
-_TOPOLOGY = (init, validate, up, ps, scale, restart, down, render)
+#: In the order of the help: for a topology and what runs of it, then for jobs.
+_TOPOLOGY = (init, validate, up, ps, logs, scale, restart, down, render)
 _JOBS = (enqueue, queues, job, doctor, rescue, schema)
 for command in (*_TOPOLOGY, *_JOBS):
     app.command()(command)

@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bananas_topology.cli import console
+from bananas_topology.cli.control import WaitTimeout
+from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.options import DEFAULT_FILE, RedisUrl
 from bananas_topology.cli.scale import parse_scale
 from bananas_topology.cli.topology import read_topology
+from bananas_topology.system.clock import wall_now
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from bananas_topology.local.detach import Outcome, Settings
     from bananas_topology.local.run import Screen
+    from bananas_topology.spec.model import Topology
 
 
 class LogFormat(StrEnum):
@@ -36,6 +43,9 @@ _Only = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="POOL,POOL", help="Start only these pools."),
 ]
+_Detach = Annotated[
+    bool, typer.Option("--detach", "-d", help="Run in the background, once everything is ready.")
+]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be started and exit.")]
 _Drain = Annotated[
     bool, typer.Option("--drain", help="Exit when no jobs are left; fail if any died.")
@@ -47,6 +57,8 @@ def up(
     file: _File = DEFAULT_FILE,
     scale: _Scale = None,
     only: _Only = None,
+    detach: _Detach = False,
+    wait_timeout: WaitTimeout = 60.0,
     dry_run: _DryRun = False,
     drain: _Drain = False,
     log_format: _LogFormat = LogFormat.AUTO,
@@ -59,6 +71,10 @@ def up(
     topology file. Ctrl-C waits for running jobs to finish; a second Ctrl-C requeues them and
     stops immediately.
 
+    With -d it runs in the background: see `bananas ps`, `logs`, `scale`, `restart` and `down`,
+    which work for a foreground `up` too. If a process does not become ready, its last lines are
+    shown and the exit code is 1; the others keep running.
+
     Examples:
 
         bananas up
@@ -67,31 +83,76 @@ def up(
 
         bananas up --only worker-high,scheduler
 
+        bananas up -d && bananas logs -f
+
         bananas up --dry-run
 
         bananas up --drain && echo "all jobs completed"
     """
     from bananas_topology.cli.server import explicit_url
+    from bananas_topology.local.detach import Settings
     from bananas_topology.local.run import Options, run
     from bananas_topology.supervisor.plan import select_api, select_pools
 
     topology = read_topology(file, "started")
     names = [name.strip() for text in only or () for name in text.split(",")]
-    pools = select_pools(
-        topology, dict(parse_scale(text, "--scale") for text in scale or ()), names
-    )
+    scales = dict(parse_scale(text, "--scale") for text in scale or ())
+    pools = select_pools(topology, scales, names)
     api = select_api(topology, names)
     if dry_run:
         console.print_plan(pools, api)
         return
+    format = None if log_format is LogFormat.AUTO else log_format.value
+    url = explicit_url(redis_url, os.environ)
+    if detach:
+        if drain:
+            raise typer.BadParameter("cannot be combined with --detach", param_hint="--drain")
+        settings = Settings(str(file), scales, tuple(names), url, format)
+        raise typer.Exit(_detach(topology, settings, wait_timeout))
     options = Options(
         pools=pools,
         api=api,
-        redis_url=explicit_url(redis_url, os.environ),
-        log_format=None if log_format is LogFormat.AUTO else log_format.value,
+        redis_url=url,
+        log_format=format,
         drain=drain,
     )
     raise typer.Exit(run(topology, options, os.environ, _screen()))
+
+
+def _detach(topology: Topology, settings: Settings, timeout_s: float) -> int:
+    """Start it in the background; returns the exit code."""
+    from bananas_topology.local.detach import start_detached
+    from bananas_topology.supervisor.record import running
+
+    for record in running(topology.path.absolute().parent, topology.name):
+        console.notice(f"{record.name} is already running (process {record.pid})")
+        return OK
+    started_at = wall_now()
+    outcome = start_detached(settings, os.environ, timeout_s, console.notice)
+    if outcome.is_ready:
+        console.notice(f"{topology.name} is running; stop it with `bananas down`")
+        return OK
+    _report_failure(topology, outcome, started_at)
+    return FAILED
+
+
+def _report_failure(topology: Topology, outcome: Outcome, started_at: datetime) -> None:
+    """Say which processes are not ready, and show their last lines, equal ones once."""
+    from bananas_topology.local.client import last_lines, processes_not_ready
+
+    file = topology.path.absolute()
+    is_running = outcome.exit_code is None
+    names = outcome.failed or (processes_not_ready(file, topology.name) if is_running else ())
+    names_by_lines: dict[tuple[str, ...], list[str]] = {}
+    for name in names:
+        lines = tuple(last_lines(file, topology.name, name, started_at))
+        names_by_lines.setdefault(lines, []).append(name)
+    for lines, alike in names_by_lines.items():
+        console.notice(f"error: not ready: {', '.join(alike)}{'; last lines:' if lines else ''}")
+        for line in lines:
+            console.notice(f"  {line}")
+    if is_running:
+        console.notice(f"{topology.name} keeps running; stop it with `bananas down`")
 
 
 def _screen() -> Screen:

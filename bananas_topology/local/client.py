@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from bananas_topology.errors import ControlFailed
 from bananas_topology.local.control import VERSION
-from bananas_topology.supervisor.record import RunRecord, is_running, running
+from bananas_topology.local.logs import LOG_DIRECTORY, Filter, read
+from bananas_topology.supervisor.record import STATE_DIRECTORY, RunRecord, is_running, running
 from bananas_topology.system.clock import monotonic, sleep
 
 #: Seconds that the first line of an answer may take.
@@ -48,6 +52,35 @@ def find_run(directory: Path, file: Path | None, default_file: Path) -> RunRecor
     return (chosen or records)[0]
 
 
+def find_state(
+    directory: Path, file: Path | None, default_file: Path
+) -> tuple[Path, RunRecord | None]:
+    """Find the state directory of a run, or of the latest one that has ended.
+
+    Raises:
+        ControlFailed: none has ever run here, or several run and none of them is meant.
+    """
+    root = file.parent if file is not None else directory
+    if file is not None:
+        record = next((each for each in running(root) if each.topology == _absolute(file)), None)
+    else:
+        record = find_run(directory, None, default_file) if running(directory) else None
+    if record is not None:
+        return Path(record.topology).parent / STATE_DIRECTORY / record.name, record
+    topology = file or directory / default_file
+    states = [path.parent for path in (root / STATE_DIRECTORY).glob(f"*/{LOG_DIRECTORY}")]
+    if len(states) > 1 and topology.exists():
+        # Only the topology knows which of them is its own. Imported here: it takes long.
+        from bananas_topology.spec.load import check
+
+        report = check(topology, os.environ)
+        name = report.topology.name if report.topology is not None else ""
+        states = [path for path in states if path.name == name] or states
+    if not states:
+        raise ControlFailed("nothing has run here; start with: bananas up -d")
+    return max(states, key=lambda path: (path / LOG_DIRECTORY).stat().st_mtime), None
+
+
 def _absolute(path: Path) -> str:
     return str(path.absolute())
 
@@ -74,6 +107,24 @@ def request(
                 f"cannot reach the running `up` (process {record.pid}): {error}"
             ) from error
         return _answer(connection, record, show)
+
+
+def processes_not_ready(topology: Path, name: str) -> tuple[str, ...]:
+    """Names of the processes of a run that are not ready; none if it cannot be asked."""
+    for record in running(topology.parent, name):
+        with suppress(ControlFailed):
+            described = request(record, "ps")["processes"]
+            return tuple(each["name"] for each in described if each["state"] != "ready")
+    return ()
+
+
+def last_lines(
+    topology: Path, name: str, child: str, since: datetime, count: int = 10
+) -> list[str]:
+    """The latest lines of a process of a topology, whether it still runs or not."""
+    directory = topology.parent / STATE_DIRECTORY / name / LOG_DIRECTORY
+    wanted = Filter(children=[child], since=since)
+    return [line.text for line in read(directory, wanted, count)]
 
 
 def wait_until_gone(record: RunRecord, timeout_s: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +13,8 @@ from bananas_topology.local.status import describe_run
 from bananas_topology.supervisor.operation import Operation
 from bananas_topology.supervisor.record import RunRecord
 from bananas_topology.supervisor.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
 
 
 class Commands:
@@ -45,6 +48,7 @@ class Commands:
     def down(self, arguments: Mapping[str, Any]) -> _Stop:
         """``timeout_s``: seconds until jobs that still run are requeued; null for the grace."""
         timeout_s = arguments["timeout_s"]
+        log.info("stopping: requested by `bananas down`")
         self._supervisor.stop(math.inf if timeout_s is None else float(timeout_s))
         return _Stop(self._supervisor)
 

@@ -28,9 +28,11 @@ from bananas_topology.local.changes import Changes
 from bananas_topology.local.commands import Commands
 from bananas_topology.local.control import ControlServer
 from bananas_topology.local.drain import Drain
+from bananas_topology.local.logs import LOG_DIRECTORY
 from bananas_topology.local.sockets import CONTROL, NOTIFY, socket_directory
 from bananas_topology.local.status import Reporter
 from bananas_topology.spec.model import Api, Pool, Topology
+from bananas_topology.supervisor.log_files import LogFiles
 from bananas_topology.supervisor.output import SUPERVISOR, Output, Paint, StreamHandler
 from bananas_topology.supervisor.plan import (
     ChildPlan,
@@ -87,6 +89,7 @@ class Screen:
     paint: Paint
     is_colored: bool = False
     is_terminal: bool = False
+    how_to_stop: str = "press Ctrl-C to stop"
 
 
 def run(topology: Topology, options: Options, environ: Mapping[str, str], screen: Screen) -> int:
@@ -123,8 +126,9 @@ def run(topology: Topology, options: Options, environ: Mapping[str, str], screen
         workers = plan_children(topology, options.pools, host)
         plans = (*workers, *([plan_api(topology, options.api, host)] if options.api else []))
         record = _record(topology, url, sockets / CONTROL)
-        screen.notice(f"starting {_summary(topology, options)}; press Ctrl-C to stop")
-        output = stack.enter_context(_output(plans, screen))
+        screen.notice(f"starting {_summary(topology, options)}; {screen.how_to_stop}")
+        files = LogFiles(directory / LOG_DIRECTORY)
+        output = stack.enter_context(_output(plans, screen, files))
         drain = _drain(topology, workers, client, output, screen) if options.drain else None
         is_drained = drain.is_over if drain else None
         supervisor = Supervisor(
@@ -209,9 +213,9 @@ def _plan(topology: Topology, host: Host, pool: str, index: int) -> ChildPlan:
 
 
 @contextmanager
-def _output(plans: Sequence[ChildPlan], screen: Screen) -> Iterator[Output]:
+def _output(plans: Sequence[ChildPlan], screen: Screen, files: LogFiles) -> Iterator[Output]:
     """Direct the output of the children and the supervisor's log to the screen."""
-    output = Output(Sink(screen.fd), [plan.name for plan in plans], screen.paint)
+    output = Output(Sink(screen.fd), [plan.name for plan in plans], screen.paint, files)
     is_json = all(plan.env["LOG_FORMAT"] == "json" for plan in plans)
     handler = StreamHandler(output.stream(SUPERVISOR, SUPERVISOR, is_json=is_json))
     source = WorkerConfig(worker_id=SUPERVISOR, pool=SUPERVISOR)

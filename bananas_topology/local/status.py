@@ -67,8 +67,8 @@ def _timestamp(moment: datetime | None) -> str | None:
 class Reporter:
     """Reports the run to whoever started it, by the sd_notify protocol: systemd, or `up -d`.
 
-    A source of the supervisor's loop. ``READY=1`` is sent once all processes are ready at a time;
-    ``X_FAILED`` names those that were given up before.
+    A source of the supervisor's loop. ``READY=1`` is sent once all processes are ready at a time.
+    Where some were given up and all others are ready, ``X_FAILED`` names them, as a JSON list.
     """
 
     def __init__(self, supervisor: Supervisor, notifier: Notifier) -> None:
@@ -103,6 +103,7 @@ class Reporter:
             return {**fields, "STOPPING": 1}
         if self._is_ready:
             return {**fields, "READY": 1}
-        if failed := [state.name for state in children if state.phase is Phase.GIVEN_UP]:
+        failed = [state.name for state in children if state.phase is Phase.GIVEN_UP]
+        if failed and len(failed) + ready == len(children):
             fields["X_FAILED"] = json.dumps(failed)
         return fields

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Collection
 
+from bananas_topology.supervisor.log_files import LogFile, LogFiles
 from bananas_topology.supervisor.sink import Sink
 from bananas_topology.system.clock import format_timestamp, wall_now
 
@@ -50,36 +51,45 @@ class LineSplitter:
 
 
 class Stream:
-    """The output of one child across restarts."""
+    """The output of one child across restarts: marked in the sink, and as it is in its file."""
 
-    def __init__(self, sink: Sink, mark: Callable[[bytes], bytes]) -> None:
+    def __init__(self, sink: Sink, mark: Callable[[bytes], bytes], file: LogFile | None) -> None:
         self._sink = sink
         self._mark = mark
+        self._file = file
         self._splitter = LineSplitter()
 
     def feed(self, chunk: bytes) -> None:
-        for line in self._splitter.feed(chunk):
-            self._sink.write(self._mark(line))
+        self._write(self._splitter.feed(chunk))
 
     def end(self) -> None:
         """Write an unterminated last line: the process has exited."""
-        for line in self._splitter.end():
+        self._write(self._splitter.end())
+
+    def _write(self, lines: list[bytes]) -> None:
+        for line in lines:
             self._sink.write(self._mark(line))
+        if self._file is not None:
+            self._file.write(lines)
 
 
 class Output:
-    """Creates the streams of a set of children, all writing to one sink."""
+    """Creates the streams of a set of children, all writing to one sink, and each to its file."""
 
-    def __init__(self, sink: Sink, names: Collection[str], paint: Paint) -> None:
+    def __init__(
+        self, sink: Sink, names: Collection[str], paint: Paint, files: LogFiles | None = None
+    ) -> None:
         self.sink = sink
+        self._files = files
         self._width = max(len(name) for name in (*names, SUPERVISOR))
         self._paint = paint
 
     def stream(self, name: str, pool: str, *, is_json: bool) -> Stream:
+        file = self._files.file(name) if self._files is not None else None
         if is_json:
-            return Stream(self.sink, lambda line: as_json(line, name, pool))
+            return Stream(self.sink, lambda line: as_json(line, name, pool), file)
         prefix = self._paint(pool, f"{name:<{self._width}} |").encode() + b" "
-        return Stream(self.sink, lambda line: (prefix + as_text(line)).rstrip(b" "))
+        return Stream(self.sink, lambda line: (prefix + as_text(line)).rstrip(b" "), file)
 
 
 class StreamHandler(logging.Handler):

@@ -159,6 +159,7 @@ class Supervisor:
         if self._operation is not None:
             raise ControlFailed(f"another change is under way: {self._operation.name}")
         self._operation = operation
+        log.info("%s started", operation.name)
 
     def add(self, plan: ChildPlan) -> ChildState:
         """Start one more child."""
@@ -276,15 +277,22 @@ class Supervisor:
             log.warning("stopping immediately: running jobs are requeued")
             self.quit()
         if self._operation is not None:
-            self._operation.advance()
-            if self._operation.is_done:
-                self._operation = None
+            self._advance(self._operation)
         if self._poll_at <= now:
             self._poll(now)
         if dropped := self._sink.take_dropped():
             log.warning("log lines dropped: output not read in time", extra={"lines": dropped})
         if self._sink.is_closed and not self.is_stopping:
             self.stop()
+
+    def _advance(self, operation: Operation) -> None:
+        operation.advance()
+        if operation.is_done:
+            self._operation = None
+            if operation.error:
+                log.error("%s failed: %s", operation.name, operation.error)
+            else:
+                log.info("%s finished: %s", operation.name, operation.progress)
 
     def _poll(self, now: float) -> None:
         self._poll_at = now + POLL_S

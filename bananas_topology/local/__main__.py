@@ -1,0 +1,78 @@
+"""``python -m bananas_topology.local``: what `bananas up -d` leaves running.
+
+Reads `Settings` as JSON from standard input. Its messages go to standard error for as long as
+somebody reads them, and to the supervisor's log file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from bananas_topology.errors import BananasTopologyError
+from bananas_topology.local.detach import Settings
+from bananas_topology.local.logs import LOG_DIRECTORY
+from bananas_topology.local.run import FAILED, Options, Screen, run
+from bananas_topology.spec.load import check
+from bananas_topology.spec.model import Topology
+from bananas_topology.supervisor.log_files import LogFile, LogFiles
+from bananas_topology.supervisor.output import SUPERVISOR
+from bananas_topology.supervisor.plan import select_api, select_pools
+from bananas_topology.supervisor.record import state_directory
+
+
+def main() -> int:
+    """Run until stopped; returns the exit code."""
+    settings = Settings(**json.loads(sys.stdin.read()))
+    topology = check(Path(settings.file), os.environ).topology
+    if topology is None:
+        _say(f"error: {settings.file} has errors; see `bananas validate {settings.file}`")
+        return FAILED
+    file = LogFiles(state_directory(topology.path, topology.name) / LOG_DIRECTORY).file(SUPERVISOR)
+    _keep_tracebacks(file)
+    try:
+        return _run(topology, settings, file)
+    except BananasTopologyError as error:
+        _say(f"error: {error}", file)
+        return FAILED
+
+
+def _run(topology: Topology, settings: Settings, file: LogFile) -> int:
+    options = Options(
+        pools=select_pools(topology, settings.scale, settings.only),
+        api=select_api(topology, settings.only),
+        redis_url=settings.redis_url,
+        log_format=settings.log_format,
+    )
+    screen = Screen(
+        fd=os.open(os.devnull, os.O_WRONLY),
+        notice=lambda text: _say(text, file),
+        paint=lambda pool, text: text,
+        how_to_stop="stop with `bananas down`",
+    )
+    return run(topology, options, os.environ, screen)
+
+
+def _say(text: str, file: LogFile | None = None) -> None:
+    if file is not None:
+        file.write(line.encode(errors="backslashreplace") for line in text.splitlines())
+    with suppress(OSError):  # who has started us is gone
+        print(text, file=sys.stderr, flush=True)
+
+
+def _keep_tracebacks(file: LogFile) -> None:
+    """Write the traceback of a defect to the file: nobody sees standard error any more."""
+
+    def keep(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        _say("".join(traceback.format_exception(kind, error, trace)), file)
+
+    sys.excepthook = keep
+
+
+if __name__ == "__main__":
+    sys.exit(main())
