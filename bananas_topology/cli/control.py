@@ -24,39 +24,30 @@ WATCH_S = 1.0
 #: Seconds on top of the processes' grace periods that a stop may take: the server saves its data.
 STOP_MARGIN_S = 30.0
 
+#: How long a process may take to become ready, unless the command line says otherwise.
+WAIT_TIMEOUT = "60s"
+
 _COLUMNS = ("process", "pid", "state", "uptime", "restarts", "busy", "jobs", "memory", "cpu")
 
 
-def _seconds(text: str | float) -> float:
-    """Parse a duration such as ``30s``; a default is a number already."""
-    if isinstance(text, float):
-        return text
-    try:
-        return parse_duration_ms(text) / 1000
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
 _Watch = Annotated[bool, typer.Option("--watch", "-w", help="Refresh every second until Ctrl-C.")]
-_Scales = Annotated[list[str], typer.Argument(metavar="POOL=N…", help="Replicas by pool.")]
+_Scales = Annotated[list[str], typer.Argument(metavar="POOL=N", help="Replicas by pool.")]
 _Pools = Annotated[
-    list[str] | None, typer.Argument(metavar="[POOL…]", help="Pools; all if none are given.")
+    list[str] | None, typer.Argument(metavar="[POOL]", help="Pools; all if none are given.")
 ]
 WaitTimeout = Annotated[
-    float,
+    str,
     typer.Option(
         "--wait-timeout",
         metavar="DURATION",
-        parser=_seconds,
-        help="Maximum time for a started process to become ready.",
+        help="Maximum time for processes to become ready.",
     ),
 ]
 _Timeout = Annotated[
-    float | None,
+    str | None,
     typer.Option(
         "--timeout",
         metavar="DURATION",
-        parser=_seconds,
         help="Requeue jobs still running after this time.  [default: the grace period]",
         show_default=False,
     ),
@@ -94,7 +85,9 @@ def ps(format: AsFormat = Format.TEXT, watch: _Watch = False, file: TopologyFile
         sleep(WATCH_S)
 
 
-def scale(replicas: _Scales, wait_timeout: WaitTimeout = 60.0, file: TopologyFile = None) -> None:
+def scale(
+    replicas: _Scales, wait_timeout: WaitTimeout = WAIT_TIMEOUT, file: TopologyFile = None
+) -> None:
     """Change the number of processes of running pools.
 
     Returns once new processes are ready and surplus ones are gone. These claim no more jobs and
@@ -109,11 +102,13 @@ def scale(replicas: _Scales, wait_timeout: WaitTimeout = 60.0, file: TopologyFil
     """
     wanted = dict(parse_scale(text, "POOL=N") for text in replicas)
     record = _run(file)
-    _change(record, "scale", replicas=wanted, ready_timeout_s=wait_timeout)
+    _change(
+        record, "scale", replicas=wanted, ready_timeout_s=seconds(wait_timeout, "--wait-timeout")
+    )
 
 
 def restart(
-    pools: _Pools = None, wait_timeout: WaitTimeout = 60.0, file: TopologyFile = None
+    pools: _Pools = None, wait_timeout: WaitTimeout = WAIT_TIMEOUT, file: TopologyFile = None
 ) -> None:
     """Restart processes one by one, without interrupting a job.
 
@@ -128,7 +123,12 @@ def restart(
         bananas restart worker-high worker-low
     """
     record = _run(file)
-    _change(record, "restart", pools=pools or [], ready_timeout_s=wait_timeout)
+    _change(
+        record,
+        "restart",
+        pools=pools or [],
+        ready_timeout_s=seconds(wait_timeout, "--wait-timeout"),
+    )
 
 
 def down(timeout: _Timeout = None, now: _Now = False, file: TopologyFile = None) -> None:
@@ -148,13 +148,25 @@ def down(timeout: _Timeout = None, now: _Now = False, file: TopologyFile = None)
     from bananas_topology.local.client import request, wait_until_gone
 
     record = _run(file)
-    limit = 0.0 if now else timeout
+    limit_s = None if timeout is None else seconds(timeout, "--timeout")
     with console.status_line() as show:
-        request(record, "down", show, timeout_s=limit)
+        request(record, "down", show, timeout_s=0.0 if now else limit_s)
         is_gone = wait_until_gone(record, STOP_MARGIN_S)
     if not is_gone:
         raise ControlFailed(f"process {record.pid} has stopped its workers but is still running")
     console.notice(f"stopped {record.name}")
+
+
+def seconds(text: str, parameter: str) -> float:
+    """Parse a duration such as ``30s``.
+
+    Raises:
+        typer.BadParameter: it is not a duration; says so about the `parameter`.
+    """
+    try:
+        return parse_duration_ms(text) / 1000
+    except ValueError as error:
+        raise typer.BadParameter(f'{error}, got "{text}"', param_hint=parameter) from error
 
 
 def _run(file: Path | None) -> RunRecord:

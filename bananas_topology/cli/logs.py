@@ -38,7 +38,7 @@ class Level(StrEnum):
 
 _Pools = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[POOL…]", help="Pools or processes; all if none are given."),
+    typer.Argument(metavar="[POOL]", help="Pools or processes; all if none are given."),
 ]
 _Follow = Annotated[bool, typer.Option("--follow", "-f", help="Show new lines as they come.")]
 _Since = Annotated[

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bananas_topology.cli import console
-from bananas_topology.cli.control import WaitTimeout
+from bananas_topology.cli.control import WAIT_TIMEOUT, WaitTimeout, seconds
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.options import DEFAULT_FILE, RedisUrl
 from bananas_topology.cli.scale import parse_scale
@@ -21,8 +21,9 @@ from bananas_topology.system.clock import wall_now
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from bananas_topology.local.detach import Outcome, Settings
+    from bananas_topology.local.detach import Outcome
     from bananas_topology.local.run import Screen
+    from bananas_topology.local.settings import Settings
     from bananas_topology.spec.model import Topology
 
 
@@ -58,7 +59,7 @@ def up(
     scale: _Scale = None,
     only: _Only = None,
     detach: _Detach = False,
-    wait_timeout: WaitTimeout = 60.0,
+    wait_timeout: WaitTimeout = WAIT_TIMEOUT,
     dry_run: _DryRun = False,
     drain: _Drain = False,
     log_format: _LogFormat = LogFormat.AUTO,
@@ -71,9 +72,9 @@ def up(
     topology file. Ctrl-C waits for running jobs to finish; a second Ctrl-C requeues them and
     stops immediately.
 
-    With -d it runs in the background: see `bananas ps`, `logs`, `scale`, `restart` and `down`,
-    which work for a foreground `up` too. If a process does not become ready, its last lines are
-    shown and the exit code is 1; the others keep running.
+    `bananas ps`, `logs`, `scale`, `restart` and `down` control a running `up`. With -d it runs in
+    the background. If a process does not become ready, its last lines are shown and the exit code
+    is 1; the others keep running.
 
     Examples:
 
@@ -89,37 +90,44 @@ def up(
 
         bananas up --drain && echo "all jobs completed"
     """
-    from bananas_topology.cli.server import explicit_url
-    from bananas_topology.local.detach import Settings
-    from bananas_topology.local.run import Options, run
-    from bananas_topology.supervisor.plan import select_api, select_pools
+    from bananas_topology.local.run import run, select
 
     topology = read_topology(file, "started")
-    names = [name.strip() for text in only or () for name in text.split(",")]
-    scales = dict(parse_scale(text, "--scale") for text in scale or ())
-    pools = select_pools(topology, scales, names)
-    api = select_api(topology, names)
+    settings = _settings(file, scale or [], only or [], log_format, redis_url, drain)
+    selected = select(topology, settings)
+    if detach and drain:
+        raise typer.BadParameter("cannot be combined with --detach", param_hint="--drain")
     if dry_run:
-        console.print_plan(pools, api)
-        return
-    format = None if log_format is LogFormat.AUTO else log_format.value
-    url = explicit_url(redis_url, os.environ)
-    if detach:
-        if drain:
-            raise typer.BadParameter("cannot be combined with --detach", param_hint="--drain")
-        settings = Settings(str(file), scales, tuple(names), url, format)
-        raise typer.Exit(_detach(topology, settings, wait_timeout))
-    options = Options(
-        pools=pools,
-        api=api,
-        redis_url=url,
-        log_format=format,
+        console.print_plan(*selected)
+    elif detach:
+        timeout_s = seconds(wait_timeout, "--wait-timeout")
+        raise typer.Exit(_start_detached(topology, settings, timeout_s))
+    else:
+        raise typer.Exit(run(topology, settings, os.environ, _screen()))
+
+
+def _settings(
+    file: Path,
+    scale: list[str],
+    only: list[str],
+    log_format: LogFormat,
+    redis_url: str | None,
+    drain: bool,
+) -> Settings:
+    from bananas_topology.cli.server import explicit_url
+    from bananas_topology.local.settings import Settings
+
+    return Settings(
+        file=str(file),
+        scale=dict(parse_scale(text, "--scale") for text in scale),
+        only=tuple(name.strip() for text in only for name in text.split(",")),
+        redis_url=explicit_url(redis_url, os.environ),
+        log_format=None if log_format is LogFormat.AUTO else log_format.value,
         drain=drain,
     )
-    raise typer.Exit(run(topology, options, os.environ, _screen()))
 
 
-def _detach(topology: Topology, settings: Settings, timeout_s: float) -> int:
+def _start_detached(topology: Topology, settings: Settings, timeout_s: float) -> int:
     """Start it in the background; returns the exit code."""
     from bananas_topology.local.detach import start_detached
     from bananas_topology.supervisor.record import running

@@ -15,14 +15,13 @@ from pathlib import Path
 from types import TracebackType
 
 from bananas_topology.errors import BananasTopologyError
-from bananas_topology.local.detach import Settings
 from bananas_topology.local.logs import LOG_DIRECTORY
-from bananas_topology.local.run import FAILED, Options, Screen, run
+from bananas_topology.local.run import FAILED, Screen, run
+from bananas_topology.local.settings import Settings
 from bananas_topology.spec.load import check
 from bananas_topology.spec.model import Topology
 from bananas_topology.supervisor.log_files import LogFile, LogFiles
 from bananas_topology.supervisor.output import SUPERVISOR
-from bananas_topology.supervisor.plan import select_api, select_pools
 from bananas_topology.supervisor.record import state_directory
 
 
@@ -43,19 +42,13 @@ def main() -> int:
 
 
 def _run(topology: Topology, settings: Settings, file: LogFile) -> int:
-    options = Options(
-        pools=select_pools(topology, settings.scale, settings.only),
-        api=select_api(topology, settings.only),
-        redis_url=settings.redis_url,
-        log_format=settings.log_format,
-    )
     screen = Screen(
         fd=os.open(os.devnull, os.O_WRONLY),
         notice=lambda text: _say(text, file),
         paint=lambda pool, text: text,
         how_to_stop="stop with `bananas down`",
     )
-    return run(topology, options, os.environ, screen)
+    return run(topology, settings, os.environ, screen)
 
 
 def _say(text: str, file: LogFile | None = None) -> None:

@@ -14,9 +14,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bananas_topology.local.settings import Settings
 from bananas_topology.local.sockets import MAX_PATH_BYTES
 from bananas_topology.system.clock import monotonic
 from bananas_topology.system.notify import VARIABLE, NotifySocket
@@ -28,17 +29,6 @@ _POLL_S = 0.2
 EXIT_TIMEOUT_S = 1.0
 
 _CHUNK_BYTES = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What is to run, as the command line says it. `redis_url` None: what the topology says."""
-
-    file: str
-    scale: Mapping[str, int] = field(default_factory=dict)
-    only: tuple[str, ...] = ()
-    redis_url: str | None = None
-    log_format: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

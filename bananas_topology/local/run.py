@@ -29,6 +29,7 @@ from bananas_topology.local.commands import Commands
 from bananas_topology.local.control import ControlServer
 from bananas_topology.local.drain import Drain
 from bananas_topology.local.logs import LOG_DIRECTORY
+from bananas_topology.local.settings import Settings
 from bananas_topology.local.sockets import CONTROL, NOTIFY, socket_directory
 from bananas_topology.local.status import Reporter
 from bananas_topology.spec.model import Api, Pool, Topology
@@ -40,6 +41,8 @@ from bananas_topology.supervisor.plan import (
     plan_api,
     plan_children,
     plan_replica,
+    select_api,
+    select_pools,
 )
 from bananas_topology.supervisor.record import (
     RunRecord,
@@ -67,20 +70,6 @@ _API_MODULES = ("fastapi", "uvicorn")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """What to run of a topology. `redis_url` None: the topology's, or the bundled server.
-
-    `log_format` None leaves it to the topology.
-    """
-
-    pools: Sequence[tuple[Pool, int]]
-    api: Api | None = None
-    redis_url: str | None = None
-    log_format: str | None = None
-    drain: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Screen:
     """Where output goes: children's lines to descriptor `fd`, messages through `notice`."""
 
@@ -92,7 +81,7 @@ class Screen:
     how_to_stop: str = "press Ctrl-C to stop"
 
 
-def run(topology: Topology, options: Options, environ: Mapping[str, str], screen: Screen) -> int:
+def run(topology: Topology, settings: Settings, environ: Mapping[str, str], screen: Screen) -> int:
     """Start everything and run until the end; what starts first stops last.
 
     Returns the exit code.
@@ -101,48 +90,59 @@ def run(topology: Topology, options: Options, environ: Mapping[str, str], screen
         ControlFailed: it already runs here, or something that it needs is missing.
         BundledServerFailed, RedisUnavailable, RedisUnsuitable: the server cannot be used.
     """
-    url = options.redis_url or topology.redis.url
-    if not url and topology.redis.is_external:
-        # Falling back to an empty bundled server would hide that the jobs are elsewhere.
-        raise ControlFailed(
-            f"redis.url in {topology.path} refers to a variable that is not set; "
-            "set it or use --redis-url"
-        )
-    if options.api is not None:
-        _check_api_is_installed()
+    pools, api = selected = select(topology, settings)
+    _check_requirements(topology, settings, api)
     directory = state_directory(topology.path, topology.name)
     with ExitStack() as stack:
         stack.enter_context(exclusive_lock(directory, topology.name))
         sockets = stack.enter_context(socket_directory(directory))
-        on_poll = None
-        if url:
-            screen.notice(f"redis: {redact(url)}")
-        else:
-            url, on_poll = _start_bundled_server(stack, directory, screen)
+        url, on_poll = _redis(stack, topology, settings, directory, screen)
         client = stack.enter_context(connect(url, key_prefix=topology.redis.key_prefix))
         for warning in check_server(client):
             screen.notice(f"warning: {warning}")
-        host = Host(environ, url, options.log_format, screen.is_colored)
-        workers = plan_children(topology, options.pools, host)
-        plans = (*workers, *([plan_api(topology, options.api, host)] if options.api else []))
-        record = _record(topology, url, sockets / CONTROL)
-        screen.notice(f"starting {_summary(topology, options)}; {screen.how_to_stop}")
+        host = Host(environ, url, settings.log_format, screen.is_colored)
+        workers = plan_children(topology, pools, host)
+        plans = (*workers, *([plan_api(topology, api, host)] if api else []))
+        screen.notice(f"starting {_summary(topology, *selected)}; {screen.how_to_stop}")
         files = LogFiles(directory / LOG_DIRECTORY)
         output = stack.enter_context(_output(plans, screen, files))
-        drain = _drain(topology, workers, client, output, screen) if options.drain else None
-        is_drained = drain.is_over if drain else None
+        drain = _drain(topology, workers, client, output, screen) if settings.drain else None
         supervisor = Supervisor(
             plans,
             output,
             notify_socket=stack.enter_context(NotifySocket(sockets / NOTIFY)),
-            is_drained=is_drained,
+            is_drained=drain.is_over if drain else None,
             on_poll=on_poll,
         )
+        record = _record(topology, url, sockets / CONTROL)
         _serve(stack, supervisor, topology, host, record)
         # From here on others find us, and can reach us.
         _publish(stack, directory, record, topology.path)
         result = supervisor.run()
     return _exit_code(result, drain, len(plans), screen)
+
+
+def select(
+    topology: Topology, settings: Settings
+) -> tuple[tuple[tuple[Pool, int], ...], Api | None]:
+    """Select the pools to start with their numbers of processes, and the api.
+
+    Raises:
+        ControlFailed: unknown pool, number of replicas out of range, or nothing left to start.
+    """
+    pools = select_pools(topology, settings.scale, settings.only)
+    return pools, select_api(topology, settings.only)
+
+
+def _check_requirements(topology: Topology, settings: Settings, api: Api | None) -> None:
+    if topology.redis.is_external and not (settings.redis_url or topology.redis.url):
+        # Falling back to an empty bundled server would hide that the jobs are elsewhere.
+        raise ControlFailed(
+            f"redis.url in {topology.path} refers to a variable that is not set; "
+            "set it or use --redis-url"
+        )
+    if api is not None:
+        _check_api_is_installed()
 
 
 def _check_api_is_installed() -> None:
@@ -153,19 +153,21 @@ def _check_api_is_installed() -> None:
         )
 
 
-def _summary(topology: Topology, options: Options) -> str:
+def _summary(topology: Topology, pools: Sequence[tuple[Pool, int]], api: Api | None) -> str:
     """Summarize what is started."""
-    pools = options.pools
     processes = quantity(sum(count for _, count in pools), "worker process")
     threads = quantity(sum(pool.worker.concurrency * count for pool, count in pools), "thread")
-    also = f", api on port {options.api.config.port}" if options.api else ""
+    also = f", api on port {api.config.port}" if api else ""
     return f"{topology.name}: {processes}, {threads}{also}"
 
 
-def _start_bundled_server(
-    stack: ExitStack, directory: Path, screen: Screen
-) -> tuple[str, Callable[[], None]]:
-    """Start the bundled server; returns its URL and a function that restarts it if it exits."""
+def _redis(
+    stack: ExitStack, topology: Topology, settings: Settings, directory: Path, screen: Screen
+) -> tuple[str, Callable[[], None] | None]:
+    """Find or start the server; returns its URL and a function that keeps a bundled one alive."""
+    if url := settings.redis_url or topology.redis.url:
+        screen.notice(f"redis: {redact(url)}")
+        return url, None
     server = stack.enter_context(BundledServer(directory))
     url = server.start()
     screen.notice(f"redis: bundled Valkey at {url}, data in {os.path.relpath(directory)}")

@@ -120,7 +120,8 @@ def plan_replica(topology: Topology, pool: str, index: int, host: Host) -> Child
     for each in topology.pools:
         if each.name == pool:
             launch = launch_for(topology, each)
-            return _child(topology, host, launch, f"{pool}-{index}", pool, each.logging)
+            name, color = f"{pool}-{index}", each.worker.log_color
+            return _child(topology, host, launch, name, pool, each.log_format, color)
     raise ControlFailed(_no_such_pool(pool, topology.name, [each.name for each in topology.pools]))
 
 

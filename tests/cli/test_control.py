@@ -150,7 +150,7 @@ def test_start_that_takes_too_long_fails_and_runs_on(shop: Shell) -> None:
         "print('loading', flush=True)\nimport time\ntime.sleep(60)"
     )
 
-    result = shop("up", "-d", "--wait-timeout", "1s")
+    result = shop("up", "-d", "--wait-timeout", "5s")
 
     assert result.returncode == 1
     assert "not ready: worker-0, worker-1, other-0; last lines:\n  loading\n" in result.stderr

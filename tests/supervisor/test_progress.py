@@ -25,9 +25,14 @@ def _lives(stage: Stage) -> int:
 
 def test_child_that_was_ready_is_never_given_up(stage: Stage) -> None:
     lives = 2 * FAST.max_failed_starts
-    code = f"{COUNTING}\nreport()\nif lives == {lives}: os.kill(os.getppid(), signal.SIGTERM)\n"
+    code = f"""{COUNTING}
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+report()
+if lives == {lives}: os.kill(os.getppid(), signal.SIGTERM)
+os.kill(os.getpid(), signal.SIGSEGV)
+"""
 
-    result = stage.run(stage.plan(f"{code}\nos.kill(os.getpid(), signal.SIGSEGV)"))
+    result = stage.run(stage.plan(code))
 
     assert result == RunResult(drained=False, given_up=(), killed=())
     assert _lives(stage) == lives

@@ -76,11 +76,19 @@ def test_a_program_that_a_handler_starts_cannot_report(
 
 @pytest.mark.parametrize("job_type", ["sleep", "async_sleep"])
 def test_a_drain_outlasts_the_grace_period_and_claims_nothing_more(
-    start: Starter, producer: Client, client: redis.Redis, keys: Keys, job_type: str
+    start: Starter,
+    producer: Client,
+    client: redis.Redis,
+    keys: Keys,
+    tmp_path: Path,
+    job_type: str,
 ) -> None:
-    worker = start(WORKER_CONCURRENCY="2", WORKER_GRACE="300ms")
-    running = producer.enqueue_many(NewJob(job_type, 1.5) for _ in range(2))
-    wait_for(lambda: client.hlen(keys.claims("w0")) == 2)
+    with NotifySocket(tmp_path / "n") as receiver:
+        reports = _Reports(receiver)
+        variables = {"WORKER_CONCURRENCY": "2", "WORKER_GRACE": "300ms"}
+        worker = start(NOTIFY_SOCKET=str(receiver.path), **variables)
+        running = producer.enqueue_many(NewJob(job_type, 3.0) for _ in range(2))
+        wait_for(lambda: reports.counts().get("busy") == 2)
 
     worker.send(signal.SIGUSR2)
     worker.wait_for_log("worker stopping")

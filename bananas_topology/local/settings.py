@@ -1,0 +1,21 @@
+"""What is to run of a topology, as the command line says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Values that JSON can hold: they are handed to the process that runs in the background.
+
+    `redis_url` None: the topology's, or the bundled server. `log_format` None: the topology's.
+    """
+
+    file: str
+    scale: Mapping[str, int] = field(default_factory=dict)
+    only: tuple[str, ...] = ()
+    redis_url: str | None = None
+    log_format: str | None = None
+    drain: bool = False
