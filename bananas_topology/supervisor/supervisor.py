@@ -180,10 +180,13 @@ class Supervisor:
     def stop(self, timeout_s: float = math.inf) -> None:
         """Ask every child to finish its running jobs; every grace period starts now.
 
-        After `timeout_s` seconds those that still run are asked to exit immediately.
+        After `timeout_s` seconds those that still run are asked to exit immediately. A repeated
+        stop can only shorten that: a second SIGTERM would interrupt the running jobs.
         """
+        self._quit_at = min(self._quit_at, monotonic() + timeout_s)
+        if self.is_stopping:
+            return
         self._stopping_since = monotonic()
-        self._quit_at = self._stopping_since + timeout_s
         if self._operation is not None:
             self._operation.cancel("stopping")
         for state in self._children:
@@ -248,7 +251,9 @@ class Supervisor:
                 sources[fd].on_ready(fd)
 
     def _next_wakeup(self) -> float:
-        times = [monotonic() + MAX_SLEEP_S, self._quit_at]
+        times = [monotonic() + MAX_SLEEP_S]
+        if not self._is_quitting:
+            times.append(self._quit_at)
         for state in self._children:
             times += [at for at in (state.start_at, state.kill_at) if at is not None]
         if self._is_drained or self._on_poll:
@@ -272,8 +277,7 @@ class Supervisor:
             if state.kill_at is not None and state.kill_at <= now:
                 self._kill(state)
         self._monitor.check(self._children, now)
-        if self._quit_at <= now:
-            self._quit_at = math.inf
+        if self._quit_at <= now and not self._is_quitting:
             log.warning("stopping immediately: running jobs are requeued")
             self.quit()
         if self._operation is not None:

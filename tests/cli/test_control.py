@@ -298,6 +298,25 @@ def test_down_requeues_what_outlasts_its_timeout(shop: Shell) -> None:
     assert time.monotonic() - began < 10
 
 
+def test_second_down_interrupts_no_job_unless_it_says_so(shop: Shell) -> None:
+    _up(shop)
+    record = _record(shop)
+    with Client(record.redis_url) as client:
+        client.enqueue("nap", 6.0)
+        wait_for(lambda: sum(each["busy"] for each in _ps(shop).values()) == 1)
+        argv = [sys.executable, "-m", "bananas_topology", "down"]
+        downs = []
+        for _ in range(2):
+            downs.append(subprocess.Popen(argv, cwd=shop.directory, env=shop.environ))
+            wait_for(lambda: "stopping" in {each["state"] for each in _ps(shop).values()})
+        assert [down.wait(30) for down in downs] == [0, 0]
+    assert "stopping immediately" not in shop("logs").stdout
+    _up(shop)
+    with Client(_record(shop).redis_url):
+        assert sum(each["busy"] for each in _ps(shop).values()) == 0
+    _down(shop)
+
+
 def test_exit_is_shown_with_its_reason(shop: Shell) -> None:
     _up(shop)
     pid = _ps(shop)["worker-0"]["pid"]

@@ -85,8 +85,8 @@ def test_a_drain_outlasts_the_grace_period_and_claims_nothing_more(
 ) -> None:
     with NotifySocket(tmp_path / "n") as receiver:
         reports = _Reports(receiver)
-        variables = {"WORKER_CONCURRENCY": "2", "WORKER_GRACE": "300ms"}
-        worker = start(NOTIFY_SOCKET=str(receiver.path), **variables)
+        socket = str(receiver.path)
+        worker = start(NOTIFY_SOCKET=socket, WORKER_CONCURRENCY="2", WORKER_GRACE="300ms")
         running = producer.enqueue_many(NewJob(job_type, 3.0) for _ in range(2))
         wait_for(lambda: reports.counts().get("busy") == 2)
 
