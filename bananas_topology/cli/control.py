@@ -213,8 +213,16 @@ def _row(each: dict[str, Any]) -> tuple[str, ...]:
         each["state"],
         "" if uptime is None else console.duration(uptime),
         str(each["restarts"]),
-        f"{each['busy']}/{each['slots']}" if each["slots"] else "",
+        _slots(each),
         f"{each['completed']:,}",
         "" if memory is None else f"{memory / 2**20:,.0f} MiB",
         "" if cpu is None else f"{cpu:.0f}%",
     )
+
+
+def _slots(each: dict[str, Any]) -> str:
+    """Busy slots of all, and how many are lost to jobs that have timed out and do not end."""
+    if not each["slots"]:
+        return ""
+    stuck = f" ({each['stuck']} stuck)" if each["stuck"] else ""
+    return f"{each['busy']}/{each['slots']}{stuck}"

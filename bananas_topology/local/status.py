@@ -39,7 +39,7 @@ def describe_run(supervisor: Supervisor, record: RunRecord, order: Sequence[str]
 def describe_child(state: ChildState) -> dict[str, Any]:
     """Describe one process. Times in seconds, memory in bytes, CPU in percent of one core."""
     report, pid = state.report, state.child.pid
-    usage = state.usage or (usage_of(pid) if pid is not None else None)
+    usage = None if pid is None else usage_of(pid)
     return {
         "name": state.name,
         "pool": state.pool,

@@ -83,5 +83,5 @@ def _measure(state: ChildState, elapsed_s: float) -> None:
         state.cpu_percent = None
     elif before is not None:
         state.cpu_percent = 100 * (state.usage.cpu_s - before.cpu_s) / elapsed_s
-    elif state.child.uptime_s > 0:
+    elif state.child.uptime_s >= 1:
         state.cpu_percent = 100 * state.usage.cpu_s / state.child.uptime_s

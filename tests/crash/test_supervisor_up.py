@@ -28,6 +28,7 @@ pools:
 """
 
 JOBS = """\
+import ctypes
 import time
 
 from bananas_topology import job
@@ -36,6 +37,11 @@ from bananas_topology import job
 @job("nap")
 def nap(payload: dict) -> None:
     time.sleep(0.02)
+
+
+@job("segfault")
+def segfault(payload: dict) -> None:
+    ctypes.string_at(0)
 """
 
 NAPS = 400
@@ -92,6 +98,20 @@ def test_a_killed_worker_restarts_within_2_seconds_and_loses_no_job(shop: Path) 
 
         wait_for(lambda: _pids(inspector)["worker-0"] != before, 2)
         wait_for(lambda: _is_done(inspector.backlog()), 30)
+
+
+def test_jobs_that_crash_their_worker_are_buried_while_up_runs_on(shop: Path) -> None:
+    with _up(shop) as (process, record):
+        inspector = _inspector(record)
+        with Client(record.redis_url) as client:
+            for _ in range(4):
+                client.enqueue("segfault", {})
+            good = [client.enqueue("nap", {}) for _ in range(20)]
+
+            wait_for(lambda: inspector.backlog().dead == 4, 60)
+            wait_for(lambda: all(client.get(each).status == "completed" for each in good), 30)
+
+        assert process.poll() is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG of Linux")

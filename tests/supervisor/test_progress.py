@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bananas_topology.supervisor import monitor as monitor_module
 from bananas_topology.supervisor import state as state_module
 from bananas_topology.supervisor.exits import OutOfMemoryKills, describe
 from bananas_topology.supervisor.state import ChildState, Phase, Report, parse_report
@@ -194,15 +195,18 @@ def test_kill_by_the_kernel_for_lack_of_memory_is_recognized(tmp_path: Path) -> 
     assert not OutOfMemoryKills(str(tmp_path / "missing")).has_happened()
 
 
-def test_used_memory_and_processor_time_are_measured(stage: Stage) -> None:
+def test_used_memory_and_processor_time_are_measured(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor_module, "SAMPLE_S", 0.1)
     measured: list[ChildState] = []
 
     def stop_when_measured() -> None:
         [child] = stage.supervisor.children
-        if child.usage is not None and not measured:
+        if child.cpu_percent is not None and not measured:
             measured.append(child)
+            assert child.usage is not None
             assert child.usage.memory_bytes > 1_000_000
-            assert child.cpu_percent is not None
             os.kill(os.getpid(), signal.SIGTERM)
 
     stage.run(
