@@ -70,10 +70,9 @@ def _stale_files(rendering: Rendering, directory: Path) -> Iterator[Path]:
 
 
 def _mark(text: str) -> tuple[str, ...]:
-    """The generator and topology of a file: its first two lines, without the hash."""
+    """The generator and topology of a file: its first two lines."""
     first, _, rest = text.partition("\n")
-    name = rest.partition("\n")[0].partition(", sha256:")[0]
-    return (first, name) if first.startswith(HEADER_MARK) else ()
+    return (first, rest.partition("\n")[0]) if first.startswith(HEADER_MARK) else ()
 
 
 def _check_replaceable(path: Path) -> None:

@@ -76,14 +76,15 @@ class RenderTarget(Protocol):
 
 
 def header(topology: Topology, target: str, options: str = "") -> str:
-    """The comment at the top of every file: the command and the topology. No time, no path.
+    """The comment at the top of every file: the command and the topology. No time, path or hash.
 
+    So a file changes only if what it contains does, not with every edit of the topology.
     `options` are further command-line options.
     """
     command = f"--{target}" if target in _BUILT_IN else f"--target {target}"
     return (
         f"{HEADER_MARK} {command}{options and f' {options}'}\n"
-        f"# Topology: {topology.name}, sha256:{topology.digest}\n"
+        f"# Topology: {topology.name}\n"
         "# Do not edit: change the topology and render it again.\n"
     )
 

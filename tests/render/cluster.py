@@ -63,12 +63,10 @@ def container_of(workload: dict[str, Any]) -> dict[str, Any]:
     return dict(container)
 
 
-def environment_of(objects: list[dict[str, Any]], workload: dict[str, Any]) -> dict[str, Any]:
+def environment_of(workload: dict[str, Any]) -> dict[str, Any]:
     """The variables that a container sees; references are not resolved."""
     container = container_of(workload)
     seen: dict[str, Any] = {}
-    for source in container.get("envFrom", ()):
-        seen |= find(objects, "ConfigMap", source["configMapRef"]["name"])["data"]
     for entry in container["env"]:
         seen[entry["name"]] = expanded(entry["value"]) if "value" in entry else entry["valueFrom"]
     return seen

@@ -163,7 +163,7 @@ def test_any_topology_renders_to_a_valid_cluster(document: dict[str, Any]) -> No
         if each["apiVersion"] not in CUSTOM:
             validate(each, VERSIONS[0])
     pods = {
-        each["metadata"]["labels"]["bananas/pool"]: environment_of(objects, each)
+        each["metadata"]["labels"]["bananas/pool"]: environment_of(each)
         for each in objects
         if each["kind"] == "Deployment" and "bananas/pool" in each["metadata"]["labels"]
     }

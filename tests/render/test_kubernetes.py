@@ -236,7 +236,7 @@ def test_variables_are_in_table_order_and_secrets_are_references(path: Path) -> 
         known = [places[name] for name in names if name in places]
         assert known == sorted(known)
         assert all(name in places for name in names[: len(known)])
-        seen = environment_of(objects, workload)
+        seen = environment_of(workload)
         for name in ("REDIS_URL", *pool.secrets):
             assert seen[name]["secretKeyRef"] == {"name": topology.kubernetes.secret, "key": name}
 

@@ -51,7 +51,7 @@ def _compose(topology: Topology) -> dict[str, dict[str, Any]]:
 def _cluster(topology: Topology) -> dict[str, dict[str, Any]]:
     objects = objects_of(topology)
     return {
-        each["metadata"]["labels"]["bananas/pool"]: environment_of(objects, each)
+        each["metadata"]["labels"]["bananas/pool"]: environment_of(each)
         for each in objects
         if each["kind"] == "Deployment" and "bananas/pool" in each["metadata"]["labels"]
     }
@@ -124,7 +124,7 @@ def test_the_api_has_the_same_variables_in_every_target(path: Path) -> None:
 
     for env in (
         _compose(topology)["api"],
-        environment_of(objects, find(objects, "Deployment", name)),
+        environment_of(find(objects, "Deployment", name)),
     ):
         assert _without(env, own) == _without(expected, own)
 

@@ -28,7 +28,7 @@ _RENDERED_KINDS = {
     "Secret": "referenced by name; a topology contains no secret values",
 }
 
-_SHARED = "shared variables become `defaults` or pool fields, and are rendered as a ConfigMap"
+_SHARED = "shared variables become `defaults` or pool fields, rendered into each pod"
 
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod")
 

@@ -15,7 +15,6 @@ from bananas_topology.render.kubernetes.network import network_policies
 from bananas_topology.render.kubernetes.notices import notices
 from bananas_topology.render.kubernetes.objects import Component, Object, component_name
 from bananas_topology.render.kubernetes.redis import is_managed, redis_objects
-from bananas_topology.render.kubernetes.variables import checksum, config_map
 from bananas_topology.render.kubernetes.workers import pool_objects
 from bananas_topology.render.patches import Patchable, apply_patches
 from bananas_topology.render.target import File, Rendering, header
@@ -23,9 +22,6 @@ from bananas_topology.spec.model import Topology
 from bananas_topology.yaml_writer import to_yaml
 
 KUSTOMIZATION_FILE = "kustomization.yaml"
-
-#: The annotation of pod templates that makes a changed ConfigMap restart the pods.
-_CHECKSUM = "checksum/config"
 
 
 class KubernetesTarget:
@@ -41,7 +37,6 @@ class KubernetesTarget:
         """
         placed = [(path, made) for path, objects in _files(topology) for made in objects]
         patched = _patched(topology, [made for _, made in placed])
-        _add_checksums(patched)
         contents: dict[str, list[Object]] = {}
         for (path, _), made in zip(placed, patched, strict=True):
             contents.setdefault(path, []).append(made)
@@ -55,7 +50,6 @@ def _files(topology: Topology) -> Iterator[tuple[str, list[Object]]]:
     """All files with their objects; what others depend on comes first."""
     yield "namespace.yaml", namespace_objects(topology)
     yield "network.yaml", list(network_policies(topology))
-    yield "config.yaml", [config_map(topology)]
     if is_managed(topology):
         yield "redis.yaml", redis_objects(topology)
     if reads_redis(topology):
@@ -92,37 +86,6 @@ def _check_object(patched: Patchable) -> None:
             raise RenderFailed(
                 f"kubernetes.patches leave {patched.kind} {patched.name} without {field}"
             )
-
-
-def _add_checksums(objects: Sequence[Object]) -> None:
-    """Annotate each pod template with a checksum of its ConfigMaps, patches included."""
-    data = {
-        made["metadata"]["name"]: made.get("data") or {}
-        for made in objects
-        if made["kind"] == "ConfigMap"
-    }
-    for made in objects:
-        if made["kind"] != "Deployment":
-            continue
-        try:
-            _add_checksum(made["spec"]["template"], data)
-        except (KeyError, TypeError, AttributeError) as error:
-            name = made["metadata"]["name"]
-            raise RenderFailed(
-                f"kubernetes.patches leave Deployment {name} without a valid pod template"
-            ) from error
-
-
-def _add_checksum(template: Object, data: Object) -> None:
-    sources = [
-        source.get("configMapRef", {}).get("name")
-        for container in template["spec"]["containers"]
-        for source in container.get("envFrom", ())
-    ]
-    used = {name: data[name] for name in sources if name in data}
-    if used:
-        annotations = template["metadata"].setdefault("annotations", {})
-        annotations[_CHECKSUM] = checksum(used)
 
 
 def _documents(objects: Sequence[Object]) -> str:
