@@ -62,6 +62,14 @@ _WithSecrets = Annotated[
         help="Also write DIR/secret.yaml, with values from the environment (Kubernetes).",
     ),
 ]
+_PruneCommand = Annotated[
+    bool,
+    typer.Option(
+        "--prune-command",
+        help="Print the kubectl command that applies the manifests from standard input and "
+        "deletes what earlier ones left behind (Kubernetes).",
+    ),
+]
 
 
 def render(
@@ -72,6 +80,7 @@ def render(
     output: _Output = None,
     check: _Check = False,
     with_secrets: _WithSecrets = False,
+    prune_command: _PruneCommand = False,
 ) -> None:
     """Render a topology as a Compose file or Kubernetes manifests.
 
@@ -88,10 +97,14 @@ def render(
         bananas render --k8s -o deploy/ && git diff deploy/
 
         bananas render --k8s -o deploy/ --check
+
+        bananas render --k8s | $(bananas render --k8s --prune-command)
     """
     name = _target_name(compose, k8s, target)
-    _check_options(name, output, check, with_secrets)
+    _check_options(name, output, check, with_secrets, prune_command)
     topology = read_topology(file, "rendered")
+    if prune_command:
+        raise typer.Exit(_print_prune_command(topology))
     from bananas_topology.render.target import find_target
 
     rendering = find_target(name).render(topology)
@@ -120,7 +133,13 @@ def _target_name(compose: bool, k8s: bool, target: str | None) -> str:
     return targets[0]
 
 
-def _check_options(name: str, output: Path | None, check: bool, with_secrets: bool) -> None:
+def _check_options(
+    name: str, output: Path | None, check: bool, with_secrets: bool, prune_command: bool
+) -> None:
+    if prune_command and (name != "k8s" or output is not None or check):
+        raise typer.BadParameter(
+            "requires --k8s, and cannot be combined with -o DIR", param_hint="--prune-command"
+        )
     if check and output is None:
         raise typer.BadParameter("requires -o DIR, the files to compare with", param_hint="--check")
     if with_secrets and (name != "k8s" or output is None or check):
@@ -129,6 +148,13 @@ def _check_options(name: str, output: Path | None, check: bool, with_secrets: bo
             "a Secret is written to a file only",
             param_hint="--with-secrets",
         )
+
+
+def _print_prune_command(topology: Topology) -> int:
+    from bananas_topology.render.kubernetes.prune import prune_command
+
+    print(prune_command(topology))
+    return OK
 
 
 def _compare(rendering: Rendering, directory: Path) -> int:
@@ -158,3 +184,4 @@ def _write(rendering: Rendering, directory: Path, secrets: tuple[RenderedFile, .
     for each in secrets:
         path = write_one(each, directory, _SECRET_MODE)
         console.notice(f"wrote {path}; it contains secrets, keep it out of version control")
+        console.notice("apply it after namespace.yaml and before the other files")

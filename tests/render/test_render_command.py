@@ -79,6 +79,17 @@ def test_written_files_pass_the_check_until_something_changes(folder: Path) -> N
     assert {path.name: path.read_bytes() for path in deploy.iterdir()} == before
 
 
+def test_the_prune_command_is_for_manifests_on_standard_input(folder: Path) -> None:
+    printed = render(folder, "--k8s", "--prune-command")
+    refused = render(folder, "--compose", "--prune-command")
+
+    assert printed.stdout.startswith("kubectl apply --prune --selector=app.kubernetes.io/instance=")
+    assert printed.stdout.endswith(" -f -\n")
+    assert "Secret" not in printed.stdout
+    assert refused.returncode == 2
+    assert "requires --k8s" in refused.stderr
+
+
 def test_files_not_made_by_render_are_neither_replaced_nor_removed(folder: Path) -> None:
     deploy = folder / "deploy"
     deploy.mkdir()

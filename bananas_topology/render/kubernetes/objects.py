@@ -16,6 +16,9 @@ Object = dict[str, Any]
 #: The label that tells the pools of one topology apart.
 POOL_LABEL = "bananas/pool"
 
+#: The label of everything that was rendered.
+MANAGED_BY = {"app.kubernetes.io/managed-by": "bananas"}
+
 _INSTANCE_LABEL = "app.kubernetes.io/instance"
 _COMPONENT_LABEL = "app.kubernetes.io/component"
 
@@ -77,7 +80,7 @@ def labels(topology: Topology, component: Component | None = None) -> dict[str, 
         _COMPONENT_LABEL: role,
         "app.kubernetes.io/version": version_of(image) if image else None,
         "app.kubernetes.io/part-of": label_value(topology.name),
-        "app.kubernetes.io/managed-by": "bananas",
+        **MANAGED_BY,
         POOL_LABEL: label_value(pool) if pool else None,
     }
     ours = {name: text for name, text in made.items() if text is not None}

@@ -110,6 +110,10 @@ def _stateful_set(topology: Topology) -> Object:
             "selector": pods_selector(topology, component),
             "template": pod,
             "volumeClaimTemplates": [_claim(topology)],
+            "persistentVolumeClaimRetentionPolicy": {
+                "whenDeleted": "Retain",
+                "whenScaled": "Retain",
+            },
         },
     }
 
@@ -139,11 +143,20 @@ def _container(topology: Topology) -> Object:
 
 
 def _claim(topology: Topology) -> Object:
+    """The template of the claim, complete with what a server sets by default.
+
+    The list of templates is compared as a whole: any difference would make each apply change the
+    StatefulSet, and conflict with server-side apply.
+    """
     storage = format_memory(topology.redis.managed.storage_bytes)
     return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
         "metadata": {"name": "data", "labels": selector(topology, redis_component(topology))},
         "spec": {
             "accessModes": ["ReadWriteOnce"],
             "resources": {"requests": {"storage": storage}},
+            "volumeMode": "Filesystem",
         },
+        "status": {"phase": "Pending"},
     }
