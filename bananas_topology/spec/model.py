@@ -227,17 +227,35 @@ class Patch:
 
 
 @dataclass(frozen=True, slots=True)
+class Network:
+    """What network policies allow besides the topology's own traffic.
+
+    `scrape_from` and `api_from` are namespaces, or "*" for all; `api_from` None leaves it to the
+    target.
+    """
+
+    dns_namespaces: tuple[str, ...]
+    dns_cidrs: tuple[str, ...]
+    dns_ports: tuple[int, ...]
+    scrape_from: tuple[str, ...]
+    api_from: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Kubernetes:
     """Settings for Kubernetes only.
 
+    `creates_namespace` False: the namespace exists already, and is not ours to change.
     `autoscaler` is "hpa" or "keda"; `monitoring` "annotations", "prometheus-operator" or "none".
     `secret` is the name of the Secret with REDIS_URL and every variable named in `secrets`.
     """
 
     namespace: str
+    creates_namespace: bool
     autoscaler: str
     monitoring: str
     secret: str
+    network: Network
     image_pull_secrets: tuple[str, ...]
     labels: Mapping[str, str]
     annotations: Mapping[str, str]

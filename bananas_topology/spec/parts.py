@@ -13,6 +13,7 @@ from bananas_topology.spec.model import (
     Egress,
     Ingress,
     Kubernetes,
+    Network,
     Patch,
     Placement,
     Resources,
@@ -136,11 +137,14 @@ def api_of(section: SectionReader, image: str) -> Api:
 
 def kubernetes_of(section: SectionReader, name: str) -> Kubernetes:
     """Settings for Kubernetes only; `name` is the topology's."""
+    namespace = section.section("namespace")
     return Kubernetes(
-        namespace=section.optional_string("namespace") or name,
+        namespace=section.optional_string("namespace") or namespace.optional_string("name") or name,
+        creates_namespace=namespace.boolean("create"),
         autoscaler=section.string("autoscaler"),
         monitoring=section.string("monitoring"),
         secret=section.optional_string("secret") or f"{name}-secrets",
+        network=_network_of(section.section("network")),
         image_pull_secrets=section.strings("image_pull_secrets"),
         labels=section.string_map("labels"),
         annotations=section.string_map("annotations"),
@@ -148,6 +152,17 @@ def kubernetes_of(section: SectionReader, name: str) -> Kubernetes:
             _patch(each, each.optional_string("kind"), each.optional_string("name"))
             for each in section.sections("patches")
         ),
+    )
+
+
+def _network_of(section: SectionReader) -> Network:
+    dns = section.section("dns")
+    return Network(
+        dns_namespaces=tuple(dns.value("namespaces")),
+        dns_cidrs=tuple(dns.value("cidrs")),
+        dns_ports=tuple(int(port) for port in dns.value("ports")),
+        scrape_from=tuple(section.value("scrape_from")),
+        api_from=section.strings("api_from") if section.has("api_from") else None,
     )
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from bananas_topology.errors import RenderFailed
-from bananas_topology.render.containers import METRICS_PORT
 from bananas_topology.render.kubernetes.secrets import secret_file
 from bananas_topology.render.kubernetes.target import KubernetesTarget
 from tests.conftest import MakeTopology
@@ -243,18 +242,6 @@ def test_optional_objects_are_rendered_only_on_request(make_topology: MakeTopolo
         "PodMonitor",
         "Secret",
     }
-
-
-def test_scraping_is_denied_without_monitoring(make_topology: MakeTopology) -> None:
-    objects = objects_of(make_topology(POOL + "kubernetes: {monitoring: none}\n"))
-
-    worker = find(objects, "Deployment", "worker")
-    names = [each["metadata"]["name"] for each in objects if each["kind"] == "NetworkPolicy"]
-
-    assert "allow-scrape" not in names
-    assert worker["spec"]["template"]
-    # Probes still need the port; traffic from the node is always allowed.
-    assert container_of(worker)["ports"] == [{"name": "metrics", "containerPort": METRICS_PORT}]
 
 
 def _patch(text: str) -> str:

@@ -28,6 +28,7 @@ _TEXTS = {
     "port": ["80", "8080-8089", "9-1"],
     "pointer": ["", "/a", "/spec/x~1y"],
     "host": ["a.example.com", "*.example.com"],
+    "name of a namespace": ["*", "a"],
     "Secret": ["a", "a.b-c"],
     "whitespace": ["bananas", "{a}", "{b"],
     "dots": ["a", "b.c", "D_1"],

@@ -15,17 +15,13 @@ def account_name(topology: Topology) -> str:
     return object_name(topology, "bananas")
 
 
-def namespace_objects(topology: Topology) -> list[Object]:
-    """The namespace and the service account."""
-    return [_namespace(topology), _service_account(topology)]
-
-
 def pull_secrets(topology: Topology) -> list[dict[str, str]]:
     """References to the Secrets that a node pulls images with."""
     return [{"name": name} for name in topology.kubernetes.image_pull_secrets]
 
 
-def _namespace(topology: Topology) -> Object:
+def namespace_object(topology: Topology) -> Object:
+    """The namespace, labelled to admit restricted pods only."""
     return {
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -36,7 +32,7 @@ def _namespace(topology: Topology) -> Object:
     }
 
 
-def _service_account(topology: Topology) -> Object:
+def service_account(topology: Topology) -> Object:
     """An account without a token: no pod uses the cluster's API."""
     account: Object = {
         "apiVersion": "v1",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from bananas_topology.render.containers import METRICS_PORT
 from bananas_topology.render.kubernetes.api import api_component
@@ -22,24 +22,23 @@ from bananas_topology.render.kubernetes.redis import (
     redis_ports,
 )
 from bananas_topology.render.redis_server import PORT
-from bananas_topology.spec.model import Api, Egress, Topology
+from bananas_topology.spec.model import Api, Egress, Network, Topology
 
-#: The address of a node's DNS cache, on clusters that run one.
-_NODE_LOCAL_DNS = "169.254.20.10/32"
-
-_ANY_NAMESPACE: Object = {"namespaceSelector": {}}
+#: What `kubernetes.network` has for all namespaces.
+ALL_NAMESPACES = "*"
 
 
 def network_policies(topology: Topology) -> Iterator[Object]:
     """Deny everything, then allow what the topology needs."""
     everyone = pods_selector(topology)
     yield _policy(topology, "default-deny", everyone, ingress=[], egress=[])
-    yield _policy(topology, "allow-dns", everyone, egress=[_dns()])
+    if dns := _dns(topology.kubernetes.network):
+        yield _policy(topology, "allow-dns", everyone, egress=[dns])
     yield from _to_redis(topology)
     if is_managed(topology):
         yield _into_redis(topology)
-    if topology.kubernetes.monitoring != "none":
-        scrape = [{"from": [_ANY_NAMESPACE], "ports": [_tcp(METRICS_PORT)]}]
+    if scrapers := scrape_namespaces(topology):
+        scrape = [{"from": _namespaces(scrapers), "ports": [_tcp(METRICS_PORT)]}]
         yield _policy(topology, "allow-scrape", pool_pods_selector(topology), ingress=scrape)
     if topology.api is not None:
         yield _into_api(topology, topology.api)
@@ -49,6 +48,24 @@ def network_policies(topology: Topology) -> Iterator[Object]:
             pods = pods_selector(topology, Component.of_pool(pool))
             rules = [_to_range(egress) for egress in pool.egress]
             yield _policy(topology, name, pods, egress=rules)
+
+
+def scrape_namespaces(topology: Topology) -> tuple[str, ...]:
+    """The namespaces whose pods may read metrics."""
+    kubernetes = topology.kubernetes
+    return () if kubernetes.monitoring == "none" else kubernetes.network.scrape_from
+
+
+def api_namespaces(topology: Topology, api: Api) -> tuple[str, ...]:
+    """The namespaces whose pods may call the api.
+
+    Unless the topology lists them: only its own, or all if there is an Ingress, because nothing
+    says in which namespace the cluster's ingress controller runs.
+    """
+    callers = topology.kubernetes.network.api_from
+    if callers is None:
+        callers = () if api.ingress is None else (ALL_NAMESPACES,)
+    return (topology.kubernetes.namespace, *callers)
 
 
 def _to_redis(topology: Topology) -> Iterator[Object]:
@@ -76,10 +93,11 @@ def _into_redis(topology: Topology) -> Object:
 
 
 def _into_api(topology: Topology, api: Api) -> Object:
-    """From anywhere if the Service is exposed, otherwise from within the cluster."""
+    """From anywhere if the Service is exposed, otherwise from namespaces of the cluster."""
     rule: Object = {"ports": [_tcp(api.config.port)]}
     if api.service_type == "ClusterIP":
-        rule = {"from": [_ANY_NAMESPACE], **rule}
+        callers = api_namespaces(topology, api)
+        rule = {"from": _namespaces((*callers, *scrape_namespaces(topology))), **rule}
     return _policy(
         topology, "allow-into-api", pods_selector(topology, api_component(api)), ingress=[rule]
     )
@@ -104,15 +122,18 @@ def _policy(
     }
 
 
-def _dns() -> Object:
-    resolver = {
-        **_namespace("kube-system"),
-        "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
-    }
-    return {
-        "to": [resolver, {"ipBlock": {"cidr": _NODE_LOCAL_DNS}}],
-        "ports": [{"protocol": "UDP", "port": 53}, _tcp(53)],
-    }
+def _dns(network: Network) -> Object | None:
+    """Egress to the DNS servers; None if there are none, because no `to` would mean anywhere."""
+    servers = [
+        *(_namespace(name) for name in network.dns_namespaces),
+        *({"ipBlock": {"cidr": cidr}} for cidr in network.dns_cidrs),
+    ]
+    ports = [
+        {"protocol": protocol, "port": port}
+        for port in network.dns_ports
+        for protocol in ("UDP", "TCP")
+    ]
+    return {"to": servers, "ports": ports} if servers else None
 
 
 def _to_range(egress: Egress) -> Object:
@@ -120,6 +141,14 @@ def _to_range(egress: Egress) -> Object:
     if egress.ports:
         rule["ports"] = [_tcp(port) for port in egress.ports]
     return rule
+
+
+def _namespaces(names: Iterable[str]) -> list[Object]:
+    """Peers for the pods of these namespaces."""
+    names = dict.fromkeys(names)
+    if ALL_NAMESPACES in names:
+        return [{"namespaceSelector": {}}]
+    return [_namespace(name) for name in names]
 
 
 def _namespace(name: str) -> Object:

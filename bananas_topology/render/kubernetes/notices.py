@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from bananas_topology.render.kubernetes import keda
 from bananas_topology.render.kubernetes.api import api_autoscaler
 from bananas_topology.render.kubernetes.hpa import QUEUE_DEPTH_METRIC, REQUEST_RATE_METRIC
+from bananas_topology.render.kubernetes.network import (
+    ALL_NAMESPACES,
+    scrape_namespaces,
+)
 from bananas_topology.render.kubernetes.pods import pull_policy
 from bananas_topology.render.kubernetes.redis import (
     CPU_REQUEST_MILLIS,
@@ -28,7 +32,9 @@ def notices(topology: Topology) -> tuple[str, ...]:
             *_kubernetes(topology),
             *_redis(topology),
             *(notice for pool in topology.pools for notice in _pool(pool)),
+            *_autoscale(topology),
             *_egress(topology),
+            *_ingress(topology),
             *(_api(topology, topology.api) if topology.api else ()),
             *(_keda(topology) if keda.is_chosen(topology) else _metrics_adapter(topology)),
             *_images(topology),
@@ -44,7 +50,12 @@ def notices(topology: Topology) -> tuple[str, ...]:
 
 def _kubernetes(topology: Topology) -> Iterator[str]:
     kubernetes = topology.kubernetes
-    if kubernetes.namespace != topology.name:
+    if not kubernetes.creates_namespace:
+        yield (
+            f"kubernetes.namespace {kubernetes.namespace} is not rendered and must exist; label it "
+            "pod-security.kubernetes.io/enforce=restricted if you can"
+        )
+    elif kubernetes.namespace != topology.name:
         yield (
             f"kubernetes.namespace {kubernetes.namespace}: everything else that runs in it must "
             "meet the restricted Pod Security Standard too"
@@ -65,6 +76,10 @@ def _redis(topology: Topology) -> Iterator[str]:
     redis = topology.redis
     if not redis.is_external:
         yield "redis.managed is one server with one disk: replicas and backups are up to you"
+        yield (
+            "redis.managed.storage cannot be changed by applying manifests: "
+            'see "Grow the disk" in docs/kubernetes.md'
+        )
         return
     scheme = (redis.url or "").partition("://")[0]
     if scheme == "unix":
@@ -103,7 +118,10 @@ def _api(topology: Topology, api: Api) -> Iterator[str]:
 
 def _workload(path: str, part: Pool | Api) -> Iterator[str]:
     if part.resources == Resources():
-        yield f"{path}.resources is not set: a node short of memory evicts these pods first"
+        yield (
+            f"{path}.resources is not set: a ResourceQuota rejects these pods, and a node short of "
+            "memory evicts them first"
+        )
     if blocks_drains(part):
         yield f"{path}.disruption would block every node drain: rendered as maxUnavailable 1"
     if part.placement is not None and part.placement.require:
@@ -126,6 +144,40 @@ def _egress(topology: Topology) -> Iterator[str]:
         yield (
             f"pools.{', '.join(closed)}: handlers can reach only Redis and DNS; "
             "list other destinations in egress"
+        )
+
+
+def _ingress(topology: Topology) -> Iterator[str]:
+    network, api = topology.kubernetes.network, topology.api
+    scrapers = scrape_namespaces(topology)
+    if scrapers and ALL_NAMESPACES not in scrapers:
+        yield (
+            f"kubernetes.network.scrape_from: only pods in namespace {', '.join(scrapers)} can "
+            "read metrics; list Prometheus's namespace"
+        )
+    if api is None:
+        return
+    if api.service_type != "ClusterIP":
+        if network.api_from is not None:
+            yield (
+                f"kubernetes.network.api_from is ignored: api.service_type {api.service_type} "
+                "lets everyone connect"
+            )
+    elif api.ingress is not None and network.api_from is None:
+        yield (
+            "kubernetes.network.api_from is not set: pods in all namespaces can connect to the "
+            "api; list the ingress controller's namespace"
+        )
+
+
+def _autoscale(topology: Topology) -> Iterator[str]:
+    paths = [path_of(pool) for pool in topology.pools if pool.autoscale]
+    if topology.api is not None and api_autoscaler(topology, topology.api) is not None:
+        paths.append("api")
+    if paths:
+        yield (
+            f"{', '.join(paths)}.autoscale: a Deployment that was applied with replicas is scaled "
+            'to 1 when it loses them; see "Migrate to autoscaling" in docs/kubernetes.md first'
         )
 
 

@@ -10,7 +10,7 @@ from bananas_topology.errors import RenderFailed
 from bananas_topology.render.kubernetes.api import api_objects
 from bananas_topology.render.kubernetes.keda import reads_redis, trigger_authentication
 from bananas_topology.render.kubernetes.monitoring import monitoring_objects
-from bananas_topology.render.kubernetes.namespace import namespace_objects
+from bananas_topology.render.kubernetes.namespace import namespace_object, service_account
 from bananas_topology.render.kubernetes.network import network_policies
 from bananas_topology.render.kubernetes.notices import notices
 from bananas_topology.render.kubernetes.objects import Component, Object, component_name
@@ -22,6 +22,9 @@ from bananas_topology.spec.model import Topology
 from bananas_topology.yaml_writer import to_yaml
 
 KUSTOMIZATION_FILE = "kustomization.yaml"
+
+#: Not part of the kustomization: deleting the namespace deletes the Secret and the jobs in Redis.
+NAMESPACE_FILE = "namespace.yaml"
 
 
 class KubernetesTarget:
@@ -42,13 +45,16 @@ class KubernetesTarget:
             contents.setdefault(path, []).append(made)
         top = header(topology, self.name)
         files = [File(path, top + _documents(objects)) for path, objects in contents.items()]
-        files.append(File(KUSTOMIZATION_FILE, top + _kustomization(contents), is_streamed=False))
+        listed = [path for path in contents if path != NAMESPACE_FILE]
+        files.append(File(KUSTOMIZATION_FILE, top + _kustomization(listed), is_streamed=False))
         return Rendering(tuple(files), notices(topology))
 
 
 def _files(topology: Topology) -> Iterator[tuple[str, list[Object]]]:
     """All files with their objects; what others depend on comes first."""
-    yield "namespace.yaml", namespace_objects(topology)
+    if topology.kubernetes.creates_namespace:
+        yield NAMESPACE_FILE, [namespace_object(topology)]
+    yield "account.yaml", [service_account(topology)]
     yield "network.yaml", list(network_policies(topology))
     if is_managed(topology):
         yield "redis.yaml", redis_objects(topology)
