@@ -18,6 +18,7 @@ from redis.client import PubSub
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import InvalidJob, JobFailed, RedisUnavailable, WaitTimeout
 from bananas_topology.handlers import Duration, duration_ms
+from bananas_topology.jobs.access import ServerUrl
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.connection import connect, translate_errors
 from bananas_topology.jobs.inspect import Inspector, JobView
@@ -61,7 +62,9 @@ class Client:
         RedisUnsuitable: the URL is not valid, or the server rejects the request.
     """
 
-    def __init__(self, url: str = "redis://localhost:6379", *, key_prefix: str = "bananas") -> None:
+    def __init__(
+        self, url: str | ServerUrl = "redis://localhost:6379", *, key_prefix: str = "bananas"
+    ) -> None:
         self._redis = connect(url, key_prefix=key_prefix)
         self._keys = Keys(key_prefix)
         self._broker = Broker(self._redis, self._keys)
@@ -69,8 +72,11 @@ class Client:
 
     @classmethod
     def from_env(cls) -> Self:
-        """Create a client from REDIS_URL and REDIS_KEY_PREFIX, the variables that workers read."""
-        url = os.environ.get("REDIS_URL") or _DEFAULTS.redis_url
+        """Create a client from the variables that workers read.
+
+        These are REDIS_URL or REDIS_URL_FILE, REDIS_PASSWORD_FILE, and REDIS_KEY_PREFIX.
+        """
+        url = ServerUrl.from_env(os.environ) or ServerUrl(_DEFAULTS.redis_url)
         return cls(url, key_prefix=os.environ.get("REDIS_KEY_PREFIX") or _DEFAULTS.key_prefix)
 
     def __enter__(self) -> Self:

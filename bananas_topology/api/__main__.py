@@ -1,7 +1,8 @@
 """``python -m bananas_topology.api``: the HTTP API, configured by environment variables only.
 
 Exit codes: 0 stopped by a signal; 1 REDIS_URL is unusable or the port is taken; 2 invalid settings
-or missing packages. An unreachable server is not an error: see /readyz.
+or missing packages; 77 Redis has denied access for a minute, restart it with its current password.
+An unreachable server is not an error: see /readyz.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ itself. Everything that blocks on Redis runs in a thread.
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Awaitable, Callable
 from http import HTTPMethod, HTTPStatus
 from typing import Any
@@ -22,6 +21,7 @@ from bananas_topology.api.bodies import MAX_JOBS, NewJobBody, read_jobs
 from bananas_topology.api.metrics import Metrics
 from bananas_topology.api.problems import Problem, answer_with_problems, problem_response
 from bananas_topology.api.service import Service
+from bananas_topology.api.token import Token
 from bananas_topology.jobs.views import JobJson, QueuesJson, job_json
 from bananas_topology.system.clock import monotonic
 from bananas_topology.units import parse_duration_ms
@@ -42,10 +42,10 @@ _METHODS = frozenset(HTTPMethod)
 class Api:
     """State shared by the routes: the service, metrics, and the token."""
 
-    def __init__(self, service: Service, token: str) -> None:
+    def __init__(self, service: Service, token: Token) -> None:
         self.service = service
         self.metrics = Metrics(service.inspector)
-        self._token = token.encode()
+        self._token = token
         self._waiting = anyio.CapacityLimiter(MAX_WAITING)
 
     def check_token(self, header: str) -> None:
@@ -54,9 +54,7 @@ class Api:
         Raises:
             Problem: 401.
         """
-        scheme, _, given = header.partition(" ")
-        is_bearer = scheme.lower() == "bearer"
-        if self._token and not (is_bearer and hmac.compare_digest(given.encode(), self._token)):
+        if not self._token.allows(header):
             raise Problem(
                 HTTPStatus.UNAUTHORIZED, "expected the header Authorization: Bearer <API_TOKEN>"
             )
@@ -80,8 +78,8 @@ class _Described(FastAPI):
         return document
 
 
-def make_app(service: Service, token: str) -> FastAPI:
-    """Create the ASGI application; an empty `token` disables authentication."""
+def make_app(service: Service, token: Token) -> FastAPI:
+    """Create the ASGI application; an empty token disables authentication."""
     app = _Described(
         title="Bananas",
         version=__version__,

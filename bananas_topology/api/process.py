@@ -12,18 +12,28 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
+import anyio.to_thread
 import uvicorn
+from fastapi import FastAPI
 
 from bananas_topology.api.app import make_app
 from bananas_topology.api.service import Service
+from bananas_topology.api.token import Token
 from bananas_topology.client import Client
 from bananas_topology.contract.api import ApiConfig, api_from_env
 from bananas_topology.contract.names import API
-from bananas_topology.contract.worker import EXIT_CONFIG, EXIT_FAILED, WorkerConfig
+from bananas_topology.contract.worker import (
+    EXIT_ACCESS_DENIED,
+    EXIT_CONFIG,
+    EXIT_FAILED,
+    WorkerConfig,
+)
 from bananas_topology.errors import BananasTopologyError, InvalidSettings
-from bananas_topology.jobs.connection import connect
+from bananas_topology.jobs.access import RestartCheck, ServerUrl
+from bananas_topology.jobs.connection import connect, failure
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.system.notify import Notifier
@@ -32,6 +42,9 @@ from bananas_topology.worker import logs
 #: Without a token, the api listens on loopback only.
 LOOPBACK = "127.0.0.1"
 ALL_INTERFACES = "0.0.0.0"
+
+#: Seconds between two checks whether the server grants access.
+ACCESS_CHECK_S = 5.0
 
 #: Seconds that requests in progress have to finish when stopping.
 GRACE_S = 10
@@ -60,12 +73,29 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop)
+            loop.add_signal_handler(number, self.stop)
         yield
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Finish the requests in progress and return."""
         log.info("api stopping")
         self.should_exit = True
+
+
+class _Access:
+    """Whether the api still has the password of its server."""
+
+    def __init__(self, url: ServerUrl, failure: Callable[[], BananasTopologyError | None]) -> None:
+        self._failure = failure
+        self._restart = RestartCheck(url)
+
+    async def wait_until_stale(self) -> None:
+        """Return once only a restart helps."""
+        while True:
+            await asyncio.sleep(ACCESS_CHECK_S)
+            reason = self._restart.reason(await anyio.to_thread.run_sync(self._failure))
+            if reason is not None:
+                return log.error("restart needed: %s", reason)
 
 
 def run() -> int:
@@ -73,21 +103,23 @@ def run() -> int:
     try:
         config = api_from_env(os.environ)
         _configure_logs(config)
+        url, token = ServerUrl.of(config), Token(config.token, config.token_file)
+        client = connect(url, key_prefix=config.key_prefix)
         service = Service(
-            Client(config.redis_url, key_prefix=config.key_prefix),
-            Inspector(
-                connect(config.redis_url, key_prefix=config.key_prefix), Keys(config.key_prefix)
-            ),
+            Client(url, key_prefix=config.key_prefix),
+            Inspector(client, Keys(config.key_prefix)),
         )
-        return _serve(config, service)
+        return _serve(
+            config, make_app(service, token), token, _Access(url, partial(failure, client))
+        )
     except InvalidSettings as error:
         return _fail(error, EXIT_CONFIG)
     except BananasTopologyError as error:
         return _fail(error, EXIT_FAILED)
 
 
-def _serve(config: ApiConfig, service: Service) -> int:
-    host = ALL_INTERFACES if config.token else LOOPBACK
+def _serve(config: ApiConfig, app: FastAPI, token: Token, access: _Access) -> int:
+    host = ALL_INTERFACES if token.is_set else LOOPBACK
     try:
         listener = socket.create_server((host, config.port))
     except OSError as error:
@@ -97,18 +129,29 @@ def _serve(config: ApiConfig, service: Service) -> int:
         return EXIT_FAILED
     server = _Server(
         uvicorn.Config(
-            make_app(service, config.token),
+            app,
             log_config=None,
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=GRACE_S,
         )
     )
-    where = "on all interfaces" if config.token else "on loopback only, API_TOKEN is not set"
+    where = "on all interfaces" if token.is_set else "on loopback only, API_TOKEN is not set"
     log.info("api ready, listening %s", where, extra={"host": host, "port": config.port})
     server.notifier = Notifier.from_environ(os.environ)
-    asyncio.run(server.serve([listener]))
+    code = asyncio.run(_run(server, listener, access))
     log.info("api stopped")
+    return code
+
+
+async def _run(server: _Server, listener: socket.socket, access: _Access) -> int:
+    """Serve until stopped, or until only a restart gives access to Redis; returns the exit code."""
+    check = asyncio.create_task(access.wait_until_stale())
+    check.add_done_callback(lambda _: server.stop())
+    await server.serve([listener])
+    if check.done():
+        return EXIT_ACCESS_DENIED
+    check.cancel()
     return 0
 
 

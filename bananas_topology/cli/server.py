@@ -1,6 +1,7 @@
 """Locating Redis, in the same order for every command that connects to it.
 
-`--redis-url`, then REDIS_URL, then the topology file, then the state file of a running `up`.
+`--redis-url`, then REDIS_URL or REDIS_URL_FILE, then the topology file, then the state file of a
+running `up`.
 """
 
 from __future__ import annotations
@@ -41,8 +42,17 @@ class Server:
 
 
 def explicit_url(redis_url: str | None, environ: Mapping[str, str]) -> str | None:
-    """Return the URL of the command line, or of the environment."""
-    return redis_url or environ.get("REDIS_URL") or None
+    """Return the URL of the command line, or of the environment.
+
+    Raises:
+        RedisUnsuitable: REDIS_URL_FILE or REDIS_PASSWORD_FILE cannot be read.
+    """
+    from bananas_topology.jobs.access import ServerUrl
+
+    if redis_url:
+        return redis_url
+    named = ServerUrl.from_env(environ)
+    return named.resolve() if named else None
 
 
 def locate(redis_url: str | None, file: Path | None) -> Server:

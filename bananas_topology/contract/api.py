@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bananas_topology.contract.kinds import Kind, integer
+from bananas_topology.contract.kinds import Kind, integer, text
 from bananas_topology.contract.names import API
 from bananas_topology.contract.settings import (
     Setting,
+    check_exclusive,
     read_variables,
     setting,
     settings_of,
@@ -22,10 +23,11 @@ from bananas_topology.errors import InvalidSettings
 MIN_TOKEN_LENGTH = 16
 
 
-def _read_token(text: str) -> str:
-    if len(text) < MIN_TOKEN_LENGTH or not text.isprintable() or not text.isascii():
+def read_token(value: str) -> str:
+    """Check a token; ValueError says what was expected."""
+    if len(value) < MIN_TOKEN_LENGTH or not value.isprintable() or not value.isascii():
         raise ValueError(f"expected at least {MIN_TOKEN_LENGTH} printable ASCII characters")
-    return text
+    return value
 
 
 def _as_in_worker(name: str) -> Any:
@@ -42,10 +44,16 @@ class ApiConfig:
         8080, "API_PORT", integer(1, 65_535), "Port to listen on", "port", sections=(API,)
     )
     token: str = setting(
-        "", "API_TOKEN", Kind(f"{MIN_TOKEN_LENGTH} characters or more", _read_token),
+        "", "API_TOKEN", Kind(f"{MIN_TOKEN_LENGTH} characters or more", read_token),
         "Bearer token that clients must send", is_secret=True,
     )  # fmt: skip
+    token_file: str = setting(
+        "", "API_TOKEN_FILE", text("a path"),
+        "File with the token, instead of API_TOKEN; read again when it changes",
+    )  # fmt: skip
     redis_url: str = _as_in_worker("redis_url")
+    redis_url_file: str = _as_in_worker("redis_url_file")
+    redis_password_file: str = _as_in_worker("redis_password_file")
     key_prefix: str = _as_in_worker("key_prefix")
     log_level: str = _as_in_worker("log_level")
     log_format: str = _as_in_worker("log_format")
@@ -63,6 +71,8 @@ def api_from_env(env: Mapping[str, str]) -> ApiConfig:
         InvalidSettings: with one sentence for each invalid variable.
     """
     values, problems = read_variables(env, API_SETTINGS)
+    problems += check_exclusive(env, "REDIS_URL", "REDIS_URL_FILE")
+    problems += check_exclusive(env, "API_TOKEN", "API_TOKEN_FILE")
     if problems:
         raise InvalidSettings(problems)
     return ApiConfig(**values)

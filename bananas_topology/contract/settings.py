@@ -115,3 +115,10 @@ def write_variables(config: Any, settings: Iterable[Setting]) -> dict[str, str]:
     """Write the settings of a config as variables, without those whose text is empty."""
     written = {each.variable: each.kind.write(getattr(config, each.name)) for each in settings}
     return {name: text for name, text in written.items() if text != ""}
+
+
+def check_exclusive(env: Mapping[str, str], variable: str, file_variable: str) -> list[str]:
+    """A sentence if both a variable and the one that names a file with its value are set."""
+    if env.get(variable) and env.get(file_variable):
+        return [f"{variable} and {file_variable} are both set: set only one of them"]
+    return []

@@ -30,6 +30,7 @@ from bananas_topology.contract.settings import (
     POOL,
     TOPOLOGY,
     Setting,
+    check_exclusive,
     read_variables,
     setting,
     settings_of,
@@ -55,6 +56,10 @@ EXIT_FAILED = 1
 
 #: Exit code for invalid settings or handlers: starting again would not help.
 EXIT_CONFIG = 2
+
+#: Exit code of a worker or api whose server has denied access for a minute, and that reads its
+#: password only when it starts: start it again, with the current one.
+EXIT_ACCESS_DENIED = 77
 
 #: Exit code of a worker that drained because jobs that cannot be stopped hold too many of its
 #: threads: it is to be started again, and did not crash.
@@ -214,6 +219,14 @@ class WorkerConfig:
         "redis://localhost:6379", "REDIS_URL", text("a URL"), "The Redis or Valkey server",
         "redis.url", sections=(TOPOLOGY,), is_secret=True,
     )
+    redis_url_file: str = setting(
+        "", "REDIS_URL_FILE", text("a path"),
+        "File with the URL, instead of REDIS_URL; its password is read again for each connection",
+    )
+    redis_password_file: str = setting(
+        "", "REDIS_PASSWORD_FILE", text("a path"),
+        "File with the password, instead of the URL's; read again for each connection",
+    )
     key_prefix: str = setting(
         "bananas", "REDIS_KEY_PREFIX", _KEY_PREFIX,
         "Prefix of every key; may contain a `{hash tag}` for Redis Cluster",
@@ -296,6 +309,7 @@ def from_env(env: Mapping[str, str]) -> WorkerConfig:
         InvalidSettings: with one sentence for each invalid variable.
     """
     values, problems = read_variables(env, WORKER_SETTINGS)
+    problems += check_exclusive(env, "REDIS_URL", "REDIS_URL_FILE")
     if not problems:
         values.setdefault("worker_id", socket.gethostname())
         if values.get("mode") is Mode.SCHEDULER_ONLY:

@@ -25,6 +25,7 @@ from bananas_topology.errors import (
     RedisUnavailable,
     RedisUnsuitable,
 )
+from bananas_topology.jobs.access import FileCredentials, ServerUrl
 from bananas_topology.jobs.routing import NO_HASH_TAG, RoutedConnection, RoutedSSLConnection, Router
 
 #: Timeout of connecting and of each reply, in seconds; then the server counts as unreachable.
@@ -97,28 +98,34 @@ _CODES = {
     redis.exceptions.AskError: "MOVED",
 }
 
+# Options that sentinels do not share with the master.
+_OF_MASTER = ("username", "password", "credential_provider", "db")
+
 # redis-py leaves these two untyped.
 _parse_url: Callable[[str], dict[str, Any]] = parse_url
 _Sentinel: Any = Sentinel
 
 
-def connect(url: str, *, key_prefix: str | None = None) -> redis.Redis:
-    """Create a client for the server at `url`; nothing is sent yet.
+def connect(source: str | ServerUrl, *, key_prefix: str | None = None) -> redis.Redis:
+    """Create a client for the server with this URL; nothing is sent yet.
 
     Commands are never retried implicitly: only the caller knows whether that is safe. With a
     `key_prefix`, the server may be a Redis Cluster.
 
     Raises:
-        RedisUnsuitable: the URL is not valid.
+        RedisUnsuitable: the URL is not valid, or a file with it or its password cannot be read.
     """
+    source = ServerUrl(source) if isinstance(source, str) else source
+    url = source.read()
     scheme = url.partition("://")[0]
     if scheme not in REDIS_SCHEMES or "://" not in url:
         raise RedisUnsuitable(f'"{redact(url)}" is not a valid Redis URL: expected {_FORMS}')
     try:
         _check_query(url)
+        login = _login(source)
         if scheme.endswith("+sentinel"):
-            return _by_sentinel(url)
-        pool = _pool(url, scheme, key_prefix)
+            return _by_sentinel(url, login)
+        pool = _pool(url, scheme, key_prefix, login)
         # Constructed once and discarded, so that an invalid option is reported now.
         pool.connection_class(**pool.connection_kwargs)
     except (ValueError, TypeError, redis.RedisError) as error:
@@ -126,8 +133,18 @@ def connect(url: str, *, key_prefix: str | None = None) -> redis.Redis:
     return redis.Redis.from_pool(pool)
 
 
-def _pool(url: str, scheme: str, key_prefix: str | None) -> redis.ConnectionPool:
-    options = {**_COMMON, **_parse_url(url)}
+def _login(source: ServerUrl) -> dict[str, Any]:
+    """What replaces user and password in the options of connections; empty if nothing does."""
+    if not source.is_reread:
+        return {}
+    source.login()  # so that a file that cannot be read is reported now
+    return {"username": None, "password": None, "credential_provider": FileCredentials(source)}
+
+
+def _pool(
+    url: str, scheme: str, key_prefix: str | None, login: dict[str, Any]
+) -> redis.ConnectionPool:
+    options = {**_COMMON, **_parse_url(url), **login}
     if scheme == "unix":
         options.pop("socket_keepalive")
         return redis.ConnectionPool(**options)
@@ -141,7 +158,7 @@ def _pool(url: str, scheme: str, key_prefix: str | None) -> redis.ConnectionPool
     return redis.ConnectionPool(**options)
 
 
-def _by_sentinel(url: str) -> redis.Redis:
+def _by_sentinel(url: str, login: dict[str, Any]) -> redis.Redis:
     """Create a client from ``redis+sentinel://[user:password@]host:port,.../service[/db]``."""
     scheme, _, rest = url.partition("://")
     place, _, query = rest.partition("?")
@@ -153,12 +170,12 @@ def _by_sentinel(url: str) -> redis.Redis:
     # Everything else is parsed as in other URLs.
     plain = f"{'rediss' if scheme.startswith('rediss') else 'redis'}://"
     plain += f"{credentials}@" * bool(credentials) + f"localhost/{db}" + f"?{query}" * bool(query)
-    options = {**_COMMON, **_parse_url(plain)}
+    options = {**_COMMON, **_parse_url(plain), **login}
     options.pop("host")
     if options.pop("connection_class", None) is not None:
         options["ssl"] = True
     own = {name: options.pop(f"sentinel_{name}", None) for name in ("username", "password")}
-    shared = {name: options[name] for name in options if name not in ("username", "password", "db")}
+    shared = {name: options[name] for name in options if name not in _OF_MASTER}
     sentinel = _Sentinel(
         [_host_and_port(host) for host in hosts.split(",")],
         sentinel_kwargs={**shared, **{name: value for name, value in own.items() if value}},
@@ -210,6 +227,16 @@ def check_server(client: redis.Redis) -> list[str]:
             "set it to noeviction"
         ]
     return []
+
+
+def failure(client: redis.Redis) -> BananasTopologyError | None:
+    """Ask the server for a sign of life; returns why there is none."""
+    try:
+        with translate_errors(client):
+            client.ping()
+    except BananasTopologyError as error:
+        return error
+    return None
 
 
 def redact(url: str) -> str:

@@ -27,3 +27,20 @@ def write_atomic(path: Path, text: str, mode: int = 0o644) -> None:
     except BaseException:  # KeyboardInterrupt too must not leave the temporary file behind
         os.unlink(name)
         raise
+
+
+def read_secret(path: str) -> str:
+    """Return the text of a file without white space at its ends, such as a final line break.
+
+    Raises:
+        ValueError: it cannot be read, or is empty.
+    """
+    try:
+        text = Path(path).read_text("utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"cannot read {path}: not UTF-8") from error
+    if not text:
+        raise ValueError(f"{path} is empty")
+    return text

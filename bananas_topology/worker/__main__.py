@@ -2,7 +2,8 @@
 
 Exit codes: 0 stopped by a signal; 1 Redis cannot be used; 2 settings or handlers are invalid, which
 a restart does not change; 75 restart it, too few slots were left; 76 restart it, it reached a limit
-such as max_jobs; 128 + n stopped immediately by signal n.
+such as max_jobs; 77 restart it with its current password, Redis has denied access for a minute;
+128 + n stopped immediately by signal n.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 from bananas_topology.contract.worker import EXIT_CONFIG, EXIT_FAILED, WorkerConfig, from_env
 from bananas_topology.errors import BananasTopologyError, HandlerError, InvalidSettings
 from bananas_topology.handlers import load_handlers
+from bananas_topology.jobs.access import ServerUrl
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.keys import Keys
@@ -39,9 +41,8 @@ def main() -> int:
         config = from_env(os.environ)
         logs.configure(config)
         handlers = _handlers(config)
-        broker = Broker(
-            connect(config.redis_url, key_prefix=config.key_prefix), Keys(config.key_prefix)
-        )
+        client = connect(ServerUrl.of(config), key_prefix=config.key_prefix)
+        broker = Broker(client, Keys(config.key_prefix))
         return Worker(config, handlers, broker).run()
     except (InvalidSettings, HandlerError) as error:
         return _fail(error, EXIT_CONFIG)

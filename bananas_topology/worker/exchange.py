@@ -52,6 +52,8 @@ class RedisAvailability:
         self._was_up = False
         self._retry_s = FIRST_RETRY_S
         self._logged_at = 0.0
+        #: Why the last attempt failed; None while Redis answers.
+        self.error: BananasTopologyError | None = None
         #: When to try again; in the past while Redis answers.
         self.next_try = 0.0
 
@@ -63,6 +65,7 @@ class RedisAvailability:
     def failed(self, error: BananasTopologyError) -> None:
         """Record a failed attempt."""
         now = monotonic()
+        self.error = error
         if self._down_since is None:
             self._down_since, self._logged_at = now, now
             if self._was_up:
@@ -81,6 +84,7 @@ class RedisAvailability:
         self._was_up = True
         if self._down_since is None:
             return
+        self.error = None
         down_s = round(monotonic() - self._down_since, 1)
         log.info("connection restored", extra={"down_s": down_s})
         self._down_since, self._retry_s, self.next_try = None, FIRST_RETRY_S, 0.0

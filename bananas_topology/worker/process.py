@@ -18,7 +18,13 @@ import select
 import signal
 import sys
 
-from bananas_topology.contract.worker import EXIT_RECYCLE, EXIT_RESTART, WorkerConfig
+from bananas_topology.contract.worker import (
+    EXIT_ACCESS_DENIED,
+    EXIT_RECYCLE,
+    EXIT_RESTART,
+    WorkerConfig,
+)
+from bananas_topology.jobs.access import RestartCheck, ServerUrl
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.system.clock import monotonic
@@ -60,12 +66,14 @@ class Worker:
         self._shutdown = Shutdown(config.grace_ms / 1000)
         self._health = Health(config.liveness_file, Notifier.from_environ(os.environ), self._counts)
         self._recycling = Recycling(config, random.random())
+        self._restart = RestartCheck(ServerUrl.of(config))
         self._stuck_since: float | None = None
         now = monotonic()
         self._tasks = [
             PeriodicTask(REPORT_S, self._exchange.tally.report, due=now + REPORT_S),
             PeriodicTask(1.0, self._check_slots, due=now + 1.0),
             PeriodicTask(1.0, self._recycle_if_due, due=now + 1.0),
+            PeriodicTask(1.0, self._check_access, due=now + 1.0),
         ]
         if config.metrics_port:
             self._serve_health(config, broker)
@@ -188,6 +196,13 @@ class Worker:
             extra = {"stuck": self._slots.stuck, "left": left}
             log.error("too few slots left: timed-out handlers still running", extra=extra)
             self._stop(EXIT_RESTART)
+
+    def _check_access(self) -> None:
+        """Exit to be restarted if Redis denies access, and only a restart reads the password."""
+        reason = self._restart.reason(self._exchange.availability.error)
+        if reason is not None and not self._shutdown.is_started:
+            log.error("restart needed: %s", reason)
+            self._stop(EXIT_ACCESS_DENIED)
 
     def _sleep(self, inbox: SignalInbox) -> None:
         timeout_s = self._seconds_to_sleep()

@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 
 from bananas_topology.api.app import make_app
 from bananas_topology.api.service import Service
+from bananas_topology.api.token import Token
 from bananas_topology.client import Client
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.inspect import Inspector
@@ -19,7 +20,7 @@ def serving(url: str, prefix: str, token: str = "") -> Iterator[TestClient]:
     """Serve the api in this process, on the Redis server with this URL."""
     with Client(url, key_prefix=prefix) as client, connect(url) as connection:
         service = Service(client, Inspector(connection, Keys(prefix)))
-        with TestClient(make_app(service, token), raise_server_exceptions=False) as http:
+        with TestClient(make_app(service, Token(token)), raise_server_exceptions=False) as http:
             yield http
 
 

@@ -12,7 +12,8 @@ def test_a_setting_of_worker_and_api_is_described_once() -> None:
     shared = [setting for setting in API_SETTINGS if setting.name in WORKER]
 
     assert [setting.name for setting in shared] == [
-        "redis_url", "key_prefix", "log_level", "log_format", "log_color",
+        "redis_url", "redis_url_file", "redis_password_file", "key_prefix", "log_level",
+        "log_format", "log_color",
     ]  # fmt: skip
     for setting in shared:
         assert setting == WORKER[setting.name]

@@ -1,0 +1,77 @@
+"""The token that clients of the API must send."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from pathlib import Path
+
+from bananas_topology.contract.api import read_token
+from bananas_topology.errors import InvalidSettings
+from bananas_topology.system.files import read_secret
+
+log = logging.getLogger(__name__)
+
+#: What tells that a file has changed: inode, modification time and size.
+_Version = tuple[int, int, int]
+
+
+class Token:
+    """A token, or the one in a file, which is read again when the file changes.
+
+    Empty if there is neither: then all requests are allowed.
+    """
+
+    def __init__(self, text: str, path: str = "") -> None:
+        """Read the file, if there is one.
+
+        Raises:
+            InvalidSettings: it cannot be read, or contains no valid token.
+        """
+        self._path = path
+        self._version = _version_of(path)
+        self._expected = _read(path) if path else text.encode()
+
+    @property
+    def is_set(self) -> bool:
+        """Whether requests need a token."""
+        return bool(self._expected)
+
+    def allows(self, header: str) -> bool:
+        """Whether an Authorization header has the token."""
+        if self._path:
+            self._reread()
+        scheme, _, given = header.partition(" ")
+        is_bearer = scheme.lower() == "bearer"
+        return not self._expected or (
+            is_bearer and hmac.compare_digest(given.encode(), self._expected)
+        )
+
+    def _reread(self) -> None:
+        """Take over a new token; a file without a valid one leaves the old token in place."""
+        version = _version_of(self._path)
+        if version is None or version == self._version:
+            return
+        self._version = version
+        try:
+            self._expected = _read(self._path)
+        except InvalidSettings as error:
+            log.error("token not changed: %s", error)
+        else:
+            log.info("token changed")
+
+
+def _read(path: str) -> bytes:
+    try:
+        return read_token(read_secret(path)).encode()
+    except ValueError as error:
+        raise InvalidSettings([f'API_TOKEN_FILE is "{path}": {error}']) from error
+
+
+def _version_of(path: str) -> _Version | None:
+    """None if the file does not exist, perhaps because it is being replaced."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
