@@ -25,7 +25,7 @@ _RENDERED = {
     "stop_grace_period": "computed from the pool's `grace`",
     "stop_signal": "rendered services use SIGTERM",
     "logging": "rendered services rotate their logs",
-    "secrets": "rendered services get REDIS_URL and the pool's `secrets` as variables",
+    "secrets": "rendered services get credentials as files, the pool's `secrets` as variables",
     "networks": "rendered services share the project's network",
     "command": "set in rendered services",
     "entrypoint": "set in rendered services",

@@ -16,13 +16,17 @@ from bananas_topology.importer.source import EnvironmentFields, Field
 
 _SETTINGS = {each.variable: each for each in (*WORKER_SETTINGS, *API_SETTINGS)}
 
+_CREDENTIALS = "credentials are rendered as files"
+
 #: Where the value of a variable comes from that has no field in a topology.
 _RENDERED = {
     "WORKER_ID": "each replica gets its own",
     "WORKER_POOL": "the pool's name",
     "METRICS_PORT": "rendered workers always serve their metrics",
     "LIVENESS_FILE": "rendered where a health check needs it",
-    "API_TOKEN": "always by secret reference",
+    "API_TOKEN": _CREDENTIALS,
+    "API_TOKEN_FILE": _CREDENTIALS,
+    "REDIS_PASSWORD_FILE": _CREDENTIALS,
 }
 
 #: Variables by which a worker is recognized.
@@ -108,6 +112,9 @@ def _apply_other(draft: Draft, section: Section, name: str, text: str, source: F
         put(draft.redis, ("key_prefix",), text, source)
     elif name == "REDIS_URL":
         _apply_redis_url(draft, text, source)
+    elif name == "REDIS_URL_FILE":
+        put(draft.redis, ("url",), "${REDIS_URL}", None)
+        source.translate(_CREDENTIALS)
     elif name == "WORKER_JOBS":
         _apply_json(text, source, lambda jobs: draft.jobs.update(_jobs(jobs)))
     elif name == "WORKER_SCHEDULES":

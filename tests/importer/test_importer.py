@@ -333,3 +333,22 @@ def test_invalid_fields_are_reported_field_by_field(text: str) -> None:
 
     assert imported.statuses
     json.dumps([str(each) for each in imported.statuses])
+
+
+@pytest.mark.parametrize("target", ["compose", "k8s"])
+def test_an_external_server_whose_url_is_in_a_file_stays_external(target: str) -> None:
+    topology = _topology(
+        "version: 1\nname: shop\nhandlers: [shop.jobs]\nredis: {url: '${REDIS_URL}'}\n"
+        "pools: {worker: {mode: default}}\nscheduler: {}\nkubernetes: {secret: vault}\n"
+    )
+    imported = _import_text(find_target(target).render(topology).stream())
+
+    again = _topology(imported.text)
+    assert again.redis.is_external
+    if target == "k8s":
+        assert again.kubernetes.secret == "vault"
+    assert not [
+        each.place
+        for each in imported.statuses
+        if each.status is Status.DROPPED and "credentials" in str(each)
+    ]

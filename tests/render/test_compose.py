@@ -96,8 +96,11 @@ def test_a_worker_gets_the_variables_of_its_launch(path: Path) -> None:
         launch = launch_for(topology, pool)
         service = services[pool.name]
         given = {name: text.replace("$$", "$") for name, text in service["environment"].items()}
-        for name in ("REDIS_URL", *pool.secrets):
+        for name in pool.secrets:
             assert re.search(r"\$\{\w+:\?", given.pop(name))
+        for name in service["secrets"]:
+            assert given.pop(f"{name}_FILE") == f"/run/secrets/{name}"
+        given.pop("REDIS_URL", None)
         assert given.pop("METRICS_PORT") == "6061"
         assert given.pop("LIVENESS_FILE") == "/tmp/alive"
         assert given == dict(launch.env)
@@ -108,7 +111,7 @@ def test_a_worker_gets_the_variables_of_its_launch(path: Path) -> None:
 
 @each_topology
 def test_variables_are_in_table_order(path: Path) -> None:
-    tables = [*API_SETTINGS[:2], *WORKER_SETTINGS]
+    tables = [*API_SETTINGS[:3], *WORKER_SETTINGS]
     places = {setting.variable: place for place, setting in enumerate(tables)}
     text = text_of(load(path, {}))
 
@@ -125,7 +128,9 @@ def test_services_avoid_the_mistakes_of_hand_written_files(path: Path) -> None:
     document = yaml.safe_load(text)
 
     assert next(iter(document)) == "name"
-    assert not {"version", "secrets"} & document.keys()
+    assert "version" not in document
+    for secret, source in document["secrets"].items():
+        assert source == {"file": f"${{SECRETS_DIR:-./secrets}}/{secret}"}
     for name, service in document["services"].items():
         assert service["restart"] == "unless-stopped", name
         assert service["init"] is True
@@ -164,14 +169,16 @@ def test_the_managed_redis_is_durable_bounded_and_unreachable_from_outside(path:
     assert document["networks"]["redis"] == {"internal": True}
 
 
-def test_an_external_url_is_a_required_variable_and_never_rendered(
+def test_an_external_url_is_a_required_file_and_never_rendered(
     make_topology: MakeTopology,
 ) -> None:
     topology = make_topology(ALL + "redis: {url: 'redis://app:s3cret@db.example.com:6379/0'}\n")
 
     services = services_of(topology)
 
-    assert services["worker"]["environment"]["REDIS_URL"].startswith("${REDIS_URL:?")
+    assert services["worker"]["environment"]["REDIS_URL_FILE"] == "/run/secrets/REDIS_URL"
+    assert services["worker"]["secrets"] == ["REDIS_URL"]
+    assert "REDIS_URL" not in services["worker"]["environment"]
     assert list(services) == ["worker", "scheduler"]
     assert "depends_on" not in services["worker"]
     assert "s3cret" not in text_of(topology)
@@ -194,8 +201,11 @@ def test_a_secret_is_a_required_variable_of_its_own_pool_only(
 
     assert services["worker"]["environment"]["SMTP_PASSWORD"].startswith("${SMTP_PASSWORD:?")
     assert "SMTP_PASSWORD" not in services["scheduler"]["environment"]
-    needed = "# Required variables, from the environment or .env: REDIS_PASSWORD, SMTP_PASSWORD"
-    assert needed in text_of(topology).splitlines()
+    needed = {
+        "# Required files, in SECRETS_DIR or ./secrets: REDIS_PASSWORD",
+        "# Required variables, from the environment or .env: SMTP_PASSWORD",
+    }
+    assert needed <= set(text_of(topology).splitlines())
 
 
 def test_text_reaches_the_worker_unchanged(make_topology: MakeTopology) -> None:
@@ -226,8 +236,10 @@ def test_the_api_gets_the_variables_of_its_launch(make_topology: MakeTopology) -
     api = services_of(topology)["api"]
 
     given = api["environment"]
-    assert given.pop("REDIS_URL").startswith("redis://:${REDIS_PASSWORD:?")
-    assert given.pop("API_TOKEN").startswith("${API_TOKEN:?")
+    assert given.pop("REDIS_URL") == "redis://redis:6379/0"
+    assert api["secrets"] == ["REDIS_PASSWORD", "API_TOKEN"]
+    for name in api["secrets"]:
+        assert given.pop(f"{name}_FILE") == f"/run/secrets/{name}"
     assert given == dict(launch_for_api(topology, topology.api).env)
     assert api["entrypoint"] == ["python", "-m", "bananas_topology.api"]
     assert "ports" not in api

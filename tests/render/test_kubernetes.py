@@ -240,7 +240,7 @@ def test_variables_are_in_table_order_and_secrets_are_references(path: Path) -> 
         assert known == sorted(known)
         assert all(name in places for name in names[: len(known)])
         seen = environment_of(workload)
-        for name in ("REDIS_URL", *pool.secrets):
+        for name in pool.secrets:
             assert seen[name]["secretKeyRef"] == {"name": topology.kubernetes.secret, "key": name}
 
 

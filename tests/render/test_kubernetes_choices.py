@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 
 from bananas_topology.errors import RenderFailed
-from bananas_topology.render.kubernetes.secrets import secret_file
 from bananas_topology.render.kubernetes.target import KubernetesTarget
 from tests.conftest import MakeTopology
 from tests.render.cluster import (
     container_of,
-    documents_of,
     environment_of,
     find,
     objects_of,
@@ -289,54 +287,6 @@ def test_the_error_names_a_patch_that_does_not_apply(
 ) -> None:
     with pytest.raises(RenderFailed, match=expected):
         KubernetesTarget().render(make_topology(_patch(patch)))
-
-
-def test_a_secret_is_written_from_the_environment(make_topology: MakeTopology) -> None:
-    topology = make_topology(POOL.replace("mode: default", "mode: default, secrets: [SMTP]"))
-
-    (secret,) = documents_of(
-        secret_file(topology, {"REDIS_PASSWORD": "p-w", "SMTP": "yes", "OTHER": "x"}).text
-    )
-
-    assert secret["metadata"]["name"] == "shop-secrets"
-    assert secret["stringData"] == {
-        "REDIS_URL": "redis://:p-w@redis:6379/0",
-        "REDIS_PASSWORD": "p-w",
-        "SMTP": "yes",
-    }
-
-
-def test_a_secret_for_keda_has_the_parts_of_the_url(make_topology: MakeTopology) -> None:
-    topology = make_topology(KEDA + "redis: {url: '${REDIS_URL}'}\n")
-
-    (secret,) = documents_of(
-        secret_file(topology, {"REDIS_URL": "rediss://app:p%40w@db.example.com:6380/1"}).text
-    )
-
-    assert secret["stringData"] == {
-        "REDIS_URL": "rediss://app:p%40w@db.example.com:6380/1",
-        "REDIS_ADDRESS": "db.example.com:6380",
-        "REDIS_USERNAME": "app",
-        "REDIS_PASSWORD": "p@w",
-    }
-
-
-def test_all_missing_values_of_a_secret_are_named(make_topology: MakeTopology) -> None:
-    topology = make_topology(POOL.replace("mode: default", "mode: default, secrets: [SMTP, IMAP]"))
-
-    with pytest.raises(RenderFailed, match="REDIS_PASSWORD, SMTP, IMAP not set"):
-        secret_file(topology, {})
-
-
-def test_a_password_that_the_server_would_reject_is_rejected(
-    make_topology: MakeTopology,
-) -> None:
-    with pytest.raises(
-        RenderFailed, match="REDIS_PASSWORD may contain only letters, digits, - and _"
-    ) as e:
-        secret_file(make_topology(POOL), {"REDIS_PASSWORD": "p/w of mine"})
-
-    assert "of mine" not in str(e.value)
 
 
 def test_what_a_cluster_must_provide_is_a_notice(make_topology: MakeTopology) -> None:

@@ -27,8 +27,9 @@ from tests.render.goldens import topology_id
 
 #: Variables that a target adds or changes; all others are those of the launch.
 LOCAL = set(LOCAL_VARIABLES)
-COMPOSE = {"REDIS_URL", "METRICS_PORT", "LIVENESS_FILE"}
-KUBERNETES = {"REDIS_URL", "METRICS_PORT", "WORKER_ID"}
+FILES = {"REDIS_URL", "REDIS_URL_FILE", "REDIS_PASSWORD_FILE", "API_TOKEN_FILE"}
+COMPOSE = {*FILES, "METRICS_PORT", "LIVENESS_FILE"}
+KUBERNETES = {*FILES, "METRICS_PORT", "WORKER_ID"}
 
 each_topology = pytest.mark.parametrize("path", ALL_TOPOLOGIES, ids=topology_id)
 
@@ -43,7 +44,10 @@ def _compose(topology: Topology) -> dict[str, dict[str, Any]]:
     (file,) = ComposeTarget().render(topology).files
     services = yaml.safe_load(file.text)["services"]
     return {
-        name: {key: str(text).replace("$$", "$") for key, text in service["environment"].items()}
+        name: {
+            key: str(text).replace("$$", "$")
+            for key, text in service.get("environment", {}).items()
+        }
         for name, service in services.items()
     }
 
@@ -79,6 +83,7 @@ def test_a_worker_has_the_same_variables_in_every_target(path: Path) -> None:
 def test_a_worker_reads_the_same_settings_in_every_target(path: Path) -> None:
     topology = _unpatched(load(path, {}))
     given = {"REDIS_URL": "redis://somewhere", "WORKER_ID": "one", "LOG_FORMAT": "json"}
+    given |= {"REDIS_URL_FILE": "", "REDIS_PASSWORD_FILE": ""}
 
     for pool in topology.pools:
         configs = [
@@ -119,7 +124,7 @@ def test_the_api_has_the_same_variables_in_every_target(path: Path) -> None:
         if each["kind"] == "Deployment"
         and each["metadata"]["labels"]["app.kubernetes.io/component"] == "api"
     )
-    own = {"REDIS_URL", "API_TOKEN", *topology.api.secrets}
+    own = {*FILES, *topology.api.secrets}
     expected = dict(launch_for_api(topology, topology.api).env)
 
     for env in (

@@ -27,10 +27,11 @@ _DEADLINE_S = 30.0
 
 def _start(folder: Path, password: str, port: int) -> subprocess.Popen[str]:
     (folder / "redis-server").symlink_to(find_binary())
-    script = start_script(4 * 2**30).replace(DATA_DIRECTORY, str(folder))
+    (folder / "password").write_text(f"{password}\n")
+    script = start_script(4 * 2**30, f"{folder}/password").replace(DATA_DIRECTORY, str(folder))
     return subprocess.Popen(
         ["sh", "-ec", script.replace(f"--port {PORT}", f"--port {port}")],
-        env={"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "REDISCLI_AUTH": password},
+        env={"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -75,7 +76,7 @@ def test_the_server_is_durable_bounded_protected_and_never_evicts(tmp_path: Path
     assert list(tmp_path.glob("appendonlydir/*.aof"))
 
 
-@pytest.mark.parametrize("password", ["p/w", "two words", "quote'", "line\nbreak"])
+@pytest.mark.parametrize("password", ["p/w", "two words", "quote'", "line\nbreak", ""])
 def test_a_password_that_would_break_a_url_is_rejected(tmp_path: Path, password: str) -> None:
     process = _start(tmp_path, password, PORT)
 

@@ -39,7 +39,7 @@ def import_pod_spec(
         grace.translate("computed from the pool's `grace`")
     for key in ("volumes", "initContainers"):
         if found := pod.get(key):
-            _check_volumes(found)
+            _check_volumes(draft, document, found)
     _check_annotations(document)
     document.child("spec").translate(
         "rendered workloads have their own selectors and security settings"
@@ -127,12 +127,23 @@ def _import_ports(container: Field) -> None:
             port.translate("set in rendered pods")
 
 
-def _check_volumes(volumes: Field) -> None:
+def _check_volumes(draft: Draft, document: Field, volumes: Field) -> None:
     for volume in volumes.items:
         if volume.get("emptyDir"):
             volume.translate("rendered pods have their own /tmp")
+        elif _has_credentials(volume):
+            secret = volume.child("secret", "secretName")
+            if secret.text != f"{document.text_of('metadata', 'namespace')}-secrets":
+                put(draft.kubernetes, ("secret",), secret.text, secret)
+            volume.translate("credentials are rendered as files")
         else:
             volume.drop("a topology has no volumes: use `kubernetes.patches`")
+
+
+def _has_credentials(volume: Field) -> bool:
+    """Whether a volume is what rendered pods have their credentials from."""
+    keys = {item.text_of("key") for item in volume.child("secret", "items").items}
+    return bool(keys) and keys <= {"REDIS_URL", "REDIS_PASSWORD", "API_TOKEN"}
 
 
 def _check_annotations(document: Field) -> None:

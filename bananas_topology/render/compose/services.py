@@ -13,13 +13,20 @@ from typing import Any
 from bananas_topology.contract.names import REDIS
 from bananas_topology.launch import Launch, launch_for, launch_for_api
 from bananas_topology.render.containers import METRICS_PORT, TMP_BYTES, USER_ID, log_directory
+from bananas_topology.render.credentials import (
+    TOKEN_KEY,
+    URL_KEY,
+    api_files,
+    file_variables,
+    worker_files,
+)
 from bananas_topology.render.environment import in_table_order
 from bananas_topology.render.redis_server import (
     DATA_DIRECTORY,
     PASSWORD_KEY,
-    PING,
     PORT,
     STOP_MS,
+    ping,
     start_script,
 )
 from bananas_topology.spec.model import Api, Placement, Pool, Resources, Topology
@@ -29,6 +36,9 @@ APP_USER = f"{USER_ID}:{USER_ID}"
 #: The user of the official Redis and Valkey images. As root they start with a chown and a change of
 #: user, which a container without capabilities may not do.
 REDIS_USER = "999:999"
+
+#: Where Compose mounts secrets in a container.
+SECRETS_DIRECTORY = "/run/secrets"
 
 LIVENESS_FILE = "/tmp/alive"
 
@@ -78,7 +88,9 @@ def worker_service(topology: Topology, pool: Pool) -> dict[str, Any]:
     launch = launch_for(topology, pool)
     added = {"METRICS_PORT": str(METRICS_PORT), "LIVENESS_FILE": LIVENESS_FILE}
     service = _program(topology, pool.image, launch)
-    service["environment"] = _environment(topology, launch, pool.secrets, added)
+    files = worker_files(topology)
+    service["environment"] = _environment(topology, launch, pool.secrets, files, added)
+    service["secrets"] = list(files)
     service["deploy"] = _deploy(pool.replicas, pool.resources, pool.placement)
     service["healthcheck"] = _healthcheck(["CMD", "python", "-m", "bananas_topology.liveness"])
     if directory := log_directory(pool.worker):
@@ -90,11 +102,10 @@ def worker_service(topology: Topology, pool: Pool) -> dict[str, Any]:
 def api_service(topology: Topology, api: Api) -> dict[str, Any]:
     """The service of the api."""
     launch = launch_for_api(topology, api)
-    hint = "set it in .env; generate it with openssl rand -hex 32"
     service = _program(topology, api.image, launch)
-    service["environment"] = _environment(
-        topology, launch, api.secrets, {"API_TOKEN": required("API_TOKEN", hint)}
-    )
+    files = api_files(topology)
+    service["environment"] = _environment(topology, launch, api.secrets, files, {})
+    service["secrets"] = list(files)
     service["deploy"] = _deploy(api.replicas, api.resources, api.placement)
     url = f"http://127.0.0.1:{api.config.port}/readyz"
     probe = f"import urllib.request as request; request.urlopen('{url}', timeout=4)"
@@ -108,12 +119,13 @@ def api_service(topology: Topology, api: Api) -> dict[str, Any]:
 def redis_service(topology: Topology) -> dict[str, Any]:
     """The managed Redis: durable, with a memory limit, never evicting, on an internal network."""
     managed = topology.redis.managed
+    password_file = f"{SECRETS_DIRECTORY}/{PASSWORD_KEY}"
     return {
         "image": managed.image,
         "user": REDIS_USER,
         "entrypoint": ["sh", "-ec"],
-        "command": [start_script(managed.memory_bytes)],
-        "environment": {"REDISCLI_AUTH": _password()},
+        "command": [start_script(managed.memory_bytes, password_file)],
+        "secrets": [PASSWORD_KEY],
         "networks": [REDIS_NETWORK],
         "volumes": [f"{REDIS_VOLUME}:{DATA_DIRECTORY}"],
         "deploy": {
@@ -121,7 +133,7 @@ def redis_service(topology: Topology) -> dict[str, Any]:
             "resources": {"limits": {"memory": compose_memory(managed.memory_bytes)}},
         },
         "healthcheck": {
-            "test": ["CMD-SHELL", PING],
+            "test": ["CMD-SHELL", ping(password_file)],
             "interval": "5s",
             "timeout": "3s",
             "retries": 3,
@@ -166,26 +178,22 @@ def _program(topology: Topology, image: str, launch: Launch) -> dict[str, Any]:
 
 
 def _environment(
-    topology: Topology, launch: Launch, secrets: Sequence[str], added: Mapping[str, str]
+    topology: Topology,
+    launch: Launch,
+    secrets: Sequence[str],
+    files: Sequence[str],
+    added: Mapping[str, str],
 ) -> dict[str, str]:
     """All variables of a process: those of the contract in table order, then its own."""
     variables = {
         **launch.env,
-        **{name: required(name) for name in secrets},
+        **{name: required(name) for name in secrets if name not in (URL_KEY, TOKEN_KEY)},
         **added,
-        "REDIS_URL": _redis_url(topology),
+        **file_variables(files, SECRETS_DIRECTORY),
     }
+    if not topology.redis.is_external:
+        variables[URL_KEY] = f"redis://{REDIS}:{PORT}/0"
     return {name: variables[name] for name in in_table_order(variables)}
-
-
-def _redis_url(topology: Topology) -> Reference:
-    if topology.redis.is_external:
-        return required("REDIS_URL", "set it in .env, e.g. to redis://redis.example.com:6379/0")
-    return Reference(f"redis://:{_password()}@{REDIS}:{PORT}/0")
-
-
-def _password() -> Reference:
-    return required(PASSWORD_KEY, "set it in .env; generate it with openssl rand -hex 24")
 
 
 def _deploy(replicas: int, resources: Resources, placement: Placement | None) -> dict[str, Any]:

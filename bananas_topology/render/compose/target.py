@@ -7,7 +7,7 @@ Services are made complete (`services.py`) and patched; then what they have in c
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bananas_topology.contract.names import API, REDIS
@@ -29,6 +29,9 @@ from bananas_topology.yaml_writer import to_yaml, with_blank_lines
 
 #: The file name that `docker compose` looks for first.
 FILE_NAME = "compose.yaml"
+
+#: The host's directory of files with credentials, for Compose to interpolate.
+_SECRETS = "${SECRETS_DIR:-./secrets}"
 
 _REQUIRED = re.compile(r"(?<!\$)\$\{(\w+):\?")
 
@@ -53,11 +56,17 @@ class ComposeTarget:
             services[REDIS] = redis_service(topology)
             rest["networks"] = {"default": {}, REDIS_NETWORK: {"internal": True}}
             rest["volumes"] = {REDIS_VOLUME: {}}
+        rest["secrets"] = {
+            name: {"file": f"{_SECRETS}/{name}"}
+            for name in dict.fromkeys(
+                name for service in services.values() for name in service["secrets"]
+            )
+        }
         made = _literal(services)
         blocks, written = with_anchors(made, _patched(made, topology), workers)
         document = {"name": topology.name, **blocks, "services": written, **rest}
         body = with_blank_lines(to_yaml(document), before=document.keys(), within="services")
-        text = header(topology, self.name) + _required_variables(body) + body
+        text = header(topology, self.name) + _requirements(body, rest["secrets"]) + body
         return Rendering((File(FILE_NAME, text),), notices(topology))
 
 
@@ -84,9 +93,9 @@ def _patched(services: Mapping[str, Any], topology: Topology) -> dict[str, Any]:
     return {service.name: dict(service.value) for service in patched}
 
 
-def _required_variables(body: str) -> str:
-    """A comment with the variables that Compose requires."""
-    names = dict.fromkeys(_REQUIRED.findall(body))
-    if not names:
-        return ""
-    return f"# Required variables, from the environment or .env: {', '.join(names)}\n"
+def _requirements(body: str, secrets: Iterable[str]) -> str:
+    """Comments with the files and variables that Compose requires."""
+    text = f"# Required files, in SECRETS_DIR or ./secrets: {', '.join(secrets)}\n"
+    if names := dict.fromkeys(_REQUIRED.findall(body)):
+        text += f"# Required variables, from the environment or .env: {', '.join(names)}\n"
+    return text

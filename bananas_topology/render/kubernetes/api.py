@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bananas_topology.contract.names import API
 from bananas_topology.launch import launch_for_api
+from bananas_topology.render.credentials import api_files
 from bananas_topology.render.kubernetes import hpa, keda
 from bananas_topology.render.kubernetes.objects import (
     Component,
@@ -15,6 +16,8 @@ from bananas_topology.render.kubernetes.objects import (
 from bananas_topology.render.kubernetes.pods import (
     container_resources,
     container_security,
+    credentials_mount,
+    credentials_volume,
     http_probes,
     pod_template,
     pull_policy,
@@ -43,7 +46,7 @@ def api_objects(topology: Topology, api: Api) -> list[Object]:
         _container(topology, api),
         grace_ms=_LINGER_MS + launch_for_api(topology, api).grace_ms,
         placement=api.placement,
-        volumes=[tmp_volume()],
+        volumes=[tmp_volume(), credentials_volume(topology, api_files(topology))],
         scrape_port=api.config.port,
     )
     return [
@@ -111,5 +114,5 @@ def _container(topology: Topology, api: Api) -> Object:
         **http_probes("http", startup=30, liveness=3, readiness=2),
         "lifecycle": {"preStop": {"exec": {"command": _LINGER}}},
         "securityContext": container_security(),
-        "volumeMounts": [tmp_mount()],
+        "volumeMounts": [tmp_mount(), credentials_mount()],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from bananas_topology.render.containers import TMP_BYTES, USER_ID
@@ -15,6 +16,9 @@ from bananas_topology.render.kubernetes.objects import (
 )
 from bananas_topology.spec.model import Amounts, Placement, Resources, Toleration, Topology
 from bananas_topology.units import format_cpu, format_memory
+
+#: Where credentials are mounted.
+CREDENTIALS_DIRECTORY = "/run/secrets/bananas"
 
 #: All preferred labels have the same weight.
 _PREFERENCE_WEIGHT = 100
@@ -79,6 +83,23 @@ def tmp_mount() -> Object:
 
 def tmp_volume() -> Object:
     return {"name": "tmp", "emptyDir": {"sizeLimit": format_memory(TMP_BYTES)}}
+
+
+def credentials_mount() -> Object:
+    return {"name": "credentials", "mountPath": CREDENTIALS_DIRECTORY, "readOnly": True}
+
+
+def credentials_volume(topology: Topology, keys: Iterable[str]) -> Object:
+    """Some keys of the Secret as files of that name, replaced by the kubelet when they change."""
+    return {
+        "name": "credentials",
+        "secret": {
+            "secretName": topology.kubernetes.secret,
+            # Readable by the pod's group, which is the volume's.
+            "defaultMode": 0o440,
+            "items": [{"key": key, "path": key} for key in keys],
+        },
+    }
 
 
 def container_resources(resources: Resources) -> Object:

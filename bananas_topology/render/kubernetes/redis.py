@@ -14,20 +14,22 @@ from bananas_topology.render.kubernetes.objects import (
     selector,
 )
 from bananas_topology.render.kubernetes.pods import (
+    CREDENTIALS_DIRECTORY,
     container_security,
+    credentials_mount,
+    credentials_volume,
     pod_template,
     pull_policy,
     tmp_mount,
     tmp_volume,
 )
-from bananas_topology.render.kubernetes.variables import secret_reference
 from bananas_topology.render.kubernetes.workloads import disruption_budget
 from bananas_topology.render.redis_server import (
     DATA_DIRECTORY,
     PASSWORD_KEY,
-    PING,
     PORT,
     STOP_MS,
+    ping,
     start_script,
 )
 from bananas_topology.spec.model import Topology
@@ -96,7 +98,11 @@ def _stateful_set(topology: Topology) -> Object:
     """The server, whose data outlives its pod."""
     component = redis_component(topology)
     pod = pod_template(
-        topology, component, _container(topology), grace_ms=STOP_MS, volumes=[tmp_volume()]
+        topology,
+        component,
+        _container(topology),
+        grace_ms=STOP_MS,
+        volumes=[tmp_volume(), credentials_volume(topology, [PASSWORD_KEY])],
     )
     # There is only one pod.
     del pod["spec"]["topologySpreadConstraints"]
@@ -121,24 +127,29 @@ def _stateful_set(topology: Topology) -> Object:
 def _container(topology: Topology) -> Object:
     managed = topology.redis.managed
     memory = format_memory(managed.memory_bytes)
-    ping = {"exec": {"command": ["sh", "-c", PING]}}
+    password_file = f"{CREDENTIALS_DIRECTORY}/{PASSWORD_KEY}"
+    # Fails if the password has changed, so that the server is restarted with the new one.
+    probe = {"exec": {"command": ["sh", "-c", ping(password_file)]}}
     return {
         "name": "redis",
         "image": managed.image,
         "imagePullPolicy": pull_policy(managed.image),
-        "command": ["sh", "-ec", start_script(managed.memory_bytes)],
-        "env": [{"name": "REDISCLI_AUTH", **secret_reference(topology, PASSWORD_KEY)}],
+        "command": ["sh", "-ec", start_script(managed.memory_bytes, password_file)],
         "ports": [{"name": "redis", "containerPort": PORT}],
         "resources": {
             "requests": {"cpu": format_cpu(CPU_REQUEST_MILLIS), "memory": memory},
             "limits": {"cpu": format_cpu(_CPU_LIMIT_MILLIS), "memory": memory},
         },
         # Half an hour to load the data; after that, restarted after a minute without a reply.
-        "startupProbe": {**ping, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 360},
-        "livenessProbe": {**ping, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
-        "readinessProbe": {**ping, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3},
+        "startupProbe": {**probe, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 360},
+        "livenessProbe": {**probe, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
+        "readinessProbe": {**probe, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3},
         "securityContext": container_security(),
-        "volumeMounts": [{"name": "data", "mountPath": DATA_DIRECTORY}, tmp_mount()],
+        "volumeMounts": [
+            {"name": "data", "mountPath": DATA_DIRECTORY},
+            tmp_mount(),
+            credentials_mount(),
+        ],
     }
 
 

@@ -10,10 +10,12 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote, urlsplit
 
+from bananas_topology.contract.api import read_token
 from bananas_topology.errors import RenderFailed
+from bananas_topology.render.credentials import TOKEN_KEY, api_files, worker_files
 from bananas_topology.render.kubernetes.keda import reads_redis
 from bananas_topology.render.kubernetes.objects import Object, metadata
-from bananas_topology.render.kubernetes.redis import is_managed, redis_name
+from bananas_topology.render.kubernetes.redis import is_managed
 from bananas_topology.render.redis_server import (
     PASSWORD_ADVICE,
     PASSWORD_KEY,
@@ -40,8 +42,8 @@ def secret_file(topology: Topology, environ: Mapping[str, str]) -> File:
     """The Secret with its values, taken from environment variables.
 
     Raises:
-        RenderFailed: variables are missing (all are named), or the managed server's start script
-            would reject the password.
+        RenderFailed: variables are missing (all are named), or the password or the token is not
+            valid.
     """
     found = {**_redis_values(topology, environ), **_other_values(topology, environ)}
     missing = [key for key in secret_keys(topology) if key not in found]
@@ -52,6 +54,7 @@ def secret_file(topology: Topology, environ: Mapping[str, str]) -> File:
             f"cannot write Secret {topology.kubernetes.secret}: "
             f"{', '.join(names)} not set in the environment"
         )
+    _check_token(topology, found)
     secret: Object = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -63,14 +66,25 @@ def secret_file(topology: Topology, environ: Mapping[str, str]) -> File:
     return File(SECRET_FILE, text, is_streamed=False)
 
 
+def _check_token(topology: Topology, found: Mapping[str, str]) -> None:
+    """Reject a token that the api would reject when it starts."""
+    if topology.api is None:
+        return
+    try:
+        read_token(found[TOKEN_KEY])
+    except ValueError as error:
+        raise RenderFailed(
+            f"cannot write Secret {topology.kubernetes.secret}: {TOKEN_KEY} is not valid: {error}; "
+            "generate it with openssl rand -hex 32"
+        ) from error
+
+
 def _keys(topology: Topology) -> Iterator[str]:
-    yield "REDIS_URL"
-    if is_managed(topology):
-        yield PASSWORD_KEY
-    elif reads_redis(topology):
+    yield from worker_files(topology)
+    if not is_managed(topology) and reads_redis(topology):
         yield from (*_DERIVED, PASSWORD_KEY)
     if topology.api is not None:
-        yield "API_TOKEN"
+        yield from api_files(topology)
         yield from topology.api.secrets
     for pool in topology.pools:
         yield from pool.secrets
@@ -89,15 +103,14 @@ def _other_values(topology: Topology, environ: Mapping[str, str]) -> dict[str, s
 
 
 def _redis_values(topology: Topology, environ: Mapping[str, str]) -> dict[str, str]:
-    """What clients connect with: made from the password if the server is managed, or its URL."""
+    """The password of a managed server, or the URL of an external one and its parts."""
     if is_managed(topology):
         password = environ.get(PASSWORD_KEY)
         if not password:
             return {}
         if not re.fullmatch(PASSWORD_PATTERN, password):
             raise RenderFailed(PASSWORD_ADVICE)
-        url = f"redis://:{password}@{redis_name(topology)}:{PORT}/0"
-        return {"REDIS_URL": url, PASSWORD_KEY: password}
+        return {PASSWORD_KEY: password}
     url = topology.redis.url or environ.get("REDIS_URL") or ""
     return {"REDIS_URL": url, **_parts_of(url)} if url else {}
 

@@ -1,6 +1,6 @@
 """Environment variables of containers.
 
-All values come from `launch`. Secrets are references, never values.
+All values come from `launch`. Secrets are references or files, never values.
 """
 
 from __future__ import annotations
@@ -11,8 +11,18 @@ from typing import Any
 
 from bananas_topology.launch import launch_for, launch_for_api
 from bananas_topology.render.containers import METRICS_PORT
+from bananas_topology.render.credentials import (
+    TOKEN_KEY,
+    URL_KEY,
+    api_files,
+    file_variables,
+    worker_files,
+)
 from bananas_topology.render.environment import in_table_order
 from bananas_topology.render.kubernetes.objects import Object
+from bananas_topology.render.kubernetes.pods import CREDENTIALS_DIRECTORY
+from bananas_topology.render.kubernetes.redis import redis_name
+from bananas_topology.render.redis_server import PORT
 from bananas_topology.spec.model import Api, Pool, Topology
 
 #: Variables that come from the Secret or the pod, never as plain values.
@@ -34,21 +44,16 @@ def worker_environment(topology: Topology, pool: Pool) -> Object:
         name: _value(text) for name, text in _allowed(plain, pool.secrets).items()
     }
     entries["WORKER_ID"] = {"valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
-    entries |= _references(topology, ("REDIS_URL", *pool.secrets))
-    return {"env": _entries(entries)}
+    entries |= _references(topology, pool.secrets)
+    return {"env": _entries(entries | _credentials(topology, worker_files(topology)))}
 
 
 def api_environment(topology: Topology, api: Api) -> Object:
     """``env`` of the api's container."""
     plain = _allowed(launch_for_api(topology, api).env, api.secrets)
     entries: dict[str, Any] = {name: _value(text) for name, text in plain.items()}
-    entries |= _references(topology, ("REDIS_URL", "API_TOKEN", *api.secrets))
-    return {"env": _entries(entries)}
-
-
-def secret_reference(topology: Topology, key: str) -> Object:
-    """A reference to a key of the Secret."""
-    return {"valueFrom": {"secretKeyRef": {"name": topology.kubernetes.secret, "key": key}}}
+    entries |= _references(topology, api.secrets)
+    return {"env": _entries(entries | _credentials(topology, api_files(topology)))}
 
 
 def _allowed(env: Mapping[str, str], secrets: Iterable[str]) -> dict[str, str]:
@@ -57,7 +62,21 @@ def _allowed(env: Mapping[str, str], secrets: Iterable[str]) -> dict[str, str]:
 
 
 def _references(topology: Topology, names: Iterable[str]) -> dict[str, Object]:
-    return {name: secret_reference(topology, name) for name in names}
+    """References to the keys of the Secret with these names."""
+    secret = topology.kubernetes.secret
+    return {
+        name: {"valueFrom": {"secretKeyRef": {"name": secret, "key": name}}}
+        for name in names
+        if name not in (URL_KEY, TOKEN_KEY)
+    }
+
+
+def _credentials(topology: Topology, files: Iterable[str]) -> dict[str, Object]:
+    """Where the server is, and the paths of files with credentials."""
+    made = file_variables(files, CREDENTIALS_DIRECTORY)
+    if not topology.redis.is_external:
+        made[URL_KEY] = f"redis://{redis_name(topology)}:{PORT}/0"
+    return {name: {"value": text} for name, text in made.items()}
 
 
 def _value(text: str) -> Object:

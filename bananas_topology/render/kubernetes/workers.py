@@ -5,11 +5,14 @@ from __future__ import annotations
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.launch import launch_for
 from bananas_topology.render.containers import METRICS_PORT, log_directory
+from bananas_topology.render.credentials import worker_files
 from bananas_topology.render.kubernetes import hpa, keda
 from bananas_topology.render.kubernetes.objects import Component, Object
 from bananas_topology.render.kubernetes.pods import (
     container_resources,
     container_security,
+    credentials_mount,
+    credentials_volume,
     http_probes,
     pod_template,
     pull_policy,
@@ -30,7 +33,11 @@ def pool_objects(topology: Topology, pool: Pool) -> list[Object]:
         _container(topology, pool),
         grace_ms=launch_for(topology, pool).grace_ms,
         placement=pool.placement,
-        volumes=[tmp_volume(), *_log_volumes(pool.worker)],
+        volumes=[
+            tmp_volume(),
+            credentials_volume(topology, worker_files(topology)),
+            *_log_volumes(pool.worker),
+        ],
         scrape_port=METRICS_PORT,
     )
     return workload(topology, component, pool, pod, _autoscaler(topology, component, pool))
@@ -59,7 +66,7 @@ def _container(topology: Topology, pool: Pool) -> Object:
         # that run, so it takes a minute of failed checks.
         **http_probes("metrics", startup=150, liveness=6, readiness=3),
         "securityContext": container_security(),
-        "volumeMounts": [tmp_mount(), *_log_mounts(pool.worker)],
+        "volumeMounts": [tmp_mount(), credentials_mount(), *_log_mounts(pool.worker)],
     }
 
 

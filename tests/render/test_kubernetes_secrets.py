@@ -1,0 +1,101 @@
+"""The Secret and the files that pods have their credentials from."""
+
+from __future__ import annotations
+
+import pytest
+
+from bananas_topology.errors import RenderFailed
+from bananas_topology.render.kubernetes.secrets import secret_file
+from tests.conftest import MakeTopology
+from tests.render.cluster import (
+    container_of,
+    documents_of,
+    environment_of,
+    find,
+    objects_of,
+    pod_of,
+)
+from tests.render.test_kubernetes_choices import KEDA, POOL
+
+
+def test_a_secret_is_written_from_the_environment(make_topology: MakeTopology) -> None:
+    topology = make_topology(POOL.replace("mode: default", "mode: default, secrets: [SMTP]"))
+
+    (secret,) = documents_of(
+        secret_file(topology, {"REDIS_PASSWORD": "p-w", "SMTP": "yes", "OTHER": "x"}).text
+    )
+
+    assert secret["metadata"]["name"] == "shop-secrets"
+    assert secret["stringData"] == {
+        "REDIS_PASSWORD": "p-w",
+        "SMTP": "yes",
+    }
+
+
+@pytest.mark.parametrize("token", ["short", "ü" * 20])
+def test_a_token_that_the_api_would_reject_is_not_written(
+    make_topology: MakeTopology, token: str
+) -> None:
+    topology = make_topology(POOL + "api: {}\n")
+
+    with pytest.raises(RenderFailed, match="API_TOKEN is not valid: expected at least 16"):
+        secret_file(topology, {"REDIS_PASSWORD": "p-w", "API_TOKEN": token})
+
+
+def test_credentials_are_files_of_the_secret_that_may_change(make_topology: MakeTopology) -> None:
+    objects = objects_of(make_topology(POOL + "api: {}\n"))
+
+    for kind, name, keys in (
+        ("Deployment", "worker", ["REDIS_PASSWORD"]),
+        ("Deployment", "api", ["REDIS_PASSWORD", "API_TOKEN"]),
+        ("StatefulSet", "redis", ["REDIS_PASSWORD"]),
+    ):
+        workload = find(objects, kind, name)
+        (volume,) = (each for each in pod_of(workload)["volumes"] if "secret" in each)
+        assert volume["secret"]["secretName"] == "shop-secrets"
+        assert [item["key"] for item in volume["secret"]["items"]] == keys
+        mounts = {each["name"]: each for each in container_of(workload)["volumeMounts"]}
+        # As a directory: a kubelet does not replace files that are mounted by subPath.
+        assert mounts["credentials"] == {
+            "name": "credentials",
+            "mountPath": "/run/secrets/bananas",
+            "readOnly": True,
+        }
+        if kind == "Deployment":
+            seen = environment_of(workload)
+            assert seen["REDIS_URL"] == "redis://redis:6379/0"
+            for key in keys:
+                assert seen[f"{key}_FILE"] == f"/run/secrets/bananas/{key}"
+
+
+def test_a_secret_for_keda_has_the_parts_of_the_url(make_topology: MakeTopology) -> None:
+    topology = make_topology(KEDA + "redis: {url: '${REDIS_URL}'}\n")
+
+    (secret,) = documents_of(
+        secret_file(topology, {"REDIS_URL": "rediss://app:p%40w@db.example.com:6380/1"}).text
+    )
+
+    assert secret["stringData"] == {
+        "REDIS_URL": "rediss://app:p%40w@db.example.com:6380/1",
+        "REDIS_ADDRESS": "db.example.com:6380",
+        "REDIS_USERNAME": "app",
+        "REDIS_PASSWORD": "p@w",
+    }
+
+
+def test_all_missing_values_of_a_secret_are_named(make_topology: MakeTopology) -> None:
+    topology = make_topology(POOL.replace("mode: default", "mode: default, secrets: [SMTP, IMAP]"))
+
+    with pytest.raises(RenderFailed, match="REDIS_PASSWORD, SMTP, IMAP not set"):
+        secret_file(topology, {})
+
+
+def test_a_password_that_the_server_would_reject_is_rejected(
+    make_topology: MakeTopology,
+) -> None:
+    with pytest.raises(
+        RenderFailed, match="REDIS_PASSWORD may contain only letters, digits, - and _"
+    ) as e:
+        secret_file(make_topology(POOL), {"REDIS_PASSWORD": "p/w of mine"})
+
+    assert "of mine" not in str(e.value)
