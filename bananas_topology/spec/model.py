@@ -247,7 +247,7 @@ class Kubernetes:
 
     `creates_namespace` False: the namespace exists already, and is not ours to change.
     `autoscaler` is "hpa" or "keda"; `monitoring` "annotations", "prometheus-operator" or "none".
-    `secret` is the name of the Secret with REDIS_URL and every variable named in `secrets`.
+    `secret` is the name of the Secret with credentials and every variable named in `secrets`.
     """
 
     namespace: str

@@ -34,8 +34,8 @@ LANGUAGES = {"sh", "yaml", "python", "json", "text"}
 
 #: What a reader is expected to have, beside `bananas`.
 PROGRAMS = {
-    "cd", "curl", "docker", "echo", "export", "generate-jobs", "git", "jq", "kill", "kubectl",
-    "openssl", "pip", "redis-cli", "source", "watch",
+    "cd", "chmod", "curl", "docker", "echo", "export", "generate-jobs", "git", "grep", "jq", "kill",
+    "kubectl", "mkdir", "openssl", "pip", "redis-cli", "source", "watch",
 }  # fmt: skip
 
 #: What a part of a topology is completed with.
@@ -104,7 +104,11 @@ def test_a_command_exists_with_its_options(block: Block) -> None:
 
 
 def _simple_commands(line: str) -> Iterator[list[str]]:
-    """The commands of a line, without what redirects their input and output."""
+    """The commands of a line, without what redirects their input and output.
+
+    Of a command that another one prints, that one.
+    """
+    line = re.sub(r"(?<=\| )\$\((.*?)\)", r"\1", line)
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     argv: list[str] = []
