@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +32,8 @@ from bananas_topology.spec.parts import (
 from bananas_topology.spec.section import SectionReader
 
 
-def build(root: SectionReader, path: Path, source: bytes) -> Topology:
-    """Make the topology of a file whose top-level map is `root`; `source` are the file's bytes."""
+def build(root: SectionReader, path: Path) -> Topology:
+    """Make the topology of a file whose top-level map is `root`."""
     name = root.string("name") or "unnamed"
     image = root.string("image")
     jobs = {name: _job(section) for name, section in root.section("jobs").entries()}
@@ -48,7 +47,6 @@ def build(root: SectionReader, path: Path, source: bytes) -> Topology:
         pools.append(_pool(SCHEDULER, section, _scheduler_only(given), image))
     return Topology(
         path=path,
-        digest=sha256(source).hexdigest(),
         name=name,
         image=image,
         build=root.optional_string("build"),

@@ -60,7 +60,7 @@ def check_bytes(data: bytes, path: Path, environ: Mapping[str, str]) -> CheckRes
         return _result(document, None)
     document.root = apply_defaults(document.root)
     root = SectionReader(document, document.root, schema(), (), invalid_paths)
-    topology = build(root, path, data)
+    topology = build(root, path)
     apply_rules(document, topology, invalid_paths)
     return _result(document, topology)
 

@@ -271,13 +271,9 @@ class Compose:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """A deployment. `pools` are in file order, with the pool of the `scheduler:` section last.
-
-    `digest` is the SHA-256 of the file's bytes, in hexadecimal.
-    """
+    """A deployment. `pools` are in file order, with the pool of the `scheduler:` section last."""
 
     path: Path
-    digest: str
     name: str
     image: str
     build: str | None

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -322,12 +321,3 @@ def test_every_section_of_a_file_is_in_the_topology(make_topology: MakeTopology)
     [patch] = topology.compose.patches
     assert (patch.kind, patch.name) == ("service", "a")
     assert patch.operations == ({"op": "remove", "path": "/init"},)
-
-
-def test_the_digest_covers_the_bytes_of_the_file() -> None:
-    data = b"\xef\xbb\xbfversion: 1\nname: shop\nhandlers: [jobs]\npools: {a: {}}\n"
-
-    topology = check_bytes(data, Path("a.yaml"), {}).topology
-
-    assert topology is not None
-    assert topology.digest == hashlib.sha256(data).hexdigest()
