@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bananas_topology.cli.server import Server, locate
-from bananas_topology.errors import ControlFailed
+from bananas_topology.errors import ControlFailed, RedisUnsuitable
 from bananas_topology.supervisor.record import RunRecord, published_record, state_directory
 from bananas_topology.system.processes import start_time_token
 
@@ -19,7 +19,8 @@ REDIS = "redis: {url: redis://topology, key_prefix: fruit}\n"
 @pytest.fixture(autouse=True)
 def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("REDIS_URL", raising=False)
+    for name in ("REDIS_URL", "REDIS_URL_FILE", "REDIS_PASSWORD_FILE"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("REDIS_KEY_PREFIX", raising=False)
 
 
@@ -46,6 +47,25 @@ def _up(name: str = "shop", directory: str = ".") -> Iterator[None]:
 
 def _where(server: Server) -> tuple[str, str]:
     return server.url, server.key_prefix
+
+
+def test_server_and_password_come_from_the_files_that_a_pod_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _write("p/w\n", "secrets/password")
+    _write("redis://app:url@db\n", "secrets/url")
+
+    monkeypatch.setenv("REDIS_URL", "redis://environment/1")
+    monkeypatch.setenv("REDIS_PASSWORD_FILE", "secrets/password")
+    assert locate(None, None).url == "redis://:p%2Fw@environment/1"
+    monkeypatch.delenv("REDIS_URL")
+    monkeypatch.setenv("REDIS_URL_FILE", "secrets/url")
+    assert locate(None, None).url == "redis://app:p%2Fw@db"
+    assert locate("redis://asked", None).url == "redis://asked"
+
+    Path("secrets/url").unlink()
+    with pytest.raises(RedisUnsuitable, match=r"cannot read secrets/url"):
+        locate(None, None)
 
 
 def test_server_comes_from_command_line_environment_topology_then_running_up(
