@@ -46,11 +46,13 @@ class HeartbeatReply:
     """The reply to a heartbeat. `is_superseded`: another process has taken over the worker id.
 
     `expired`: workers to `reap`. `next_expiry_ms`: until the next lease of any worker expires.
+    `lost_claims`: number of jobs that were returned to their queues although this process lives.
     """
 
     is_superseded: bool
     expired: tuple[str, ...]
     next_expiry_ms: int
+    lost_claims: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,18 +211,24 @@ class Broker:
     ) -> HeartbeatReply:
         """Renew the worker's lease, store what it reports, and learn whose lease has expired.
 
-        `boot` takes over the id from any process that had it.
+        Crashes that were recorded because this process seemed to be gone are withdrawn. `boot`
+        takes over the id from any process that had it.
         """
-        keys = (self.keys.workers, self.keys.worker(consumer.worker_id))
+        keys = (
+            self.keys.workers,
+            self.keys.worker(consumer.worker_id),
+            self.keys.heartbeat,
+            self.keys.crashed(incarnation),
+        )
         mode = "boot" if boot else "beat"
-        arguments: list[Value] = [consumer.worker_id, consumer.lease_ms, incarnation, mode]
-        arguments.append(EXPIRED_LIMIT)
+        arguments: list[Value] = [self.keys.prefix, consumer.worker_id, consumer.lease_ms]
+        arguments += (incarnation, mode, EXPIRED_LIMIT)
         for name, value in info.items():
             arguments += (name, value)
         call = Call(scripts.HEARTBEAT, keys, arguments)
-        is_ours, next_expiry_ms, *expired = self._scripts.run_one(call)
+        is_ours, lost_claims, next_expiry_ms, *expired = self._scripts.run_one(call)
         worker_ids = tuple(worker_id.decode() for worker_id in expired)
-        return HeartbeatReply(is_ours != 1, worker_ids, next_expiry_ms)
+        return HeartbeatReply(is_ours != 1, worker_ids, next_expiry_ms, lost_claims)
 
     def deregister(self, worker_id: str, incarnation: str) -> bool:
         """Remove a worker that holds no claims.

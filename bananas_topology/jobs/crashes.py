@@ -3,12 +3,15 @@
 `recover.lua` records a crash for every job that a worker held when it went down. A job is poison
 when it has reached the configured number of crashes and was alone in the last one: until then, any
 of its neighbors may have caused them.
+
+A worker whose lease expired may still live, and withdraws the crashes recorded for it when it comes
+back (heartbeat.lua). They count once it has had the time to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -16,6 +19,9 @@ from bananas_topology.system.clock import format_timestamp
 
 #: Seconds that a job's crashes are kept after the latest one.
 KEEP_CRASHES_S = 604_800
+
+#: Leases after which a worker whose lease expired counts as gone.
+RETURN_LEASES = 4
 
 
 class Crash(msgspec.Struct, frozen=True):
@@ -43,9 +49,13 @@ class Crash(msgspec.Struct, frozen=True):
         return f"{format_timestamp(self.at)} {self.worker_id} ({self.how}), {sharing}"
 
 
-def is_poison(crashes: Sequence[Crash], max_crashes: int) -> bool:
-    """Whether a job must be buried instead of run."""
-    return len(crashes) >= max_crashes and crashes[-1].alone
+def is_poison(
+    crashes: Sequence[Crash], max_crashes: int, claimed_at: datetime, lease_ms: int
+) -> bool:
+    """Whether a job that was claimed at this time must be buried instead of run."""
+    certain_until = claimed_at - timedelta(milliseconds=RETURN_LEASES * lease_ms)
+    counted = [crash for crash in crashes if crash.how != "reaped" or crash.at <= certain_until]
+    return len(counted) >= max_crashes and counted[-1].alone
 
 
 def crash_history(crashes: Sequence[Crash]) -> str:

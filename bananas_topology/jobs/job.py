@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -53,6 +53,11 @@ class Claim(msgspec.Struct, frozen=True):
     body: bytes | None
     fence: bytes
     crashes: tuple[Crash, ...] = ()
+
+    @property
+    def claimed_at(self) -> datetime:
+        """When it was claimed, by the server's clock."""
+        return datetime.fromtimestamp(int(self.fence.rpartition(b"|")[2]) / 1000, UTC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,10 @@ class Keys:
     - ``workers`` zset: worker id to the end of its lease, in Unix milliseconds
     - ``worker:<worker>`` hash: what the worker reports about itself (worker/heartbeat.py)
     - ``failure:<id>`` string: the job's last failure as JSON: type, message, traceback
+    - ``heartbeat`` string: when any worker last renewed its lease, in Unix milliseconds
     - ``crashes:<id>`` list: crashes of workers that held the job (crashes.py); expires
+    - ``crashed:<incarnation>`` list: ids and crashes recorded because this process seemed to be
+      gone, which it withdraws if it is not; expires
     - ``suspects`` set: every ``<priority>:<type>`` that has a list of jobs that run alone
     - ``queue:suspect:<priority>:<type>`` list: ids of these jobs (see recover.lua)
     - ``quarantine`` string: the busy worker that claims nothing until it can run a suspect
@@ -87,8 +90,15 @@ class Keys:
     def failure(self, job_id: str) -> str:
         return f"{self.prefix}:failure:{job_id}"
 
+    @property
+    def heartbeat(self) -> str:
+        return f"{self.prefix}:heartbeat"
+
     def crashes(self, job_id: str) -> str:
         return f"{self.prefix}:crashes:{job_id}"
+
+    def crashed(self, incarnation: str) -> str:
+        return f"{self.prefix}:crashed:{incarnation}"
 
     @property
     def suspects(self) -> str:

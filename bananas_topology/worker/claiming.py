@@ -10,6 +10,7 @@ from bananas_topology.jobs.broker import PROMOTE_LIMIT, Broker
 from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.jobs.crashes import is_poison
 from bananas_topology.jobs.exchange import Claimed, ClaimRequest
+from bananas_topology.jobs.job import Claim
 from bananas_topology.jobs.wake import WakeListener
 from bananas_topology.system.clock import monotonic, sleep
 from bananas_topology.worker.run import Run
@@ -155,9 +156,9 @@ class Claimer:
         self.must_claim = more or len(reply.claims) >= request.count
         if not reply.claims:
             return
-        now = monotonic()
-        if is_poison(reply.claims[0].crashes, self._consumer.max_crashes):
-            self._pending.add([bury_as_poison(Run(reply.claims[0], now))])
+        now, first = monotonic(), reply.claims[0]
+        if first.crashes and self._is_poison(first):
+            self._pending.add([bury_as_poison(Run(first, now))])
         else:
             self._started_at = now
             self._start([Run(claim, now) for claim in reply.claims])
@@ -212,6 +213,10 @@ class Claimer:
     def close(self) -> bool:
         """Stop listening; whether the listener may have claimed jobs that are lost now."""
         return self._listener.close()
+
+    def _is_poison(self, claim: Claim) -> bool:
+        max_crashes, lease_ms = self._consumer.max_crashes, self._consumer.lease_ms
+        return is_poison(claim.crashes, max_crashes, claim.claimed_at, lease_ms)
 
     def _start(self, runs: list[Run]) -> None:
         """Give runs to the slots, ahead of less urgent ones already waiting."""

@@ -104,7 +104,9 @@ class ExchangeLoop:
         self.tally = Tally(config.concurrency, is_scraped=config.metrics_port > 0)
         self.availability = RedisAvailability()
         self._pending = PendingSettlements(self.tally)
-        self._heartbeat = Heartbeat(config, consumer, incarnation, broker, slots, self.tally)
+        self._heartbeat = Heartbeat(
+            config, consumer, incarnation, broker, slots, self._pending, self.tally
+        )
         self._claimer = Claimer(config, consumer, incarnation, broker, slots, self._pending)
         self._tasks = self._periodic_tasks(config)
         self._exchanged_at = 0.0
@@ -241,7 +243,7 @@ class ExchangeLoop:
         if is_first:
             for warning in check_server(self._broker.client):
                 log.warning(warning)
-        self._heartbeat.recover(self._pending.runs)
+        self._heartbeat.recover()
         self._must_recover = False
         if is_first:
             self.availability.succeeded()

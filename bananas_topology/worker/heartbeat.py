@@ -1,4 +1,9 @@
-"""The worker's lease: renewing it, recovering claims, and deregistering."""
+"""The worker's lease: renewing it, recovering claims, and deregistering.
+
+A lease is renewed by the loop, which needs the interpreter: one C call of a handler that holds it
+longer than the lease, such as a regular expression, looks like a crash to the other workers. The
+lease then grows, so that this does not repeat.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +11,27 @@ import hashlib
 import logging
 import os
 import socket
-from collections.abc import Iterable
+from dataclasses import replace
 
 from bananas_topology import __version__
 from bananas_topology.contract.settings import write_variables
 from bananas_topology.contract.worker import WORKER_SETTINGS, WorkerConfig
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.consumer import Consumer
-from bananas_topology.system.clock import format_timestamp, wall_now, wall_seconds
+from bananas_topology.system.clock import format_timestamp, monotonic, wall_now, wall_seconds
+from bananas_topology.units import format_duration
 from bananas_topology.worker.metrics import Tally
-from bananas_topology.worker.run import Run
+from bananas_topology.worker.settlement import PendingSettlements
 from bananas_topology.worker.slots import Slots
 
 #: Milliseconds after another worker's lease expires until this worker checks on it.
 _EXPIRY_MARGIN_MS = 20
+
+#: How many times longer than the configured lease one may grow.
+_MAX_GROWTH = 20
+
+#: Maximum jobs that the warning about an expired lease names.
+_NAMED_JOBS = 10
 
 log = logging.getLogger(__name__)
 
@@ -89,13 +101,17 @@ class Heartbeat:
         incarnation: str,
         broker: Broker,
         slots: Slots,
+        pending: PendingSettlements,
         tally: Tally,
     ) -> None:
         self._consumer = consumer
         self._incarnation = incarnation
         self._broker = broker
         self._slots = slots
+        self._pending = pending
         self._tally = tally
+        self._lease_ms = config.lease_ms
+        self._renewed_at = monotonic()
         self.info = WorkerInfo(config, consumer.job_types, incarnation)
         #: Whether the worker is registered and has recovered its earlier claims.
         self.is_booted = False
@@ -104,33 +120,56 @@ class Heartbeat:
 
     def beat(self) -> float:
         """Renew the lease and reap expired workers; returns the seconds until the next beat."""
-        beat = self._broker.heartbeat(
-            self._consumer,
-            self._incarnation,
-            self.info.fields(len(self._slots.held), self._tally),
-            boot=not self.is_booted,
-        )
-        self.is_superseded = beat.is_superseded
-        for worker_id, recovery in self._broker.reap(self._consumer, beat.expired).items():
-            log.warning("worker reaped", extra={"reaped": worker_id, "jobs": recovery.returned})
-        due_ms = self._consumer.lease_ms // 3
-        if beat.next_expiry_ms > 0:
-            due_ms = min(due_ms, beat.next_expiry_ms + _EXPIRY_MARGIN_MS)
-        return due_ms / 1000
+        return self._beat(was_connected=True)
 
-    def recover(self, unsettled: Iterable[Run]) -> None:
-        """Take the lease, and requeue claims under this worker's id that it does not work on.
-
-        `unsettled` are the runs that have left the slots but are still claimed.
-        """
-        self.beat()
-        known = {run.claim.job_id for run in (*self._slots.held, *unsettled)}
+    def recover(self) -> None:
+        """Take the lease, and requeue claims under this worker's id that it does not work on."""
+        self._beat(was_connected=False)
+        known = {run.claim.job_id for run in (*self._slots.held, *self._pending.runs)}
         ids = [job_id.encode(errors="surrogateescape") for job_id in known]
         recovery = self._broker.recover(self._consumer, self._incarnation, ids)
         if recovery.returned:
             extra = {"jobs": recovery.returned, "crashed": recovery.crashed}
             log.warning("claims recovered", extra=extra)
         self.is_booted = True
+
+    def _beat(self, *, was_connected: bool) -> float:
+        beat = self._broker.heartbeat(
+            self._consumer,
+            self._incarnation,
+            self.info.fields(len(self._slots.held), self._tally),
+            boot=not self.is_booted,
+        )
+        silent_s = monotonic() - self._renewed_at
+        self._renewed_at += silent_s
+        self.is_superseded = beat.is_superseded
+        if beat.lost_claims and not beat.is_superseded:
+            self._lost_claims(silent_s, was_connected)
+        for worker_id, recovery in self._broker.reap(self._consumer, beat.expired).items():
+            log.warning("worker reaped", extra={"reaped": worker_id, "jobs": recovery.returned})
+        due_ms = self._lease_ms // 3
+        if beat.next_expiry_ms > 0:
+            due_ms = min(due_ms, beat.next_expiry_ms + _EXPIRY_MARGIN_MS)
+        return due_ms / 1000
+
+    def _lost_claims(self, silent_s: float, was_connected: bool) -> None:
+        """Report that the lease expired, and let it grow unless the network was the reason."""
+        lease_ms = self._consumer.lease_ms
+        if was_connected:
+            wanted_ms = min(round(2000 * silent_s), _MAX_GROWTH * self._lease_ms)
+            lease_ms = max(lease_ms, wanted_ms)
+            self._consumer = replace(self._consumer, lease_ms=lease_ms)
+        runs = [*self._slots.held, *self._pending.runs]
+        names = [f"{run.job_type or 'job'} {run.claim.job_id}" for run in runs[:_NAMED_JOBS]]
+        log.warning(
+            "lease expired while the worker was alive: its jobs were requeued and may run twice",
+            extra={
+                "silent_s": round(silent_s, 1),
+                "lease": format_duration(lease_ms),
+                "running": len(runs),
+                "jobs": ", ".join(names),
+            },
+        )
 
     def deregister(self) -> None:
         """Remove this worker, which holds no jobs any more, from Redis."""

@@ -36,6 +36,14 @@ def hold(payload: str, context: JobContext) -> int:
     return os.getpid()
 
 
+@job("hold_interpreter", max_retries=0)
+def hold_interpreter(payload: int, context: JobContext) -> int:
+    """Hold the interpreter's lock for so many seconds, as a slow regular expression does."""
+    _record(context)
+    ctypes.PyDLL(None).sleep(payload)
+    return os.getpid()
+
+
 @job("segfault", max_retries=0)
 def segfault(payload: Any, context: JobContext) -> None:
     """Crash the process."""

@@ -169,3 +169,8 @@ class Fleet:
         found = find(self.directory)
         assert found is not None
         return found
+
+
+def server_pid(directory: Path) -> int:
+    """The process id of a durable fleet's own server."""
+    return int(json.loads((directory / "server" / "server.lock").read_text())["pid"])

@@ -7,13 +7,12 @@ import os
 import signal
 import time
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.jobs.connection import connect
-from tests.crash.fleet import Fleet
+from tests.crash.fleet import Fleet, server_pid
 from tests.waiting import wait_for
 
 JOBS = 1_000
@@ -150,10 +149,6 @@ def _is_restarted(fleet: Fleet, worker_id: str, pid: int) -> bool:
     return fleet.pids().get(worker_id, pid) != pid
 
 
-def _server_pid(directory: Path) -> int:
-    return int(json.loads((directory / "server.lock").read_text())["pid"])
-
-
 def test_a_server_killed_repeatedly_loses_no_job(
     durable_fleet: tuple[Fleet, BundledServer],
 ) -> None:
@@ -162,7 +157,7 @@ def test_a_server_killed_repeatedly_loses_no_job(
         fleet.enqueue("nap", NAP_S, JOBS)
         for _ in range(3):
             wait_for(lambda: fleet.is_running("a") and fleet.is_running("b"), 20)
-            _kill(_server_pid(fleet.directory / "server"))
+            _kill(server_pid(fleet.directory))
             wait_for(lambda: _is_restarted_server(server), 20)
         fleet.wait_until_done(60)
         logs = {name: fleet.log(name) for name in ("a", "b")}

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from msgspec.structs import replace
 
 from bananas_topology.jobs.crashes import Crash, crash_history, is_poison
 
@@ -30,7 +33,16 @@ def test_a_stored_crash_is_parsed() -> None:
 def test_a_job_is_poison_after_enough_crashes_of_which_the_last_was_alone(
     crashes: tuple[Crash, ...], max_crashes: int, expected: bool
 ) -> None:
-    assert is_poison(crashes, max_crashes) is expected
+    claimed_at = ALONE.at + timedelta(minutes=1)
+    assert is_poison(crashes, max_crashes, claimed_at, 15_000) is expected
+
+
+def test_a_crash_counts_once_a_worker_whose_lease_expired_has_had_time_to_come_back() -> None:
+    crashes = (replace(ALONE, how="reborn"), ALONE)
+
+    assert not is_poison(crashes, 2, ALONE.at + timedelta(seconds=59), 15_000)
+    assert is_poison(crashes, 2, ALONE.at + timedelta(seconds=60), 15_000)
+    assert is_poison(crashes, 1, ALONE.at, 15_000)
 
 
 def test_a_crash_history_has_time_worker_and_kind_of_each_crash() -> None:

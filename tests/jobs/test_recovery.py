@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -79,16 +80,31 @@ def test_a_worker_that_holds_claims_is_not_deregistered(
     assert not client.exists(keys.workers, keys.worker("w-0"))
 
 
-def test_only_a_worker_with_a_valid_lease_learns_of_expired_ones(
-    broker: Broker, client: redis.Redis, keys: Keys
-) -> None:
+def _expire(client: redis.Redis, keys: Keys, *worker_ids: str) -> None:
+    """Let leases expire while other workers are in contact with the server."""
+    client.zadd(keys.workers, dict.fromkeys(worker_ids, 1))
+    client.set(keys.heartbeat, _now_ms(client))
+
+
+def _now_ms(client: redis.Redis) -> int:
+    seconds, micros = client.time()
+    return int(seconds) * 1000 + int(micros) // 1000
+
+
+def _crashes(client: redis.Redis, keys: Keys, job_id: str) -> list[bytes]:
+    """The crashes of a job, without their times."""
+    crashes: Any = client.lrange(keys.crashes(job_id), 0, -1)
+    return [crash.partition(b"|")[2] for crash in crashes]
+
+
+def test_an_expired_worker_is_reaped(broker: Broker, client: redis.Redis, keys: Keys) -> None:
     worker, gone = Worker(broker), Worker(broker, "gone")
     broker.enqueue([encoded("a"), encoded("b")])
-    _heartbeat(worker, boot=True)
+    for each in (worker, gone):
+        each.boot()
     assert gone.claim(2) == ["a", "b"]
-    client.zadd(keys.workers, {"gone": 1, "w-0": 2})
+    _expire(client, keys, "gone")
 
-    assert _heartbeat(worker) == (True, ())
     assert _heartbeat(worker) == (True, ("gone",))
     assert broker.reap(worker.consumer, ("gone", "w-0")) == {
         "gone": Recovery(2, 2),
@@ -96,8 +112,124 @@ def test_only_a_worker_with_a_valid_lease_learns_of_expired_ones(
     }
     assert _heartbeat(worker) == (True, ())
     assert worker.claim(2) == ["a", "b"]
-    crashes: Any = client.lrange(keys.crashes("a"), 0, -1)
-    assert [crash.partition(b"|")[2] for crash in crashes] == [b"reaped|shared|gone"]
+    assert _crashes(client, keys, "a") == [b"reaped|shared|gone"]
+
+
+@pytest.mark.parametrize("boot", [False, True], ids=["beat", "boot"])
+def test_after_an_outage_every_worker_gets_a_full_lease(
+    broker: Broker, client: redis.Redis, keys: Keys, boot: bool
+) -> None:
+    worker, away = Worker(broker), Worker(broker, "away", lease_ms=60_000)
+    quick = Worker(broker, "quick", lease_ms=1_000)
+    broker.enqueue([encoded("a")])
+    for each in (worker, away, quick):
+        each.boot()
+    away.claim(1)
+    now_ms = _now_ms(client)
+    client.zadd(keys.workers, {"away": 1, "w-0": 2, "quick": now_ms + 100})
+    client.set(keys.heartbeat, now_ms - 90_000)
+
+    assert _heartbeat(worker, boot=boot) == (True, ())
+    assert _heartbeat(worker) == (True, ())
+
+    scores: Any = client.zrange(keys.workers, 0, -1, withscores=True)
+    until_ms = dict(scores)
+    assert until_ms[b"away"] == pytest.approx(now_ms + 60_000, abs=5_000)
+    assert now_ms + 900 <= until_ms[b"quick"] <= now_ms + 6_000
+    assert broker.reap(worker.consumer, ("away",)) == {"away": Recovery(0, 0)}
+
+
+def test_a_silence_that_is_short_for_a_lease_does_not_extend_it(
+    broker: Broker, client: redis.Redis, keys: Keys
+) -> None:
+    worker, gone = Worker(broker), Worker(broker, "gone")
+    for each in (worker, gone):
+        each.boot()
+    _expire(client, keys, "gone")
+    client.set(keys.heartbeat, _now_ms(client) - 5_000)
+
+    assert _heartbeat(worker) == (True, ("gone",))
+
+
+def test_a_dead_worker_is_reaped_even_if_the_only_other_one_beats_too_slowly(
+    broker: Broker, client: redis.Redis, keys: Keys
+) -> None:
+    worker, gone = Worker(broker), Worker(broker, "gone")
+    for each in (worker, gone):
+        each.boot()
+
+    def beat_late() -> tuple[bool, tuple[str, ...]]:
+        _expire(client, keys, "gone")
+        client.set(keys.heartbeat, _now_ms(client) - 10_000)
+        return _heartbeat(worker)
+
+    assert [beat_late() for _ in range(3)] == 3 * [(True, ())]
+    assert beat_late() == (True, ("gone",))
+
+
+def test_a_worker_that_comes_back_withdraws_the_crashes_recorded_for_it(
+    broker: Broker, client: redis.Redis, keys: Keys
+) -> None:
+    worker, silent, dead = Worker(broker), Worker(broker, "silent"), Worker(broker, "dead")
+    broker.enqueue([encoded("a"), encoded("b")])
+    for lost in (dead, silent):
+        lost.boot()
+        assert lost.claim(2) == ["a", "b"]
+        _expire(client, keys, lost.consumer.worker_id)
+        broker.reap(worker.consumer, (lost.consumer.worker_id,))
+    assert _crashes(client, keys, "a") == [b"reaped|shared|dead", b"reaped|shared|silent"]
+
+    beat = broker.heartbeat(silent.consumer, silent.incarnation, {}, boot=False)
+
+    assert (beat.is_superseded, beat.lost_claims) == (False, 2)
+    for job_id in "ab":
+        assert _crashes(client, keys, job_id) == [b"reaped|shared|dead"]
+    beat = broker.heartbeat(silent.consumer, silent.incarnation, {}, boot=False)
+    assert beat.lost_claims == 0
+    assert not client.exists(keys.crashed(silent.incarnation))
+
+
+def test_a_process_whose_id_was_taken_withdraws_the_crashes_recorded_for_it(
+    broker: Broker, client: redis.Redis, keys: Keys
+) -> None:
+    first, second = Worker(broker), Worker(broker)
+    broker.enqueue([encoded("a")])
+    first.boot()
+    first.claim()
+    second.boot()
+    assert _restart(second) == Recovery(1, 1)
+    assert _crashes(client, keys, "a") == [b"reborn|alone|w-0"]
+
+    assert _heartbeat(first)[0] is False
+
+    assert _crashes(client, keys, "a") == []
+
+
+def test_a_crash_is_alone_if_the_worker_held_no_other_job(
+    broker: Broker, client: redis.Redis, keys: Keys
+) -> None:
+    broker.enqueue([encoded("a")])
+    Worker(broker).claim()
+    _restart(Worker(broker))
+    broker.enqueue([encoded("b")])
+    Worker(broker).claim(2)
+    _restart(Worker(broker))
+
+    assert _crashes(client, keys, "a") == [b"reborn|alone|w-0", b"reborn|shared|w-0"]
+
+
+def test_a_claim_renews_the_lease_by_its_length_as_registered(
+    broker: Broker, client: redis.Redis, keys: Keys
+) -> None:
+    worker = Worker(broker, lease_ms=60_000)
+    worker.boot()
+    client.zadd(keys.workers, {"w-0": 1})
+
+    worker.consumer = replace(worker.consumer, lease_ms=15_000)
+    worker.claim()
+
+    until_ms = client.zscore(keys.workers, "w-0") or 0
+    assert until_ms - _now_ms(client) == pytest.approx(60_000, abs=5_000)
 
 
 def test_claims_with_a_lost_reply_are_recovered_without_a_crash(
@@ -196,7 +328,7 @@ def test_poison_is_buried_after_three_crashes_and_its_neighbors_complete(
     for turn in range(2_000):
         i = turn % 2
         running, settled = held[i][:10], []
-        if running and is_poison(running[0].crashes, 3):
+        if running and is_poison(running[0].crashes, 3, wall_now(), 15_000):
             assert "crashed its worker 3 times" in crash_history(running[0].crashes)
             settled = [BuryJob(running.pop(0), b"", b"{}", "poison", at, 0)]
         elif any(claim.job_id in poison for claim in running):

@@ -172,7 +172,6 @@ class Transitions(RuleBasedStateMachine):
             return
         self.client.zadd(self.keys.workers, {name: 1})
         reaper = self.workers[by]
-        self.broker.heartbeat(reaper.consumer, reaper.incarnation, {}, boot=False)
         beat = self.broker.heartbeat(reaper.consumer, reaper.incarnation, {}, boot=False)
         assert name in beat.expired
         self.broker.reap(reaper.consumer, beat.expired)

@@ -16,7 +16,7 @@ to the owner of the id.
 KEYS[1]  claims:<worker>
 ARGV[1]  prefix
 ARGV[2]  worker id
-ARGV[3]  lease in milliseconds
+ARGV[3]  lease in milliseconds, if the worker is not registered
 ARGV[4]  token, unique to this call: the incarnation, a dot, a number that increases with each call
 ARGV[5]  count: maximum number of jobs to claim
 ARGV[6]  total size of bodies, in bytes, at which to stop; the first job is claimed whatever its size
@@ -31,14 +31,15 @@ A fence is "<token>.<place in the call>|<source>|<claim time, in ms>", with a "!
 bar if the job runs alone. The source is the list it came from: "<priority>" or "<priority>:<type>".
 --]]
 local claims, prefix, worker = KEYS[1], ARGV[1], ARGV[2]
-local lease_ms, token, left = tonumber(ARGV[3]), ARGV[4] .. '.', tonumber(ARGV[5])
+local token, left = ARGV[4] .. '.', tonumber(ARGV[5])
 local bytes_left, park_left, promote_limit = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local last_priority = 9 + tonumber(ARGV[9])
 local _, now_ms = now()
-local incarnation = call('HGET', prefix .. ':worker:' .. worker, 'incarnation')
-if incarnation and incarnation ~= string.match(ARGV[4], '^(.*)%.') then
+local registered = call('HMGET', prefix .. ':worker:' .. worker, 'incarnation', 'lease_ms')
+if registered[1] and registered[1] ~= string.match(ARGV[4], '^(.*)%.') then
   return { 0, 0, {} }
 end
+local lease_ms = tonumber(registered[2] or ARGV[3])
 call('ZADD', prefix .. ':workers', now_ms + lease_ms, worker)
 
 local job_key, queue_key = prefix .. ':job:', prefix .. ':queue:'

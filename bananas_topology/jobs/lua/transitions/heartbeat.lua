@@ -2,40 +2,85 @@
 Renew a worker's lease on all its claims and store what it reports about itself. Rejected if another
 process has taken over the worker id. The reply names workers whose leases have expired.
 
-Only a worker whose own lease has not lapsed is told about expired ones: after an outage of the
-server, every worker gets time to come back before its jobs are recovered.
+While the server is away, no worker can renew its lease, however alive it is. A worker for whose half
+lease no worker at all was in contact therefore gets a full lease from now, before any is reported as
+expired. A few times only: if there is just one other worker, and that one beats too slowly, the two
+cases look alike, and a dead worker has to be reaped in the end.
+
+A process that runs this is alive: crashes that were recorded because it seemed to be gone (see
+recover.lua) are withdrawn.
 
 KEYS[1]  workers
 KEYS[2]  worker:<worker>
-ARGV[1]  worker id
-ARGV[2]  lease in milliseconds
-ARGV[3]  incarnation: unique to the process
-ARGV[4]  "boot" takes over the id, "beat" does not
-ARGV[5]  maximum number of expired workers to return
+KEYS[3]  heartbeat
+KEYS[4]  crashed:<incarnation>
+ARGV[1]  prefix
+ARGV[2]  worker id
+ARGV[3]  lease in milliseconds
+ARGV[4]  incarnation: unique to the process
+ARGV[5]  "boot" takes over the id, "beat" does not
+ARGV[6]  maximum number of expired workers to return
 then     fields and values for worker:<worker>
 RETURNS  {1, or 0 if another process has taken over the id,
+          number of jobs that this process held and that were returned while it seemed to be gone,
           milliseconds until the next lease of any worker expires,
           then the ids of workers whose lease has expired}
 --]]
-local workers, worker = KEYS[1], KEYS[2]
-local id, lease_ms, incarnation, is_boot = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4] == 'boot'
-local current = call('HGET', worker, 'incarnation')
-if not is_boot and current and current ~= incarnation then
-  return { 0, lease_ms }
+local workers, worker, heartbeat, crashed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local prefix, id, lease_ms, incarnation = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+
+-- Half of the shortest lease allowed: a shorter silence extends no lease.
+local MIN_SILENCE_MS = 500
+
+-- How often a worker's lease is extended by others without a sign of life from itself.
+local MAX_EXTENSIONS = 3
+
+local function withdraw_crashes()
+  local entries = call('LRANGE', crashed, 0, -1)
+  for i = 1, #entries, 2 do
+    call('LREM', prefix .. ':crashes:' .. entries[i], 1, entries[i + 1])
+  end
+  call('DEL', crashed)
+  return #entries / 2
 end
 
-local _, now_ms = now()
-local until_ms = call('ZSCORE', workers, id)
+local function extend_leases(now_ms, silent_ms)
+  local members = call('ZRANGE', workers, 0, -1, 'WITHSCORES')
+  for i = 1, #members, 2 do
+    local other = prefix .. ':worker:' .. members[i]
+    local fields = call('HMGET', other, 'lease_ms', 'extensions')
+    local other_lease_ms, extensions = tonumber(fields[1]) or lease_ms, tonumber(fields[2]) or 0
+    local until_ms = now_ms + other_lease_ms
+    if silent_ms > other_lease_ms / 2 and tonumber(members[i + 1]) < until_ms
+      and extensions < MAX_EXTENSIONS then
+      call('ZADD', workers, until_ms, members[i])
+      call('HSET', other, 'extensions', extensions + 1)
+      call('PEXPIRE', other, other_lease_ms * 100)
+    end
+  end
+end
+
+local current = call('HGET', worker, 'incarnation')
+if ARGV[5] ~= 'boot' and current and current ~= incarnation then
+  return { 0, withdraw_crashes(), lease_ms }
+end
+
+local _, now_text = now()
+local now_ms = tonumber(now_text)
+local silent_ms = now_ms - (tonumber(call('GET', heartbeat)) or 0)
+call('SET', heartbeat, now_text)
 call('ZADD', workers, now_ms + lease_ms, id)
-call('HSET', worker, 'incarnation', incarnation, 'seen_ms', now_ms, unpack(ARGV, 6))
+call('HSET', worker, 'incarnation', incarnation, 'seen_ms', now_text, 'lease_ms', lease_ms,
+  'extensions', 0, unpack(ARGV, 7))
 -- A backstop only: reaping removes the key long before this.
 call('PEXPIRE', worker, lease_ms * 100)
+if silent_ms > MIN_SILENCE_MS then
+  extend_leases(now_ms, silent_ms)
+end
 
-local nearest = call('ZRANGEBYSCORE', workers, '(' .. now_ms, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-local replies = { 1, tonumber(nearest[2]) - now_ms }
-if not is_boot and until_ms and tonumber(until_ms) > tonumber(now_ms) then
-  for _, other in ipairs(call('ZRANGEBYSCORE', workers, '-inf', now_ms, 'LIMIT', 0, ARGV[5])) do
-    replies[#replies + 1] = other
-  end
+local nearest = call('ZRANGEBYSCORE', workers, '(' .. now_text, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+local replies = { 1, withdraw_crashes(), tonumber(nearest[2]) - now_ms }
+for _, other in ipairs(call('ZRANGEBYSCORE', workers, '-inf', now_text, 'LIMIT', 0, ARGV[6])) do
+  replies[#replies + 1] = other
 end
 return replies

@@ -9,6 +9,10 @@ becomes a suspect: it runs alone, in a worker that holds nothing else, so that t
 certainly its own; a run that ends clears it. Innocent neighbors never become poison; the cost is
 that jobs present at each of these crashes run one by one.
 
+A worker may only seem to have gone down: its process was stopped, its network cut, its interpreter
+held by one call. crashed:<incarnation> lists the crashes that were recorded for its process, which
+withdraws them if it comes back (heartbeat.lua).
+
 KEYS[1]  claims:<worker> of the worker that held them
 ARGV[1]  prefix
 ARGV[2]  that worker's id
@@ -33,12 +37,20 @@ if incarnation == '' then
   end
 end
 
-local known, lost, wakes, crashed = {}, {}, {}, 0
+local known, lost, held, wakes, crashed = {}, {}, {}, {}, 0
 for i = 7, #ARGV do
   known[ARGV[i]] = true
 end
+
+-- The process that made a claim: a fence begins with "<incarnation>.<call>.<place>".
+local function incarnation_of(fence)
+  return string.match(fence, '^[^.|]*')
+end
+
 local entries = call('HGETALL', claims)
 for i = 1, #entries, 2 do
+  local holder = incarnation_of(entries[i + 1])
+  held[holder] = (held[holder] or 0) + 1
   if not known[entries[i]] then
     lost[#lost + 1] = { entries[i], entries[i + 1] }
   end
@@ -58,9 +70,15 @@ end
 local function requeue_crashed(id, fence)
   local alone, source = string.match(fence, '^[^|]-(!?)|(.*)|%d+$')
   local key, how = prefix .. ':crashes:' .. id, incarnation == '' and 'reaped' or 'reborn'
-  local sharing = alone == '!' and 'alone' or 'shared'
-  local crashes = call('RPUSH', key, table.concat({ now_ms, how, sharing, worker }, '|'))
+  local holder = incarnation_of(fence)
+  local crashed_key = prefix .. ':crashed:' .. holder
+  -- The first of several calls has recorded crashes of other jobs that the same process held.
+  local is_alone = alone == '!' or held[holder] == 1 and call('EXISTS', crashed_key) == 0
+  local crash = table.concat({ now_ms, how, is_alone and 'alone' or 'shared', worker }, '|')
+  local crashes = call('RPUSH', key, crash)
   call('EXPIRE', key, keep_s)
+  call('RPUSH', crashed_key, id, crash)
+  call('EXPIRE', crashed_key, keep_s)
   local suspect = crashes >= math.max(poison - 1, 1) and suspect_source(id, source)
   if not suspect then
     return requeue(prefix, id, fence, wakes)
@@ -74,7 +92,7 @@ end
 local returned = math.min(limit, #lost)
 for i = 1, returned do
   local id, fence = lost[i][1], lost[i][2]
-  if incarnation ~= '' and string.sub(fence, 1, #incarnation + 1) == incarnation .. '.' then
+  if incarnation ~= '' and incarnation_of(fence) == incarnation then
     requeue(prefix, id, fence, wakes)
   else
     requeue_crashed(id, fence)
