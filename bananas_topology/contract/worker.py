@@ -7,7 +7,6 @@ Names and defaults are those of the Go version (see the migration notes), plus o
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -143,7 +142,8 @@ class WorkerConfig:
     )
     worker_id: str = setting(
         "", "WORKER_ID", _NAME,
-        "Unique to this process, and the same after a restart; the host name if not set",
+        "Unique to this process, and the same after a restart. By default the host name, followed "
+        "by a number if another worker on this host has it",
     )
     pool: str = setting(
         "default", "WORKER_POOL", _NAME, "The pool this worker belongs to", is_identity=True
@@ -311,7 +311,6 @@ def from_env(env: Mapping[str, str]) -> WorkerConfig:
     values, problems = read_variables(env, WORKER_SETTINGS)
     problems += check_exclusive(env, "REDIS_URL", "REDIS_URL_FILE")
     if not problems:
-        values.setdefault("worker_id", socket.gethostname())
         if values.get("mode") is Mode.SCHEDULER_ONLY:
             values |= SCHEDULER_ONLY
         config = WorkerConfig(**values)

@@ -22,6 +22,7 @@ from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.worker import logs
+from bananas_topology.worker.identity import with_worker_id
 from bananas_topology.worker.process import Worker, exit_process
 from bananas_topology.worker.run import BoundHandler, bind_handlers
 
@@ -38,7 +39,7 @@ def main() -> int:
     # Shows a handler's print() at once, also when standard output is a pipe.
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        config = from_env(os.environ)
+        config = with_worker_id(from_env(os.environ))
         logs.configure(config)
         handlers = _handlers(config)
         client = connect(ServerUrl.of(config), key_prefix=config.key_prefix)

@@ -1,0 +1,56 @@
+"""Workers without WORKER_ID on one host, and which id each of them gets."""
+
+from __future__ import annotations
+
+import signal
+import socket
+
+import redis
+
+from bananas_topology import Client
+from bananas_topology.jobs.inspect import Inspector
+from bananas_topology.jobs.keys import Keys
+from tests.waiting import wait_for
+from tests.worker.support import Starter
+
+HOST = socket.gethostname()
+
+
+def _ids(client: redis.Redis, keys: Keys) -> list[str]:
+    return [worker.worker_id for worker in Inspector(client, keys).workers()]
+
+
+def test_workers_on_one_host_get_ids_of_their_own(
+    start: Starter, client: redis.Redis, keys: Keys
+) -> None:
+    workers = [start(WORKER_ID="") for _ in range(3)]
+
+    assert sorted(_ids(client, keys)) == [HOST, f"{HOST}-2", f"{HOST}-3"]
+    for worker in workers:
+        assert worker.end() == 0
+        assert "taken by another process" not in worker.text()
+
+
+def test_a_worker_that_was_killed_gets_its_id_and_its_claims_back(
+    start: Starter, producer: Client, client: redis.Redis, keys: Keys
+) -> None:
+    first = start(WORKER_ID="", WORKER_LEASE="60s")
+    job_id = producer.enqueue("sleep", 1)
+    wait_for(lambda: client.hlen(keys.claims(HOST)) == 1)
+    first.end(signal.SIGKILL)
+
+    again = start(WORKER_ID="", WORKER_LEASE="60s")
+
+    again.wait_for_log("claims recovered")
+    producer.wait(job_id, timeout="20s")
+    assert _ids(client, keys) == [HOST]
+
+
+def test_workers_of_different_prefixes_do_not_share_ids(
+    start: Starter, client: redis.Redis, keys: Keys, prefix: str
+) -> None:
+    start(WORKER_ID="")
+    start(WORKER_ID="", REDIS_KEY_PREFIX=f"{prefix}-2")
+
+    assert _ids(client, keys) == [HOST]
+    assert _ids(client, Keys(f"{prefix}-2")) == [HOST]
