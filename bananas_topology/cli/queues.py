@@ -47,7 +47,7 @@ def queues(
     console.print_table(("queue", "jobs", "oldest", "note"), list(_queue_rows(state)))
     if state.workers:
         print()
-        columns = ("worker", "pool", "running", "concurrency", "host", "pid", "uptime")
+        columns = ("worker", "pool", "running", "stuck", "concurrency", "host", "pid", "uptime")
         console.print_table(columns, [_worker_row(worker) for worker in state.workers])
     else:
         console.notice("no workers running")
@@ -75,6 +75,7 @@ def _worker_row(worker: WorkerView) -> tuple[str, ...]:
         worker.worker_id,
         worker.pool,
         str(worker.running),
+        str(worker.stuck),
         str(worker.concurrency),
         worker.host,
         str(worker.pid),

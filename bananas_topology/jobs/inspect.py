@@ -15,6 +15,7 @@ import redis
 from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.errors import JobNotFound
 from bananas_topology.jobs.connection import translate_errors
+from bananas_topology.jobs.job import claimed_at
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.stored import parse_fields, parse_json, parse_moment, to_bytes, to_text
 
@@ -58,7 +59,10 @@ class QueueDepth:
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """A running worker: one whose lease has not expired. `running`: number of jobs it holds."""
+    """A running worker: one whose lease has not expired. `running`: number of jobs it holds.
+
+    `stuck`: slots held by handlers that have not ended although their jobs timed out.
+    """
 
     worker_id: str
     pool: str
@@ -69,6 +73,7 @@ class WorkerView:
     job_types: tuple[str, ...]
     started_at: datetime | None
     priorities: tuple[str, ...] = ()
+    stuck: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +244,7 @@ def _job_view(
         body=body,
         due_at=None if due is None else datetime.fromtimestamp(due, UTC),
         worker_id=worker_id,
-        started_at=_claimed_at(fence) or _started_at(completed_at, duration_ms),
+        started_at=claimed_at(fence) if fence else _started_at(completed_at, duration_ms),
         result=parse_json(result["result"]) if "result" in result else None,
         error=result.get("error") or (body or {}).get("error") or None,
         completed_at=completed_at,
@@ -274,12 +279,8 @@ def _worker_view(worker_id: str, stored: dict[bytes, bytes], running: int) -> Wo
         job_types=tuple(filter(None, fields.get("job_types", "").split(","))),
         started_at=parse_moment(fields.get("started_at")),
         priorities=tuple(filter(None, fields.get("priorities", "").split(","))),
+        stuck=int(fields.get("stuck", 0)),
     )
-
-
-def _claimed_at(fence: bytes) -> datetime | None:
-    claimed_ms = fence.rpartition(b"|")[2]
-    return datetime.fromtimestamp(int(claimed_ms) / 1000, UTC) if claimed_ms else None
 
 
 def _started_at(completed_at: datetime | None, duration_ms: int | None) -> datetime | None:

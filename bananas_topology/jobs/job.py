@@ -54,11 +54,6 @@ class Claim(msgspec.Struct, frozen=True):
     fence: bytes
     crashes: tuple[Crash, ...] = ()
 
-    @property
-    def claimed_at(self) -> datetime:
-        """When it was claimed, by the server's clock."""
-        return datetime.fromtimestamp(int(self.fence.rpartition(b"|")[2]) / 1000, UTC)
-
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -98,6 +93,11 @@ class _NewBody(msgspec.Struct):
     attempts: int
     max_retries: int | msgspec.UnsetType
     payload: Any
+
+
+def claimed_at(fence: bytes) -> datetime:
+    """When a job was claimed, by the server's clock."""
+    return datetime.fromtimestamp(int(fence.rpartition(b"|")[2]) / 1000, UTC)
 
 
 def new_id() -> str:

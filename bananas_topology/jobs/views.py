@@ -78,7 +78,7 @@ class QueueJson(TypedDict):
 
 
 class WorkerJson(TypedDict):
-    """A live worker."""
+    """A live worker. `stuck`: slots held by handlers that ignore their timeout."""
 
     id: str
     pool: str
@@ -86,6 +86,7 @@ class WorkerJson(TypedDict):
     pid: int
     concurrency: int
     running: int
+    stuck: int
     priorities: list[str]
     job_types: list[str]
     started_at: Timestamp | None
@@ -171,6 +172,7 @@ def _worker(worker: WorkerView) -> WorkerJson:
         "pid": worker.pid,
         "concurrency": worker.concurrency,
         "running": worker.running,
+        "stuck": worker.stuck,
         "priorities": list(worker.priorities),
         "job_types": list(worker.job_types),
         "started_at": _timestamp(worker.started_at),

@@ -10,7 +10,7 @@ from bananas_topology.jobs.broker import PROMOTE_LIMIT, Broker
 from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.jobs.crashes import is_poison
 from bananas_topology.jobs.exchange import Claimed, ClaimRequest
-from bananas_topology.jobs.job import Claim
+from bananas_topology.jobs.job import Claim, claimed_at
 from bananas_topology.jobs.wake import WakeListener
 from bananas_topology.system.clock import monotonic, sleep
 from bananas_topology.worker.run import Run
@@ -216,7 +216,7 @@ class Claimer:
 
     def _is_poison(self, claim: Claim) -> bool:
         max_crashes, lease_ms = self._consumer.max_crashes, self._consumer.lease_ms
-        return is_poison(claim.crashes, max_crashes, claim.claimed_at, lease_ms)
+        return is_poison(claim.crashes, max_crashes, claimed_at(claim.fence), lease_ms)
 
     def _start(self, runs: list[Run]) -> None:
         """Give runs to the slots, ahead of less urgent ones already waiting."""

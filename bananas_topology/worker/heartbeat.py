@@ -21,6 +21,7 @@ from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.system.clock import format_timestamp, monotonic, wall_now, wall_seconds
 from bananas_topology.units import format_duration
 from bananas_topology.worker.metrics import Tally
+from bananas_topology.worker.run import describe
 from bananas_topology.worker.settlement import PendingSettlements
 from bananas_topology.worker.slots import Slots
 
@@ -29,9 +30,6 @@ _EXPIRY_MARGIN_MS = 20
 
 #: How many times longer than the configured lease one may grow.
 _MAX_GROWTH = 20
-
-#: Maximum jobs that the warning about an expired lease names.
-_NAMED_JOBS = 10
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +59,12 @@ class WorkerInfo:
             "settings": settings_digest(config),
         }
 
-    def fields(self, busy: int, tally: Tally) -> dict[str, str | int]:
-        """The fields to store now, with `busy` jobs in slots and the counts since the start."""
+    def fields(self, slots: Slots, tally: Tally) -> dict[str, str | int]:
+        """The fields to store now, with the counts since the start."""
         return {
             **self._fields,
-            "busy": busy,
+            "busy": len(slots.held),
+            "stuck": slots.stuck,
             "clock_ms": round(wall_seconds() * 1000),
             "finished": tally.completed + tally.failed,
             "failed": tally.failed,
@@ -137,7 +136,7 @@ class Heartbeat:
         beat = self._broker.heartbeat(
             self._consumer,
             self._incarnation,
-            self.info.fields(len(self._slots.held), self._tally),
+            self.info.fields(self._slots, self._tally),
             boot=not self.is_booted,
         )
         silent_s = monotonic() - self._renewed_at
@@ -160,14 +159,13 @@ class Heartbeat:
             lease_ms = max(lease_ms, wanted_ms)
             self._consumer = replace(self._consumer, lease_ms=lease_ms)
         runs = [*self._slots.held, *self._pending.runs]
-        names = [f"{run.job_type or 'job'} {run.claim.job_id}" for run in runs[:_NAMED_JOBS]]
         log.warning(
             "lease expired while the worker was alive: its jobs were requeued and may run twice",
             extra={
                 "silent_s": round(silent_s, 1),
                 "lease": format_duration(lease_ms),
                 "running": len(runs),
-                "jobs": ", ".join(names),
+                "jobs": describe(runs),
             },
         )
 

@@ -39,11 +39,9 @@ from bananas_topology.worker.run import BoundHandler
 from bananas_topology.worker.settlement import Settler
 from bananas_topology.worker.shutdown import Shutdown
 from bananas_topology.worker.slots import Slots
+from bananas_topology.worker.stuck import StuckSlots
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
-
-#: Seconds for which too many slots may be stuck before the worker exits to be restarted.
-STUCK_S = 5.0
 
 #: Seconds that a prefetched job may wait before it is released for other workers.
 LATE_S = 0.05
@@ -67,7 +65,7 @@ class Worker:
         self._health = Health(config.liveness_file, Notifier.from_environ(os.environ), self._counts)
         self._recycling = Recycling(config, random.random())
         self._restart = RestartCheck(ServerUrl.of(config))
-        self._stuck_since: float | None = None
+        self._stuck = StuckSlots(self._slots, config.concurrency)
         now = monotonic()
         self._tasks = [
             PeriodicTask(REPORT_S, self._exchange.tally.report, due=now + REPORT_S),
@@ -187,14 +185,7 @@ class Worker:
 
     def _check_slots(self) -> None:
         """Exit to be restarted if more than half of the slots stay stuck."""
-        left = self._concurrency - self._slots.stuck
-        if self._slots.stuck == 0 or left * 2 >= self._concurrency:
-            self._stuck_since = None
-        elif self._stuck_since is None:
-            self._stuck_since = monotonic()
-        elif monotonic() - self._stuck_since >= STUCK_S and not self._shutdown.is_started:
-            extra = {"stuck": self._slots.stuck, "left": left}
-            log.error("too few slots left: timed-out handlers still running", extra=extra)
+        if not self._shutdown.is_started and self._stuck.check():
             self._stop(EXIT_RESTART)
 
     def _check_access(self) -> None:

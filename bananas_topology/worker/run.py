@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -13,6 +13,9 @@ from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.handlers import Handler, JobContext
 from bananas_topology.jobs.job import Claim, Job, PayloadDecoder
 from bananas_topology.jobs.settlements import Settlement
+
+#: Maximum jobs that one line of the log names.
+_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,12 @@ class Run(msgspec.Struct, eq=False):
             deadline=self.deadline,
             _is_cancelled=self.is_cancelled,
         )
+
+
+def describe(runs: Sequence[Run]) -> str:
+    """Type and id of each job, for the log; of the first ones, if there are many."""
+    names = [f"{run.job_type or 'job'} {run.claim.job_id}" for run in runs[:_NAMED]]
+    return ", ".join([*names, "…"] if len(runs) > _NAMED else names)
 
 
 def bind_handlers(handlers: Mapping[str, Handler], config: WorkerConfig) -> dict[str, BoundHandler]:

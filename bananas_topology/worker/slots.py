@@ -96,6 +96,10 @@ class Slots:
         """Slots held by handlers that still run although their job was settled."""
         return len(self._stuck)
 
+    def stuck_runs(self) -> list[Run]:
+        """Their runs, the one that started first at the front."""
+        return sorted(list(self._stuck), key=lambda run: run.started_at)
+
     def submit(self, runs: list[Run]) -> None:
         """Queue runs for the next free threads, behind those already waiting."""
         self._held.update(runs)

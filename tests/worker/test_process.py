@@ -16,6 +16,7 @@ from bananas_topology.client import Client, NewJob
 from bananas_topology.errors import JobFailed
 from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.jobs.connection import connect
+from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.system.signals import DEBOUNCE_S
 from tests.waiting import wait_for
@@ -202,6 +203,23 @@ def test_a_handler_that_ignores_its_timeout_is_settled_and_the_worker_restarts(
 
     assert worker.process.wait(20) == 75
     assert "too few slots left" in worker.text()
+
+
+def test_a_worker_with_half_of_its_slots_stuck_says_so_once_and_goes_on(
+    start: Starter, producer: Client, client: redis.Redis, keys: Keys
+) -> None:
+    worker = start(WORKER_CONCURRENCY="2", WORKER_LEASE="1s", WORKER_GRACE="1s")
+    job_id = producer.enqueue("ignore_timeout", 60.0)
+
+    message = "half of the slots lost"
+    worker.wait_for_log(message)
+
+    assert f'stuck=1 left=1 jobs="ignore_timeout {job_id}"' in worker.text()
+    inspector = Inspector(client, keys)
+    wait_for(lambda: [view.stuck for view in inspector.workers()] == [1])
+    assert producer.wait(producer.enqueue("sleep", 2.0), timeout="20s") == 2.0
+    assert worker.text().count(message) == 1
+    assert worker.end() == 0
 
 
 def test_a_slot_is_freed_when_a_timed_out_handler_ends(start: Starter, producer: Client) -> None:

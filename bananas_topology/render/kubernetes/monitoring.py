@@ -23,6 +23,9 @@ _MAX_UTILIZATION = 0.8
 #: Ratio of failed runs.
 _MAX_ERROR_RATE = 0.05
 
+#: Share of a worker's slots held by timed-out jobs; beyond a half it restarts.
+_MAX_STUCK = 0.2
+
 
 def monitoring_objects(topology: Topology) -> list[Object]:
     """The PodMonitor and the PrometheusRule."""
@@ -60,9 +63,23 @@ def _name(topology: Topology) -> str:
 
 def _rules(topology: Topology) -> list[Object]:
     where = f'{{namespace="{topology.kubernetes.namespace}"}}'
-    completed = f"sum(rate(bananas_jobs_completed_total{where}[5m]))"
-    failed = f"sum(rate(bananas_jobs_failed_total{where}[5m]))"
-    rules = [
+    rules = [*_capacity_rules(where), *_failure_rules(where)]
+    if any(pool.worker.enable_scheduler for pool in topology.pools):
+        rules.append(
+            _alert(
+                "BananasNoScheduler",
+                f"absent(bananas_scheduler_up{where} == 1)",
+                "5m",
+                "No scheduler is running",
+                "Retries, delayed jobs and schedules do not run until a scheduler is started.",
+                severity="critical",
+            )
+        )
+    return rules
+
+
+def _capacity_rules(where: str) -> list[Object]:
+    return [
         _alert(
             "BananasQueueDeep",
             f"max by (priority) (bananas_queue_depth{where}) > {_MAX_QUEUE_DEPTH}",
@@ -79,6 +96,22 @@ def _rules(topology: Topology) -> list[Object]:
             "Jobs will soon have to wait: add replicas or concurrency.",
         ),
         _alert(
+            "BananasSlotsStuck",
+            f"max by (pool) (bananas_worker_stuck{where} / bananas_worker_total{where})"
+            f" > {_MAX_STUCK}",
+            "5m",
+            "{{ $value | humanizePercentage }} of the slots of a worker in pool "
+            "{{ $labels.pool }} are held by jobs that have timed out",
+            "Their handlers do not end: the worker's log names the jobs. Fix the handlers.",
+        ),
+    ]
+
+
+def _failure_rules(where: str) -> list[Object]:
+    completed = f"sum(rate(bananas_jobs_completed_total{where}[5m]))"
+    failed = f"sum(rate(bananas_jobs_failed_total{where}[5m]))"
+    return [
+        _alert(
             "BananasErrorRateHigh",
             f"{failed} / ({completed} + {failed}) > {_MAX_ERROR_RATE}",
             "5m",
@@ -93,18 +126,6 @@ def _rules(topology: Topology) -> list[Object]:
             "bananas dead list shows why; bananas dead retry enqueues them again.",
         ),
     ]
-    if any(pool.worker.enable_scheduler for pool in topology.pools):
-        rules.append(
-            _alert(
-                "BananasNoScheduler",
-                f"absent(bananas_scheduler_up{where} == 1)",
-                "5m",
-                "No scheduler is running",
-                "Retries, delayed jobs and schedules do not run until a scheduler is started.",
-                severity="critical",
-            )
-        )
-    return rules
 
 
 def _alert(
