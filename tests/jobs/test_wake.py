@@ -69,6 +69,7 @@ def test_a_listener_without_a_notification_claims_after_its_timeout(
     client: redis.Redis, keys: Keys
 ) -> None:
     worker = Worker(Broker(client, keys), job_types=("add",))
+    worker.claim()  # the server knows the script from now on
     listener = _listener(worker, by_type=True)
     started = monotonic()
     listener.listen(worker.request(1))
