@@ -111,7 +111,7 @@ class StrandedJobs:
             seen: Any = self._client.hgetall(self._keys.rescue_seen)
         jobs = list(self._classify(self._ids(), older_than_ms, seen))
         notes = {
-            to_bytes(job.job_id): f"{job.digest}|{job.since.timestamp():.3f}"
+            to_bytes(job.job_id): f"{job.digest}|{job.since.timestamp():.6f}"
             for job in jobs
             if job.is_observed
         }
