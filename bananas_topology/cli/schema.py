@@ -13,6 +13,6 @@ def schema() -> None:
 
         bananas schema > topology.schema.json
     """
-    from bananas_topology.spec.schema import schema_text
+    from bananas_topology.spec.schema import published_text
 
-    print(schema_text(), end="")
+    print(published_text(), end="")

@@ -14,6 +14,7 @@ import yaml
 
 from bananas_topology.errors import ImportRefused
 from bananas_topology.importer.status import FieldStatus, Status
+from bananas_topology.spec.yaml_loading import join_surrogates, loader_for
 
 #: Maximum fields of one file and levels of nesting: more is an alias bomb.
 MAX_FIELDS = 100_000
@@ -126,8 +127,7 @@ def read(name: str, text: str) -> Source:
     """
     reader = _Reader(name)
     try:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        nodes = [node for node in yaml.compose_all(text, loader) if node is not None]
+        nodes = [node for node in yaml.compose_all(text, loader_for(text)) if node is not None]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
@@ -172,7 +172,7 @@ class _Reader:
         return Field(
             place,
             line,
-            text="" if _is_null(node) else str(node.value),
+            text="" if _is_null(node) else join_surrogates(str(node.value)),
             is_string=node.tag == "tag:yaml.org,2002:str",
             is_null=_is_null(node),
         )

@@ -15,6 +15,7 @@ from bananas_topology.spec.diagnostics import Code, declare
 from bananas_topology.spec.document import NOT_TEXT, Document, shorten
 from bananas_topology.spec.nodes import ListNode, MapNode, Node, ScalarNode
 from bananas_topology.spec.yaml_errors import explain
+from bananas_topology.spec.yaml_loading import join_surrogates, loader_for
 from bananas_topology.spec.yaml_scalars import parse_scalar
 
 #: How deep lists and maps may be nested; a topology needs 8.
@@ -58,7 +59,7 @@ class _Stop(Exception):
 def compose(document: Document) -> None:
     """Make the nodes of a document from its text."""
     composer = _Composer(document)
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(document.text)
+    loader = loader_for(document.text)(document.text)
     try:
         while (event := loader.get_event()) is not None:
             composer.handle(event)
@@ -130,7 +131,7 @@ class _Composer:
         start += properties.end() if (properties := _PROPERTIES.match(source)) else 0
         end = start + len(self._text[start:end].rstrip())
         is_plain = event.style in (None, "") and tag is None and event.tag != "!"
-        scalar = ScalarNode(start, end, event.value, is_plain, tag)
+        scalar = ScalarNode(start, end, join_surrogates(event.value), is_plain, tag)
         self._resolve(scalar)
         return scalar
 

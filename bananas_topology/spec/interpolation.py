@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPERATOR = re.compile(r":?[-?+]")
+_BRACE = re.compile(r"[{}]")
 #: Defaults nest, as in `${A:-${B:-c}}`; more levels than this are a mistake.
 _MAX_DEPTH = 8
 
@@ -39,14 +40,14 @@ def interpolate(text: str, environ: Mapping[str, str]) -> str:
     'localhost:80 costs $5'
     >>> interpolate("${A:+given}${B+given}${C-default}", {"A": "", "B": ""})
     'givendefault'
+    >>> interpolate('${CONFIG:-{"a": 1}}', {"CONFIG": '{"b": 2}'})
+    '{"b": 2}'
 
     Raises:
         BadSyntax: a `$` is not followed by a name, `{` or another `$`.
         NotSet: a variable is not set and has no default.
     """
-    value, position = _expand(text, 0, environ, 0)
-    assert position == len(text)
-    return value
+    return _expand(text, 0, len(text), environ, 0)
 
 
 def sole_variable(text: str) -> str | None:
@@ -59,73 +60,64 @@ def sole_variable(text: str) -> str | None:
     return (match[1] or match[2]) if match else None
 
 
-def _expand(text: str, position: int, environ: Mapping[str, str], depth: int) -> tuple[str, int]:
-    """Expand up to the end of the text, or up to the closing brace."""
+def _expand(text: str, start: int, end: int, environ: Mapping[str, str], depth: int) -> str:
+    """Expand the part of a text from `start` to `end`."""
     parts: list[str] = []
-    while position < len(text):
-        # Inside braces a `}` ends the default; outside it is an ordinary character.
-        stops = [
-            at for at in (text.find("$", position), _closing(text, position, depth)) if at >= 0
-        ]
-        if not stops:
-            parts.append(text[position:])
-            return "".join(parts), len(text)
-        at = min(stops)
+    position = start
+    while (at := text.find("$", position, end)) >= 0:
         parts.append(text[position:at])
-        if text[at] == "}":
-            return "".join(parts), at
-        value, position = _variable(text, at, environ, depth)
+        value, position = _variable(text, at, end, environ, depth)
         parts.append(value)
-    return "".join(parts), position
+    parts.append(text[position:end])
+    return "".join(parts)
 
 
-def _closing(text: str, position: int, depth: int) -> int:
-    return text.find("}", position) if depth else -1
-
-
-def _variable(text: str, at: int, environ: Mapping[str, str], depth: int) -> tuple[str, int]:
+def _variable(
+    text: str, at: int, end: int, environ: Mapping[str, str], depth: int
+) -> tuple[str, int]:
     """Read the variable at a `$`; returns its value and the position after it."""
-    if text.startswith("$$", at):
+    if text.startswith("$$", at, end):
         return "$", at + 2
-    if name := _NAME.match(text, at + 1):
+    if name := _NAME.match(text, at + 1, end):
         return _required(name[0], environ, at), name.end()
-    if not text.startswith("${", at):
+    if not text.startswith("${", at, end):
         raise BadSyntax(at, '"$" is not followed by a variable name; write "$$" for a literal "$"')
     if depth >= _MAX_DEPTH:
         raise BadSyntax(at, f"defaults are nested more than {_MAX_DEPTH} levels deep")
-    name = _NAME.match(text, at + 2)
+    name = _NAME.match(text, at + 2, end)
     if name is None:
         raise BadSyntax(at, 'expected a variable name after "${", as in ${HOST}')
-    if text.startswith("}", name.end()):
+    if text.startswith("}", name.end(), end):
         return _required(name[0], environ, at), name.end() + 1
-    operator = _OPERATOR.match(text, name.end())
+    operator = _OPERATOR.match(text, name.end(), end)
     if operator is None:
         raise BadSyntax(at, f'expected "}}", or one of :- - :? ? :+ + after "${{{name[0]}"')
+    closing = _closing_brace(text, operator.end(), end)
+    if closing < 0:
+        raise BadSyntax(at, f'missing "}}" after "${{{name[0]}"')
     is_set = name[0] in environ and (operator[0][0] != ":" or environ[name[0]] != "")
-    return _operated(text, at, name[0], operator, is_set, environ, depth)
-
-
-def _operated(
-    text: str,
-    at: int,
-    name: str,
-    operator: re.Match[str],
-    is_set: bool,
-    environ: Mapping[str, str],
-    depth: int,
-) -> tuple[str, int]:
     kind = operator[0][-1]
-    uses_word = is_set == (kind == "+")
-    # A word that is not used is read too, to find its end, but its variables may be unset.
-    known = environ if uses_word else _Anything()
-    word, end = _expand(text, operator.end(), known, depth + 1)
-    if not text.startswith("}", end):
-        raise BadSyntax(at, f'missing "}}" after "${{{name}"')
-    if kind == "?" and uses_word:
-        raise NotSet(name, at, f"variable {name} is not set: {word}" if word else _absent(name))
-    if kind == "+":
-        return (word if uses_word else ""), end + 1
-    return (word if uses_word else environ[name]), end + 1
+    if is_set != (kind == "+"):
+        # As in Compose, a word that is not used is not evaluated: its variables may be unset.
+        return (environ[name[0]] if is_set else ""), closing + 1
+    word = _expand(text, operator.end(), closing, environ, depth + 1)
+    if kind == "?":
+        message = f"variable {name[0]} is not set: {word}" if word else _absent(name[0])
+        raise NotSet(name[0], at, message)
+    return word, closing + 1
+
+
+def _closing_brace(text: str, start: int, end: int) -> int:
+    """The position of the brace that closes the one before `start`, or -1.
+
+    Braces are counted, so a word may have some, as in `${CONFIG:-{"a": 1}}`.
+    """
+    depth = 1
+    for brace in _BRACE.finditer(text, start, end):
+        depth += 1 if brace[0] == "{" else -1
+        if depth == 0:
+            return brace.start()
+    return -1
 
 
 def _required(name: str, environ: Mapping[str, str], at: int) -> str:
@@ -136,13 +128,3 @@ def _required(name: str, environ: Mapping[str, str], at: int) -> str:
 
 def _absent(name: str) -> str:
     return f"variable {name} is not set and has no default"
-
-
-class _Anything(dict[str, str]):
-    """An environment in which every variable is set."""
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-    def __missing__(self, name: str) -> str:
-        return ""

@@ -1,6 +1,7 @@
-"""The published JSON Schema: the fields of a topology, with their types and defaults.
+"""The JSON Schema: the fields of a topology once variables are replaced, with types and defaults.
 
-The worker's and the api's settings in it come from the contract (`make goldens`).
+The worker's and the api's settings in it come from the contract (`make goldens`). What `bananas
+schema` publishes also accepts a variable in the place of any value.
 """
 
 from __future__ import annotations
@@ -34,6 +35,43 @@ def definition(node: dict[str, Any]) -> dict[str, Any]:
         return node
     target: dict[str, Any] = schema()["$defs"][node["$ref"].rpartition("/")[2]]
     return {**definition(target), **{key: node[key] for key in node if key != "$ref"}}
+
+
+def published_text() -> str:
+    """The schema for files as they are written: typed fields may also be `${VARIABLE}`."""
+    published = _with_variables(schema())
+    published["$defs"]["variable"] = {
+        "type": "string",
+        "pattern": r"\$[A-Za-z_{]",
+        "description": "Variable from the environment, such as ${VAR} or ${VAR:-default}.",
+    }
+    return json.dumps(published, indent=2, ensure_ascii=False) + "\n"
+
+
+#: Keywords that constrain a scalar.
+_CONSTRAINTS = frozenset(
+    (
+        *("type", "enum", "pattern", "patternErrorMessage", "minLength", "maxLength"),
+        *("minimum", "maximum", "exclusiveMinimum"),
+    )
+)
+
+
+def _with_variables(node: Any) -> Any:
+    """A part of the schema in which every scalar may also be a variable."""
+    if isinstance(node, list):
+        return [_with_variables(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    if isinstance(node.get("type"), str | list) and node["type"] not in ("object", "array"):
+        constraints = {key: each for key, each in node.items() if key in _CONSTRAINTS}
+        others = {key: each for key, each in node.items() if key not in _CONSTRAINTS}
+        return {"anyOf": [constraints, {"$ref": "#/$defs/variable"}], **others}
+    return {
+        # Keys are not interpolated.
+        name: definition(each) if name == "propertyNames" else _with_variables(each)
+        for name, each in node.items()
+    }
 
 
 def defaults_of(part: dict[str, Any]) -> dict[tuple[str, ...], Any]:

@@ -22,10 +22,12 @@ from bananas_topology.spec.nodes import (
     KeyPath,
     MapNode,
     Node,
+    ScalarNode,
     find,
     locate_key,
     locate_value,
     plain,
+    scalars,
 )
 from bananas_topology.spec.schema import definition, schema
 from bananas_topology.spec.yaml_scalars import parse_scalar
@@ -66,6 +68,8 @@ def check_shape(document: Document, broken: set[KeyPath]) -> set[KeyPath]:
     Values at `broken` paths are not checked.
     """
     invalid_paths: set[KeyPath] = set()
+    if document.root is not None:
+        _cast_variables(document.root)
     found = _errors(plain(document.root) if document.root else None)
     errors = list(islice(found, MAX_ERRORS))
     wrong_types = {error.path for error in errors if error.keyword == "type"}
@@ -84,6 +88,25 @@ def check_shape(document: Document, broken: set[KeyPath]) -> set[KeyPath]:
         message = f"there are more than {MAX_ERRORS} errors; the rest are not shown"
         document.report(TOO_MANY, (0, 0), message, "fix these first")
     return invalid_paths
+
+
+def _cast_variables(root: Node) -> None:
+    """Give values that came from variables the type that their field has, as Compose does.
+
+    So `"${N:-2}"` can be a number, and `${TAG}` a string even if it looks like a number. In a flow
+    map a variable has to be quoted.
+    """
+    if not any(scalar.is_interpolated for _, scalar in scalars(root)):
+        return
+    for error in _errors(plain(root)):
+        node = find(root, error.path)
+        if error.keyword != "type" or not isinstance(node, ScalarNode) or not node.is_interpolated:
+            continue
+        for value in (node.text, parse_scalar(node.text)):
+            fits = _is_valid(value, {"type": error.wanted})
+            # A number without a unit keeps its type, which is a better reason to refuse it.
+            if fits and (value is not node.text or _is_valid(value, error.part)):
+                node.value = value
 
 
 def prune(root: Node | None, invalid_paths: set[KeyPath]) -> None:
@@ -194,6 +217,7 @@ def _expected(part: dict[str, Any]) -> str:
     return f"expected {_KINDS[kinds]}"
 
 
+_SCALARS = {"integer": int, "boolean": bool}
 _KINDS = {
     "object": "a map of fields",
     "array": "a list, such as [a, b]",
@@ -207,7 +231,7 @@ _KINDS = {
 def _type_hint(error: _SchemaError) -> str | None:
     wanted, value = definition(error.part).get("type"), error.value
     if wanted in ("integer", "boolean") and isinstance(value, str):
-        if type(parse_scalar(value)) is not str:
+        if type(parse_scalar(value)) is _SCALARS[wanted]:
             return "remove the quotes"
         if wanted == "boolean" and value.lower() in ("on", "yes", "y"):
             return "write true"
@@ -248,6 +272,10 @@ def _validator() -> Any:
     extend: Callable[..., Any] = jsonschema.validators.extend
     keywords = {"pattern": _pattern, "uniqueItems": _unique_items}
     return extend(jsonschema.Draft202012Validator, keywords)(schema())
+
+
+def _is_valid(value: Any, part: dict[str, Any]) -> bool:
+    return bool(_validator().evolve(schema=part).is_valid(value))
 
 
 def _errors(value: Any) -> Iterator[_SchemaError]:

@@ -321,3 +321,39 @@ def test_every_section_of_a_file_is_in_the_topology(make_topology: MakeTopology)
     [patch] = topology.compose.patches
     assert (patch.kind, patch.name) == ("service", "a")
     assert patch.operations == ({"op": "remove", "path": "/init"},)
+
+
+@pytest.mark.parametrize(
+    ("field", "environ", "name", "value"),
+    [
+        ('replicas: "${N:-2}"', {}, "replicas", 2),
+        ('replicas: "${N}0"', {"N": "3"}, "replicas", 30),
+        ("replicas: ${N}", {"N": "3"}, "replicas", 3),
+        ("image: ${TAG}", {"TAG": "2026"}, "image", "2026"),
+        ("image: ${TAG}", {"TAG": "true"}, "image", "true"),
+        ("env: {A: '${N}'}", {"N": "01"}, "env", {"A": "01"}),
+    ],
+)
+def test_a_variable_has_the_type_of_its_field_with_or_without_quotes(
+    field: str, environ: dict[str, str], name: str, value: object
+) -> None:
+    text = f"version: 1\nname: a\nhandlers: [jobs]\npools:\n  a:\n    {field}\n"
+
+    topology = check_bytes(text.encode(), Path("topology.yaml"), environ).topology
+
+    assert topology is not None
+    assert getattr(topology.pools[0], name) == value
+
+
+def test_a_variable_as_a_boolean_and_out_of_range_is_checked_as_what_it_stands_for() -> None:
+    text = (
+        "version: 1\nname: a\nhandlers: [jobs]\n"
+        'pools: {a: {scheduler: "${S:-true}", replicas: "${N:-5000}", concurrency: "2"}}\n'
+    )
+
+    found = check_bytes(text.encode(), Path("topology.yaml"), {}).diagnostics
+
+    assert [(each.code, each.hint) for each in found] == [
+        ("BT105", None),
+        ("BT101", "remove the quotes"),
+    ]

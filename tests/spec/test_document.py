@@ -119,6 +119,13 @@ def test_aliases_repeat_and_merge_keys_add() -> None:
         ("${A}", {"A": "{k: v} # *x"}, "{k: v} # *x"),
         ("${A}", {"A": "${B}"}, "${B}"),
         ("!!int ${N}", {"N": "7"}, 7),
+        ("'${C:-{\"a\":1}}'", {}, '{"a":1}'),
+        ("'${C:-{\"a\":1}}'", {"C": '{"b":2}'}, '{"b":2}'),
+        ('\'${C:-{"a":{"b":$B}}}!\'', {"B": "2"}, '{"a":{"b":2}}!'),
+        ("'{${A:-{}}}'", {}, "{{}}"),
+        ("${A:-${B:?needed}}", {"A": "x"}, "x"),
+        ("${A:+${B:?needed}}", {}, ""),
+        ("${A:-$}", {"A": "x"}, "x"),
     ],
 )
 def test_variables_in_values_are_replaced(
@@ -141,6 +148,18 @@ def test_a_variable_that_is_not_text_is_an_error(environ: dict[str, str]) -> Non
     document = _read("k: ${A}\n", environ)
 
     assert [each.code for each in document.diagnostics] == ["BT012"]
+
+
+def test_characters_that_json_escapes_as_two_surrogates_are_read_as_one() -> None:
+    document = _read(r'k: {"a": "\ud83c\udf4c!", b: bad\ud83c\udf4c, "c": "\\ud83c\\udf4c"}')
+
+    assert document.root is not None
+    assert plain(document.root)["k"] == {
+        "a": "\U0001f34c!",
+        "b": r"bad\ud83c\udf4c",
+        "c": r"\ud83c\udf4c",
+    }
+    assert document.diagnostics == []
 
 
 @pytest.mark.parametrize("written", ['"a\\0"', '"\\x00"'])

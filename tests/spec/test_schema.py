@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pytest
+import yaml
 
 from bananas_topology.contract.api import API_SETTINGS
 from bananas_topology.contract.names import API, SCHEDULER
@@ -23,7 +25,7 @@ from bananas_topology.contract.settings import POOL, Setting
 from bananas_topology.contract.values import JOB_TYPE_PATTERN, MAX_RETRIES, PRIORITIES
 from bananas_topology.contract.worker import WORKER_SETTINGS, WorkerConfig
 from bananas_topology.spec.model import Pool
-from bananas_topology.spec.schema import definition, schema, schema_text
+from bananas_topology.spec.schema import definition, published_text, schema, schema_text
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "schemas" / "topology.schema.json"
@@ -113,6 +115,56 @@ def test_the_schema_is_valid() -> None:
     jsonschema.Draft202012Validator.check_schema(schema())
 
     assert json.loads(schema_text()) == schema()
+
+
+def _published_errors(topology: dict[str, Any]) -> list[str]:
+    validator = jsonschema.Draft202012Validator(json.loads(published_text()))
+    return [error.json_path for error in validator.iter_errors(topology)]
+
+
+def test_the_published_schema_is_valid_and_accepts_the_topologies_of_the_repository() -> None:
+    jsonschema.Draft202012Validator.check_schema(json.loads(published_text()))
+
+    for path in (ROOT / "topologies").glob("*.yaml"):
+        assert _published_errors(yaml.safe_load(path.read_text("utf-8"))) == []
+
+
+def test_the_published_schema_accepts_a_variable_in_the_place_of_every_scalar() -> None:
+    variable = "${V:-1}"
+    pool = {
+        name: variable
+        for name, part in schema()["$defs"]["pool"]["properties"].items()
+        if definition(part)["type"] not in ("object", "array")
+    }
+    topology = {
+        "version": variable,
+        "name": variable,
+        "handlers": [variable],
+        "pools": {"a": {**pool, "priorities": [variable], "job_types": [variable]}},
+        "schedules": {"s": {"cron": variable, "job": variable, "catch_up": variable}},
+        "api": {"port": variable, "ingress": {"host": variable}},
+    }
+
+    assert len(pool) > 10
+    assert _published_errors(topology) == []
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [{"replicas": "2"}, {"mode": "$"}, {"job_timeout": "5 minutes"}, {"scheduler": "yes"}],
+)
+def test_the_published_schema_rejects_what_is_neither_valid_nor_a_variable(
+    pool: dict[str, Any],
+) -> None:
+    assert _published_errors({"version": 1, "name": "a", "pools": {"a": pool}}) == [
+        f"$.pools.a.{next(iter(pool))}"
+    ]
+
+
+def test_names_are_not_interpolated_in_the_published_schema() -> None:
+    for section in ("pools", "jobs", "schedules"):
+        topology = {"version": 1, "name": "a", "pools": {"a": {}}, section: {"${A B}": {}}}
+        assert f"$.{section}" in _published_errors(topology)
 
 
 def test_every_field_has_a_description() -> None:

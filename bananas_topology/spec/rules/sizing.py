@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bananas_topology.spec.messages import subject_of
+from bananas_topology.spec.nodes import KeyPath
 from bananas_topology.spec.rules.context import RuleContext, Violation, rule
-from bananas_topology.units import format_cpu, format_memory
+from bananas_topology.units import format_cpu, format_memory, quantity
 
 _MAX_PORT = 65_535
+#: Less memory than any process needs: its unit was forgotten.
+_LEAST_MEMORY_BYTES = 2**20
 
 
 @rule("BT220", "Autoscaler min above max", example="autoscale: {min: 5, max: 2, cpu: 70}")
@@ -213,4 +217,28 @@ def nodes_can_be_drained(context: RuleContext) -> Iterator[Violation]:
                 f"{each.subject} requires {stay} to stay available: its nodes can never be drained",
                 f"set {replicas - 1}" if replicas > 1 else "raise replicas, or remove it",
                 depends_on=((*each.path, "replicas"), (*each.path, "autoscale")),
+            )
+
+
+@rule("BT313", "Memory without a unit", example="limits: {memory: 512}")
+def amounts_of_memory_have_a_unit(context: RuleContext) -> Iterator[Violation]:
+    """As in Kubernetes and Compose, a plain number is in bytes, which is rarely meant."""
+    managed = context.topology.redis.managed
+    amounts: list[tuple[KeyPath, int]] = [
+        (("redis", "managed", "memory"), managed.memory_bytes),
+        (("redis", "managed", "storage"), managed.storage_bytes),
+    ]
+    for each in context.scalables():
+        path = (*each.path, "resources")
+        amounts += [
+            ((*path, "requests", "memory"), each.resources.requests.memory_bytes or 0),
+            ((*path, "limits", "memory"), each.resources.limits.memory_bytes or 0),
+        ]
+    for path, memory_bytes in amounts:
+        if context.has(path) and memory_bytes < _LEAST_MEMORY_BYTES:
+            yield Violation(
+                path,
+                f"{subject_of(path)} is {quantity(memory_bytes, 'byte')}, less than any process "
+                "needs",
+                f"add a unit, such as {memory_bytes}Mi" if memory_bytes else None,
             )
