@@ -155,17 +155,20 @@ def name_list(expected: str, what: str, pattern: str, items: str | None = None) 
 
 
 def priority_list(priorities: tuple[str, ...]) -> Kind:
-    """Some of the priorities, always in the order of `priorities`, however they are written."""
+    """Some of the priorities, always in the order of `priorities`, however they are written.
+
+    In a variable, they may be in upper case, as in the Go version.
+    """
 
     def read(text: str) -> tuple[str, ...]:
         names = split_list(text)
         if not names:
             raise ValueError("worker must process at least one priority queue")
         for name in names:
-            if name not in priorities:
+            if name.lower() not in priorities:
                 valid = ", ".join(priorities)
                 raise ValueError(f"invalid priority: {name} (must be one of: {valid})")
-        return in_order(names)
+        return in_order([name.lower() for name in names])
 
     def in_order(names: list[str]) -> tuple[str, ...]:
         return tuple(priority for priority in priorities if priority in names)

@@ -44,6 +44,7 @@ from bananas_topology.contract.values import (
     MAX_SCHEDULER_INTERVAL_MS,
     MIN_LEASE_MS,
     MIN_SCHEDULER_INTERVAL_MS,
+    PRESETS,
     PRIORITIES,
     Mode,
 )
@@ -303,7 +304,7 @@ SCHEDULER_ONLY: Mapping[str, Any] = {
 
 
 def from_env(env: Mapping[str, str]) -> WorkerConfig:
-    """Read a worker's settings; an empty variable counts as not set.
+    """Read a worker's settings; an empty variable counts as not set, and has its mode's preset.
 
     Raises:
         InvalidSettings: with one sentence for each invalid variable.
@@ -311,10 +312,13 @@ def from_env(env: Mapping[str, str]) -> WorkerConfig:
     values, problems = read_variables(env, WORKER_SETTINGS)
     problems += check_exclusive(env, "REDIS_URL", "REDIS_URL_FILE")
     if not problems:
+        preset = PRESETS[values.get("mode", Mode.DEFAULT)]
+        values.setdefault("concurrency", preset.concurrency)
+        values.setdefault("enable_scheduler", preset.has_scheduler is not False)
         if values.get("mode") is Mode.SCHEDULER_ONLY:
             values |= SCHEDULER_ONLY
         config = WorkerConfig(**values)
-        problems = _contradictions(config)
+        problems = _contradictions(config, has_priorities="priorities" in values)
     if problems:
         raise InvalidSettings(problems)
     return config
@@ -330,9 +334,14 @@ def to_env(config: WorkerConfig) -> dict[str, str]:
     return write_variables(config, settings)
 
 
-def _contradictions(config: WorkerConfig) -> list[str]:
+def _contradictions(config: WorkerConfig, has_priorities: bool) -> list[str]:
     """Errors in the combination of variables."""
     problems: list[str] = []
+    if config.mode is Mode.SPECIALIZED and not has_priorities:
+        problems.append(
+            "WORKER_PRIORITIES is not set: "
+            "specialized mode requires at least one priority to be specified"
+        )
     if config.mode is Mode.JOB_SPECIALIZED and not config.job_types:
         problems.append(
             "WORKER_JOB_TYPES is not set: "

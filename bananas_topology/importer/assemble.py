@@ -9,10 +9,9 @@ from typing import Any
 
 from bananas_topology.contract.names import API, SCHEDULER
 from bananas_topology.contract.settings import POOL
-from bananas_topology.contract.values import PRIORITIES, Mode
+from bananas_topology.contract.values import PRESETS, PRIORITIES, Mode
 from bananas_topology.contract.worker import WORKER_SETTINGS, WorkerConfig
 from bananas_topology.importer.draft import Draft, Section, get_path
-from bananas_topology.spec.model import PRESETS
 from bananas_topology.spec.schema import defaults_of, definition, schema
 from bananas_topology.units import format_duration, parse_duration_ms
 

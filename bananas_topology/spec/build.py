@@ -14,9 +14,9 @@ from typing import Any
 from bananas_topology.contract.jobs import JobSettings, Schedule
 from bananas_topology.contract.names import SCHEDULER
 from bananas_topology.contract.settings import POOL
-from bananas_topology.contract.values import Mode
+from bananas_topology.contract.values import PRESETS, Mode
 from bananas_topology.contract.worker import SCHEDULER_ONLY, WORKER_SETTINGS, WorkerConfig
-from bananas_topology.spec.model import PRESETS, ManagedRedis, Pool, Redis, Topology
+from bananas_topology.spec.model import ManagedRedis, Pool, Redis, Topology
 from bananas_topology.spec.nodes import ScalarNode, child
 from bananas_topology.spec.parts import (
     api_of,

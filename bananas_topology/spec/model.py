@@ -13,28 +13,7 @@ from typing import Any
 
 from bananas_topology.contract.api import ApiConfig
 from bananas_topology.contract.jobs import JobSettings, Schedule
-from bananas_topology.contract.values import Mode
 from bananas_topology.contract.worker import WorkerConfig
-
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """Defaults of a mode.
-
-    `has_scheduler` None means: if the topology has no `scheduler:` section.
-    """
-
-    concurrency: int
-    has_scheduler: bool | None
-
-
-PRESETS: Mapping[Mode, Preset] = {
-    Mode.THIN: Preset(concurrency=5, has_scheduler=True),
-    Mode.DEFAULT: Preset(concurrency=10, has_scheduler=None),
-    Mode.SPECIALIZED: Preset(concurrency=10, has_scheduler=False),
-    Mode.JOB_SPECIALIZED: Preset(concurrency=10, has_scheduler=False),
-    Mode.SCHEDULER_ONLY: Preset(concurrency=0, has_scheduler=True),
-}
 
 
 @dataclass(frozen=True, slots=True)

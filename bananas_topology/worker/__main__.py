@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 
+from bananas_topology.contract.values import is_without_effect
 from bananas_topology.contract.worker import EXIT_CONFIG, EXIT_FAILED, WorkerConfig, from_env
 from bananas_topology.errors import BananasTopologyError, HandlerError, InvalidSettings
 from bananas_topology.handlers import load_handlers
@@ -41,6 +42,7 @@ def main() -> int:
     try:
         config = with_worker_id(from_env(os.environ))
         logs.configure(config)
+        _warn_of_ignored_variables()
         handlers = _handlers(config)
         client = connect(ServerUrl.of(config), key_prefix=config.key_prefix)
         broker = Broker(client, Keys(config.key_prefix))
@@ -60,6 +62,15 @@ def _handlers(config: WorkerConfig) -> dict[str, BoundHandler]:
             extra={"job_types": ",".join(missing)},
         )
     return handlers
+
+
+def _warn_of_ignored_variables() -> None:
+    ignored = sorted(name for name in os.environ if is_without_effect(name))
+    if ignored:
+        logging.getLogger(__name__).warning(
+            "variables of the Go version ignored: they have no effect here",
+            extra={"variables": ",".join(ignored)},
+        )
 
 
 def _fail(error: BananasTopologyError, code: int) -> int:

@@ -137,6 +137,10 @@ def test_defaults_are_those_of_the_go_version() -> None:
             {"WORKER_MODE": "job-specialized"},
             "job-specialized mode requires at least one job type to be specified",
         ),
+        (
+            {"WORKER_MODE": "specialized"},
+            "specialized mode requires at least one priority to be specified",
+        ),
         ({"SCHEDULER_INTERVAL": "50ms"}, "scheduler interval too short: 50ms (minimum 100ms)"),
         ({"SCHEDULER_INTERVAL": "2m0s"}, "scheduler interval too long: 2m0s (maximum 1 minute)"),
         ({"WORKER_CONCURRENCY": "ten"}, 'WORKER_CONCURRENCY is "ten": expected an integer'),
@@ -161,8 +165,41 @@ def test_an_error_names_the_variable_and_what_was_expected(
         from_env({**MINIMAL, **variables})
 
     (problem,) = caught.value.problems
-    assert problem.startswith((*variables, "WORKER_JOB_TYPES"))
+    assert problem.startswith((*variables, "WORKER_JOB_TYPES", "WORKER_PRIORITIES"))
     assert expected in problem
+
+
+@pytest.mark.parametrize("text", ["High, low", "LOW,high", " high ,low,"])
+def test_priorities_are_read_as_in_the_go_version(text: str) -> None:
+    assert from_env({**MINIMAL, "WORKER_PRIORITIES": text}).priorities == ("high", "low")
+
+
+@pytest.mark.parametrize(
+    ("variables", "concurrency", "has_scheduler"),
+    [
+        ({}, 10, True),
+        ({"WORKER_MODE": "thin"}, 5, True),
+        ({"WORKER_MODE": "thin", "WORKER_CONCURRENCY": "10"}, 10, True),
+        ({"WORKER_MODE": "specialized", "WORKER_PRIORITIES": "low"}, 10, False),
+        ({"WORKER_MODE": "job-specialized", "WORKER_JOB_TYPES": "a"}, 10, False),
+        (
+            {
+                "WORKER_MODE": "specialized",
+                "WORKER_PRIORITIES": "low",
+                "ENABLE_SCHEDULER": "true",
+            },
+            10,
+            True,
+        ),
+        ({"WORKER_MODE": "scheduler-only"}, 0, True),
+    ],
+)
+def test_a_mode_is_a_preset_without_a_topology_too(
+    variables: dict[str, str], concurrency: int, has_scheduler: bool
+) -> None:
+    config = from_env({**MINIMAL, **variables})
+
+    assert (config.concurrency, config.enable_scheduler) == (concurrency, has_scheduler)
 
 
 def test_all_errors_are_reported_at_once() -> None:

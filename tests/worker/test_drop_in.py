@@ -130,3 +130,12 @@ def test_a_payload_of_megabytes_is_returned(start: Starter, producer: Client) ->
     ids = [producer.enqueue("echo", payload) for _ in range(3)]
 
     assert all(producer.wait(job_id, timeout=20) == payload for job_id in ids)
+
+
+def test_variables_of_the_go_version_without_effect_are_named_in_a_warning(start: Starter) -> None:
+    worker = start(LOG_ES_ENABLED="true", WORKER_ROUTING_KEYS="gpu", LOG_LEVEL="info")
+
+    [line] = [line for line in worker.text().splitlines() if "Go version ignored" in line]
+    assert "LOG_ES_ENABLED,WORKER_ROUTING_KEYS" in line
+    assert "LOG_LEVEL" not in line
+    assert "Go version" not in start().text()
