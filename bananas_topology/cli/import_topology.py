@@ -59,9 +59,9 @@ def import_topology(
 ) -> None:
     """Convert Compose or Kubernetes files to a topology.
 
-    The files must deploy Bananas. Values are kept; those equal to a topology default are omitted.
-    Fields that were dropped, and mistakes that would have lost jobs, are reported on standard
-    error.
+    The files must deploy Bananas. Values are kept if a topology can have them; those equal to its
+    defaults are omitted. Fields that were dropped, and mistakes that would have lost jobs, are
+    reported on standard error. What is not a valid topology is refused, and nothing is written.
 
     Examples:
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
+from bananas_topology.importer.draft import integer
 from bananas_topology.units import (
     format_cpu,
     format_duration,
     format_memory,
     parse_cpu_millis,
+    parse_duration_ms,
     parse_memory_bytes,
 )
 
@@ -48,10 +50,19 @@ def kubernetes_memory(text: str) -> str:
     return format_memory(int(Decimal(match[1]) * _DECIMAL[match[2]]))
 
 
+def duration(text: str) -> str:
+    """A duration as Compose writes it.
+
+    >>> duration("1m30s"), duration("90s")
+    ('1m30s', '1m30s')
+    """
+    return format_duration(parse_duration_ms(text))
+
+
 def seconds(text: str) -> str:
     """A number of seconds as a duration.
 
     >>> seconds("300"), seconds("45")
     ('5m', '45s')
     """
-    return format_duration(int(text) * 1000)
+    return format_duration(integer(text) * 1000)

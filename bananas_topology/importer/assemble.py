@@ -111,7 +111,8 @@ def _grace_ms(draft: Draft, section: Section) -> int:
     config = WorkerConfig()
     timeouts = [section.get("job_timeout", format_duration(config.job_timeout_ms))]
     timeouts += [job["timeout"] for job in draft.jobs.values() if "timeout" in job]
-    return max(config.grace_ms, *(parse_duration_ms(each) for each in timeouts if "$" not in each))
+    known = [parse_duration_ms(each) for each in timeouts if "$" not in each]
+    return max([config.grace_ms, *known])
 
 
 def _take_logging(draft: Draft) -> Section:

@@ -11,9 +11,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bananas_topology.contract.names import API, SCHEDULER
+from bananas_topology.contract.settings import POOL
 from bananas_topology.importer.source import Field
+from bananas_topology.spec.interpolation import BadSyntax, NotSet, interpolate
+from bananas_topology.spec.shape import expectation
 
 Section = dict[str, Any]
+
+#: The definitions in the schema of all sections that values are put into.
+_SECTIONS = (POOL, SCHEDULER, API, "redis", "managed", "kubernetes")
 
 
 @dataclass(slots=True)
@@ -38,6 +45,18 @@ class Draft:
         return self.pools.setdefault(name, {})
 
 
+def put_name(draft: Draft, name: Field) -> None:
+    """Set the deployment's name; the first name takes precedence."""
+    label = name.text if has_variable(name.text) else dns_label(name.text)
+    draft.name = draft.name or label
+    if label != draft.name:
+        name.drop(f"the topology is named {draft.name}")
+    elif label != name.text:
+        name.translate(f"{label}: a name is a DNS label")
+    else:
+        name.keep()
+
+
 def put(
     section: Section,
     path: tuple[str, ...],
@@ -47,8 +66,15 @@ def put(
 ) -> None:
     """Set a value and mark its field as kept, or as translated if there is a `note`.
 
-    An existing value is not overwritten: if it differs, the field is marked as dropped.
+    An existing value is not overwritten: if it differs, the field is marked as dropped. A value
+    that the topology would not accept is left out: that was a mistake.
     """
+    if source is not None and not source.is_leaf:
+        source.mark_mistake("left out: expected a single value")
+        return
+    if source is not None and (problem := _problem(path, value)):
+        source.mark_mistake(f"not valid, left out: {problem}")
+        return
     *parents, last = path
     for name in parents:
         section = section.setdefault(name, {})
@@ -61,6 +87,26 @@ def put(
         source.translate(note)
     else:
         source.keep()
+
+
+def _problem(path: tuple[str, ...], value: Any) -> str | None:
+    """Why no section accepts a value at this path; None if one does."""
+    if isinstance(value, str):
+        try:
+            interpolate(value, {})
+        except BadSyntax as error:
+            return str(error)
+        except NotSet:
+            return None
+        if has_variable(value):
+            return None
+    problem = None
+    for section in _SECTIONS:
+        found = expectation(section, path, value)
+        if found is None:
+            return None
+        problem = problem or found
+    return problem
 
 
 def put_parsed(
@@ -77,7 +123,7 @@ def put_parsed(
     try:
         value = parse(source.text)
     except ValueError as error:
-        if "$" not in source.text:
+        if not has_variable(source.text):
             source.mark_mistake(f"not valid, left out: {error}")
             return
         value = source.text
@@ -101,6 +147,25 @@ def is_integer(text: str) -> bool:
     (True, False, False, False)
     """
     return re.fullmatch(r"[0-9]{1,9}", text) is not None
+
+
+def dns_label(text: str) -> str:
+    """A valid name of a topology or a pool: a DNS label.
+
+    >>> dns_label("Worker_High"), dns_label("_")
+    ('worker-high', 'bananas')
+    """
+    label = re.sub(r"[^a-z0-9-]+", "-", text.lower()).strip("-")[:63].strip("-")
+    return label or "bananas"
+
+
+def has_variable(text: str) -> bool:
+    """Whether a topology or Compose replaces a part of a text.
+
+    >>> has_variable("${A:-1}"), has_variable("$$A"), has_variable("5 $")
+    (True, False, False)
+    """
+    return re.search(r"(?<!\$)(?:\$\$)*\$[A-Za-z_{]", text) is not None
 
 
 def get_path(section: Mapping[str, Any], *path: str) -> Any:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from bananas_topology.contract.values import PRESETS, Mode
 from bananas_topology.errors import ImportRefused
 from bananas_topology.importer.assemble import assemble
-from bananas_topology.importer.compose import import_compose, is_compose
-from bananas_topology.importer.draft import Draft
-from bananas_topology.importer.kubernetes.manifests import import_manifests, is_manifest
+from bananas_topology.importer.compose.services import import_compose, is_compose
+from bananas_topology.importer.draft import Draft, Section, dns_label, has_variable
+from bananas_topology.importer.kubernetes.manifests import flatten, import_manifests, is_manifest
 from bananas_topology.importer.source import Field, Source, read
 from bananas_topology.importer.status import FieldStatus
 from bananas_topology.importer.writer import write
+from bananas_topology.spec.diagnostics import Severity
+from bananas_topology.spec.load import check_bytes
+from bananas_topology.spec.reader import NOT_SET
 
 #: Where editors find the schema, after `bananas schema` has written it there.
 SCHEMA_URL = "topology.schema.json"
@@ -37,9 +41,11 @@ def import_files(files: Sequence[tuple[str, str]], default_name: str) -> Importe
     """Import files, given as name and text; `default_name` is used if they name no deployment.
 
     Raises:
-        ImportRefused: a file cannot be read, or none has a Bananas worker.
+        ImportRefused: a file cannot be read, none has a Bananas worker, two are alternatives, or
+            what they describe is no valid topology.
     """
     sources = [read(name, text) for name, text in files]
+    _refuse_alternatives(sources)
     draft = Draft()
     manifests = [
         manifest for source in sources for manifest in _import_compose_files(draft, source)
@@ -48,14 +54,91 @@ def import_files(files: Sequence[tuple[str, str]], default_name: str) -> Importe
     if not draft.pools and draft.scheduler is None:
         names = ", ".join(name for name, _ in files)
         raise ImportRefused(f"{names}: not a Bananas deployment: {_LOOKED_FOR}")
-    draft.name = _label(draft.name or default_name)
+    draft.name = draft.name if has_variable(draft.name) else dns_label(draft.name or default_name)
     if not draft.handlers:
         draft.notices.append(
             "the files name no handlers: set `handlers` to the Python modules that define yours"
         )
+    if not draft.pools:
+        _make_pool_of_scheduler(draft)
+    elif draft.scheduler is None and not any(map(_may_schedule, draft.pools.values())):
+        draft.scheduler = {}
+        draft.notices.append(
+            "no worker runs a scheduler, which retries and delayed jobs need: added `scheduler`"
+        )
     text = write(assemble(draft), [name for name, _ in files], SCHEMA_URL)
+    _validate(text)
     statuses = tuple(status for source in sources for status in source.statuses())
     return Imported(text, statuses, tuple(draft.notices))
+
+
+def _refuse_alternatives(sources: Sequence[Source]) -> None:
+    """Of two descriptions of one thing, only one can be meant.
+
+    Raises:
+        ImportRefused: a service or an object is in two documents, or there are files of both kinds.
+    """
+    found: dict[tuple[str, str], str] = {}
+    for source in sources:
+        for document in source.documents:
+            for key in _definitions(document):
+                if key in found:
+                    kind, name = key
+                    raise ImportRefused(
+                        f'{found[key]} and {source.name} both define {kind} "{name}": import one '
+                        "of them, or what `docker compose config` or `kubectl kustomize` makes of "
+                        "both"
+                    )
+                found[key] = source.name
+    if len({kind == "service" for kind, _ in found}) > 1:
+        raise ImportRefused(
+            "Compose files and Kubernetes manifests describe the same deployment: import one kind"
+        )
+
+
+def _definitions(document: Field) -> list[tuple[str, str]]:
+    """The kind and the name of everything that a document defines."""
+    if is_compose(document):
+        return [("service", name) for name in document.child("services").mapping]
+    return [
+        (each.text_of("kind"), each.text_of("metadata", "name"))
+        for each in flatten([document])
+        if is_manifest(each) and each.get("metadata", "name")
+    ]
+
+
+def _make_pool_of_scheduler(draft: Draft) -> None:
+    """A topology needs a pool, which can be a scheduler, too."""
+    section = draft.scheduler or {}
+    if "interval" in section:
+        section["scheduler_interval"] = section.pop("interval")
+    draft.pools[str(Mode.SCHEDULER_ONLY)] = {"mode": str(Mode.SCHEDULER_ONLY), **section}
+    draft.scheduler = None
+
+
+def _may_schedule(pool: Section) -> bool:
+    """Whether a pool's workers run a scheduler, by default if a variable decides."""
+    mode = pool.get("mode", Mode.DEFAULT)
+    preset = PRESETS[Mode(mode)].has_scheduler if mode in tuple(Mode) else None
+    wanted = pool.get("scheduler", preset is not False)
+    return wanted is not False and not str(wanted).endswith(":-false}")
+
+
+def _validate(text: str) -> None:
+    """Check what is about to be written. Variables may be set where the topology is used.
+
+    Raises:
+        ImportRefused: it has errors, all of which are in the message.
+    """
+    errors = [
+        f"  {each.code}: {each.message}" + (f" ({each.hint})" if each.hint else "")
+        for each in check_bytes(text.encode(), Path("topology.yaml"), {}).diagnostics
+        if each.severity is Severity.ERROR and each.code != NOT_SET.name
+    ]
+    if errors:
+        raise ImportRefused(
+            "\n".join(["the files describe a topology that is not valid; fix them first:", *errors])
+        )
 
 
 def _import_compose_files(draft: Draft, source: Source) -> list[Field]:
@@ -72,9 +155,3 @@ def _import_compose_files(draft: Draft, source: Source) -> list[Field]:
                 "looked for `services`, or for `apiVersion` and `kind`"
             )
     return manifests
-
-
-def _label(name: str) -> str:
-    """A valid name of a topology: a DNS label."""
-    label = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")[:63].strip("-")
-    return label or "bananas"

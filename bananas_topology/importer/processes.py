@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from bananas_topology.importer.draft import Draft, Section
-from bananas_topology.importer.source import EnvironmentFields
+from bananas_topology.contract.names import API, REDIS, SCHEDULER
+from bananas_topology.importer.draft import Draft, Section, dns_label, put_parsed
+from bananas_topology.importer.source import EnvironmentFields, Field
 from bananas_topology.importer.variables import (
     apply_api,
     apply_scheduler,
@@ -14,6 +17,12 @@ from bananas_topology.importer.variables import (
     is_worker,
     pool_name,
 )
+
+#: How a command starts a process of Bananas: our modules, or the binaries of the Go version.
+_MODULE = re.compile(r"\bbananas_topology\.(worker|api)\b")
+_BINARY = re.compile(r"(?:^|\s)/(?:\w+/)*(worker|scheduler|api)(?:\s|$)")
+_DOCKERFILE = re.compile(r"(?:^|/)Dockerfile\.(worker|scheduler|api)$")
+_IMAGE = re.compile(r"bananas\S*-(worker|scheduler|api)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,32 +37,77 @@ class Process:
     command: str
     environment: EnvironmentFields
     uses_redis: bool
+    dockerfile: str = ""
 
 
 def import_variables(draft: Draft, process: Process) -> Section | None:
     """Read a process's variables into its section; None if it is neither a worker nor the api."""
     environment = process.environment
-    if is_worker(environment) or "bananas_topology.worker" in process.command:
-        if is_scheduler(environment) and draft.scheduler is None:
-            section: Section = {}
-            draft.scheduler = section
-            apply_scheduler(draft, section, environment)
-        else:
-            section = draft.pool(pool_name(environment, process.name))
-            apply_worker(draft, section, environment)
-        return section
-    if _is_api(process):
+    role = _role(process)
+    if role is None:
+        return None
+    if role == API:
         draft.api = section = draft.api if draft.api is not None else {}
         apply_api(draft, section, environment)
-        return section
-    return None
+    elif role == SCHEDULER and draft.scheduler is None:
+        draft.scheduler = section = {}
+        apply_scheduler(draft, section, environment)
+    else:
+        section = draft.pool(_free_name(pool_name(environment, process.name)))
+        if role == SCHEDULER:
+            section["mode"] = "scheduler-only"
+        apply_worker(draft, section, environment)
+    return section
 
 
-def _is_api(process: Process) -> bool:
-    image = process.image.rpartition("/")[2].partition(":")[0]
-    return (
-        "API_PORT" in process.environment
-        or "bananas_topology.api" in process.command
-        or ("bananas" in image and "api" in image)
-        or (process.name == "api" and process.uses_redis)
-    )
+def mark_command(*commands: Field | None) -> None:
+    """Mark a command that starts a process of Bananas; arguments of another one are dropped."""
+    leaves = [leaf for command in commands if command for leaf in command.leaves()]
+    text = " ".join(leaf.text for leaf in leaves)
+    if re.fullmatch(r"(?:\S*python\S* )?(?:-m )?bananas_topology\.(worker|api)", text.strip()) or (
+        _BINARY.fullmatch(text.strip())
+    ):
+        for leaf in leaves:
+            leaf.translate("set in rendered output")
+    for leaf in leaves:
+        leaf.drop("rendered workers start with `python -m bananas_topology.worker`, without this")
+
+
+def put_grace(
+    draft: Draft,
+    section: Section,
+    process: Process,
+    period: Field | None,
+    parse: Callable[[str], str],
+) -> None:
+    """Set how long a pool's workers may finish their jobs, from how long their container may."""
+    if period is None or section is draft.scheduler or "WORKER_GRACE" in process.environment:
+        return
+    put_parsed(section, ("grace",), parse, period, "`grace`")
+
+
+def _free_name(name: str) -> str:
+    """A valid name of a pool.
+
+    >>> _free_name("worker_high"), _free_name("scheduler")
+    ('worker-high', 'scheduler-pool')
+    """
+    label = dns_label(name)
+    return f"{label}-pool" if label in (SCHEDULER, API, REDIS) else label
+
+
+def _role(process: Process) -> str | None:
+    """What a process is: a worker, the scheduler or the api; None if not of Bananas."""
+    if is_worker(process.environment):
+        return SCHEDULER if is_scheduler(process.environment) else "worker"
+    if "API_PORT" in process.environment:
+        return API
+    for pattern, text in (
+        (_MODULE, process.command),
+        (_BINARY, process.command),
+        (_DOCKERFILE, process.dockerfile),
+        (_IMAGE, process.image),
+    ):
+        if found := pattern.search(text):
+            return found[1]
+    return API if process.name == API and process.uses_redis else None

@@ -20,6 +20,9 @@ from bananas_topology.spec.yaml_loading import join_surrogates, loader_for
 MAX_FIELDS = 100_000
 MAX_DEPTH = 64
 
+#: Names of variables whose values are not shown.
+_SECRET_NAME = re.compile(r"[A-Z0-9_]*(PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY)[A-Z0-9_]*")
+
 _NO_EQUIVALENT = "a topology has no such field; use `kubernetes.patches` or `compose.patches`"
 
 
@@ -27,7 +30,8 @@ _NO_EQUIVALENT = "a topology has no such field; use `kubernetes.patches` or `com
 class Field:
     """One node: a mapping, a sequence, or a leaf with its `text` (empty containers are leaves).
 
-    `status` None: not marked yet. `is_string` distinguishes ``"1"`` from ``1``.
+    `status` None: not marked yet. `is_string` distinguishes ``"1"`` from ``1``. The value of a
+    leaf with `is_secret` is not shown.
     """
 
     place: str
@@ -35,10 +39,13 @@ class Field:
     text: str = ""
     is_string: bool = False
     is_null: bool = False
+    is_secret: bool = False
     mapping: dict[str, Field] = field(default_factory=dict)
     items: list[Field] = field(default_factory=list)
     status: Status | None = None
     note: str = ""
+    #: All fields with the same source, for an anchor: its own, and those of its aliases.
+    copies: list[Field] = field(default_factory=list)
 
     @property
     def is_leaf(self) -> bool:
@@ -83,6 +90,19 @@ class Field:
         """Mark all leaves: it would cause harm; `note` says how, and what replaces it."""
         self._mark(Status.MISTAKE, note)
 
+    def follow_copies(self, otherwise: str) -> None:
+        """Mark all leaves as their aliases are; as dropped, for the reason `otherwise`, if none.
+
+        Used for extensions, whose fields matter only where they are merged.
+        """
+        for leaf in self.leaves():
+            marked = [copy for copy in leaf.copies if copy.status is not None]
+            if any(copy is not leaf for copy in leaf.copies):
+                for copy in marked[:1]:
+                    leaf._mark(copy.status or Status.DROPPED, copy.note)
+            else:
+                leaf.drop(otherwise)
+
     def _mark(self, status: Status, note: str) -> None:
         """A leaf keeps its first status, so more specific importers must run first."""
         for leaf in self.leaves():
@@ -104,7 +124,7 @@ class Source:
                 file=self.name,
                 line=leaf.line,
                 place=f"{_object(document)}{leaf.place}" or "(document)",
-                value=_shown(leaf.text),
+                value="(hidden)" if leaf.is_secret else _shown(leaf.text),
                 status=leaf.status or Status.DROPPED,
                 note=leaf.note if leaf.status else _NO_EQUIVALENT,
             )
@@ -147,6 +167,7 @@ class _Reader:
     def __init__(self, name: str) -> None:
         self._name = name
         self._count = 0
+        self._copies: dict[int, list[Field]] = {}
 
     def field(self, node: yaml.Node, place: str, depth: int) -> Field:
         self._count += 1
@@ -162,6 +183,7 @@ class _Reader:
                 name: self.field(value, f"{place}.{name}" if place else name, depth + 1)
                 for name, value in pairs.items()
             }
+            _hide_secrets(children)
             return Field(place, line, text="" if children else "{}", mapping=children)
         if isinstance(node, yaml.SequenceNode):
             items = [
@@ -169,13 +191,17 @@ class _Reader:
                 for index, value in enumerate(node.value)
             ]
             return Field(place, line, text="" if items else "[]", items=items)
-        return Field(
+        copies = self._copies.setdefault(id(node), [])
+        leaf = Field(
             place,
             line,
             text="" if _is_null(node) else join_surrogates(str(node.value)),
             is_string=node.tag == "tag:yaml.org,2002:str",
             is_null=_is_null(node),
+            copies=copies,
         )
+        copies.append(leaf)
+        return leaf
 
     def _pairs(self, node: yaml.MappingNode, depth: int) -> dict[str, yaml.Node]:
         """A mapping's pairs and those that it merges (``<<``); its own take precedence."""
@@ -206,6 +232,18 @@ def fields_of(environment: Field | None) -> Iterable[tuple[str, str, Field]]:
         yield name, value if equals else f"${{{name}}}", leaf
     for name, leaf in environment.mapping.items():
         yield name, f"${{{name}}}" if leaf.is_null else leaf.text, leaf
+
+
+def _hide_secrets(children: Mapping[str, Field]) -> None:
+    """Mark the values of variables that look secret, and those of a Secret."""
+    for name, child in children.items():
+        owner = children["name"].text if name == "value" and "name" in children else name
+        if _SECRET_NAME.fullmatch(owner) and not child.text.startswith("${"):
+            child.is_secret = True
+    if "kind" in children and children["kind"].text == "Secret":
+        for section in ("data", "stringData"):
+            for leaf in children[section].leaves() if section in children else ():
+                leaf.is_secret = True
 
 
 def _is_null(node: yaml.Node) -> bool:

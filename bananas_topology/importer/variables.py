@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from typing import Any
 
 from bananas_topology.contract.api import API_SETTINGS
-from bananas_topology.contract.kinds import Kind, split_list
+from bananas_topology.contract.kinds import split_list
 from bananas_topology.contract.names import API, SCHEDULER
-from bananas_topology.contract.settings import POOL
-from bananas_topology.contract.values import Mode
+from bananas_topology.contract.settings import POOL, Setting
+from bananas_topology.contract.values import PRESETS, Mode, is_without_effect
 from bananas_topology.contract.worker import WORKER_SETTINGS
-from bananas_topology.importer.draft import Draft, Section, put
+from bananas_topology.importer.draft import Draft, Section, has_variable, put
 from bananas_topology.importer.source import EnvironmentFields, Field
 
 _SETTINGS = {each.variable: each for each in (*WORKER_SETTINGS, *API_SETTINGS)}
@@ -28,6 +30,11 @@ _RENDERED = {
     "API_TOKEN_FILE": _CREDENTIALS,
     "REDIS_PASSWORD_FILE": _CREDENTIALS,
 }
+
+#: A text that is one variable: its name, and its default.
+_VARIABLE = re.compile(
+    r"\$(?:\{(?P<name>[A-Za-z_]\w*)(?::?-(?P<default>.*))?\}|(?P<bare>[A-Za-z_]\w*))", re.DOTALL
+)
 
 #: Variables by which a worker is recognized.
 _WORKERS_OWN = ("WORKER_MODE", "WORKER_CONCURRENCY", "WORKER_PRIORITIES", "WORKER_HANDLERS")
@@ -51,7 +58,7 @@ def apply_scheduler(draft: Draft, section: Section, environment: EnvironmentFiel
         if name in ("WORKER_MODE", "ENABLE_SCHEDULER"):
             source.translate("the section `scheduler`")
         elif setting and (path := setting.path_in(SCHEDULER)):
-            _put_checked(section, path, setting.kind, text, source)
+            _put_checked(section, path, setting, text, source)
         elif setting and setting.path_in(POOL):
             if text in ("0", setting.default_text):
                 source.keep()
@@ -63,12 +70,19 @@ def apply_scheduler(draft: Draft, section: Section, environment: EnvironmentFiel
 
 def apply_worker(draft: Draft, section: Section, environment: EnvironmentFields) -> None:
     """Write a worker's variables into its pool, and what all workers share into the draft."""
-    for name, (text, source) in environment.items():
+    # The defaults of other variables depend on the mode.
+    for name, (text, source) in sorted(environment.items(), key=lambda it: it[0] != "WORKER_MODE"):
         setting = _SETTINGS.get(name)
         if setting and (path := setting.path_in(POOL)):
-            _put_checked(section, path, setting.kind, text, source)
+            _put_checked(section, path, setting, text, source)
         else:
             _apply_other(draft, section, name, text, source)
+    if section.get("mode") == Mode.SPECIALIZED and "priorities" not in section:
+        # What the Go version took in this case; here it is required.
+        section["priorities"] = ["high"]
+        draft.notices.append(
+            'a specialized worker names no priorities: "high", as in the Go version'
+        )
 
 
 def apply_api(draft: Draft, section: Section, environment: EnvironmentFields) -> None:
@@ -76,7 +90,7 @@ def apply_api(draft: Draft, section: Section, environment: EnvironmentFields) ->
     for name, (text, source) in environment.items():
         setting = _SETTINGS.get(name)
         if setting and (path := setting.path_in(API)):
-            _put_checked(section, path, setting.kind, text, source)
+            _put_checked(section, path, setting, text, source)
         elif setting and setting.path_in(POOL):
             source.drop("a worker's variable; the api has no use for it")
         else:
@@ -90,22 +104,73 @@ def pool_name(environment: EnvironmentFields, otherwise: str) -> str:
 
 
 def _put_checked(
-    section: Section, path: tuple[str, ...], kind: Kind, text: str, source: Field
+    section: Section, path: tuple[str, ...], setting: Setting, text: str, source: Field
 ) -> None:
     """Write a variable that is valid, or interpolated; one that is invalid was a mistake."""
-    if "$" in text:
-        put(section, path, text, source)
-        return
+    is_list = setting.kind.schema.get("type") == "array"
     try:
-        put(section, path, kind.to_topology(kind.read(text)), source)
+        if not has_variable(text):
+            value = setting.kind.to_topology(setting.kind.read(text.replace("$$", "$")))
+            put(section, path, _escaped(value), source)
+        elif is_list:
+            _put_default_of_list(section, path, setting, text, source)
+        else:
+            put(section, path, _with_default(setting, section, text), source)
     except ValueError as error:
         source.mark_mistake(f"not a valid value: {error}; replaced by the default")
+
+
+def _with_default(setting: Setting, section: Section, text: str) -> str:
+    """A variable with a default as a topology writes it: without one, it would have to be set.
+
+    Raises:
+        ValueError: the default is not valid.
+    """
+    match = _VARIABLE.fullmatch(text)
+    if match is None:
+        return text
+    default = match["default"] or _default_text(setting, section)
+    if default == "" or "$" in default:
+        return text
+    value = setting.kind.to_topology(setting.kind.read(default))
+    written = str(value).lower() if isinstance(value, bool) else value
+    return f"${{{match['name'] or match['bare']}:-{written}}}"
+
+
+def _default_text(setting: Setting, section: Section) -> str:
+    """The default of a variable; that of some depends on the mode."""
+    mode = section.get("mode", Mode.DEFAULT)
+    preset = PRESETS[Mode(mode) if mode in tuple(Mode) else Mode.DEFAULT]
+    if setting.name == "concurrency":
+        return str(preset.concurrency)
+    if setting.name == "enable_scheduler":
+        return "false" if preset.has_scheduler is False else "true"
+    return "" if setting.when_unset else setting.default_text
+
+
+def _put_default_of_list(
+    section: Section, path: tuple[str, ...], setting: Setting, text: str, source: Field
+) -> None:
+    """Write the default of a variable with a list, which a variable cannot be in a topology."""
+    match = _VARIABLE.fullmatch(text)
+    default = match["default"] if match else None
+    if not default or "$" in default:
+        source.drop("a topology writes each name; a variable cannot be a list")
+        return
+    put(section, path, setting.kind.to_topology(setting.kind.read(default)), None)
+    source.drop("replaced by its default: a variable cannot be a list in a topology")
+
+
+def _escaped(value: Any) -> Any:
+    return value.replace("$", "$$") if isinstance(value, str) else value
 
 
 def _apply_other(draft: Draft, section: Section, name: str, text: str, source: Field) -> None:
     """Write a variable that is no setting of one section."""
     setting = _SETTINGS.get(name)
-    if name == "WORKER_HANDLERS":
+    if is_without_effect(name):
+        source.drop("has no effect: only the Go version reads it")
+    elif name == "WORKER_HANDLERS":
         draft.handlers += [each for each in split_list(text) if each not in draft.handlers]
         source.keep()
     elif name == "REDIS_KEY_PREFIX":
@@ -116,9 +181,9 @@ def _apply_other(draft: Draft, section: Section, name: str, text: str, source: F
         put(draft.redis, ("url",), "${REDIS_URL}", None)
         source.translate(_CREDENTIALS)
     elif name == "WORKER_JOBS":
-        _apply_json(text, source, lambda jobs: draft.jobs.update(_jobs(jobs)))
+        _apply_json(setting, text, source, lambda jobs: draft.jobs.update(_jobs(jobs)))
     elif name == "WORKER_SCHEDULES":
-        _apply_json(text, source, draft.schedules.update)
+        _apply_json(setting, text, source, draft.schedules.update)
     elif setting and not setting.path:
         source.translate(_RENDERED.get(name, "set where the process is started"))
     else:
@@ -127,20 +192,24 @@ def _apply_other(draft: Draft, section: Section, name: str, text: str, source: F
 
 def _apply_redis_url(draft: Draft, text: str, source: Field) -> None:
     host = text.partition("://")[2].rpartition("@")[2].partition(":")[0].partition("/")[0]
+    host = host.partition(".")[0]
     if draft.has_managed_redis and (host == "redis" or host.endswith(("-redis", "_redis"))):
         source.translate("the managed Redis of the topology")
-    elif "@" in text and "$" not in text:
+    elif "@" in text and not has_variable(text):
         put(draft.redis, ("url",), "${REDIS_URL}", None)
         source.mark_mistake("password in plain text; REDIS_URL becomes a secret reference")
     else:
-        put(draft.redis, ("url",), "${REDIS_URL}" if "$" in text else text, source)
+        put(draft.redis, ("url",), "${REDIS_URL}" if has_variable(text) else text, source)
 
 
-def _apply_json(text: str, source: Field, take: Callable[[Section], object]) -> None:
+def _apply_json(
+    setting: Setting | None, text: str, source: Field, take: Callable[[Section], object]
+) -> None:
+    assert setting is not None
     try:
-        value = json.loads(text)
-        take(value)
-    except (ValueError, TypeError, AttributeError) as error:
+        setting.kind.read(text)
+        take(json.loads(text))
+    except ValueError as error:
         source.mark_mistake(f"not a valid value: {error}; left out")
     else:
         source.keep()

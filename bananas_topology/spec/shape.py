@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -262,6 +262,23 @@ def _guess(name: str, known: list[str]) -> str | None:
     candidates = {each.lower().replace("-", "_"): each for each in known}
     near = difflib.get_close_matches(folded, candidates, n=1, cutoff=0.7)
     return candidates[near[0]] if near else None
+
+
+def expectation(section: str, path: Sequence[str], value: Any) -> str | None:
+    """What was expected at a path of a section instead of a value; None if it is valid.
+
+    `section` is the name of a definition in the schema.
+    """
+    part = definition(schema()["$defs"][section])
+    for name in path:
+        names = part.get("propertyNames")
+        if names is not None and not _is_valid(name, definition(names)):
+            return _expected(names)
+        below = part.get("properties", {}).get(name) or part.get("additionalProperties")
+        if not isinstance(below, dict):
+            return f'expected no field "{name}"'
+        part = definition(below)
+    return None if _is_valid(value, part) else _expected(part)
 
 
 # The library, with two keywords replaced.

@@ -5,30 +5,59 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from bananas_topology.importer import amounts
-from bananas_topology.importer.compose import put_name
-from bananas_topology.importer.draft import Draft, Section, integer, put, put_parsed
-from bananas_topology.importer.kubernetes.pods import import_pod_spec
+from bananas_topology.importer.draft import (
+    Draft,
+    Section,
+    integer,
+    put,
+    put_name,
+    put_parsed,
+)
+from bananas_topology.importer.known import translate_known
+from bananas_topology.importer.kubernetes.environment import (
+    References,
+    put_secret_name,
+    put_secrets,
+    read_environment,
+)
+from bananas_topology.importer.kubernetes.known import OBJECT, REDIS, WORKLOAD
+from bananas_topology.importer.kubernetes.pods import (
+    check_pull_policy,
+    check_volumes,
+    import_pod_spec,
+)
 from bananas_topology.importer.kubernetes.scaling import (
     import_disruption,
     import_hpa,
     import_keda,
     replicas_owned_by_autoscalers,
 )
-from bananas_topology.importer.processes import Process, import_variables
+from bananas_topology.importer.kubernetes.services import import_ingress, import_service
+from bananas_topology.importer.processes import (
+    Process,
+    import_variables,
+    mark_command,
+    put_grace,
+)
 from bananas_topology.importer.redis_server import check_command, check_image, is_redis
-from bananas_topology.importer.source import EnvironmentFields, Field, fields_of
+from bananas_topology.importer.source import Field
 
-#: Kinds that are rendered without a section of the topology.
+#: Kinds that renderings have, with what to do about those of others.
 _RENDERED_KINDS = {
-    "ServiceAccount": "rendered, without a token",
-    "NetworkPolicy": "rendered: deny by default, allow what is needed",
+    "ServiceAccount": "rendered pods have an account without permissions: `kubernetes.patches`",
+    "NetworkPolicy": "rendered policies deny by default: allow more with a pool's `egress`",
     "TriggerAuthentication": "rendered with the ScaledObjects",
-    "PersistentVolumeClaim": "the managed Redis has its own claim",
-    "Kustomization": "rendered with the list of files",
-    "Secret": "referenced by name; a topology contains no secret values",
+    "PersistentVolumeClaim": "only the managed Redis has a claim",
+    "Kustomization": "rendered with the list of files: keep yours beside it",
+    "PodMonitor": "rendered with `kubernetes.monitoring: prometheus-operator`",
+    "ServiceMonitor": "rendered with `kubernetes.monitoring: prometheus-operator`",
+    "PrometheusRule": "rendered with `kubernetes.monitoring: prometheus-operator`: keep your own",
 }
 
-_SHARED = "shared variables become `defaults` or pool fields, rendered into each pod"
+#: Of these, the kinds whose presence is a setting of the topology.
+_MONITORING = ("PodMonitor", "ServiceMonitor", "PrometheusRule")
+
+_MANAGED_BY = "app.kubernetes.io/managed-by"
 
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod")
 
@@ -40,31 +69,60 @@ def is_manifest(document: Field) -> bool:
 
 def import_manifests(draft: Draft, documents: Iterable[Field]) -> None:
     """Import all objects of a deployment into the draft, in any order."""
-    objects = list(_flatten(documents))
-    config_maps = {
-        document.text_of("metadata", "name"): document
-        for document in objects
-        if _kind(document) == "ConfigMap"
-    }
+    objects = list(flatten(documents))
+    references = References(_named(objects, "ConfigMap"), _named(objects, "Secret"))
     draft.has_managed_redis |= any(is_redis(_image(document)) for document in objects)
+    workloads = [document for document in objects if _kind(document) in _WORKLOADS]
+    put_secret_name(draft, (each.child("spec", "template", "spec") for each in workloads))
     sections: dict[str, Section] = {}
     owned = replicas_owned_by_autoscalers(objects)
-    for document in objects:
-        if _kind(document) in _WORKLOADS:
-            min_replicas = owned.get(document.text_of("metadata", "name"))
-            _import_workload(draft, document, config_maps, sections, min_replicas)
+    for document in workloads:
+        min_replicas = owned.get(document.text_of("metadata", "name"))
+        _import_workload(draft, document, references, sections, min_replicas)
+    api_labels = _api_labels(draft, workloads, sections)
     # Checking a budget needs the minimum number of replicas, so autoscalers come first.
     for document in sorted(objects, key=lambda it: _kind(it) == "PodDisruptionBudget"):
-        _import_other(draft, document, sections)
+        _import_other(draft, document, sections, api_labels)
     for document in objects:
-        for field in ("apiVersion", "kind"):
-            document.child(field).translate("set in rendered objects")
         if namespace := document.get("metadata", "namespace"):
             _put_namespace(draft, namespace)
-        document.child("metadata").translate("rendered objects have standard names and labels")
+        _translate_selected_labels(document)
+        translate_known(document, OBJECT)
 
 
-def _flatten(documents: Iterable[Field]) -> Iterator[Field]:
+def _named(objects: Iterable[Field], kind: str) -> dict[str, Field]:
+    return {
+        document.text_of("metadata", "name"): document
+        for document in objects
+        if _kind(document) == kind
+    }
+
+
+def _api_labels(
+    draft: Draft, workloads: Iterable[Field], sections: dict[str, Section]
+) -> dict[str, str]:
+    """The labels of the api's pods."""
+    for document in workloads:
+        section = sections.get(document.text_of("metadata", "name"))
+        if section is not None and section is draft.api:
+            labels = document.child("spec", "template", "metadata", "labels").mapping
+            return {name: leaf.text for name, leaf in labels.items()}
+    return {}
+
+
+def _translate_selected_labels(document: Field) -> None:
+    """Mark labels that exist for the workload's own selector."""
+    selected = document.child("spec", "selector", "matchLabels").mapping
+    for labels in (
+        document.child("metadata", "labels"),
+        document.child("spec", "template", "metadata", "labels"),
+    ):
+        for name, leaf in labels.mapping.items():
+            if name in selected and selected[name].text == leaf.text:
+                leaf.translate("rendered workloads have their own selectors")
+
+
+def flatten(documents: Iterable[Field]) -> Iterator[Field]:
     """The objects, including those in a List."""
     for document in documents:
         if _kind(document) == "List" and (items := document.get("items")):
@@ -98,7 +156,7 @@ def _put_namespace(draft: Draft, namespace: Field) -> None:
 def _import_workload(
     draft: Draft,
     document: Field,
-    config_maps: dict[str, Field],
+    references: References,
     sections: dict[str, Section],
     min_replicas: str | None,
 ) -> None:
@@ -108,15 +166,15 @@ def _import_workload(
         document.drop(f"a topology does not describe {kind} objects")
         draft.notices.append(f'{kind} "{name}" is not a Bananas workload and was left out')
         return
-    environment = _environment(draft, container, config_maps)
     if is_redis(container.text_of("image")):
         _import_redis(draft, document, container)
         return
+    environment = read_environment(draft, container, references)
     process = Process(
         name=name,
         image=container.text_of("image"),
         command=_command(container),
-        environment=environment,
+        environment=environment.plain,
         # REDIS_URL is usually a secret variable.
         uses_redis=True,
     )
@@ -128,56 +186,19 @@ def _import_workload(
     if section is draft.api:
         _import_api_port(section, container)
     sections[name] = section
-    _put_secrets(section, container)
+    put_secrets(draft, section, environment)
+    if section is not draft.api:
+        period = document.get("spec", "template", "spec", "terminationGracePeriodSeconds")
+        put_grace(draft, section, process, period, amounts.seconds)
+    mark_command(container.get("command"), container.get("args"))
     import_pod_spec(draft, section, document, container, min_replicas)
+    translate_known(document, WORKLOAD)
 
 
 def _command(container: Field) -> str:
     return " ".join(
         leaf.text for key in ("command", "args") for leaf in container.child(key).leaves()
     )
-
-
-def _environment(
-    draft: Draft, container: Field, config_maps: dict[str, Field]
-) -> EnvironmentFields:
-    """A container's plain variables: those of its ConfigMaps and its own, which take precedence."""
-    variables: dict[str, tuple[str, Field]] = {}
-    for source in container.child("envFrom").items:
-        reference = source.text_of("configMapRef", "name")
-        if reference in config_maps:
-            for name, text, field in fields_of(config_maps[reference].get("data")):
-                variables[name] = (text, field)
-            source.translate(_SHARED)
-            config_maps[reference].child("kind").translate(_SHARED)
-        elif secret := source.get("secretRef", "name"):
-            put(draft.kubernetes, ("secret",), secret.text, secret)
-        else:
-            source.drop("the object that it refers to is not in the files")
-    for entry in container.child("env").items:
-        name, value = entry.text_of("name"), entry.get("value")
-        if value is not None and entry.get("name"):
-            # A topology interpolates `$`, Kubernetes does not.
-            variables[name] = (value.text.replace("$", "$$"), value)
-            entry.child("name").keep()
-        elif entry.get("valueFrom", "fieldRef"):
-            variables.pop(name, None)
-            entry.translate("rendered workers get their pod's name as WORKER_ID")
-    return variables
-
-
-def _put_secrets(section: Section, container: Field) -> None:
-    """List secret variables, except REDIS_URL and API_TOKEN, which are always references."""
-    for entry in container.child("env").items:
-        reference = entry.get("valueFrom", "secretKeyRef")
-        if reference is None:
-            continue
-        name = entry.text_of("name")
-        if name not in ("REDIS_URL", "API_TOKEN"):
-            secrets = section.setdefault("secrets", [])
-            if name not in secrets:
-                secrets.append(name)
-        entry.translate("rendered as a reference to the Secret's key of the same name")
 
 
 def _import_api_port(section: Section, container: Field) -> None:
@@ -194,16 +215,24 @@ def _import_api_port(section: Section, container: Field) -> None:
 def _import_redis(draft: Draft, document: Field, container: Field) -> None:
     managed: Section = draft.redis.setdefault("managed", {})
     check_image(draft, container.child("image"))
-    if limit := container.get("resources", "limits", "memory"):
+    limit = container.get("resources", "limits", "memory")
+    request = container.get("resources", "requests", "memory")
+    if limit:
         put_parsed(managed, ("memory",), amounts.kubernetes_memory, limit)
+    if request and limit and request.text == limit.text:
+        request.translate("the managed Redis requests its limit")
     check_command(managed, container.get("command"), container.get("args"))
     for claim in document.child("spec", "volumeClaimTemplates").items:
         if storage := claim.get("spec", "resources", "requests", "storage"):
             put_parsed(managed, ("storage",), amounts.kubernetes_memory, storage)
-    document.child("spec").translate("`redis.managed`")
+    check_pull_policy(container)
+    check_volumes(draft, document.child("spec", "template", "spec"), container, ("/data", "/tmp"))
+    translate_known(document, REDIS)
 
 
-def _import_other(draft: Draft, document: Field, sections: dict[str, Section]) -> None:
+def _import_other(
+    draft: Draft, document: Field, sections: dict[str, Section], api_labels: dict[str, str]
+) -> None:
     kind = _kind(document)
     match kind:
         case "Namespace":
@@ -216,41 +245,27 @@ def _import_other(draft: Draft, document: Field, sections: dict[str, Section]) -
         case "PodDisruptionBudget":
             import_disruption(draft, document, sections)
         case "Service":
-            _import_service(draft, document)
+            import_service(draft, document, api_labels)
         case "Ingress":
-            _import_ingress(draft, document)
-        case "PodMonitor" | "PrometheusRule" | "ServiceMonitor":
-            draft.kubernetes.setdefault("monitoring", "prometheus-operator")
-            document.translate("`kubernetes.monitoring: prometheus-operator`")
+            import_ingress(draft, document)
+        case "Secret":
+            _import_secret(document)
         case _ if kind in _RENDERED_KINDS:
-            document.translate(_RENDERED_KINDS[kind])
+            if kind in _MONITORING:
+                draft.kubernetes.setdefault("monitoring", "prometheus-operator")
+            if document.text_of("metadata", "labels", _MANAGED_BY) == "bananas":
+                document.translate("rendered again")
+            document.drop(_RENDERED_KINDS[kind])
         case "ConfigMap":
-            if document.child("kind").status is None:
-                document.drop("no Bananas workload uses it")
+            for leaf in (*document.child("data").leaves(), *document.child("binaryData").leaves()):
+                leaf.drop("no Bananas workload uses it as a variable")
         case _ if kind not in _WORKLOADS:
             document.drop(f"a topology does not describe {kind} objects")
 
 
-def _import_service(draft: Draft, document: Field) -> None:
-    ports = {port.text_of("targetPort") for port in document.child("spec", "ports").items}
-    is_headless = document.text_of("spec", "clusterIP") == "None" or "6379" in ports
-    kind = document.get("spec", "type")
-    if draft.api is not None and not is_headless and kind is not None:
-        put(draft.api, ("service_type",), kind.text, kind)
-    document.child("spec").translate("rendered for the api and the managed Redis")
-
-
-def _import_ingress(draft: Draft, document: Field) -> None:
-    section = draft.api
-    rules = document.child("spec", "rules").items
-    if section is None or not rules or rules[0].get("host") is None:
-        document.drop("there is no api, or the first rule has no host")
-        return
-    host = rules[0].child("host")
-    put(section, ("ingress", "host"), host.text, host)
-    if name := document.get("spec", "ingressClassName"):
-        put(section, ("ingress", "class"), name.text, name)
-    for tls in document.child("spec", "tls").items:
-        if secret := tls.get("secretName"):
-            put(section, ("ingress", "tls_secret"), secret.text, secret)
-    document.child("spec").translate("`api.ingress`: all paths of the host")
+def _import_secret(document: Field) -> None:
+    """Values of secrets are in no topology, only the names of variables."""
+    document.child("type").translate("referenced by name")
+    document.child("metadata", "name").translate("`kubernetes.secret`")
+    for section in ("data", "stringData"):
+        document.child(section).drop("a topology has no secret values: keep the Secret")

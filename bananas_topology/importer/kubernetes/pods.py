@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 
+from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.importer import amounts
-from bananas_topology.importer.draft import Draft, Section, integer, put, put_parsed
+from bananas_topology.importer.draft import Draft, Section, get_path, integer, put, put_parsed
+from bananas_topology.importer.known import translate_only
+from bananas_topology.importer.kubernetes.environment import has_credentials, mark_secret_name
 from bananas_topology.importer.source import Field
 
 _PPROF = "/debug/pprof"
+_LOG_FILE = WorkerConfig().log_file_path
+_CREDENTIALS = "credentials are rendered as files"
+#: Fields of volumes and constraints that rendered pods have, too.
+_MOUNT = ("name", "mountPath")
+_VOLUME = ("name", "emptyDir", "emptyDir.sizeLimit")
+_SPREAD = (
+    *("topologyKey", "whenUnsatisfiable", "maxSkew", "labelSelector.**", "matchLabelKeys[]"),
+)
+#: What rendered pods are spread over.
+_SPREAD_OVER = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
 
 
 def import_pod_spec(
@@ -31,19 +45,14 @@ def import_pod_spec(
         names = draft.kubernetes.setdefault("image_pull_secrets", [])
         if name not in names:
             names.append(name)
-        secret.keep()
-    _import_ports(container)
+        secret.child("name").keep()
+    _import_ports(section, container, is_api=section is draft.api)
     for other in pod.child("containers").items[1:]:
         other.drop("additional container: add it with `kubernetes.patches`")
-    if grace := pod.get("terminationGracePeriodSeconds"):
-        grace.translate("computed from the pool's `grace`")
-    for key in ("volumes", "initContainers"):
-        if found := pod.get(key):
-            _check_volumes(draft, document, found)
+    check_volumes(draft, pod, container, ("/tmp", _log_directory(section)))
+    _check_spread(pod)
+    check_pull_policy(container)
     _check_annotations(document)
-    document.child("spec").translate(
-        "rendered workloads have their own selectors and security settings"
-    )
 
 
 def _put_replicas(section: Section, replicas: Field, min_replicas: str | None) -> None:
@@ -102,7 +111,7 @@ def _import_terms(section: Section, kind: str, term: Field) -> None:
         if expression.text_of("operator") == "In" and len(values) == 1:
             section_path = ("placement", kind, label)
             put(section, section_path, values[0].text, values[0])
-            expression.translate(f"`placement.{kind}`")
+            translate_only(expression, f"`placement.{kind}`", "key", "operator", "values[]")
         else:
             expression.drop(f"`placement.{kind}` supports only node labels equal to a value")
 
@@ -119,31 +128,74 @@ def _import_probes(container: Field) -> None:
             probe.translate("rendered pods have their own probes")
 
 
-def _import_ports(container: Field) -> None:
+def _import_ports(section: Section, container: Field, is_api: bool) -> None:
     for port in container.child("ports").items:
-        if port.text_of("name") == "pprof":
+        number, name = port.text_of("containerPort"), port.text_of("name")
+        if name == "pprof":
             port.mark_mistake("exposes a profiler to the cluster; the port now serves metrics")
+        elif name == "metrics" or (is_api and number == str(section.get("port", 8080))):
+            for key in ("containerPort", "name"):
+                port.child(key).translate("set in rendered pods")
         else:
-            port.translate("set in rendered pods")
+            port.drop("rendered workers serve only their metrics, the api only its port")
+        if port.text_of("protocol") == "TCP":
+            port.child("protocol").translate("the default of Kubernetes")
 
 
-def _check_volumes(draft: Draft, document: Field, volumes: Field) -> None:
-    for volume in volumes.items:
-        if volume.get("emptyDir"):
-            volume.translate("rendered pods have their own /tmp")
-        elif _has_credentials(volume):
-            secret = volume.child("secret", "secretName")
-            if secret.text != f"{document.text_of('metadata', 'namespace')}-secrets":
-                put(draft.kubernetes, ("secret",), secret.text, secret)
-            volume.translate("credentials are rendered as files")
+def _log_directory(section: Section) -> str:
+    """Where a pool's log files are, which rendered pods have a volume for."""
+    return posixpath.dirname(str(get_path(section, "logging", "file", "path") or _LOG_FILE))
+
+
+def check_volumes(draft: Draft, pod: Field, container: Field, mounted: tuple[str, ...]) -> None:
+    """Mark volumes and where they are mounted; rendered pods have their own at `mounted` paths."""
+    own: set[str] = set()
+    credentials: set[str] = set()
+    for volume in pod.child("volumes").items:
+        if has_credentials(volume):
+            credentials.add(volume.text_of("name"))
+            mark_secret_name(draft, volume.child("secret", "secretName"))
+            translate_only(volume, _CREDENTIALS, "name", "secret.defaultMode", "secret.items[].*")
+    for mount in container.child("volumeMounts").items:
+        if mount.text_of("name") in credentials:
+            translate_only(mount, _CREDENTIALS, "name", "mountPath", "readOnly")
+        elif mount.text_of("mountPath") in mounted and not mount.get("subPath"):
+            own.add(mount.text_of("name"))
+            translate_only(mount, "rendered pods have their own volume there", *_MOUNT)
+        else:
+            mount.drop("a topology has no volumes: use `kubernetes.patches`")
+    for volume in pod.child("volumes").items:
+        if volume.text_of("name") in credentials:
+            continue
+        if volume.get("emptyDir") and volume.text_of("name") in own:
+            translate_only(volume, "rendered pods have their own volume there", *_VOLUME)
         else:
             volume.drop("a topology has no volumes: use `kubernetes.patches`")
 
 
-def _has_credentials(volume: Field) -> bool:
-    """Whether a volume is what rendered pods have their credentials from."""
-    keys = {item.text_of("key") for item in volume.child("secret", "items").items}
-    return bool(keys) and keys <= {"REDIS_URL", "REDIS_PASSWORD", "API_TOKEN"}
+def _check_spread(pod: Field) -> None:
+    """Rendered pods are spread over zones and nodes as far as possible."""
+    for constraint in pod.child("topologySpreadConstraints").items:
+        if (
+            constraint.text_of("topologyKey") in _SPREAD_OVER
+            and constraint.text_of("whenUnsatisfiable") == "ScheduleAnyway"
+            and constraint.text_of("maxSkew") == "1"
+        ):
+            translate_only(constraint, "rendered pods are spread in this way", *_SPREAD)
+        else:
+            constraint.drop("rendered pods are spread over zones and nodes as far as possible")
+
+
+def check_pull_policy(container: Field) -> None:
+    """Mark when to pull the image; rendered pods have the default of Kubernetes."""
+    policy = container.child("imagePullPolicy")
+    image = container.text_of("image")
+    tag = image.rpartition("/")[2].partition(":")[2]
+    expected = "Always" if tag in ("", "latest") and "@" not in image else "IfNotPresent"
+    if policy.text == expected:
+        policy.translate("the default of Kubernetes for this tag")
+    else:
+        policy.drop(f"rendered pods use {expected} for this tag: use `kubernetes.patches`")
 
 
 def _check_annotations(document: Field) -> None:

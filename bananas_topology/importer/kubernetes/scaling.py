@@ -14,6 +14,8 @@ from bananas_topology.importer.draft import (
     put,
     put_parsed,
 )
+from bananas_topology.importer.known import translate_known, translate_only
+from bananas_topology.importer.kubernetes.known import DISRUPTION, HPA, KEDA, LIST_TRIGGER
 from bananas_topology.importer.source import Field
 
 #: Metrics with a target per replica: type, key, field of `autoscale` and note.
@@ -31,11 +33,11 @@ def import_hpa(draft: Draft, document: Field, sections: dict[str, Section]) -> N
     if section is None:
         return
     _put_bounds(section, document, "minReplicas", "maxReplicas")
-    metrics = document.child("spec", "metrics")
-    for metric in metrics.items:
-        _import_metric(section, metric)
+    is_api = section is draft.api
+    for metric in document.child("spec", "metrics").items:
+        _import_metric(section, metric, is_api)
     _import_behavior(section, document.get("spec", "behavior"))
-    document.child("spec").translate("`autoscale`")
+    translate_known(document, HPA)
 
 
 def replicas_owned_by_autoscalers(documents: Iterable[Field]) -> dict[str, str]:
@@ -66,9 +68,27 @@ def import_keda(draft: Draft, document: Field, sections: dict[str, Section]) -> 
             if value := trigger.get("metadata", "value"):
                 path = ("autoscale", trigger.text_of("type"))
                 put_parsed(section, path, integer, value)
-        elif (length := trigger.get("metadata", "listLength")) and not _has_formula(advanced):
+        elif (length := _list_length(trigger)) and not _has_formula(advanced):
             put_parsed(section, ("autoscale", "queue_depth"), integer, length)
-    document.child("spec").translate("`autoscale` and `kubernetes.autoscaler: keda`")
+        _finish_trigger(trigger)
+    translate_known(document, KEDA)
+
+
+def _finish_trigger(trigger: Field) -> None:
+    kind = trigger.child("type")
+    if kind.text in ("cpu", "memory"):
+        kind.translate(f"`autoscale.{kind.text}`")
+    elif kind.text == "redis" and ":queue:" in trigger.text_of("metadata", "listName"):
+        trigger.child("metadata", "listLength").translate("`autoscale.queue_depth`")
+        translate_known(trigger, LIST_TRIGGER)
+    else:
+        trigger.drop("`autoscale` knows cpu, memory and the depth of the pool's own queues")
+
+
+def _list_length(trigger: Field) -> Field | None:
+    """The target of a trigger on the list of a queue."""
+    is_queue = ":queue:" in trigger.text_of("metadata", "listName")
+    return trigger.get("metadata", "listLength") if is_queue else None
 
 
 def _has_formula(advanced: Field | None) -> bool:
@@ -84,8 +104,10 @@ def import_disruption(draft: Draft, document: Field, sections: dict[str, Section
     candidates = [name for name in sections if any(name in text for text in texts)]
     target = max(candidates, key=len, default=None)
     if target is None:
-        if "redis" in texts:
-            document.translate("the managed Redis has its own budget")
+        if "redis" in texts and draft.has_managed_redis:
+            note = "the managed Redis has its own budget"
+            translate_only(document, note, "spec.maxUnavailable", "spec.minAvailable")
+            translate_known(document, DISRUPTION)
         else:
             document.drop("selects no Bananas workload")
         return
@@ -101,7 +123,7 @@ def import_disruption(draft: Draft, document: Field, sections: dict[str, Section
         put_parsed(section, ("disruption", "max_unavailable"), integer, unavailable)
     elif unavailable:
         unavailable.drop("a topology takes a number of replicas, not a percentage")
-    document.child("spec").translate("rendered budgets select the pool's pods")
+    translate_known(document, DISRUPTION)
 
 
 def _put_available(section: Section, available: Field) -> None:
@@ -133,19 +155,20 @@ def _put_bounds(section: Section, document: Field, min_key: str, max_key: str) -
         put_parsed(section, ("autoscale", "max"), integer, maximum)
 
 
-def _import_metric(section: Section, metric: Field) -> None:
+def _import_metric(section: Section, metric: Field, is_api: bool) -> None:
     kind = metric.text_of("type")
-    if kind == "Resource":
-        name = metric.text_of("resource", "name")
-        value = metric.get("resource", "target", "averageUtilization")
-        if value and name in ("cpu", "memory"):
-            put_parsed(section, ("autoscale", name), integer, value)
-            metric.translate("`autoscale`: percent of the request")
+    name = metric.text_of("resource", "name")
+    value = metric.get("resource", "target", "averageUtilization")
+    if kind == "Resource" and value and name in ("cpu", "memory"):
+        put_parsed(section, ("autoscale", name), integer, value)
+        note = "`autoscale`: percent of the request"
+        translate_only(metric, note, "type", "resource.name", "resource.target.type")
     for metric_type, key, field, note in _PER_REPLICA:
         value = metric.get(key, "target", "averageValue")
-        if kind == metric_type and value:
+        is_own = field in metric.text_of(key, "metric", "name")
+        if kind == metric_type and value and is_own and is_api == (field == "requests_per_second"):
             put_parsed(section, ("autoscale", field), integer, value)
-            metric.translate(note)
+            translate_only(metric, note, "type", f"{key}.metric.**", f"{key}.target.type")
     metric.drop(f"a topology cannot scale by {kind} metrics like this")
 
 

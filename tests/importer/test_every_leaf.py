@@ -1,0 +1,280 @@
+"""The report never says more than is true: a value that is gone is reported as dropped."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bananas_topology.errors import ImportRefused
+from bananas_topology.importer.importer import Imported, import_files
+from bananas_topology.importer.status import FieldStatus, Status
+
+COMPOSE: dict[str, Any] = yaml.safe_load(
+    """
+name: shop
+services:
+  worker:
+    image: reg/x:1
+    command: python -m bananas_topology.worker
+    restart: unless-stopped
+    depends_on: {redis: {condition: service_healthy}}
+    environment: {WORKER_MODE: default, WORKER_HANDLERS: jobs, REDIS_URL: "redis://redis:6379"}
+    logging: {driver: json-file, options: {max-size: 10m}}
+    networks: [default]
+    deploy:
+      mode: replicated
+      replicas: 3
+      resources: {limits: {cpus: "2", memory: 1G}, reservations: {memory: 512M}}
+      placement: {constraints: [node.labels.a == b]}
+      restart_policy: {condition: any}
+  scheduler: {image: reg/x:1, environment: [WORKER_MODE=scheduler-only]}
+  api: {image: reg/x:1, environment: {API_PORT: 8080}, ports: ["8080:8080"]}
+  redis: {image: "redis:7.2", volumes: ["data:/data"], command: redis-server --appendonly yes}
+volumes: {data: {}}
+"""
+)
+
+KUBERNETES: list[dict[str, Any]] = list(
+    yaml.safe_load_all(
+        """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {app.kubernetes.io/name: x}, annotations: {}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: worker, namespace: shop, labels: {app: worker}}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: worker}}
+  strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 25%}}
+  template:
+    metadata: {labels: {app: worker}, annotations: {prometheus.io/scrape: "true"}}
+    spec:
+      securityContext: {runAsNonRoot: true}
+      terminationGracePeriodSeconds: 330
+      containers:
+      - name: worker
+        image: reg/x:1
+        command: [python, -m, bananas_topology.worker]
+        env:
+        - {name: WORKER_MODE, value: default}
+        - {name: REDIS_URL, valueFrom: {secretKeyRef: {name: s, key: REDIS_URL}}}
+        - {name: WORKER_ID, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+        envFrom: [{configMapRef: {name: c}}]
+        ports: [{name: metrics, containerPort: 6061}]
+        resources: {requests: {cpu: 1, memory: 1Gi}, limits: {memory: 2Gi}}
+        volumeMounts: [{name: tmp, mountPath: /tmp}]
+        securityContext: {capabilities: {drop: [ALL]}}
+      volumes: [{name: tmp, emptyDir: {}}]
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: c}
+data: {LOG_LEVEL: info}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: api}
+spec:
+  selector: {matchLabels: {app: api}}
+  template:
+    metadata: {labels: {app: api}}
+    spec: {containers: [{name: api, image: reg/x:1, env: [{name: API_PORT, value: "8080"}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: api}
+spec: {selector: {app: api}, ports: [{port: 8080, targetPort: 8080}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: api}
+spec: {rules: [{host: a.example.com, http: {paths: [{path: /, pathType: Prefix}]}}]}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: worker, annotations: {}}
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: worker}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: worker}
+  minReplicas: 3
+  maxReplicas: 9
+  metrics:
+  - {type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 70}}}
+  behavior: {scaleUp: {policies: [{type: Pods, value: 2, periodSeconds: 60}]}}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: worker}
+spec: {minAvailable: 1, selector: {matchLabels: {app: worker}}}
+"""
+    )
+)
+
+#: A value that nothing else has.
+MARK = "mark7q"
+
+#: Fields that are replaced as a whole, whatever is in them.
+REPLACED = ("selector", "matchLabels", "backend", "scale")
+
+
+def _import(tree: Any) -> Imported:
+    documents = tree if isinstance(tree, list) else [tree]
+    return import_files([("file.yml", yaml.safe_dump_all(documents))], "shop")
+
+
+def _maps(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of all maps in which a key can be added."""
+    if isinstance(tree, dict):
+        if not set(path) & set(REPLACED):
+            yield path
+        for name, below in tree.items():
+            yield from _maps(below, (*path, name))
+    elif isinstance(tree, list):
+        for at, below in enumerate(tree):
+            yield from _maps(below, (*path, at))
+
+
+def _with(tree: Any, path: tuple[Any, ...], key: str, value: Any) -> Any:
+    changed = copy.deepcopy(tree)
+    target = changed
+    for step in path:
+        target = target[step]
+    target[key] = value
+    return changed
+
+
+def _marked(imported: Imported) -> list[FieldStatus]:
+    return [each for each in imported.statuses if MARK in each.value]
+
+
+@pytest.mark.parametrize("tree", [COMPOSE, KUBERNETES], ids=["compose", "kubernetes"])
+def test_the_files_themselves_are_imported_without_a_dropped_field(tree: Any) -> None:
+    dropped = [each for each in _import(tree).statuses if each.status is Status.DROPPED]
+
+    # A service account of its own is another permission than that of rendered pods.
+    assert [str(each) for each in dropped if "serviceaccount" not in each.place] == []
+
+
+_VALUES = st.recursive(
+    st.just(MARK),
+    lambda below: (
+        st.lists(below, min_size=1, max_size=2)
+        | st.dictionaries(st.sampled_from(["a", "name", "key"]), below, min_size=1, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data(), value=_VALUES)
+@pytest.mark.parametrize("tree", [COMPOSE, KUBERNETES], ids=["compose", "kubernetes"])
+def test_a_field_that_no_importer_knows_is_reported_as_dropped(
+    tree: Any, data: st.DataObject, value: Any
+) -> None:
+    path = data.draw(st.sampled_from(list(_maps(tree))))
+
+    try:
+        imported = _import(_with(tree, path, "unheardOf", value))
+    except ImportRefused:
+        return
+
+    for each in _marked(imported):
+        assert each.status in (Status.DROPPED, Status.MISTAKE) or MARK in imported.text, str(each)
+
+
+WORKER = ("services", "worker")
+POD = (1, "spec", "template", "spec")
+CONTAINER = (*POD, "containers", 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "value"),
+    [
+        (WORKER, "pids_limit", MARK),
+        (WORKER, "devices", [f"/dev/{MARK}:/dev/{MARK}"]),
+        (WORKER, "gpus", MARK),
+        (WORKER, "networks", ["default", MARK]),
+        (WORKER, "secrets", [MARK]),
+        (WORKER, "configs", [MARK]),
+        (WORKER, "labels", {"team": MARK}),
+        (WORKER, "command", ["python", "-m", "bananas_topology.worker", MARK]),
+        (WORKER, "entrypoint", f"/bin/{MARK}"),
+        (WORKER, "cap_add", [MARK]),
+        (WORKER, "security_opt", [MARK]),
+        (WORKER, "user", MARK),
+        (WORKER, "tmpfs", [f"/{MARK}"]),
+        (WORKER, "restart", MARK),
+        (WORKER, "logging", {"driver": MARK}),
+        (WORKER, "depends_on", {"redis": {"condition": "service_healthy"}, MARK: {}}),
+        (WORKER, "stop_signal", MARK),
+        (WORKER, "platform", MARK),
+        (WORKER, "env_file", MARK),
+        (WORKER, "volumes", [f"cache:/{MARK}"]),
+        ((*WORKER, "deploy"), "mode", f"global-{MARK}"),
+        ((*WORKER, "deploy"), "restart_policy", {"condition": MARK, "max_attempts": 3}),
+        ((*WORKER, "deploy"), "update_config", {"order": MARK}),
+        ((*WORKER, "deploy", "placement"), "max_replicas_per_node", MARK),
+        ((*WORKER, "deploy", "resources", "limits"), "pids", MARK),
+        ((*WORKER, "deploy", "resources", "reservations"), "devices", [{"driver": MARK}]),
+        (("services", "redis"), "volumes", [f"./{MARK}:/data"]),
+        (("services", "redis"), "healthcheck", None),
+        ((), "networks", {MARK: {"driver": MARK}}),
+        ((), "secrets", {MARK: {"file": MARK}}),
+        ((), "x-team", MARK),
+        ((1, "metadata"), "labels", {"app": "worker", "team": MARK}),
+        ((1, "metadata"), "annotations", {"team": MARK}),
+        ((1, "spec", "template", "metadata"), "annotations", {"team": MARK}),
+        ((1, "spec", "template", "metadata"), "labels", {"app": "worker", "team": MARK}),
+        ((1, "spec"), "strategy", {"type": MARK}),
+        ((1, "spec"), "minReadySeconds", MARK),
+        (POD, "serviceAccountName", MARK),
+        (POD, "priorityClassName", MARK),
+        (POD, "runtimeClassName", MARK),
+        (POD, "hostNetwork", MARK),
+        (POD, "dnsPolicy", MARK),
+        (POD, "initContainers", [{"name": MARK, "image": MARK, "volumeMounts": [{"name": "a"}]}]),
+        (POD, "securityContext", {"runAsUser": MARK}),
+        (POD, "volumes", [{"name": "tmp", "emptyDir": {}}, {"name": MARK, "emptyDir": {}}]),
+        (CONTAINER, "lifecycle", {"preStop": {"exec": {"command": [MARK]}}}),
+        (CONTAINER, "args", [MARK]),
+        (CONTAINER, "imagePullPolicy", MARK),
+        (CONTAINER, "ports", [{"name": MARK, "containerPort": 9000}]),
+        (CONTAINER, "volumeMounts", [{"name": "cache", "mountPath": f"/{MARK}"}]),
+        (CONTAINER, "env", [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": MARK}}}]),
+        (CONTAINER, "env", [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": MARK}}}]),
+        (
+            (*CONTAINER, "env", 1, "valueFrom", "secretKeyRef"),
+            "key",
+            MARK,
+        ),
+        (CONTAINER, "envFrom", [{"secretRef": {"name": MARK}}]),
+        ((*CONTAINER, "resources", "limits"), "nvidia.com/gpu", MARK),
+        ((*CONTAINER, "resources", "requests"), "ephemeral-storage", MARK),
+        ((5, "spec", "rules", 0, "http"), "paths", [{"path": f"/{MARK}"}]),
+        ((4, "spec", "ports", 0), "nodePort", MARK),
+        ((6, "metadata"), "annotations", {"role": MARK}),
+        ((7, "spec", "behavior", "scaleUp"), "selectPolicy", MARK),
+        ((8, "spec"), "unhealthyPodEvictionPolicy", MARK),
+    ],
+)
+def test_what_a_topology_cannot_say_is_reported_as_dropped(
+    path: tuple[Any, ...], key: str, value: Any
+) -> None:
+    tree = KUBERNETES if path and isinstance(path[0], int) else COMPOSE
+
+    imported = _import(_with(tree, path, key, value))
+
+    for each in _marked(imported):
+        assert each.status is Status.DROPPED, str(each)
+        assert len(each.note) > 10
