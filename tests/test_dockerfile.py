@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -74,3 +76,38 @@ def test_everything_the_wheel_is_built_from_is_copied() -> None:
     for source in ("pyproject.toml", "README.md", "LICENSE", "schemas", "bananas_topology"):
         assert (ROOT / source).exists()
         assert f"{source} " in copied
+
+
+@pytest.mark.parametrize(
+    ("wheels", "package"),
+    [
+        ((), "bananas-topology[api]==9.9"),
+        (
+            ("bananas_topology-9.8-py3-none-any.whl",),
+            "./bananas_topology-9.8-py3-none-any.whl[api]",
+        ),
+    ],
+)
+def test_an_apps_image_installs_bananas_from_a_wheel_if_there_is_one_else_from_the_index(
+    tmp_path: Path, wheels: tuple[str, ...], package: str
+) -> None:
+    script = next(
+        argument for name, argument in _instructions(TEMPLATES / "Dockerfile") if name == "RUN"
+    )
+    for name in wheels:
+        (tmp_path / name).touch()
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text('#!/bin/sh\nfor last; do :; done\necho "$last"\n')
+    python.chmod(0o755)
+
+    done = subprocess.run(
+        ["sh", "-c", script],
+        cwd=tmp_path,
+        env={"PATH": f"{python.parent}:{os.environ['PATH']}", "BANANAS_VERSION": "9.9"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.splitlines() == ["/opt/venv", package]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import unquote, urlsplit
 
 import typer
 
@@ -106,4 +110,37 @@ def _next_steps(directory: Path, names: list[str]) -> str:
         """  bananas enqueue hello --payload '{"name": "you"}' --wait""",
         "  bananas queues",
     ]
+    source = _installed_from()
+    if source is not None and "Dockerfile" in names:
+        lines += [
+            "",
+            "Bananas was not installed from a package index. For an image, first build its wheel:",
+            f"  {shlex.join(('pip', 'wheel', '--no-deps', '--wheel-dir', str(directory), source))}",
+        ]
     return "\n".join(lines)
+
+
+def _installed_from() -> str | None:
+    """What pip installed Bananas from; None if it was a package index."""
+    try:
+        # Recorded for every other source (PEP 610).
+        text = distribution("bananas-topology").read_text("direct_url.json")
+    except PackageNotFoundError:
+        text = None
+    return _requirement(json.loads(text)) if text else None
+
+
+def _requirement(direct_url: dict[str, Any]) -> str:
+    """Format a direct URL record as pip takes it.
+
+    >>> _requirement({"url": "file:///src/my%20bananas", "dir_info": {}})
+    '/src/my bananas'
+    >>> vcs = {"vcs": "git", "commit_id": "abc123"}
+    >>> _requirement({"url": "https://example.com/bananas.git", "vcs_info": vcs})
+    'git+https://example.com/bananas.git@abc123'
+    """
+    url = str(direct_url["url"])
+    if "vcs_info" in direct_url:
+        vcs = direct_url["vcs_info"]
+        return f"{vcs['vcs']}+{url}@{vcs['commit_id']}"
+    return unquote(urlsplit(url).path) if url.startswith("file:") else url

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from bananas_topology.cli.init import InitMode
 from bananas_topology.spec.load import load
 from tests.cli.shell import Shell
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("mode", list(InitMode))
@@ -60,3 +64,19 @@ def test_generated_jobs_can_be_imported(shell: Shell) -> None:
     subprocess.run(
         [sys.executable, "-W", "error", "-c", "import jobs"], cwd=shell.directory, check=True
     )
+
+
+def test_wheel_command_is_printed_unless_bananas_comes_from_an_index(
+    shell: Shell, tmp_path: Path
+) -> None:
+    metadata = tmp_path / "site" / "bananas_topology-0.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: bananas-topology\n")
+    path = os.pathsep.join([str(metadata.parent), str(ROOT)])
+
+    from_index = shell("init", "a", PYTHONPATH=path)
+    (metadata / "direct_url.json").write_text('{"url": "file:///src/my%20app", "dir_info": {}}')
+    from_directory = shell("init", "b", PYTHONPATH=path)
+
+    assert "pip wheel" not in from_index.stdout
+    assert "pip wheel --no-deps --wheel-dir b '/src/my app'" in from_directory.stdout
