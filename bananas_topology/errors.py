@@ -56,6 +56,10 @@ class ControlFailed(BananasTopologyError):
     """A command for running processes failed: unknown pool, or nothing is running."""
 
 
+class InvalidArgument(ControlFailed):
+    """An argument of a command names something that does not exist, or is out of range."""
+
+
 class ImportRefused(BananasTopologyError):
     """Files to import cannot be read, or do not describe a Bananas deployment."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bananas_topology.cli import console
+from bananas_topology.cli.topology import STDIN, display_name
 from bananas_topology.errors import ImportRefused
 from bananas_topology.system.files import write_atomic
 from bananas_topology.units import quantity
@@ -32,7 +34,11 @@ class ReportFormat(StrEnum):
 
 
 _Files = Annotated[
-    list[Path], typer.Argument(help="Compose files or Kubernetes manifests.", metavar="FILE...")
+    list[Path],
+    typer.Argument(
+        help="Compose files or Kubernetes manifests; - is standard input.",
+        metavar="FILE...",
+    ),
 ]
 _Output = Annotated[
     Path | None,
@@ -75,7 +81,7 @@ def import_topology(
 
     if output is not None and output.exists() and not force:
         raise ImportRefused(f"{output} already exists; choose another name or use --force")
-    texts = [(str(file), _read(file)) for file in files]
+    texts = [(display_name(file), _read(file)) for file in files]
     imported = import_files(texts, files[0].absolute().parent.name)
     if output is not None:
         write_atomic(output, imported.text)
@@ -88,7 +94,7 @@ def import_topology(
 
 def _read(file: Path) -> str:
     try:
-        content = file.read_bytes()
+        content = sys.stdin.buffer.read() if file == STDIN else file.read_bytes()
     except OSError as error:
         raise ImportRefused(f"cannot read {file}: {error.strerror}") from error
     if len(content) > MAX_FILE_MIB * 2**20:

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import typer
 
 from bananas_topology import __version__
+from bananas_topology.cli.options import OTHER_FILE
 from bananas_topology.errors import ControlFailed
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -60,7 +61,9 @@ def init(directory: _Directory = Path("."), mode: _Mode = InitMode.THIN) -> None
     files = _files(app_name(directory.absolute().name), mode)
     if any((directory / name).exists() for name in _CONTAINER_FILES):
         files = {name: text for name, text in files.items() if name not in _CONTAINER_FILES}
-    existing = [str(directory / name) for name in files if (directory / name).exists()]
+    # Not read by any command, but it would be confusing beside topology.yaml.
+    taken = [*files, OTHER_FILE.name]
+    existing = [str(directory / name) for name in taken if (directory / name).exists()]
     if existing:
         raise ControlFailed(
             f"not overwriting {' and '.join(existing)}; nothing was written. Move the existing "

@@ -15,7 +15,7 @@ from bananas_topology.cli import console, dead
 from bananas_topology.cli.control import down, ps, restart, scale
 from bananas_topology.cli.doctor import doctor
 from bananas_topology.cli.enqueue.command import enqueue
-from bananas_topology.cli.exit_codes import FAILED, INTERRUPTED
+from bananas_topology.cli.exit_codes import FAILED, INTERRUPTED, USAGE
 from bananas_topology.cli.import_topology import import_topology
 from bananas_topology.cli.init import init
 from bananas_topology.cli.job import job
@@ -26,7 +26,7 @@ from bananas_topology.cli.rescue import rescue
 from bananas_topology.cli.schema import schema
 from bananas_topology.cli.up import up
 from bananas_topology.cli.validate import validate
-from bananas_topology.errors import BananasTopologyError
+from bananas_topology.errors import BananasTopologyError, InvalidArgument
 
 #: Errors of writing to a full or broken disk.
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -34,7 +34,11 @@ _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 # Without rich markup, help does not import rich and errors stay on one line; an unexpected error
 # prints a plain traceback that can be pasted into a bug report.
 app = typer.Typer(
-    name="bananas", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+    name="bananas",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 #: In the order of the help: for a topology and what runs of it, then for jobs.
 _TOPOLOGY = (init, validate, up, ps, logs, scale, restart, down, render)
@@ -67,10 +71,14 @@ def bananas(version: _Version = False) -> None:
 
 def main() -> None:
     """Run the command line and exit; errors that a user can fix are printed on one line."""
-    for name in ("stdout", "stderr"):
+    for name, flags, mode in (
+        ("stdin", os.O_RDONLY, "r"),
+        ("stdout", os.O_WRONLY, "w"),
+        ("stderr", os.O_WRONLY, "w"),
+    ):
         if getattr(sys, name) is None:
-            # Closed by the caller (`>&-`): discard the output.
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+            # Closed by the caller (`>&-`): nothing to read, and output is discarded.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode))
     for stream in (sys.stdout, sys.stderr):
         # Stored data may contain characters that the output encoding cannot represent.
         if isinstance(stream, TextIOWrapper):
@@ -93,6 +101,9 @@ def _run() -> int | str | None:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
+    except InvalidArgument as error:
+        console.notice(f"error: {error}")
+        return USAGE
     except BananasTopologyError as error:
         console.notice(f"error: {error}")
     except OSError as error:

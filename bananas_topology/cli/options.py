@@ -11,6 +11,9 @@ import typer
 #: Default for FILE.
 DEFAULT_FILE = Path("topology.yaml")
 
+#: The same under the other common suffix, which is never read by default.
+OTHER_FILE = DEFAULT_FILE.with_suffix(".yml")
+
 
 class Format(StrEnum):
     """Output formats."""
@@ -37,7 +40,7 @@ TopologyFile = Annotated[
         "--file",
         "-f",
         metavar="FILE",
-        help="Topology to read.  [default: topology.yaml]",
+        help="Topology to read; - is standard input.  [default: topology.yaml]",
         show_default=False,
     ),
 ]

@@ -27,7 +27,7 @@ _File = Annotated[
     Path,
     typer.Argument(
         metavar="FILE",
-        help="Topology file.  [default: topology.yaml]",
+        help="Topology file; - is standard input.  [default: topology.yaml]",
         show_default=False,
     ),
 ]
@@ -100,13 +100,16 @@ def render(
 
         bananas render --k8s | $(bananas render --k8s --prune-command)
     """
+    from bananas_topology.render.target import find_target, target_names
+
     name = _target_name(compose, k8s, target)
+    if name not in target_names():
+        expected = ", ".join(target_names())
+        raise typer.BadParameter(f'expected one of {expected}, got "{name}"', param_hint="--target")
     _check_options(name, output, check, with_secrets, prune_command)
     topology = read_topology(file, "rendered")
     if prune_command:
         raise typer.Exit(_print_prune_command(topology))
-    from bananas_topology.render.target import find_target
-
     rendering = find_target(name).render(topology)
     for text in rendering.notices:
         console.notice(f"notice: {text}")

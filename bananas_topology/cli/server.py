@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bananas_topology.cli import console
-from bananas_topology.cli.options import DEFAULT_FILE
+from bananas_topology.cli.options import DEFAULT_FILE, OTHER_FILE
+from bananas_topology.cli.topology import check_topology, display_name
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import ControlFailed
 
@@ -65,9 +66,11 @@ def locate(redis_url: str | None, file: Path | None) -> Server:
 
     path = file or DEFAULT_FILE
     topology = _topology(path) if file or path.exists() else None
+    if file is None and topology is None:
+        _warn_of_other_name()
     record = find(path.parent, topology.name if topology else None)
     if topology is None and record is None and (file or path.exists()):
-        raise ControlFailed(f"{path} has errors; run `bananas validate {path}`")
+        raise ControlFailed(f"{display_name(path)} has errors; run `bananas validate {path}`")
     url = explicit_url(redis_url, os.environ) or (topology.redis.url if topology else None)
     _warn_if_elsewhere(record, url)
     url = url or (record.redis_url if record else None)
@@ -121,12 +124,20 @@ def client_of(server: Server) -> Client:
 
 def _topology(path: Path) -> Topology | None:
     """Read the topology; print a warning and return None if it has errors."""
-    from bananas_topology.spec.load import check
-
-    report = check(path, os.environ)
+    report = check_topology(path)
     if report.topology is None:
-        console.notice(f"warning: {path} has errors; run `bananas validate {path}`")
+        name = display_name(path)
+        console.notice(f"warning: {name} has errors; run `bananas validate {path}`")
     return report.topology
+
+
+def _warn_of_other_name() -> None:
+    """Warn of a topology that is not read because of its name."""
+    if OTHER_FILE.exists() and not DEFAULT_FILE.exists():
+        console.notice(
+            f"warning: {OTHER_FILE} is not read: rename it to {DEFAULT_FILE}, or use "
+            f"--file {OTHER_FILE}"
+        )
 
 
 def key_prefix(topology: Topology | None, record: RunRecord | None) -> str:

@@ -1,8 +1,9 @@
-"""Reading the topology for commands that require a valid one."""
+"""Reading a topology from the file that a command was given, or from standard input."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,28 @@ from bananas_topology.cli import console
 from bananas_topology.cli.exit_codes import FAILED
 
 if TYPE_CHECKING:
+    from bananas_topology.spec.load import CheckResult
     from bananas_topology.spec.model import Topology
+
+#: Means standard input where a file is expected.
+STDIN = Path("-")
+
+
+def display_name(file: Path) -> str:
+    """Return the name of a file in messages."""
+    return "<stdin>" if file == STDIN else str(file)
+
+
+def check_topology(file: Path) -> CheckResult:
+    """Check a topology; ``-`` is standard input, whose relative paths start here."""
+    from bananas_topology.spec.document import MAX_BYTES
+    from bananas_topology.spec.load import check, check_bytes
+
+    if file != STDIN:
+        return check(file, os.environ)
+    # One byte more than is allowed shows that it is too long.
+    data = sys.stdin.buffer.read(MAX_BYTES + 1)
+    return check_bytes(data, Path(display_name(file)), os.environ)
 
 
 def read_topology(file: Path, action: str) -> Topology:
@@ -20,11 +42,9 @@ def read_topology(file: Path, action: str) -> Topology:
 
     `action` is what the command did not do then, such as "started".
     """
-    from bananas_topology.spec.load import check
-
-    report = check(file, os.environ)
+    report = check_topology(file)
     console.print_diagnostics(report)
     if report.topology is None:
-        console.notice(f"error: {file} has errors; nothing was {action}")
+        console.notice(f"error: {display_name(file)} has errors; nothing was {action}")
         raise typer.Exit(FAILED)
     return report.topology

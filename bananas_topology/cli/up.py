@@ -35,7 +35,9 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-_File = Annotated[Path, typer.Argument(metavar="[FILE]", help="Topology file.")]
+_File = Annotated[
+    Path, typer.Argument(metavar="[FILE]", help="Topology file; - is standard input.")
+]
 _Scale = Annotated[
     list[str] | None,
     typer.Option("--scale", metavar="POOL=N", help="Override the replicas of a pool. Repeatable."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ import typer
 from bananas_topology.cli import console
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.options import DEFAULT_FILE, AsFormat, Format
+from bananas_topology.cli.topology import check_topology, display_name
 from bananas_topology.units import quantity
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _Files = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="[FILE]...",
-        help="Topology files.  [default: topology.yaml]",
+        help="Topology files; - is standard input.  [default: topology.yaml]",
         show_default=False,
     ),
 ]
@@ -46,9 +46,8 @@ def validate(files: _Files = None, format: AsFormat = Format.TEXT, strict: _Stri
         bananas validate --format json | jq '.diagnostics[].code'
     """
     from bananas_topology.spec.diagnostics import Severity
-    from bananas_topology.spec.load import check
 
-    reports = {file: check(file, os.environ) for file in files or [DEFAULT_FILE]}
+    reports = {display_name(file): check_topology(file) for file in files or [DEFAULT_FILE]}
     diagnostics = [each for report in reports.values() for each in report.diagnostics]
     errors = sum(each.severity is Severity.ERROR for each in diagnostics)
     warnings = len(diagnostics) - errors
@@ -62,7 +61,7 @@ def validate(files: _Files = None, format: AsFormat = Format.TEXT, strict: _Stri
     raise typer.Exit(OK if passed else FAILED)
 
 
-def _print_text(reports: dict[Path, CheckResult]) -> None:
+def _print_text(reports: dict[str, CheckResult]) -> None:
     for file, report in reports.items():
         console.print_diagnostics(report, sys.stdout)
         if report.topology is not None:
@@ -87,10 +86,10 @@ def _totals(topology: Topology) -> tuple[int, int, int]:
     return len(topology.pools), processes, topology.total_threads
 
 
-def _print_json(reports: dict[Path, CheckResult], errors: int, warnings: int) -> None:
+def _print_json(reports: dict[str, CheckResult], errors: int, warnings: int) -> None:
     topologies = [
         {
-            "file": str(file),
+            "file": file,
             "name": report.topology.name,
             **dict(zip(("pools", "processes", "threads"), _totals(report.topology), strict=True)),
         }

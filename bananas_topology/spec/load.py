@@ -42,10 +42,18 @@ def check(path: Path, environ: Mapping[str, str]) -> CheckResult:
     except OSError as error:
         document = Document(str(path), "")
         reason = error.strerror or str(error)
-        hint = "create one with `bananas init`" if isinstance(error, FileNotFoundError) else None
+        hint = _hint_for_missing(path) if isinstance(error, FileNotFoundError) else None
         document.report(UNREADABLE, (0, 0), f"cannot read the file: {reason}", hint)
         return _result(document, None)
     return check_bytes(data, path, environ)
+
+
+def _hint_for_missing(path: Path) -> str:
+    """Name the file that was probably meant: YAML files end in .yaml or .yml."""
+    other = path.with_suffix({".yaml": ".yml", ".yml": ".yaml"}.get(path.suffix, ".yaml"))
+    if other.exists():
+        return f"found {other}: rename it, or name it on the command line"
+    return "create one with `bananas init`"
 
 
 def check_bytes(data: bytes, path: Path, environ: Mapping[str, str]) -> CheckResult:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bananas_topology.contract.names import API
 from bananas_topology.contract.worker import WORKER_SETTINGS
-from bananas_topology.errors import ControlFailed
+from bananas_topology.errors import ControlFailed, InvalidArgument
 from bananas_topology.launch import WORKER_MODULE, Launch, launch_for, launch_for_api
 from bananas_topology.spec.model import Api, Pool, Topology
 
@@ -65,15 +65,16 @@ def select_pools(
     An empty `only` selects all pools; it may also name the api.
 
     Raises:
-        ControlFailed: unknown pool, number of replicas out of range, or nothing left to start.
+        InvalidArgument: unknown pool, number of replicas out of range, or nothing left to start.
+        ControlFailed: all pools have 0 replicas.
     """
     names = [pool.name for pool in topology.pools]
     for name in (*scale, *only):
         if name not in names and not (name == API and topology.api and name not in scale):
-            raise ControlFailed(_no_such_pool(name, topology.name, names))
+            raise InvalidArgument(_no_such_pool(name, topology.name, names))
     for name, count in scale.items():
         if not 0 <= count <= MAX_REPLICAS:
-            raise ControlFailed(
+            raise InvalidArgument(
                 f'expected 0 to {MAX_REPLICAS} replicas for pool "{name}", got {count}'
             )
     selected = [
@@ -82,7 +83,8 @@ def select_pools(
         if not only or pool.name in only
     ]
     if not any(count for _, count in selected) and select_api(topology, only) is None:
-        raise ControlFailed(
+        reason = InvalidArgument if scale or only else ControlFailed
+        raise reason(
             f'nothing to start in topology "{topology.name}": '
             "expected at least one pool with 1 or more replicas"
         )

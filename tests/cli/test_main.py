@@ -11,6 +11,7 @@ from bananas_topology import Client, __version__
 from tests.cli.shell import Shell
 
 COMMANDS = ("init", "validate", "up", "render", "import", "enqueue", "queues", "job", "schema")
+TOPOLOGY = "version: 1\nname: shop\nhandlers: [jobs]\npools: {worker: {mode: thin}}\n"
 DEAD_COMMANDS = ("dead list", "dead retry", "dead purge")
 
 
@@ -25,6 +26,7 @@ def test_help_of_every_command_has_examples(shell: Shell, command: str) -> None:
     result = shell(*command.split(), "--help")
 
     assert result.returncode == 0
+    assert shell(*command.split(), "-h").stdout == result.stdout
     assert "[file]" not in result.stdout, "a placeholder is in capitals"
     _, _, examples = result.stdout.partition("Examples:")
     assert f"bananas {command}" in examples
@@ -35,6 +37,30 @@ def test_help_of_every_command_has_examples(shell: Shell, command: str) -> None:
 )
 def test_usage_error_exits_with_2(shell: Shell, arguments: tuple[str, ...]) -> None:
     assert shell(*arguments).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("up --scale worker=-1", 'expected 0 to 1000 replicas for pool "worker", got -1'),
+        ("up --scale worker=1001", "expected 0 to 1000 replicas"),
+        ("up --scale worker=0", "nothing to start"),
+        ("up --scale wroker=1", 'did you mean "worker"?'),
+        ("up --dry-run --only other", 'has no pool "other"'),
+        ("up --scale worker", "expected POOL=N"),
+        ("render --target nomad", 'expected one of compose, k8s, got "nomad"'),
+        ("render --target nomad no-such-file.yaml", 'got "nomad"'),
+    ],
+)
+def test_argument_that_names_nothing_or_is_out_of_range_exits_with_2(
+    shell: Shell, arguments: str, expected: str
+) -> None:
+    (shell.directory / "topology.yaml").write_text(TOPOLOGY)
+
+    result = shell(*arguments.split())
+
+    assert result.returncode == 2
+    assert expected in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize(
@@ -75,7 +101,7 @@ def test_closed_pipe_is_not_an_error(shell: Shell, producer: Client) -> None:
         assert process.stderr.read() == b""
 
 
-@pytest.mark.parametrize("closing", [">&-", "2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize("closing", ["<&-", ">&-", "2>&-", ">&- 2>&-"])
 def test_closed_standard_streams_are_not_an_error(shell: Shell, closing: str) -> None:
     command = f'"{sys.executable}" -m bananas_topology queues {closing}'
     result = subprocess.run(

@@ -181,7 +181,7 @@ def test_no_color_disables_colors_on_a_terminal(shop: Path) -> None:
 def test_unknown_pool_is_reported_on_one_line(shop: Path, arguments: tuple[str, str]) -> None:
     result = _up(shop, *arguments)
 
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert result.stdout == ""
     [line] = result.stderr.splitlines()
     assert 'topology "shop" has no pool "workr": did you mean "worker"?' in line

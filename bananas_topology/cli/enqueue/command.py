@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bananas_topology.cli.options import RedisUrl, TopologyFile
+from bananas_topology.cli.topology import STDIN
 
 _Name = Annotated[
     str | None,
@@ -96,6 +98,7 @@ def enqueue(
     from bananas_topology.cli.enqueue.single import enqueue_one, read_job
     from bananas_topology.cli.server import locate
 
+    _check_stdin_is_read_once(file, payload or batch)
     if batch is None:
         if name is None:
             raise typer.BadParameter("expected a job type, or --batch FILE", param_hint="NAME")
@@ -106,3 +109,8 @@ def enqueue(
             "cannot be combined with NAME or options of a single job", param_hint="--batch"
         )
     raise typer.Exit(enqueue_batch(batch, locate(redis_url, file)))
+
+
+def _check_stdin_is_read_once(file: Path | None, source: str | None) -> None:
+    if file == STDIN and source == str(STDIN):
+        raise typer.BadParameter("standard input can be read only once", param_hint="--file")
