@@ -71,6 +71,16 @@ _PruneCommand = Annotated[
     ),
 ]
 
+_Replaces = Annotated[
+    str | None,
+    typer.Option(
+        "--replaces",
+        metavar="NAME",
+        help="Former name of the topology, whose files in DIR are replaced and removed.",
+        show_default=False,
+    ),
+]
+
 
 def render(
     file: _File = DEFAULT_FILE,
@@ -81,6 +91,7 @@ def render(
     check: _Check = False,
     with_secrets: _WithSecrets = False,
     prune_command: _PruneCommand = False,
+    replaces: _Replaces = None,
 ) -> None:
     """Render a topology as a Compose file or Kubernetes manifests.
 
@@ -106,7 +117,7 @@ def render(
     if name not in target_names():
         expected = ", ".join(target_names())
         raise typer.BadParameter(f'expected one of {expected}, got "{name}"', param_hint="--target")
-    _check_options(name, output, check, with_secrets, prune_command)
+    _check_options(name, output, check, with_secrets, prune_command, replaces)
     topology = read_topology(file, "rendered")
     if prune_command:
         raise typer.Exit(_print_prune_command(topology))
@@ -117,9 +128,9 @@ def render(
         sys.stdout.buffer.write(rendering.stream().encode())
         raise typer.Exit(OK)
     if check:
-        raise typer.Exit(_compare(rendering, output))
+        raise typer.Exit(_compare(rendering, output, replaces))
     secrets = _secrets(topology) if with_secrets else ()
-    _write(rendering, output, secrets)
+    _write(rendering, output, secrets, replaces)
 
 
 def _target_name(compose: bool, k8s: bool, target: str | None) -> str:
@@ -137,7 +148,12 @@ def _target_name(compose: bool, k8s: bool, target: str | None) -> str:
 
 
 def _check_options(
-    name: str, output: Path | None, check: bool, with_secrets: bool, prune_command: bool
+    name: str,
+    output: Path | None,
+    check: bool,
+    with_secrets: bool,
+    prune_command: bool,
+    replaces: str | None,
 ) -> None:
     if prune_command and (name != "k8s" or output is not None or check):
         raise typer.BadParameter(
@@ -145,6 +161,8 @@ def _check_options(
         )
     if check and output is None:
         raise typer.BadParameter("requires -o DIR, the files to compare with", param_hint="--check")
+    if replaces is not None and output is None:
+        raise typer.BadParameter("requires -o DIR", param_hint="--replaces")
     if with_secrets and (name != "k8s" or output is None or check):
         raise typer.BadParameter(
             "requires --k8s and -o DIR, and cannot be combined with --check: "
@@ -160,10 +178,11 @@ def _print_prune_command(topology: Topology) -> int:
     return OK
 
 
-def _compare(rendering: Rendering, directory: Path) -> int:
-    from bananas_topology.cli.manifests import differences
+def _compare(rendering: Rendering, directory: Path, replaces: str | None) -> int:
+    from bananas_topology.cli.manifests import check_replaceable, differences
 
-    diff = differences(rendering, directory)
+    check_replaceable(rendering.files, directory, replaces)
+    diff = differences(rendering, directory, replaces)
     if not diff:
         return OK
     sys.stdout.buffer.write(diff.encode())
@@ -178,13 +197,16 @@ def _secrets(topology: Topology) -> tuple[RenderedFile, ...]:
     return (secret_file(topology, os.environ),)
 
 
-def _write(rendering: Rendering, directory: Path, secrets: tuple[RenderedFile, ...]) -> None:
-    from bananas_topology.cli.manifests import write_all, write_one
+def _write(
+    rendering: Rendering, directory: Path, secrets: tuple[RenderedFile, ...], replaces: str | None
+) -> None:
+    from bananas_topology.cli.manifests import check_replaceable, write_all, write_one
 
-    for text in write_all(rendering, directory):
+    check_replaceable(secrets, directory, replaces)
+    for text in write_all(rendering, directory, replaces):
         console.notice(text)
     console.notice(f"wrote {quantity(len(rendering.files), 'file')} to {directory}")
     for each in secrets:
-        path = write_one(each, directory, _SECRET_MODE)
+        path = write_one(each, directory, replaces, _SECRET_MODE)
         console.notice(f"wrote {path}; it contains secrets, keep it out of version control")
         console.notice("apply it after namespace.yaml and before the other files")

@@ -106,16 +106,66 @@ def test_files_not_made_by_render_are_neither_replaced_nor_removed(folder: Path)
     assert (deploy / "notes.yaml").read_text() == "mine: true\n"
 
 
-def test_two_targets_and_two_topologies_share_a_folder(folder: Path) -> None:
-    (folder / "other.yaml").write_text(TOPOLOGY.replace("shop", "other"), "utf-8")
-
+def test_two_targets_share_a_folder(folder: Path) -> None:
     assert render(folder, "--k8s", "-o", ".").returncode == 0
     assert render(folder, "--compose", "-o", ".").returncode == 0
-    assert render(folder, "--compose", "other.yaml", "-o", ".").returncode == 0
 
     assert (folder / "pool-worker.yaml").exists()
-    assert "name: other" in (folder / "compose.yaml").read_text("utf-8")
+    assert (folder / "compose.yaml").exists()
     assert (folder / "topology.yaml").read_text("utf-8") == TOPOLOGY
+
+
+@pytest.mark.parametrize("target", ["--k8s", "--compose"])
+@pytest.mark.parametrize("check", [(), ("--check",)])
+def test_files_of_another_topology_are_not_replaced(
+    folder: Path, target: str, check: tuple[str, ...]
+) -> None:
+    (folder / "other.yaml").write_text(TOPOLOGY.replace("name: shop", "name: other"), "utf-8")
+    assert render(folder, target, "-o", "deploy").returncode == 0
+    before = {path.name: path.read_bytes() for path in (folder / "deploy").iterdir()}
+
+    refused = render(folder, target, "other.yaml", "-o", "deploy", *check)
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert 'was rendered from topology "shop"; nothing was written' in refused.stderr
+    assert "--replaces shop" in refused.stderr
+    assert {path.name: path.read_bytes() for path in (folder / "deploy").iterdir()} == before
+
+
+def test_files_of_a_renamed_topology_are_replaced_and_removed_if_its_old_name_is_given(
+    folder: Path,
+) -> None:
+    assert render(folder, "--k8s", "-o", "deploy").returncode == 0
+    renamed = TOPOLOGY.replace("name: shop", "name: store").replace("worker:", "jobs:")
+    (folder / "topology.yaml").write_text(renamed, "utf-8")
+
+    checked = render(folder, "--k8s", "-o", "deploy", "--check", "--replaces", "shop")
+    done = render(folder, "--k8s", "-o", "deploy", "--replaces", "shop")
+    again = render(folder, "--k8s", "-o", "deploy", "--check")
+
+    assert checked.returncode == 1
+    assert "--- deploy/pool-worker.yaml\n+++ /dev/null\n" in checked.stdout
+    assert done.returncode == 0
+    assert "removed deploy/pool-worker.yaml: no longer rendered" in done.stderr
+    assert (again.returncode, again.stdout) == (0, "")
+    text = "".join(path.read_text("utf-8") for path in (folder / "deploy").iterdir())
+    assert "shop-secrets" not in text
+
+
+def test_secret_of_another_topology_stops_everything(folder: Path) -> None:
+    values = {"REDIS_PASSWORD": "abc", "SMTP_PASSWORD": "def"}
+    options = ("--k8s", "-o", "deploy", "--with-secrets")
+    assert render(folder, *options, environ=values).returncode == 0
+    kept = folder / "deploy" / "secret.yaml"
+    for path in (folder / "deploy").iterdir():
+        if path != kept:
+            path.unlink()
+    (folder / "topology.yaml").write_text(TOPOLOGY.replace("name: shop", "name: other"), "utf-8")
+
+    refused = render(folder, *options, environ=values)
+
+    assert refused.returncode == 1
+    assert list((folder / "deploy").iterdir()) == [kept]
 
 
 def test_the_secret_file_is_readable_only_by_its_owner(folder: Path) -> None:
@@ -150,6 +200,7 @@ def test_a_secret_with_missing_values_writes_nothing(folder: Path) -> None:
         ([], "expected one of --compose, --k8s and --target NAME"),
         (["--compose", "--k8s"], "got more than one"),
         (["--k8s", "--check"], "requires -o DIR"),
+        (["--k8s", "--replaces", "old"], "requires -o DIR"),
         (["--k8s", "--with-secrets"], "a Secret is written to a file only"),
         (["--compose", "-o", "x", "--with-secrets"], "requires --k8s"),
     ],
