@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from bananas_topology import yaml_writer
 from bananas_topology.yaml_writer import MERGE, Shared, is_plain, to_flow_yaml, to_yaml
 
 #: What some YAML or other takes for something else than text, and neighbours of such words.
@@ -38,6 +39,12 @@ def test_a_value_is_read_back_as_it_was_by_yaml_1_1_and_1_2(value: Any) -> None:
 
     assert yaml.safe_load(text) == value
     assert read_as_yaml_1_2(text) == value
+
+
+@given(st.one_of(values, st.dictionaries(st.sampled_from(("a", "a b", "no", "k" * 150)), values)))
+@example({"a": [[1, [2, {"b": "x\n\ny"}]], {}, [], {"c": {"d": "x\ny\n"}}, ("1", None, 0.5)]})
+def test_a_document_is_written_as_pyyaml_would(value: Any) -> None:
+    assert to_yaml(value) == yaml_writer._dump(value, is_flow=False)
 
 
 @given(values)
