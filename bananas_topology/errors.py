@@ -41,6 +41,10 @@ class RedisUnsuitable(BananasTopologyError):
     """The server answers but cannot be used: too old, access denied, or not Redis."""
 
 
+class InvalidRedisUrl(RedisUnsuitable):
+    """A Redis URL is not valid."""
+
+
 class RedisAccessDenied(RedisUnsuitable):
     """Wrong password or missing permission: works again once an operator fixes it.
 

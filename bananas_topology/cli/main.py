@@ -26,7 +26,7 @@ from bananas_topology.cli.rescue import rescue
 from bananas_topology.cli.schema import schema
 from bananas_topology.cli.up import up
 from bananas_topology.cli.validate import validate
-from bananas_topology.errors import BananasTopologyError, InvalidArgument
+from bananas_topology.errors import BananasTopologyError, InvalidArgument, InvalidRedisUrl
 
 #: Errors of writing to a full or broken disk.
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -101,7 +101,7 @@ def _run() -> int | str | None:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
-    except InvalidArgument as error:
+    except (InvalidArgument, InvalidRedisUrl) as error:
         console.notice(f"error: {error}")
         return USAGE
     except BananasTopologyError as error:

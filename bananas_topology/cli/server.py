@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from bananas_topology.cli import console
 from bananas_topology.cli.options import DEFAULT_FILE, OTHER_FILE
 from bananas_topology.cli.topology import check_topology, display_name
+from bananas_topology.contract.redis_url import redact, require_valid_url
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import ControlFailed
 
@@ -46,14 +47,15 @@ def explicit_url(redis_url: str | None, environ: Mapping[str, str]) -> str | Non
     """Return the URL of the command line, or of the environment.
 
     Raises:
+        InvalidRedisUrl: it is not valid.
         RedisUnsuitable: REDIS_URL_FILE or REDIS_PASSWORD_FILE cannot be read.
     """
     from bananas_topology.jobs.access import ServerUrl
 
     if redis_url:
-        return redis_url
+        return require_valid_url(redis_url)
     named = ServerUrl.from_env(environ)
-    return named.resolve() if named else None
+    return require_valid_url(named.resolve()) if named else None
 
 
 def locate(redis_url: str | None, file: Path | None) -> Server:
@@ -151,8 +153,6 @@ def key_prefix(topology: Topology | None, record: RunRecord | None) -> str:
 
 def _warn_if_elsewhere(record: RunRecord | None, url: str | None) -> None:
     """Warn if the workers running here use another server."""
-    from bananas_topology.jobs.connection import redact
-
     if record is not None and url is not None and url != record.redis_url:
         console.notice(
             f"warning: using {redact(url)}, but `bananas up` in this directory uses "

@@ -15,6 +15,7 @@ import redis
 from redis.credentials import CredentialProvider
 
 from bananas_topology.contract.api import ApiConfig
+from bananas_topology.contract.redis_url import require_valid_url
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import BananasTopologyError, RedisAccessDenied, RedisUnsuitable
 from bananas_topology.system.clock import monotonic
@@ -82,10 +83,10 @@ class ServerUrl:
         """Return user and password, the password alone, or nothing.
 
         Raises:
+            InvalidRedisUrl: the URL is not valid.
             RedisUnsuitable: a file cannot be read, or is empty.
-            ValueError: the URL is not valid.
         """
-        parts = urlsplit(self.read())
+        parts = urlsplit(require_valid_url(self.read()))
         query = dict(parse_qsl(parts.query))
         user = unquote(parts.username or "") or query.get("username", "")
         password = unquote(parts.password or "") or query.get("password", "")
@@ -108,7 +109,7 @@ class FileCredentials(CredentialProvider):
         """
         try:
             return self._url.login()
-        except (RedisUnsuitable, ValueError) as error:
+        except RedisUnsuitable as error:
             raise redis.ConnectionError(str(error)) from error
 
 

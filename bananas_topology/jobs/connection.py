@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import redis
 import redis.retry
@@ -17,10 +17,11 @@ from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.sentinel import Sentinel
 
-from bananas_topology.contract.names import REDIS_SCHEMES
+from bananas_topology.contract.redis_url import redact, require_valid_url
 from bananas_topology.errors import (
     BananasTopologyError,
     ContractViolation,
+    InvalidRedisUrl,
     RedisAccessDenied,
     RedisUnavailable,
     RedisUnsuitable,
@@ -36,28 +37,6 @@ OLDEST_VERSION = (6, 2)
 
 #: Port of a sentinel if the URL has none.
 SENTINEL_PORT = 26_379
-
-_SENTINEL_FORM = "redis+sentinel://host:26379,host:26379/service/0"
-
-_FORMS = (
-    f"redis://host:6379/0, rediss://host:6379/0 (TLS), unix:///path/to/socket or {_SENTINEL_FORM}"
-)
-
-# Options accepted in the query of a URL.
-_QUERY = (
-    "db",
-    "username",
-    "password",
-    "sentinel_username",
-    "sentinel_password",
-    "ssl_cert_reqs",
-    "ssl_ca_certs",
-    "ssl_ca_path",
-    "ssl_certfile",
-    "ssl_keyfile",
-    "ssl_password",
-    "ssl_check_hostname",
-)
 
 # RESP2 replies, no retries, and no limit on the number of connections: one per thread.
 _COMMON: dict[str, Any] = {
@@ -113,15 +92,13 @@ def connect(source: str | ServerUrl, *, key_prefix: str | None = None) -> redis.
     `key_prefix`, the server may be a Redis Cluster.
 
     Raises:
-        RedisUnsuitable: the URL is not valid, or a file with it or its password cannot be read.
+        InvalidRedisUrl: the URL is not valid; the message shows no password.
+        RedisUnsuitable: a file with the URL or the password cannot be read.
     """
     source = ServerUrl(source) if isinstance(source, str) else source
-    url = source.read()
+    url = require_valid_url(source.read())
     scheme = url.partition("://")[0]
-    if scheme not in REDIS_SCHEMES or "://" not in url:
-        raise RedisUnsuitable(f'"{redact(url)}" is not a valid Redis URL: expected {_FORMS}')
     try:
-        _check_query(url)
         login = _login(source)
         if scheme.endswith("+sentinel"):
             return _by_sentinel(url, login)
@@ -129,7 +106,7 @@ def connect(source: str | ServerUrl, *, key_prefix: str | None = None) -> redis.
         # Constructed once and discarded, so that an invalid option is reported now.
         pool.connection_class(**pool.connection_kwargs)
     except (ValueError, TypeError, redis.RedisError) as error:
-        raise RedisUnsuitable(f'"{redact(url)}" is not a valid Redis URL: {error}') from error
+        raise InvalidRedisUrl(f'"{redact(url)}" is not a valid Redis URL: {error}') from error
     return redis.Redis.from_pool(pool)
 
 
@@ -148,7 +125,6 @@ def _pool(
     if scheme == "unix":
         options.pop("socket_keepalive")
         return redis.ConnectionPool(**options)
-    _check_db(urlsplit(url).path.strip("/"))
     if key_prefix is not None:
         seed = (options.get("host", "localhost"), options.get("port", 6379))
         options["connection_class"] = (
@@ -163,10 +139,7 @@ def _by_sentinel(url: str, login: dict[str, Any]) -> redis.Redis:
     scheme, _, rest = url.partition("://")
     place, _, query = rest.partition("?")
     credentials, _, place = place.rpartition("@")
-    hosts, service, db, *more = [*place.split("/"), "", ""]
-    if not hosts or not service or any(more):
-        raise ValueError(f"expected {_SENTINEL_FORM}")
-    _check_db(db)
+    hosts, service, db, *_ = [*place.split("/"), "", ""]
     # Everything else is parsed as in other URLs.
     plain = f"{'rediss' if scheme.startswith('rediss') else 'redis'}://"
     plain += f"{credentials}@" * bool(credentials) + f"localhost/{db}" + f"?{query}" * bool(query)
@@ -187,22 +160,7 @@ def _by_sentinel(url: str, login: dict[str, Any]) -> redis.Redis:
 
 def _host_and_port(text: str) -> tuple[str, int]:
     parts = urlsplit(f"//{text}")
-    if not parts.hostname:
-        raise ValueError(f"expected {_SENTINEL_FORM}")
-    return parts.hostname, parts.port or SENTINEL_PORT
-
-
-def _check_db(text: str) -> None:
-    """Reject what redis-py would read as database 0."""
-    if text and not text.isdecimal():
-        raise ValueError(f'expected a number as its database, got "{text}"')
-
-
-def _check_query(url: str) -> None:
-    """Reject unsupported options: some would change the form of replies."""
-    for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True):
-        if name not in _QUERY:
-            raise ValueError(f'unknown option "{name}": expected one of {", ".join(_QUERY)}')
+    return parts.hostname or "localhost", parts.port or SENTINEL_PORT
 
 
 def check_server(client: redis.Redis) -> list[str]:
@@ -237,16 +195,6 @@ def failure(client: redis.Redis) -> BananasTopologyError | None:
     except BananasTopologyError as error:
         return error
     return None
-
-
-def redact(url: str) -> str:
-    """Hide the passwords in a URL.
-
-    >>> redact("redis://app:s3cret@db:6379/0"), redact("unix:///run/redis.sock?password=x")
-    ('redis://app:***@db:6379/0', 'unix:///run/redis.sock?password=***')
-    """
-    url = re.sub(r"(?<=://)([^/@]*):([^/]*)@", r"\1:***@", url)
-    return re.sub(r"(?<=password=)[^&#]*", "***", url)
 
 
 def address(client: redis.Redis) -> str:

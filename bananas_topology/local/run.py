@@ -18,10 +18,11 @@ from pathlib import Path
 import redis
 
 from bananas_topology.contract.names import API
+from bananas_topology.contract.redis_url import redact
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import ControlFailed
 from bananas_topology.jobs.bundled_server import BundledServer
-from bananas_topology.jobs.connection import check_server, connect, redact
+from bananas_topology.jobs.connection import check_server, connect
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.local.changes import Changes

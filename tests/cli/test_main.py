@@ -63,6 +63,25 @@ def test_argument_that_names_nothing_or_is_out_of_range_exits_with_2(
     assert expected in " ".join(result.stderr.split())
 
 
+@pytest.mark.parametrize("command", ["queues", "enqueue x", "dead list", "up"])
+@pytest.mark.parametrize("url", ["redis//:hunter2@db", "redis://u:hun/ter2@db", "db:hunter2"])
+def test_malformed_url_exits_with_2_without_its_password(
+    shell: Shell, command: str, url: str
+) -> None:
+    (shell.directory / "topology.yaml").write_text(TOPOLOGY)
+
+    given = shell(*command.split(), "--redis-url", url)
+    inherited = shell(*command.split(), REDIS_URL=url)
+
+    assert given.returncode == inherited.returncode == 2
+    assert given.stderr == inherited.stderr
+    [line] = given.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert "is not a valid Redis URL" in line
+    assert "hun" not in line
+    assert "ter2" not in line
+
+
 @pytest.mark.parametrize(
     "command", ["queues", "job x", "enqueue x", "dead list", "dead retry --all"]
 )

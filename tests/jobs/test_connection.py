@@ -16,7 +16,7 @@ import redis
 from bananas_topology.client import Client
 from bananas_topology.errors import RedisAccessDenied, RedisUnavailable, RedisUnsuitable
 from bananas_topology.jobs.broker import Broker
-from bananas_topology.jobs.connection import address, check_server, connect, redact
+from bananas_topology.jobs.connection import address, check_server, connect
 from bananas_topology.jobs.dead import DeadFilter, DeadJobs
 from bananas_topology.jobs.keys import Keys
 from tests.jobs.servers import HOST, Proxy, ask, free_port, running, wait_until
@@ -32,12 +32,12 @@ def _port(url: str) -> int:
     [
         ("http://db", "expected redis://host:6379/0"),
         ("db:6379", "expected redis://host:6379/0"),
-        ("redis://db:many", "Port could not be cast"),
-        ("redis://db/jobs", 'expected a number as its database, got "jobs"'),
+        ("redis://db:many", "host or port is not valid"),
+        ("redis://db/jobs", "its database is not a number"),
         ("redis://db?decode_responses=1", 'unknown option "decode_responses": expected one of db,'),
         ("rediss://db?ssl_cert_reqs=perhaps", "perhaps"),
         ("redis+sentinel://a:1", "expected redis+sentinel://host:26379"),
-        ("redis+sentinel://a:1/service/one", 'its database, got "one"'),
+        ("redis+sentinel://a:1/service/one", "its database is not a number"),
         ("redis+sentinel://a:1/service/0/0", "expected redis+sentinel://host:26379"),
     ],
 )
@@ -68,8 +68,10 @@ def test_a_server_that_is_not_redis_is_reported() -> None:
         thread.join()
 
 
-def test_no_form_of_url_reveals_its_password() -> None:
+def test_the_error_of_an_invalid_url_does_not_show_its_password() -> None:
     forms = [
+        "redis://app:hid/hidden@db/0",
+        "redis://:hidden:6379",
         "redis://app:hidden@db/0",
         "rediss://:hidden@db",
         "redis+sentinel://app:hidden@a:1,b:2/service?sentinel_password=hidden",
@@ -77,7 +79,6 @@ def test_no_form_of_url_reveals_its_password() -> None:
     ]
 
     for url in forms:
-        assert "hidden" not in redact(url)
         with pytest.raises(RedisUnsuitable) as caught:
             connect(url.replace("redis", "radish", 1) if "redis" in url[:6] else f"x{url}")
         assert "hidden" not in str(caught.value)
