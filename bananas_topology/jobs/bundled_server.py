@@ -1,43 +1,43 @@
 """The bundled server: a Valkey for topologies without a Redis URL.
 
-Listens on this host only and keeps its data in a directory. Two servers never share a directory:
-each holds a lock on it, which the kernel releases when the server process ends.
+Listens on this host only, requires a password that only its owner can read, and keeps its data in
+a directory. Two servers never share a directory: each holds a lock on it, which the kernel releases
+when the server process ends.
 """
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
-import json
 import logging
 import os
 import platform
+import re
+import shlex
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import redis
 
 from bananas_topology.backoff import exponential_ms
 from bananas_topology.errors import BundledServerFailed, RedisUnavailable, RedisUnsuitable
+from bananas_topology.jobs import append_only_file
 from bananas_topology.jobs.connection import connect, translate_errors
+from bananas_topology.jobs.server_directory import STOP_TIMEOUT_S, ServerDirectory, write_owner
 from bananas_topology.system.clock import monotonic, sleep
-from bananas_topology.system.processes import dying_with_parent, start_time_token
+from bananas_topology.system.processes import dying_with_parent
 
 HOST = "127.0.0.1"
 
-#: The default port of Redis, used if it is free, so that clients need no configuration.
+#: The default port of Redis, used if it is free.
 WELL_KNOWN_PORT = 6379
 
 #: Seconds for the server to answer; extended while it reports that it is loading data.
 START_TIMEOUT_S = 30.0
-
-#: Seconds for the server to stop, which includes writing its data to disk.
-STOP_TIMEOUT_S = 15.0
 
 #: Seconds of uptime after which the count of failures is reset.
 STABLE_S = 60.0
@@ -48,7 +48,6 @@ STABLE_S = 60.0
 _MALLOC = "glibc.malloc.tcache_count=8000:glibc.malloc.mxfast=0"
 
 _ANY_PORT_TRIES = 3
-_LOG_LINES_SHOWN = 5
 _RESTART_BASE_MS = 250
 _RESTART_CAP_MS = 30_000
 _POLL_S = 0.01
@@ -60,13 +59,14 @@ class BundledServer:
     """One server process with a data directory; as a context manager it stops the server on exit.
 
     The server dies with the thread that started it. `durable` False is for tests: nothing is
-    written to disk, and the port is any free one.
+    written to disk, the port is any free one, and there is no password.
     """
 
     def __init__(self, directory: Path, *, durable: bool = True) -> None:
-        self._directory = directory.absolute()
+        self._directory = ServerDirectory(directory.absolute())
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
+        self._password = ""
         self._port = 0
         self._started_at = 0.0
         self._failures = 0
@@ -80,15 +80,9 @@ class BundledServer:
 
     @property
     def url(self) -> str:
-        return f"redis://{HOST}:{self._port}"
-
-    @property
-    def log_path(self) -> Path:
-        return self._directory / "server.log"
-
-    @property
-    def data_path(self) -> Path:
-        return self._directory / "data"
+        """The URL for clients, with the password."""
+        credentials = f":{self._password}@" if self._password else ""
+        return f"redis://{credentials}{HOST}:{self._port}"
 
     def start(self) -> str:
         """Start the server, with the existing data if any, and wait until it answers.
@@ -99,8 +93,9 @@ class BundledServer:
             BundledServerFailed: none is available for this platform, or it does not start.
         """
         binary = find_binary()
-        self.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.log_path.write_bytes(b"")
+        self._directory.prepare()
+        if self._durable:
+            self._password = self._directory.password()
         for port in self._candidate_ports():
             self._port = port
             self._spawn(binary)
@@ -119,7 +114,7 @@ class BundledServer:
             return
         if self._restart_at is None:
             self._failures = 1 if now - self._started_at > STABLE_S else self._failures + 1
-            extra = {"exit_code": code, "log": str(self.log_path)}
+            extra = {"exit_code": code, "log": str(self._directory.log_path)}
             log.error("bundled server died, restarting", extra=extra)
             self._restart_at = now + self._restart_delay_s()
         if self._restart_at <= now:
@@ -152,17 +147,19 @@ class BundledServer:
 
     def _spawn(self, binary: Path) -> None:
         with (
-            _data_lock(self._directory / "server.lock") as lock,
-            open(self.log_path, "ab") as output,
+            self._directory.lock() as lock,
+            self._directory.open_log() as output,
+            _readable(self._secret_settings()) as settings,
         ):
+            self._repair_data()
             self._started_at = monotonic()
             try:
                 self._process = subprocess.Popen(
-                    [binary, *self._arguments()],
+                    [binary, "-", *self._arguments()],
                     # With a locale that is not installed, the server would not start.
                     env={"GLIBC_TUNABLES": _MALLOC, **os.environ, "LC_ALL": "C"},
-                    cwd=self.data_path,
-                    stdin=subprocess.DEVNULL,
+                    cwd=self._directory.data_path,
+                    stdin=settings,
                     stdout=output,
                     stderr=output,
                     start_new_session=True,
@@ -172,14 +169,24 @@ class BundledServer:
                 )
             except OSError as error:
                 raise BundledServerFailed(f"cannot run {binary}: {error.strerror}") from error
-            _write_owner(lock, self._process.pid, self._port)
+            write_owner(lock, self._process.pid, self._port)
+
+    def _repair_data(self) -> None:
+        for repair in append_only_file.repair(self._directory.data_path, self._directory.path):
+            log.warning(
+                "append-only file repaired: removed %d NUL bytes from the end of %s, and kept a "
+                "copy of the damaged file, %s",
+                repair.removed_bytes,
+                repair.path,
+                repair.copy,
+            )
 
     def _arguments(self) -> list[str]:
         settings = {
             "port": str(self._port),
             "bind": HOST,
             "protected-mode": "yes",
-            "dir": str(self.data_path),
+            "dir": str(self._directory.data_path),
             "logfile": "",
             "daemonize": "no",
             "maxmemory-policy": "noeviction",
@@ -189,11 +196,15 @@ class BundledServer:
         }
         return [part for name, value in settings.items() for part in (f"--{name}", value)]
 
+    def _secret_settings(self) -> str:
+        """Settings that must not be in the arguments, which every user of the host can read."""
+        return f"requirepass {self._password}\n" if self._password else ""
+
     def _candidate_ports(self) -> list[int]:
         """Ports to try: the default one, the one used last (URLs may refer to it), any free one."""
         ports = [_free_port() for _ in range(_ANY_PORT_TRIES)]
         if self._durable:
-            last = _read_owner(self._directory / "server.lock").get("port", WELL_KNOWN_PORT)
+            last = self._directory.owner().get("port", WELL_KNOWN_PORT)
             ports = [port for port in (WELL_KNOWN_PORT, last) if _is_free(port)] + ports
         return ports
 
@@ -207,7 +218,7 @@ class BundledServer:
         with connect(self.url) as client:
             while monotonic() < deadline:
                 if self._process is None or self._process.poll() is not None:
-                    if "Address already in use" in self._log_tail():
+                    if "Address already in use" in self._directory.log_tail():
                         return False
                     raise self._failed("it exited at once")
                 match self._state(client):
@@ -230,14 +241,17 @@ class BundledServer:
         return "loading" if info["loading"] else "ready"
 
     def _failed(self, reason: str) -> BundledServerFailed:
-        return BundledServerFailed(
-            f"the bundled server did not start: {reason}. Last lines of {self.log_path}:\n"
-            f"{self._log_tail()}"
-        )
-
-    def _log_tail(self) -> str:
-        lines = self.log_path.read_text(errors="replace").splitlines()
-        return "\n".join(lines[-_LOG_LINES_SHOWN:])
+        log_path, lines = self._directory.log_path, self._directory.log_tail()
+        text = f"the bundled server did not start: {reason}. Last lines of {log_path}:\n{lines}"
+        damaged = re.search(r"reading the append only file ([\w.]+): make a backup", lines)
+        if damaged:
+            path = self._directory.data_path / "appendonlydir" / damaged[1]
+            command = shlex.join(("exec", "-a", "valkey-check-aof", str(find_binary()), "--fix"))
+            text += (
+                f"\nTo drop everything from the first damaged command on, copy {path} elsewhere, "
+                f"then run:\n  bash -c {shlex.quote(f'{command} {shlex.quote(str(path))}')}"
+            )
+        return BundledServerFailed(text)
 
 
 def find_binary() -> Path:
@@ -260,47 +274,15 @@ def find_binary() -> Path:
 
 
 @contextmanager
-def _data_lock(path: Path) -> Iterator[IO[str]]:
-    """Lock a data directory, stopping a server of an earlier run that holds the lock."""
-    # Opened without truncation: the file names the process that holds the lock.
-    with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as lock:
-        deadline = monotonic() + STOP_TIMEOUT_S
-        while not _try_lock(lock):
-            owner = _read_owner(path)
-            pid = owner.get("pid", 0)
-            if monotonic() > deadline:
-                raise BundledServerFailed(
-                    f"another server{f' (process {pid})' if pid else ''} uses the data in "
-                    f"{path.parent}: stop it first"
-                )
-            if pid and start_time_token(pid) == owner.get("mark"):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
-            sleep(_POLL_S * 10)
-        yield lock
-
-
-def _try_lock(lock: IO[str]) -> bool:
+def _readable(text: str) -> Iterator[int]:
+    """A descriptor from which a child can read a short text."""
+    reader, writer = os.pipe()
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _write_owner(lock: IO[str], pid: int, port: int) -> None:
-    lock.seek(0)
-    lock.truncate()
-    json.dump({"pid": pid, "mark": start_time_token(pid), "port": port}, lock)
-
-
-def _read_owner(path: Path) -> dict[str, Any]:
-    """The process that held the lock last and its port; empty if unknown."""
-    try:
-        owner = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return owner if isinstance(owner, dict) else {}
+        os.write(writer, text.encode())
+        os.close(writer)
+        yield reader
+    finally:
+        os.close(reader)
 
 
 def _is_free(port: int) -> bool:

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bananas_topology.errors import ControlFailed
-from bananas_topology.system.files import write_atomic
+from bananas_topology.system.files import (
+    open_private,
+    private_directory,
+    read_private,
+    write_atomic,
+)
 from bananas_topology.system.processes import start_time_token
 
 #: Next to the topology file: one directory per topology, with its record, server log and data.
@@ -44,20 +50,20 @@ def state_directory(topology_path: Path, name: str) -> Path:
     """Create the state directory of a topology, accessible to its owner only.
 
     Raises:
-        ControlFailed: it cannot be created.
+        ControlFailed: it cannot be created, or is a symbolic link or another user's.
     """
     root = topology_path.absolute().parent / STATE_DIRECTORY
     directory = root / name
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        root.chmod(0o700)
+        private_directory(root)
+        private_directory(directory)
         ignore = root / ".gitignore"
         if not ignore.exists():
             write_atomic(ignore, "*\n")
     except OSError as error:
         raise ControlFailed(
-            f"cannot create {directory}: {error.strerror}; `bananas up` keeps its state next to "
-            "the topology file and needs write access there"
+            f"cannot create {error.filename or directory}: {error.strerror}; `bananas up` keeps "
+            "its state next to the topology file and needs write access there"
         ) from error
     return directory
 
@@ -67,9 +73,13 @@ def exclusive_lock(directory: Path, name: str) -> Iterator[None]:
     """Hold the lock that makes this the only `up` of the topology on this host.
 
     Raises:
-        ControlFailed: another `up` holds it.
+        ControlFailed: another `up` holds it, or it cannot be created.
     """
-    with open(directory / _LOCK, "a") as lock:
+    try:
+        handle = open_private(directory / _LOCK, os.O_WRONLY | os.O_CREAT)
+    except OSError as error:
+        raise ControlFailed(f"cannot lock {error.filename}: {error.strerror}") from error
+    with open(handle, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -107,15 +117,21 @@ def published_record(directory: Path, record: RunRecord) -> Iterator[None]:
 def find(directory: Path, name: str | None = None) -> RunRecord | None:
     """Find the running `up` of a topology in this directory; without a name, the latest one.
 
-    Records left behind by killed processes are ignored.
+    As `running`.
     """
     return max(running(directory, name), key=lambda record: record.started_at, default=None)
 
 
 def running(directory: Path, name: str | None = None) -> list[RunRecord]:
-    """Find every running `up` of this directory, or those of one topology."""
-    paths = (directory / STATE_DIRECTORY).glob(f"{name or '*'}/{_RECORD}")
-    return [record for path in sorted(paths) if (record := _read(path)) is not None]
+    """Find every running `up` of this directory, or those of one topology.
+
+    Records left behind by killed processes are ignored, and so are those of other users, and
+    behind symbolic links: a record says where jobs are sent.
+    """
+    root = directory / STATE_DIRECTORY
+    found = [] if root.is_symlink() else sorted(root.glob(f"{name or '*'}/{_RECORD}"))
+    paths = [path for path in found if not path.parent.is_symlink()]
+    return [record for path in paths if (record := _read(path)) is not None]
 
 
 def is_running(record: RunRecord) -> bool:
@@ -125,7 +141,7 @@ def is_running(record: RunRecord) -> bool:
 
 def _read(path: Path) -> RunRecord | None:
     try:
-        record = RunRecord(**json.loads(path.read_bytes()))
+        record = RunRecord(**json.loads(read_private(path)))
     except (OSError, ValueError, TypeError):
         return None
     return record if is_running(record) else None

@@ -1,10 +1,15 @@
-"""Atomic writing of files."""
+"""Atomic writing of files, and files and directories that only their owner may access."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
+
+#: What nobody but the owner may do.
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def write_atomic(path: Path, text: str, mode: int = 0o644) -> None:
@@ -44,3 +49,61 @@ def read_secret(path: str) -> str:
     if not text:
         raise ValueError(f"{path} is empty")
     return text
+
+
+def open_private(path: Path, flags: int) -> int:
+    """Open a file that only its owner may access, and return its descriptor.
+
+    Symbolic links are not followed, and a file of another user is not opened: either could make
+    us overwrite, or trust, somebody else's file.
+
+    Raises:
+        OSError: it cannot be opened, or is a symbolic link, a directory or another user's.
+    """
+    handle = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        _check_owner(status, path)
+        if status.st_mode & _OTHERS:
+            os.fchmod(handle, status.st_mode & ~_OTHERS & 0o777)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def read_private(path: Path) -> bytes:
+    """Read a file as `open_private` opens it.
+
+    Raises:
+        OSError: as `open_private`.
+    """
+    with open(open_private(path, os.O_RDONLY), "rb") as file:
+        return file.read()
+
+
+def private_directory(path: Path) -> None:
+    """Create a directory that only its owner may access, if it does not exist.
+
+    Raises:
+        OSError: it cannot be created, or is a symbolic link, a file or another user's.
+    """
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            raise OSError(errno.ELOOP, "it is a symbolic link", str(path)) from None
+        if not stat.S_ISDIR(status.st_mode):
+            raise
+        _check_owner(status, path)
+        if status.st_mode & _OTHERS:
+            path.chmod(0o700)
+
+
+def _check_owner(status: os.stat_result, path: Path) -> None:
+    """Root may use the files of the user whose topology it runs."""
+    if os.geteuid() not in (0, status.st_uid):
+        raise OSError(errno.EPERM, "it belongs to another user", str(path))

@@ -123,7 +123,71 @@ def test_the_data_directory_is_private(tmp_path: Path) -> None:
     with BundledServer(tmp_path) as server:
         server.start()
 
-        assert server.data_path.stat().st_mode & 0o077 == 0
+        assert (tmp_path / "data").stat().st_mode & 0o077 == 0
+
+
+def test_clients_need_a_password_that_only_the_owner_can_read(tmp_path: Path) -> None:
+    with BundledServer(tmp_path) as server:
+        url = server.start()
+        password = (tmp_path / "server.password").read_text().strip()
+        port = url.rpartition(":")[2]
+        arguments = Path(f"/proc/{_pid(server)}/cmdline").read_bytes()
+
+        assert len(password) >= 32
+        assert url == f"redis://:{password}@127.0.0.1:{port}"
+        assert (tmp_path / "server.password").stat().st_mode & 0o777 == 0o600
+        assert password.encode() not in arguments
+        with (
+            redis.Redis(port=int(port), protocol=2) as stranger,
+            pytest.raises(redis.AuthenticationError),
+        ):
+            stranger.ping()
+
+
+def test_the_password_stays_the_same_across_restarts(tmp_path: Path) -> None:
+    with BundledServer(tmp_path) as first:
+        password = first.start().rpartition("@")[0]
+        os.kill(_pid(first), signal.SIGKILL)
+
+        def is_back() -> bool:
+            first.restart_if_dead()
+            try:
+                return _pid(first) > 0
+            except redis.ConnectionError:
+                return False
+
+        _wait_for(is_back)
+        assert first.url.rpartition("@")[0] == password
+    with BundledServer(tmp_path) as second:
+        assert second.start().rpartition("@")[0] == password
+
+
+@pytest.mark.parametrize("content", ["", "\n", "two words\n", "\0\0\0"])
+def test_an_unusable_password_is_replaced(tmp_path: Path, content: str) -> None:
+    (tmp_path / "server.password").write_text(content)
+
+    with BundledServer(tmp_path) as server:
+        server.start()
+
+        assert _pid(server)
+        assert len((tmp_path / "server.password").read_text()) > 32
+
+
+@pytest.mark.parametrize("name", ["server.log", "server.lock", "server.password", "data"])
+def test_symbolic_links_are_not_followed(tmp_path: Path, name: str) -> None:
+    directory, elsewhere = tmp_path / "server", tmp_path / "elsewhere"
+    directory.mkdir()
+    if name == "data":
+        elsewhere.mkdir(mode=0o755)
+    else:
+        elsewhere.write_text("precious")
+    (directory / name).symlink_to(elsewhere)
+
+    with pytest.raises(BundledServerFailed, match=f"cannot use .*{name}"):
+        BundledServer(directory).start()
+
+    assert elsewhere.is_dir() or elsewhere.read_text() == "precious"
+    assert elsewhere.stat().st_mode & 0o077
 
 
 def test_a_port_in_use_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,6 +250,60 @@ def test_a_server_that_does_not_start_reports_its_log(tmp_path: Path) -> None:
 
     assert "it exited at once" in str(caught.value)
     assert "Invalid AOF manifest file format" in str(caught.value)
+
+
+@pytest.mark.parametrize("kept", [None, -20], ids=["after_a_command", "within_a_command"])
+def test_nul_bytes_at_the_end_of_the_append_only_file_are_removed(
+    tmp_path: Path, kept: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = _append_only_file(tmp_path)
+    damaged = path.read_bytes()[:kept] + b"\0" * 5_000_000
+    path.write_bytes(damaged)
+
+    with BundledServer(tmp_path) as server:
+        server.start()
+
+        with _client(server) as client:
+            assert client.get("first") == "yes"
+            assert client.exists("last") == (kept is None)
+    [copy] = tmp_path.glob("*.damaged")
+    assert copy.read_bytes() == damaged
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert "removed 5000000 NUL bytes from the end of" in caplog.text
+    assert str(copy) in caplog.text
+
+
+def test_an_append_only_file_damaged_elsewhere_is_left_alone_and_a_working_command_is_named(
+    tmp_path: Path,
+) -> None:
+    path = _append_only_file(tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"last", b"\0\0\0\0\0\0"))
+    damaged = path.read_bytes()
+
+    with pytest.raises(BundledServerFailed) as caught:
+        BundledServer(tmp_path).start()
+
+    assert path.read_bytes() == damaged
+    command = str(caught.value).splitlines()[-1].strip()
+    assert command.startswith("bash -c ")
+    subprocess.run(command, shell=True, input="y\n", text=True, check=True, capture_output=True)
+    with BundledServer(tmp_path) as server:
+        server.start()
+
+        with _client(server) as client:
+            assert client.get("first") == "yes"
+
+
+def _append_only_file(directory: Path) -> Path:
+    """The file of a stopped server that has set `first` and `last`."""
+    with BundledServer(directory) as server:
+        server.start()
+        with _client(server) as client:
+            client.set("first", "yes")
+            client.set("last", "x" * 100)
+    [path] = (directory / "data" / "appendonlydir").glob("*.incr.aof")
+    return path
 
 
 def test_a_platform_without_a_bundled_server_needs_a_redis_url(

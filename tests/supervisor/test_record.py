@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,3 +117,53 @@ def test_unwritable_state_directory_is_reported(tmp_path: Path) -> None:
 
     with pytest.raises(ControlFailed, match=r"cannot create .*\.bananas"):
         _state(tmp_path)
+
+
+@pytest.mark.parametrize("name", [".bananas", ".bananas/shop"])
+def test_symbolic_link_in_place_of_the_state_directory_is_not_followed(
+    tmp_path: Path, name: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o755)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).symlink_to(elsewhere)
+
+    with pytest.raises(ControlFailed, match="it is a symbolic link"):
+        _state(tmp_path)
+
+    assert list(elsewhere.iterdir()) == []
+    assert elsewhere.stat().st_mode & 0o777 == 0o755
+
+
+def test_record_behind_a_symbolic_link_is_ignored(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    directory = _state(tmp_path / "real")
+    write(directory, _record())
+    for name in ("root", "topology", "file"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "root" / ".bananas").symlink_to(directory.parent)
+    (tmp_path / "topology" / ".bananas").mkdir()
+    (tmp_path / "topology" / ".bananas" / "shop").symlink_to(directory)
+    (_state(tmp_path / "file") / "up.json").symlink_to(directory / "up.json")
+
+    assert find(tmp_path / "real") is not None
+    assert [find(tmp_path / name) for name in ("root", "topology", "file")] == [None] * 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of other users")
+def test_record_and_state_directory_of_another_user_are_not_used() -> None:
+    # Readable for everybody, which directories of pytest are not.
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        write(_state(directory), _record())
+        for path in (directory, *directory.rglob("*")):
+            os.chown(path, 65533, 65533)
+            path.chmod(0o755)
+        os.seteuid(65534)
+        try:
+            assert find(directory) is None
+            with pytest.raises(ControlFailed, match="it belongs to another user"):
+                _state(directory)
+        finally:
+            os.seteuid(0)
+        assert find(directory) == _record()
