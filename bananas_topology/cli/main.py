@@ -21,6 +21,7 @@ from bananas_topology.cli.init import init
 from bananas_topology.cli.job import job
 from bananas_topology.cli.logs import logs
 from bananas_topology.cli.queues import queues
+from bananas_topology.cli.redis_url import redis_url
 from bananas_topology.cli.render import render
 from bananas_topology.cli.rescue import rescue
 from bananas_topology.cli.schema import schema
@@ -46,6 +47,7 @@ _JOBS = (enqueue, queues, job, doctor, rescue, schema)
 for command in (*_TOPOLOGY, *_JOBS):
     app.command()(command)
 app.command("import")(import_topology)
+app.command("redis-url")(redis_url)
 app.add_typer(dead.app, name="dead")
 
 

@@ -64,13 +64,8 @@ def locate(redis_url: str | None, file: Path | None) -> Server:
     Raises:
         ControlFailed: no server is configured, or the topology has errors.
     """
-    from bananas_topology.supervisor.record import find
-
     path = file or DEFAULT_FILE
-    topology = _topology(path) if file or path.exists() else None
-    if file is None and topology is None:
-        _warn_of_other_name()
-    record = find(path.parent, topology.name if topology else None)
+    topology, record = _find(file)
     if topology is None and record is None and (file or path.exists()):
         raise ControlFailed(f"{display_name(path)} has errors; run `bananas validate {path}`")
     url = explicit_url(redis_url, os.environ) or (topology.redis.url if topology else None)
@@ -82,6 +77,18 @@ def locate(redis_url: str | None, file: Path | None) -> Server:
             "or REDIS_URL"
         )
     return Server(url, key_prefix(topology, record), topology)
+
+
+def running_up(file: Path | None) -> RunRecord:
+    """Find the running `up` of a topology; `file` None: ``topology.yaml``, or any here without it.
+
+    Raises:
+        ControlFailed: none is running.
+    """
+    _, record = _find(file)
+    if record is None:
+        raise ControlFailed("no running `bananas up` found here: start it, or name its --file")
+    return record
 
 
 @contextmanager
@@ -122,6 +129,17 @@ def client_of(server: Server) -> Client:
     from bananas_topology.client import Client
 
     return Client(server.url, key_prefix=server.key_prefix)
+
+
+def _find(file: Path | None) -> tuple[Topology | None, RunRecord | None]:
+    """Read the topology, if there is one, and the state file of its `up`, if it runs."""
+    from bananas_topology.supervisor.record import find
+
+    path = file or DEFAULT_FILE
+    topology = _topology(path) if file or path.exists() else None
+    if file is None and topology is None:
+        _warn_of_other_name()
+    return topology, find(path.parent, topology.name if topology else None)
 
 
 def _topology(path: Path) -> Topology | None:

@@ -27,8 +27,8 @@ def display_name(file: Path) -> str:
 
 def check_topology(file: Path) -> CheckResult:
     """Check a topology; ``-`` is standard input, whose relative paths start here."""
-    from bananas_topology.spec.document import MAX_BYTES
     from bananas_topology.spec.load import check, check_bytes
+    from bananas_topology.spec.reader import MAX_BYTES
 
     if file != STDIN:
         return check(file, os.environ)

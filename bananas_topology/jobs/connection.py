@@ -250,7 +250,10 @@ def reply_failure(client: redis.Redis, error: redis.ResponseError | str) -> Bana
 
 
 def _access_denied(client: redis.Redis, text: str) -> RedisAccessDenied:
-    return RedisAccessDenied(f"Redis at {address(client)} denied access: {text}")
+    hint = ""
+    if "password" not in client.connection_pool.connection_kwargs:
+        hint = "; the URL has no password (`bananas redis-url` prints that of a running `up`)"
+    return RedisAccessDenied(f"Redis at {address(client)} denied access: {text}{hint}")
 
 
 def _code(text: str, error: redis.ResponseError | str) -> str:

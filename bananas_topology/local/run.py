@@ -171,7 +171,7 @@ def _redis(
         return url, None
     server = stack.enter_context(BundledServer(directory))
     url = server.start()
-    screen.notice(f"redis: bundled Valkey at {url}, data in {os.path.relpath(directory)}")
+    screen.notice(f"redis: bundled Valkey at {redact(url)}, data in {os.path.relpath(directory)}")
     return url, server.restart_if_dead
 
 

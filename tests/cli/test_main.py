@@ -10,7 +10,10 @@ import pytest
 from bananas_topology import Client, __version__
 from tests.cli.shell import Shell
 
-COMMANDS = ("init", "validate", "up", "render", "import", "enqueue", "queues", "job", "schema")
+COMMANDS = (
+    *("init", "validate", "up", "render", "import", "enqueue", "queues", "job", "redis-url"),
+    "schema",
+)
 TOPOLOGY = "version: 1\nname: shop\nhandlers: [jobs]\npools: {worker: {mode: thin}}\n"
 DEAD_COMMANDS = ("dead list", "dead retry", "dead purge")
 

@@ -255,7 +255,7 @@ def test_drain_runs_queued_jobs_and_exits(shop: Path) -> None:
     assert result.returncode == 0, result
     assert len(list(shop.glob("file-*"))) == 20
     assert "drained: 20 completed" in result.stderr
-    assert "redis: bundled Valkey at redis://127.0.0.1:" in result.stderr
+    assert "redis: bundled Valkey at redis://:***@127.0.0.1:" in result.stderr
     assert "data in .bananas/shop" in result.stderr
 
 
@@ -379,3 +379,31 @@ def test_a_pool_with_a_limit_on_jobs_recycles_its_workers(shop: Path) -> None:
     assert len(list(shop.glob("file-*"))) == 20
     assert "worker recycled" in result.stdout
     assert "gave up" not in result.stdout
+
+
+def test_redis_url_of_a_running_up_lets_other_programs_in(shop: Path) -> None:
+    shell = Shell(shop, _environ())
+    with _running(shop) as (process, record):
+        printed = shell("redis-url")
+        named = Shell(shop.parent, _environ())("redis-url", "-f", f"{shop.name}/topology.yaml")
+        listed = shell("queues")
+        refused = shell("queues", "--redis-url", re.sub(r"//.*@", "//", record.redis_url))
+        process.send_signal(signal.SIGINT)
+        _, messages = process.communicate(timeout=20)
+
+    assert printed.stdout == named.stdout == f"{record.redis_url}\n"
+    assert re.fullmatch(r"redis://:[\w-]{32,}@127\.0\.0\.1:\d+\n", printed.stdout)
+    assert listed.returncode == 0
+    assert refused.returncode == 1
+    assert "`bananas redis-url` prints that of a running `up`" in refused.stderr
+    assert "redis: bundled Valkey at redis://:***@127.0.0.1:" in messages
+    assert record.redis_url not in messages
+
+
+def test_redis_url_without_a_running_up_is_an_error(shop: Path) -> None:
+    result = Shell(shop, _environ())("redis-url")
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        "error: no running `bananas up` found here: start it, or name its --file\n"
+    )
