@@ -35,6 +35,7 @@ _ESCAPE = "percent-encode the characters / ? # @ : % in user names and passwords
 
 #: Scheme and slashes, with or without the colon.
 _LEAD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:?/+")
+_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:?//[^\s\"']*")
 _PORT = re.compile(r"[0-9]{1,5}")
 
 
@@ -93,6 +94,22 @@ def redact(url: str) -> str:
         shown += f"{url[position:start]}***"
         position = end
     return shown + url[position:]
+
+
+def mask_urls(text: str) -> str:
+    """Hide the passwords of all URLs in a text, keeping every other character in its place.
+
+    >>> mask_urls('redis: {url: "redis://app:s3cret@db:6379/0"}')
+    'redis: {url: "redis://app:******@db:6379/0"}'
+    """
+
+    def masked(match: re.Match[str]) -> str:
+        url = match[0]
+        for start, end in secret_spans(url):
+            url = url[:start] + "*" * (end - start) + url[end:]
+        return url
+
+    return _URL_IN_TEXT.sub(masked, text)
 
 
 def secret_spans(url: str) -> Iterator[tuple[int, int]]:

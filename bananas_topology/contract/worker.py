@@ -25,6 +25,7 @@ from bananas_topology.contract.kinds import (
     text,
 )
 from bananas_topology.contract.names import API, SCHEDULER
+from bananas_topology.contract.redis_url import check_url
 from bananas_topology.contract.settings import (
     POOL,
     TOPOLOGY,
@@ -72,6 +73,12 @@ EXIT_ACCESS_DENIED = 77
 RESTART_CODES = frozenset({EXIT_RESTART, EXIT_RECYCLE, EXIT_ACCESS_DENIED})
 
 
+def _read_redis_url(value: str) -> str:
+    if (reason := check_url(value)) is not None:
+        raise ValueError(reason)
+    return value
+
+
 def _read_concurrency(value: str) -> int:
     if not re.fullmatch(r"-?\d{1,9}", value, re.ASCII):
         raise ValueError(f"expected an integer from 1 to {MAX_CONCURRENCY}")
@@ -97,6 +104,7 @@ _NAME = text(
 _KEY_PREFIX = text(
     "up to 100 characters", r"[^\s\x00-\x1f\x7f]{1,100}", "1 to 100 characters without whitespace"
 )
+_REDIS_URL = replace(text("a URL"), read=_read_redis_url)
 _CONCURRENCY = replace(integer(1, MAX_CONCURRENCY), read=_read_concurrency)
 _INTERVAL = replace(
     duration(MIN_SCHEDULER_INTERVAL_MS, MAX_SCHEDULER_INTERVAL_MS), read=_read_scheduler_interval
@@ -217,7 +225,7 @@ class WorkerConfig:
         "File touched while the worker makes progress; none if not set",
     )
     redis_url: str = setting(
-        "redis://localhost:6379", "REDIS_URL", text("a URL"), "The Redis or Valkey server",
+        "redis://localhost:6379", "REDIS_URL", _REDIS_URL, "The Redis or Valkey server",
         "redis.url", sections=(TOPOLOGY,), is_secret=True,
     )
     redis_url_file: str = setting(

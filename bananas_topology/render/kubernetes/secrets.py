@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import unquote, urlsplit
 
 from bananas_topology.contract.api import read_token
+from bananas_topology.contract.redis_url import require_valid_url
 from bananas_topology.errors import RenderFailed
 from bananas_topology.render.credentials import TOKEN_KEY, api_files, worker_files
 from bananas_topology.render.kubernetes.keda import reads_redis
@@ -42,6 +43,7 @@ def secret_file(topology: Topology, environ: Mapping[str, str]) -> File:
     """The Secret with its values, taken from environment variables.
 
     Raises:
+        InvalidRedisUrl: REDIS_URL is not valid.
         RenderFailed: variables are missing (all are named), or the password or the token is not
             valid.
     """
@@ -112,7 +114,7 @@ def _redis_values(topology: Topology, environ: Mapping[str, str]) -> dict[str, s
             raise RenderFailed(PASSWORD_ADVICE)
         return {PASSWORD_KEY: password}
     url = topology.redis.url or environ.get("REDIS_URL") or ""
-    return {"REDIS_URL": url, **_parts_of(url)} if url else {}
+    return {"REDIS_URL": url, **_parts_of(require_valid_url(url))} if url else {}
 
 
 def _parts_of(url: str) -> dict[str, str]:

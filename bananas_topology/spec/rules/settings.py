@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from bananas_topology.contract.api import API_SETTINGS
-from bananas_topology.contract.names import REDIS_SCHEMES
+from bananas_topology.contract.redis_url import check_url, has_password
 from bananas_topology.contract.settings import TOPOLOGY, Setting
 from bananas_topology.contract.worker import WORKER_SETTINGS
 from bananas_topology.spec.model import Patch
@@ -100,15 +100,9 @@ def env_has_no_secrets(context: RuleContext) -> Iterator[Violation]:
 def the_redis_url_is_valid(context: RuleContext) -> Iterator[Violation]:
     """Its scheme decides how to connect. Its value is never shown."""
     url = context.topology.redis.url
-    if url is None:
-        return
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in REDIS_SCHEMES or not rest or re.search(r"\s", url):
-        yield Violation(
-            ("redis", "url"),
-            '"redis.url" is not a valid server URL (value hidden)',
-            "expected redis://host:6379, rediss://, unix:// or redis+sentinel://",
-        )
+    if url is not None and (reason := check_url(url)) is not None:
+        message = f'"redis.url" is not a valid server URL (value hidden): {reason}'
+        yield Violation(("redis", "url"), message)
 
 
 @rule("BT320", "Password in the file", example="url: redis://:hunter2@host")
@@ -117,7 +111,7 @@ def the_redis_url_has_no_password(context: RuleContext) -> Iterator[Violation]:
     node = context.node(("redis", "url"))
     if not isinstance(node, ScalarNode) or node.is_interpolated:
         return
-    if re.match(r"[a-z+]+://[^/?#]*:[^/?#]+@", node.text):
+    if has_password(node.text):
         message = '"redis.url" contains a password'
         hint = "write url: ${REDIS_URL}, and set that variable in the environment"
         yield Violation(("redis", "url"), message, hint)
