@@ -17,7 +17,9 @@ from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
 from bananas_topology.contract.names import API
+from bananas_topology.contract.redis_url import mask_urls
 from bananas_topology.system.clock import parse_timestamp, wall_now
+from bananas_topology.system.terminal import blank, visible, visible_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,8 +46,6 @@ _LONG_WORD = 14
 
 #: Cells of columns that are aligned to the right.
 _NUMERIC = re.compile(r"[\d,./]*( [KMG]iB|%)?")
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def is_terminal(stream: IO[str]) -> bool:
@@ -78,21 +78,12 @@ def painter(stream: IO[str]) -> Paint:
 
 def notice(text: str) -> None:
     """Print a message for the user to standard error."""
-    print(printable(text), file=sys.stderr, flush=True)
-
-
-def printable(text: str) -> str:
-    """Escape control characters: stored data must not control the terminal.
-
-    >>> printable("caf\\xe9 \\x1b[31mred")
-    'caf\\xe9 \\\\x1b[31mred'
-    """
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    print(visible(text), file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:
     """Print a result as JSON."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(visible_json(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 def moment(value: object) -> str:
@@ -145,7 +136,7 @@ def status_line() -> Iterator[Callable[[str], None]]:
     width = shutil.get_terminal_size().columns
 
     def show(text: str) -> None:
-        print(f"\r\x1b[2K{printable(text)[: width - 1]}", end="", file=sys.stderr, flush=True)
+        print(f"\r\x1b[2K{visible(text)[: width - 1]}", end="", file=sys.stderr, flush=True)
 
     try:
         yield show
@@ -175,7 +166,7 @@ def print_fields(fields: Iterable[tuple[str, str]]) -> None:
     pairs = list(fields)
     width = max(len(name) for name, _ in pairs)
     for name, value in pairs:
-        lines = printable(value).splitlines() or [""]
+        lines = visible(value).splitlines() or [""]
         indented = f"\n{' ' * (width + 2)}".join(lines)
         print(f"{styled(f'{name:<{width}}', '1', sys.stdout)}  {indented}")
 
@@ -266,7 +257,7 @@ def _print_rich_table(
             overflow="fold",
         )
     for row in cells:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(*(Text(visible(cell)) for cell in row))
     console.print(table)
 
 
@@ -316,7 +307,7 @@ def _excerpt(diagnostic: Diagnostic, line: str, width: int) -> Text:
     number = str(diagnostic.span.line)
     room = max(20, (width or _DEFAULT_WIDTH) - len(number) - 5)
     # Replace characters one to one, so that columns stay correct.
-    line = _CONTROL.sub(" ", line.replace("\t", " "))
+    line = mask_urls(blank(line))
     begin = diagnostic.span.column - 1
     is_within = diagnostic.span.end_line == diagnostic.span.line
     end = diagnostic.span.end_column - 1 if is_within else len(line)
@@ -334,7 +325,7 @@ def styled(text: str, code: str, stream: IO[str]) -> str:
 
 
 def _one_line(text: str) -> str:
-    return printable(" ".join(text.split("\n")).replace("\t", " "))
+    return visible(" ".join(text.split("\n")).replace("\t", " "))
 
 
 def _numbers(pool: Pool, count: int) -> tuple[str, str, str, str]:

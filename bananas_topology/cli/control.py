@@ -13,6 +13,7 @@ from bananas_topology.cli.options import DEFAULT_FILE, AsFormat, Format, Topolog
 from bananas_topology.cli.scale import parse_scale
 from bananas_topology.errors import ControlFailed
 from bananas_topology.system.clock import parse_timestamp, sleep
+from bananas_topology.system.terminal import visible
 from bananas_topology.units import parse_duration_ms
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def _print_run(described: dict[str, Any]) -> None:
         print()
     for each in exits:
         when = console.age(parse_timestamp(each["last_exit_at"]))
-        print(console.printable(f"{each['name']}: {each['last_exit']}, {when} ago"))
+        print(visible(f"{each['name']}: {each['last_exit']}, {when} ago"))
 
 
 def _row(each: dict[str, Any]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ import typer
 from bananas_topology.cli import console
 from bananas_topology.cli.options import DEFAULT_FILE, AsFormat, Format
 from bananas_topology.system.clock import parse_timestamp, wall_now
+from bananas_topology.system.terminal import visible, visible_json
 from bananas_topology.units import parse_duration_ms
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _moment(text: str) -> datetime:
 
 def _as_json(line: Line) -> str:
     entry = {"time": line.at, "process": line.child, "line": line.text}
-    return json.dumps(entry, ensure_ascii=False)
+    return visible_json(json.dumps(entry, ensure_ascii=False))
 
 
 def _as_text(children: Sequence[str]) -> Callable[[Line], str]:
@@ -148,7 +149,7 @@ def _as_text(children: Sequence[str]) -> Callable[[Line], str]:
     def show(line: Line) -> str:
         pool = line.child.rpartition("-")[0] or line.child
         prefix = paint(pool, f"{line.child:<{width}} |")
-        text = console.printable(_TIME.sub("", line.text))
+        text = visible(_TIME.sub("", line.text))
         return f"{prefix} {_local_time(line.at)} {text}".rstrip()
 
     return show

@@ -220,7 +220,9 @@ def _output(plans: Sequence[ChildPlan], screen: Screen, files: LogFiles) -> Iter
     """Direct the output of the children and the supervisor's log to the screen."""
     output = Output(Sink(screen.fd), [plan.name for plan in plans], screen.paint, files)
     is_json = all(plan.env["LOG_FORMAT"] == "json" for plan in plans)
-    handler = StreamHandler(output.stream(SUPERVISOR, SUPERVISOR, is_json=is_json))
+    handler = StreamHandler(
+        output.stream(SUPERVISOR, SUPERVISOR, is_json=is_json, is_formatted=True)
+    )
     source = WorkerConfig(worker_id=SUPERVISOR, pool=SUPERVISOR)
     handler.setFormatter(JsonFormatter(source) if is_json else TextFormatter(screen.is_colored))
     logger = logging.getLogger("bananas_topology")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection
 from bananas_topology.supervisor.log_files import LogFile, LogFiles
 from bananas_topology.supervisor.sink import Sink
 from bananas_topology.system.clock import format_timestamp, wall_now
+from bananas_topology.system.terminal import visible, visible_json
 
 #: Bytes after which an unterminated line is split.
 MAX_LINE_BYTES = 1024 * 1024
@@ -84,12 +85,14 @@ class Output:
         self._width = max(len(name) for name in (*names, SUPERVISOR))
         self._paint = paint
 
-    def stream(self, name: str, pool: str, *, is_json: bool) -> Stream:
+    def stream(self, name: str, pool: str, *, is_json: bool, is_formatted: bool = False) -> Stream:
+        """Create the stream of a child; one that is formatted may have colors in its text."""
         file = self._files.file(name) if self._files is not None else None
         if is_json:
             return Stream(self.sink, lambda line: as_json(line, name, pool), file)
         prefix = self._paint(pool, f"{name:<{self._width}} |").encode() + b" "
-        return Stream(self.sink, lambda line: (prefix + as_text(line)).rstrip(b" "), file)
+        text = bytes if is_formatted else as_text
+        return Stream(self.sink, lambda line: (prefix + text(line)).rstrip(b" "), file)
 
 
 class StreamHandler(logging.Handler):
@@ -104,19 +107,19 @@ class StreamHandler(logging.Handler):
 
 
 def as_text(line: bytes) -> bytes:
-    """Return the line as valid UTF-8.
+    """Return the line as valid UTF-8, with control characters escaped.
 
     >>> as_text(b"caf\\xe9") == "caf\N{REPLACEMENT CHARACTER}".encode()
     True
     """
-    return line.decode(errors="replace").encode()
+    return visible(line.decode(errors="replace")).encode()
 
 
 def as_json(line: bytes, name: str, pool: str) -> bytes:
     """Return the line if it looks like a JSON object, otherwise wrap it in one."""
     text = line.decode(errors="replace")
     if text.startswith("{") and text.endswith("}"):
-        return text.encode()
+        return visible_json(text).encode()
     entry = {
         "time": format_timestamp(wall_now()),
         "level": "info",
@@ -124,4 +127,4 @@ def as_json(line: bytes, name: str, pool: str) -> bytes:
         "pool": pool,
         "worker_id": name,
     }
-    return json.dumps(entry, ensure_ascii=False).encode()
+    return visible_json(json.dumps(entry, ensure_ascii=False)).encode()

@@ -15,6 +15,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from bananas_topology.contract.worker import WorkerConfig
+from bananas_topology.system.terminal import visible, visible_json
 
 _LEVELS = {"debug": 10, "info": 20, "warn": 30, "error": 40}
 _LEVEL_NAMES = {10: "debug", 20: "info", 30: "warn", 40: "error", 50: "error"}
@@ -63,7 +64,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
-        return _writable(json.dumps(entry, ensure_ascii=False, default=str))
+        return _writable(visible_json(json.dumps(entry, ensure_ascii=False, default=str)))
 
 
 class TextFormatter(logging.Formatter):
@@ -82,8 +83,8 @@ class TextFormatter(logging.Formatter):
         if record.exc_info:
             traceback = self.formatException(record.exc_info)
         pairs = "".join(f" {name}={_quoted(value)}" for name, value in fields.items())
-        line = f"{clock} {shown} {record.getMessage()}{pairs}"
-        return _writable(f"{line}\n{traceback}".rstrip())
+        line = visible(f"{record.getMessage()}{pairs}\n{traceback}".rstrip())
+        return _writable(f"{clock} {shown} {line}")
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:

@@ -407,3 +407,20 @@ def test_redis_url_without_a_running_up_is_an_error(shop: Path) -> None:
     assert result.stderr == (
         "error: no running `bananas up` found here: start it, or name its --file\n"
     )
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_foreign_text_cannot_control_the_terminal(shop: Path, log_format: str) -> None:
+    hostile = "a\x1b]0;title\x07\x9b2J\u202eb"
+    (shop / "jobs.py").write_text(
+        "from bananas_topology import Bury, job\n\n\n"
+        "@job('say')\ndef say(text: str) -> None:\n    print(text)\n    raise Bury(text)\n"
+    )
+    directory = state_directory(shop / "topology.yaml", "shop")
+    with BundledServer(directory) as server, Client(server.start()) as client:
+        client.enqueue("say", hostile, id=hostile)
+
+    result = _up(shop, "--drain", "--log-format", log_format)
+
+    assert result.stdout.count("title") >= 2
+    assert [line for line in result.stdout.splitlines() if not line.isprintable()] == []

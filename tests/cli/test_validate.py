@@ -45,6 +45,18 @@ def test_diagnostics_are_one_line_each_in_a_pipe(shell: Shell) -> None:
     assert result.stderr == "2 errors, 0 warnings\n"
 
 
+def test_terminal_does_not_show_the_password_of_a_url(shell: Shell) -> None:
+    url = "redis://app:hun/ter2@db"
+    _write(shell, f'{VALID}redis: {{url: "{url}", key_prefix: "{{a"}}\n')
+
+    code, shown = shell.on_terminal("validate")
+
+    assert code == 1
+    assert "BT232" in shown
+    assert "hun" not in shown
+    assert "ter2" not in shown
+
+
 def test_terminal_shows_the_source_with_a_caret(shell: Shell) -> None:
     _write(shell, BROKEN)
 

@@ -76,6 +76,21 @@ def test_wrapped_lines_contain_no_raw_control_characters() -> None:
     assert b"\x1b" not in as_json(b"\x1b[31mred\xff", "a-0", "a")
 
 
+def test_control_characters_of_a_child_are_visible() -> None:
+    shown = _shown("\x1b[31mred\t\x9b2J \u202edoc\r\n".encode())
+
+    assert shown == rb"a-0           | \x1b[31mred" + b"\t" + rb"\x9b2J \u202edoc" + b"\n"
+
+
+def test_control_characters_in_json_lines_are_escaped() -> None:
+    entry = {"job_id": "a\x1b[2J\x9b\u202eb"}
+
+    shown = _shown(json.dumps(entry, ensure_ascii=False).encode() + b"\n", is_json=True)
+
+    assert json.loads(shown) == entry
+    assert shown.decode().removesuffix("\n").isprintable()
+
+
 def test_prefixes_are_colored_by_pool() -> None:
     read_end, write_end = os.pipe()
     sink = Sink(write_end)

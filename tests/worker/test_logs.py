@@ -57,6 +57,27 @@ def test_text_lines_quote_ambiguous_values_and_end_with_the_traceback() -> None:
     assert line.splitlines()[1:] == ["one", "two"]
 
 
+HOSTILE = "a\x1b[2J\x9b2J\u202eb"
+
+
+def test_control_characters_are_visible_in_text_lines() -> None:
+    record = _record(f"{HOSTILE} logged", job_id=HOSTILE, traceback=f"one\n\ttwo {HOSTILE}")
+
+    line = logs.TextFormatter(color=True).format(record)
+
+    shown = r"a\x1b[2J\x9b2J\u202eb"
+    first, *below = line.splitlines()
+    assert first.endswith(f"\x1b[33mwarn \x1b[0m {shown} logged job_id={shown}")
+    assert below == ["one", f"\ttwo {shown}"]
+
+
+def test_control_characters_are_escaped_in_json_lines() -> None:
+    line = logs.JsonFormatter(CONFIG).format(_record("job failed", job_id=HOSTILE))
+
+    assert json.loads(line)["job_id"] == HOSTILE
+    assert line.isprintable()
+
+
 @pytest.mark.parametrize("formatter", [logs.JsonFormatter(CONFIG), logs.TextFormatter(False)])
 def test_an_id_that_is_not_valid_utf8_can_be_logged(formatter: logging.Formatter) -> None:
     record = _record("job released", job_id=b"\xff".decode(errors="surrogateescape"))
