@@ -16,7 +16,9 @@ import typer
 from bananas_topology.cli import console
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.options import DEFAULT_FILE, AsFormat, Format, RedisUrl
+from bananas_topology.cli.topology import check_topology
 from bananas_topology.errors import ControlFailed
+from bananas_topology.system.terminal import visible
 
 if TYPE_CHECKING:
     from bananas_topology.doctor.check import Check, Result
@@ -32,7 +34,7 @@ _File = Annotated[
     Path | None,
     typer.Argument(
         metavar="[FILE]",
-        help="Topology file.  [default: topology.yaml, if it exists]",
+        help="Topology file; - is standard input.  [default: topology.yaml, if it exists]",
         show_default=False,
     ),
 ]
@@ -112,11 +114,10 @@ def _examine(file: Path | None, redis_url: str | None, observe_s: float | None) 
     """
     from bananas_topology.cli.server import explicit_url, key_prefix
     from bananas_topology.doctor.gather import Target, examine
-    from bananas_topology.spec.load import check
     from bananas_topology.supervisor.record import find
 
     path = file or DEFAULT_FILE
-    report: CheckResult | None = check(path, os.environ) if file or path.exists() else None
+    report: CheckResult | None = check_topology(path) if file or path.exists() else None
     topology = report.topology if report else None
     record = find(path.parent, topology.name if topology else None)
     url = explicit_url(redis_url, os.environ) or (topology.redis.url if topology else None)
@@ -183,7 +184,7 @@ def _print_lines(status: str, lines: Sequence[str]) -> None:
 def _wrapped(text: str, indent: int = 0) -> list[str]:
     width = max(30, console.terminal_width() - 11)
     return textwrap.wrap(
-        console.printable(text),
+        visible(text),
         width,
         initial_indent=" " * indent,
         subsequent_indent=" " * 7,
