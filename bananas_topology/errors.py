@@ -7,6 +7,8 @@ translated into one of these once, where the library is called, with ``from erro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class BananasTopologyError(Exception):
     """The base class of all exceptions that Bananas raises deliberately."""
@@ -17,6 +19,18 @@ class BananasTopologyError(Exception):
 
 class RenderFailed(BananasTopologyError):
     """A topology cannot be rendered: unknown target, or a patch that does not apply."""
+
+
+class PatchesFailed(RenderFailed):
+    """Patches of a topology do not apply.
+
+    ``failures`` has the path in the topology of each, such as ``("compose", "patches", 0)``, and a
+    message.
+    """
+
+    def __init__(self, failures: Sequence[tuple[tuple[str | int, ...], str]]) -> None:
+        super().__init__("\n".join(message for _, message in failures))
+        self.failures = tuple(failures)
 
 
 # For the operator.

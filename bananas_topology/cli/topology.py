@@ -13,7 +13,7 @@ from bananas_topology.cli import console
 from bananas_topology.cli.exit_codes import FAILED
 
 if TYPE_CHECKING:
-    from bananas_topology.spec.load import CheckResult
+    from bananas_topology.spec.load import CheckResult, PatchCheck
     from bananas_topology.spec.model import Topology
 
 #: Means standard input where a file is expected.
@@ -25,16 +25,19 @@ def display_name(file: Path) -> str:
     return "<stdin>" if file == STDIN else str(file)
 
 
-def check_topology(file: Path) -> CheckResult:
-    """Check a topology; ``-`` is standard input, whose relative paths start here."""
+def check_topology(file: Path, patch_check: PatchCheck | None = None) -> CheckResult:
+    """Check a topology; ``-`` is standard input, whose relative paths start here.
+
+    `patch_check` as in `spec.load.check`.
+    """
     from bananas_topology.spec.load import check, check_bytes
     from bananas_topology.spec.reader import MAX_BYTES
 
     if file != STDIN:
-        return check(file, os.environ)
+        return check(file, os.environ, patch_check)
     # One byte more than is allowed shows that it is too long.
     data = sys.stdin.buffer.read(MAX_BYTES + 1)
-    return check_bytes(data, Path(display_name(file)), os.environ)
+    return check_bytes(data, Path(display_name(file)), os.environ, patch_check)
 
 
 def read_topology(file: Path, action: str) -> Topology:

@@ -45,9 +45,12 @@ def validate(files: _Files = None, format: AsFormat = Format.TEXT, strict: _Stri
 
         bananas validate --format json | jq '.diagnostics[].code'
     """
+    from bananas_topology.render.patch_errors import patch_errors
     from bananas_topology.spec.diagnostics import Severity
 
-    reports = {display_name(file): check_topology(file) for file in files or [DEFAULT_FILE]}
+    reports = {
+        display_name(file): check_topology(file, patch_errors) for file in files or [DEFAULT_FILE]
+    }
     diagnostics = [each for report in reports.values() for each in report.diagnostics]
     errors = sum(each.severity is Severity.ERROR for each in diagnostics)
     warnings = len(diagnostics) - errors

@@ -7,51 +7,67 @@ an error: ignoring it would look like success.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jsonpatch
 
-from bananas_topology.errors import RenderFailed
+from bananas_topology.errors import PatchesFailed
 from bananas_topology.spec.model import Patch
+
+_TYPES = {str: "text", int: "a number", float: "a number", bool: "a boolean", list: "a list"}
+_TYPES[type(None)] = "nothing"
+
+#: Names listed in a message about a patch that matches nothing.
+_MAX_NAMES = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Patchable:
-    """An object that patches select by kind and name."""
+    """An object that patches select by kind and name; `patched_by` is the last one's index."""
 
     kind: str
     name: str
     value: Mapping[str, Any]
+    patched_by: int | None = None
 
 
 def apply_patches(
-    objects: Iterable[Patchable], patches: Sequence[Patch], path: str
+    objects: Iterable[Patchable],
+    patches: Sequence[Patch],
+    section: str,
+    check: Callable[[Patchable], str | None],
 ) -> tuple[Patchable, ...]:
     """Apply the patches in order, each to all objects that it matches; originals are not changed.
 
-    `path` is the path of the patches in the topology (``kubernetes.patches``). A patched object is
-    still selected by its rendered kind and name, whatever a patch does to the value.
+    `section` is the part of the topology that has the patches. A patched object is still selected
+    by its rendered kind and name, whatever a patch does to the value. `check` returns what is wrong
+    with an object after all patches.
 
     Raises:
-        RenderFailed: a patch matches no object, or cannot be applied to one.
+        PatchesFailed: patches match no object, cannot be applied to one, or leave it invalid.
     """
     patched = list(objects)
+    failures: list[tuple[tuple[str | int, ...], str]] = []
     for index, patch in enumerate(patches):
-        patch_path = f"{path}[{index}]"
-        matching = [target for target in patched if _matches(patch, target)]
+        path: tuple[str | int, ...] = (section, "patches", index)
+        matching = [at for at, target in enumerate(patched) if _matches(patch, target)]
         if not matching:
-            raise RenderFailed(
-                f"{patch_path} ({_criteria(patch)}) matches no rendered object; "
-                f"expected one of {', '.join(f'{it.kind} {it.name}' for it in patched)}"
-            )
-        patched = [
-            replace(target, value=_apply(patch, target, patch_path))
-            if target in matching
-            else target
-            for target in patched
-        ]
+            failures.append((path, f"{_text(path)} {_no_match(patch, patched)}"))
+        try:
+            for at in matching:
+                patched[at] = _apply(patch, patched[at], index)
+        except _DoesNotApply as error:
+            path = (*path, *error.path)
+            failures.append((path, f"{_text(path)} {error}"))
+    for target in patched:
+        if target.patched_by is not None and (reason := check(target)):
+            path = (section, "patches", target.patched_by)
+            failures.append((path, f"{_text(path)}: {target.kind} {target.name} {reason}"))
+    if failures:
+        raise PatchesFailed(failures)
     return tuple(patched)
 
 
@@ -72,24 +88,59 @@ def merge(target: Any, patch: Any) -> Any:
     return merged
 
 
-def _apply(patch: Patch, target: Patchable, path: str) -> Mapping[str, Any]:
+class _DoesNotApply(Exception):
+    """A patch does not apply; `path` is the part of it that does not."""
+
+    def __init__(self, message: str, *path: str | int) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+def _apply(patch: Patch, target: Patchable, index: int) -> Patchable:
     value: Any = target.value if patch.merge is None else merge(target.value, patch.merge)
-    try:
-        # Works on a copy.
-        value = jsonpatch.JsonPatch(_plain(patch.operations)).apply(value)
-    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError) as error:
-        raise RenderFailed(
-            f"{path} does not apply to {target.kind} {target.name}: {error}"
-        ) from error
+    value = copy.deepcopy(value) if patch.operations else value
+    subject = f"does not apply to {target.kind} {target.name}"
+    for at, operation in enumerate(_plain(patch.operations)):
+        try:
+            value = jsonpatch.JsonPatch([operation]).apply(value, in_place=True)
+        except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError) as error:
+            text = f'{subject}: {operation["op"]} "{operation["path"]}": {_reason(error)}'
+            raise _DoesNotApply(text, "json", at) from error
     if not isinstance(value, dict):
-        raise RenderFailed(
-            f"{path} replaces {target.kind} {target.name} with {value!r}; expected an object"
-        )
-    return value
+        raise _DoesNotApply(f"{subject}: it leaves {_TYPES[type(value)]}; expected an object")
+    return replace(target, value=value, patched_by=index)
+
+
+def _reason(error: Exception) -> str:
+    """The message of a library without the document in it."""
+    if isinstance(error, jsonpatch.JsonPatchTestFailed):
+        return "the value is not the expected one"
+    if isinstance(error, TypeError) or "does not support indexing" in str(error):
+        return "not in an object or a list"
+    member, found, _ = str(error).partition(" not found in ")
+    return f"{member} not found" if found else member
 
 
 def _matches(patch: Patch, target: Patchable) -> bool:
     return patch.kind in (None, target.kind) and patch.name in (None, target.name)
+
+
+def _no_match(patch: Patch, objects: Sequence[Patchable]) -> str:
+    """Say that a patch matches nothing, and what it may have meant."""
+    same_kind = [it for it in objects if it.kind == patch.kind] or objects
+    names = [f"{it.kind} {it.name}" for it in same_kind]
+    near = difflib.get_close_matches(f"{patch.kind or ''} {patch.name or ''}", names, 1)
+    listed = f"{', '.join(names[:_MAX_NAMES])}{', …' if len(names) > _MAX_NAMES else ''}"
+    expected = f"did you mean {near[0]}?" if near else f"expected one of {listed}"
+    return f"({_criteria(patch)}) matches no rendered object; {expected}"
+
+
+def _text(path: Iterable[str | int]) -> str:
+    """
+    >>> _text(("compose", "patches", 0, "json", 1))
+    'compose.patches[0].json[1]'
+    """
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)[1:]
 
 
 def _criteria(patch: Patch) -> str:

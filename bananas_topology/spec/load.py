@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from bananas_topology.spec.defaults import apply_defaults
 from bananas_topology.spec.diagnostics import Diagnostic, InvalidTopology, Severity, declare
 from bananas_topology.spec.document import Document
 from bananas_topology.spec.model import Topology
-from bananas_topology.spec.nodes import MapNode
+from bananas_topology.spec.nodes import KeyPath, MapNode, locate_value
 from bananas_topology.spec.reader import MAX_BYTES, broken_paths, read_document
 from bananas_topology.spec.rules import apply_rules
 from bananas_topology.spec.schema import schema
@@ -33,7 +33,17 @@ class CheckResult:
     source: str
 
 
-def check(path: Path, environ: Mapping[str, str]) -> CheckResult:
+#: Finds patches that do not apply, which takes rendering: their paths, and messages.
+PatchCheck = Callable[[Topology], Iterable[tuple[KeyPath, str]]]
+
+PATCH_FAILS = declare(
+    "BT237", "Patch that does not apply", example="patches: [{kind: Deploymnt, merge: {}}]"
+)
+
+
+def check(
+    path: Path, environ: Mapping[str, str], patch_check: PatchCheck | None = None
+) -> CheckResult:
     """Read and check a file; that it cannot be read is a diagnostic, too."""
     try:
         with path.open("rb") as file:
@@ -45,7 +55,7 @@ def check(path: Path, environ: Mapping[str, str]) -> CheckResult:
         hint = _hint_for_missing(path) if isinstance(error, FileNotFoundError) else None
         document.report(UNREADABLE, (0, 0), f"cannot read the file: {reason}", hint)
         return _result(document, None)
-    return check_bytes(data, path, environ)
+    return check_bytes(data, path, environ, patch_check)
 
 
 def _hint_for_missing(path: Path) -> str:
@@ -56,7 +66,9 @@ def _hint_for_missing(path: Path) -> str:
     return "create one with `bananas init`"
 
 
-def check_bytes(data: bytes, path: Path, environ: Mapping[str, str]) -> CheckResult:
+def check_bytes(
+    data: bytes, path: Path, environ: Mapping[str, str], patch_check: PatchCheck | None = None
+) -> CheckResult:
     """Check the content of a file; `path` is only its name."""
     document = read_document(str(path), data, environ)
     if document.root is None:
@@ -70,6 +82,11 @@ def check_bytes(data: bytes, path: Path, environ: Mapping[str, str]) -> CheckRes
     root = SectionReader(document, document.root, schema(), (), invalid_paths)
     topology = build(root, path)
     apply_rules(document, topology, invalid_paths)
+    result = _result(document, topology)
+    if patch_check is None or result.topology is None:
+        return result
+    for place, message in patch_check(topology):
+        document.report(PATCH_FAILS, locate_value(document.root, place), message)
     return _result(document, topology)
 
 

@@ -45,6 +45,20 @@ def test_diagnostics_are_one_line_each_in_a_pipe(shell: Shell) -> None:
     assert result.stderr == "2 errors, 0 warnings\n"
 
 
+def test_patch_that_render_would_reject_is_an_error(shell: Shell) -> None:
+    _write(
+        shell, f"{VALID}kubernetes:\n  patches: [{{kind: Deployment, name: wroker, merge: {{}}}}]\n"
+    )
+
+    validated = shell("validate")
+    rendered = shell("render", "--k8s")
+
+    assert validated.returncode == rendered.returncode == 1
+    assert validated.stdout.startswith("topology.yaml:7:13: error BT237: kubernetes.patches[0] ")
+    assert "did you mean Deployment worker?" in validated.stdout
+    assert "did you mean Deployment worker?" in rendered.stderr
+
+
 def test_terminal_does_not_show_the_password_of_a_url(shell: Shell) -> None:
     url = "redis://app:hun/ter2@db"
     _write(shell, f'{VALID}redis: {{url: "{url}", key_prefix: "{{a"}}\n')

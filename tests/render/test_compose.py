@@ -361,7 +361,7 @@ def test_a_patch_applies_to_shared_entries(make_topology: MakeTopology) -> None:
         ("{service: hihg, merge: {read_only: false}}", r"compose\.patches\[0\].*hihg"),
         ("{service: high, json: [{op: remove, path: /nothing}]}", r"compose\.patches\[0\].*high"),
         ("{service: high, merge: {enviroment: {A: b}}}", 'did you mean "environment"'),
-        ("{service: high, merge: {image: null}}", "high without an image"),
+        ("{service: high, merge: {image: null}}", "high has no image"),
     ],
 )
 def test_a_patch_that_is_certainly_a_mistake_is_rejected(

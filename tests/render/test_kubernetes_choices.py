@@ -271,14 +271,18 @@ def test_patches_are_applied_last(make_topology: MakeTopology) -> None:
         ),
         (
             "{kind: Deployment, name: worker, json: [{op: remove, path: /spec/nothing}]}",
-            r"patches\[0\] does not apply to Deployment worker: .*nothing",
+            r"patches\[0\]\.json\[0\] does not apply to Deployment worker: .*nothing",
         ),
         (
             "{kind: Deployment, json: [{op: test, path: /kind, value: Pod}]}",
-            r"patches\[0\] does not apply to Deployment worker",
+            r"patches\[0\]\.json\[0\] does not apply to Deployment \w+: "
+            r'test "/kind": the value is not the expected one$',
         ),
         ("{kind: Namespace, json: [{op: remove, path: ''}]}", r"Namespace shop"),
-        ("{kind: Service, merge: {metadata: {name: null}}}", r"Service redis without metadata"),
+        (
+            "{kind: Service, merge: {metadata: {name: null}}}",
+            r"patches\[0\]: Service redis has no metadata\.name",
+        ),
         ("{kind: Deployment, merge: {metadata: {name: x}}}", "two objects Deployment x"),
     ],
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bananas_topology.render.patch_errors import patch_errors
 from bananas_topology.spec.diagnostics import Severity, declare, declared_codes
 from bananas_topology.spec.load import check, check_bytes
 from bananas_topology.spec.rules import RULES
@@ -25,7 +26,7 @@ def _expected(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_a_file_has_exactly_the_diagnostics_that_it_lists(path: Path) -> None:
-    result = check(path, {})
+    result = check(path, {}, patch_errors)
 
     found = [f"{each.code} {each.span.line}:{each.span.column}" for each in result.diagnostics]
     assert found == _expected(path)

@@ -10,8 +10,6 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from bananas_topology.errors import RenderFailed
-
 _KEYS = """
     annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command configs
     container_name cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime
@@ -31,21 +29,13 @@ SERVICE_KEYS = frozenset(_KEYS.split())
 _MIN_SIMILARITY = 0.85
 
 
-def check_service(name: str, service: Mapping[str, Any]) -> None:
-    """Reject a patched service that is certainly a mistake.
-
-    Raises:
-        RenderFailed: a key is almost a known one, or the service has neither image nor build.
-    """
+def invalid_service(service: Mapping[str, Any]) -> str | None:
+    """What makes a patched service certainly a mistake, if anything."""
     for key in service:
         if key in SERVICE_KEYS:
             continue
         if near := difflib.get_close_matches(str(key), sorted(SERVICE_KEYS), 1, _MIN_SIMILARITY):
-            raise RenderFailed(
-                f'compose.patches add "{key}" to service {name}: not a Compose key '
-                f'(did you mean "{near[0]}"?)'
-            )
+            return f'has the key "{key}", not a Compose key (did you mean "{near[0]}"?)'
     if not service.get("image") and not service.get("build"):
-        raise RenderFailed(
-            f"compose.patches leave service {name} without an image; expected image or build"
-        )
+        return "has no image; expected image or build"
+    return None

@@ -13,7 +13,7 @@ from typing import Any
 from bananas_topology.contract.names import API, REDIS
 from bananas_topology.render.compose.anchors import with_anchors
 from bananas_topology.render.compose.notices import notices
-from bananas_topology.render.compose.service_keys import check_service
+from bananas_topology.render.compose.service_keys import invalid_service
 from bananas_topology.render.compose.services import (
     REDIS_NETWORK,
     REDIS_VOLUME,
@@ -87,10 +87,12 @@ def _literal(value: Any) -> Any:
 def _patched(services: Mapping[str, Any], topology: Topology) -> dict[str, Any]:
     """The services with the topology's patches, whose text Compose interpolates."""
     objects = [Patchable("service", name, value) for name, value in services.items()]
-    patched = apply_patches(objects, topology.compose.patches, "compose.patches")
-    for service in patched:
-        check_service(service.name, service.value)
+    patched = apply_patches(objects, topology.compose.patches, "compose", _invalid_service)
     return {service.name: dict(service.value) for service in patched}
+
+
+def _invalid_service(service: Patchable) -> str | None:
+    return invalid_service(service.value)
 
 
 def _requirements(body: str, secrets: Iterable[str]) -> str:

@@ -71,9 +71,8 @@ def _files(topology: Topology) -> Iterator[tuple[str, list[Object]]]:
 
 def _patched(topology: Topology, objects: Sequence[Object]) -> list[Object]:
     patchable = [Patchable(made["kind"], made["metadata"]["name"], made) for made in objects]
-    patched = apply_patches(patchable, topology.kubernetes.patches, "kubernetes.patches")
-    for result in patched:
-        _check_object(result)
+    patches = topology.kubernetes.patches
+    patched = apply_patches(patchable, patches, "kubernetes", _invalid_object)
     results = [dict(result.value) for result in patched]
     identities = Counter((result["kind"], result["metadata"]["name"]) for result in results)
     (identity, count), *_ = identities.most_common(1)
@@ -82,16 +81,16 @@ def _patched(topology: Topology, objects: Sequence[Object]) -> list[Object]:
     return results
 
 
-def _check_object(patched: Patchable) -> None:
+def _invalid_object(patched: Patchable) -> str | None:
+    """What makes an object invalid, if anything."""
     value: Any = patched.value
     metadata = value.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     fields = {"apiVersion": value.get("apiVersion"), "kind": value.get("kind")}
     for field, text in {**fields, "metadata.name": name}.items():
         if not isinstance(text, str) or not text:
-            raise RenderFailed(
-                f"kubernetes.patches leave {patched.kind} {patched.name} without {field}"
-            )
+            return f"has no {field}"
+    return None
 
 
 def _documents(objects: Sequence[Object]) -> str:
