@@ -15,6 +15,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from bananas_topology.contract.worker import WorkerConfig
+from bananas_topology.errors import InvalidSettings
 from bananas_topology.system.terminal import visible, visible_json
 
 _LEVELS = {"debug": 10, "info": 20, "warn": 30, "error": 40}
@@ -31,7 +32,11 @@ _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {
 
 
 def configure(config: WorkerConfig) -> None:
-    """Set up the root logger, replacing its handlers."""
+    """Set up the root logger, replacing its handlers.
+
+    Raises:
+        InvalidSettings: the log file cannot be opened.
+    """
     handlers: list[logging.Handler] = []
     if config.log_console:
         handlers.append(logging.StreamHandler(sys.stdout))
@@ -104,9 +109,14 @@ def _quoted(value: object) -> str:
 
 
 class _RotatedFiles(RotatingFileHandler):
-    """A log file rotated by size, with rotated files compressed and deleted by age."""
+    """A log file rotated by size, with rotated files compressed and deleted by age.
+
+    While it cannot be written, lines are dropped, which is reported once on standard error.
+    """
 
     def __init__(self, config: WorkerConfig) -> None:
+        self._is_failing = False
+        self._has_failed = False
         self._max_age_days = config.log_file_max_age_days
         super().__init__(
             config.log_file_path,
@@ -119,6 +129,25 @@ class _RotatedFiles(RotatingFileHandler):
             self.namer = _gz_name
             self.rotator = _compress
 
+    def emit(self, record: logging.LogRecord) -> None:
+        self._has_failed = False
+        super().emit(record)
+        self._is_failing = self._has_failed
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        self._has_failed = True
+        if not self._is_failing:
+            reason = error.strerror or error
+            print(
+                f"error: cannot write {self.baseFilename}, log lines are lost: {reason}",
+                file=sys.stderr,
+                flush=True,
+            )
+
     def doRollover(self) -> None:
         super().doRollover()
         if self._max_age_days:
@@ -130,8 +159,16 @@ class _RotatedFiles(RotatingFileHandler):
 
 
 def _file_handler(config: WorkerConfig) -> logging.Handler:
-    Path(config.log_file_path).parent.mkdir(parents=True, exist_ok=True)
-    return _RotatedFiles(config)
+    try:
+        Path(config.log_file_path).parent.mkdir(parents=True, exist_ok=True)
+        return _RotatedFiles(config)
+    except OSError as error:
+        raise InvalidSettings(
+            [
+                f'LOG_FILE_PATH is "{config.log_file_path}": cannot open it: {error.strerror}; '
+                "expected a file that can be created and written"
+            ]
+        ) from error
 
 
 def _gz_name(name: str) -> str:

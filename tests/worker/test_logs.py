@@ -3,15 +3,18 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bananas_topology.contract.worker import WorkerConfig
+from bananas_topology.contract.worker import EXIT_CONFIG, WorkerConfig
 from bananas_topology.worker import logs
 
 CONFIG = WorkerConfig(worker_id="w-0", pool="fast")
@@ -124,3 +127,48 @@ def test_a_log_file_is_rotated_and_compressed(tmp_path: Path) -> None:
     assert rotated == ["worker.log", "worker.log.1.gz", "worker.log.2.gz"]
     with gzip.open(path.parent / "worker.log.1.gz", "rt") as file:
         assert all(json.loads(line)["level"] == "warn" for line in file)
+
+
+@pytest.mark.parametrize("kind", ["directory", "below_a_file"])
+def test_an_unusable_log_file_is_an_error_that_names_the_variable(
+    tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path if kind == "directory" else tmp_path / "file" / "worker.log"
+    environ = {
+        "WORKER_MODE": "scheduler-only",
+        "LOG_FILE_ENABLED": "true",
+        "LOG_FILE_PATH": str(path),
+    }
+
+    done = subprocess.run(
+        [sys.executable, "-m", "bananas_topology.worker"],
+        env=os.environ | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == EXIT_CONFIG
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f'error: LOG_FILE_PATH is "{path}": cannot open it: ')
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_log_file_that_cannot_be_written_is_reported_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = replace(CONFIG, log_console=False, log_file_enabled=True, log_file_path="/dev/full")
+    logs.configure(config)
+
+    for _ in range(3):
+        logging.getLogger().warning("event logged")
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == "error: cannot write /dev/full, log lines are lost: No space left on device"
+    [handler] = logging.getLogger().handlers
+    assert isinstance(handler, logging.FileHandler)
+    assert handler.stream is not None
+    with suppress(OSError):
+        handler.stream.close()
+    logging.getLogger().handlers.clear()
