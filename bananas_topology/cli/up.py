@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,8 @@ from bananas_topology.cli.control import WAIT_TIMEOUT, WaitTimeout, seconds
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.options import DEFAULT_FILE, RedisUrl
 from bananas_topology.cli.scale import parse_scale
-from bananas_topology.cli.topology import read_topology
+from bananas_topology.cli.topology import STDIN, read_topology
+from bananas_topology.contract.redis_url import redact
 from bananas_topology.system.clock import wall_now
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from bananas_topology.local.detach import Outcome
     from bananas_topology.local.run import Screen
     from bananas_topology.local.settings import Settings
-    from bananas_topology.spec.model import Topology
+    from bananas_topology.spec.model import Api, Pool, Topology
 
 
 class LogFormat(StrEnum):
@@ -97,15 +99,34 @@ def up(
     topology = read_topology(file, "started")
     settings = _settings(file, scale or [], only or [], log_format, redis_url, drain)
     selected = select(topology, settings)
-    if detach and drain:
-        raise typer.BadParameter("cannot be combined with --detach", param_hint="--drain")
+    if detach:
+        _check_can_detach(file, drain)
+    _warn_of_unset_secrets(*selected)
     if dry_run:
-        console.print_plan(*selected)
+        _print_plan(settings.redis_url or topology.redis.url, *selected)
     elif detach:
-        timeout_s = seconds(wait_timeout, "--wait-timeout")
-        raise typer.Exit(_start_detached(topology, settings, timeout_s))
+        raise typer.Exit(_start_detached(topology, settings, wait_timeout))
     else:
         raise typer.Exit(run(topology, settings, os.environ, _screen()))
+
+
+def _check_can_detach(file: Path, drain: bool) -> None:
+    if drain:
+        raise typer.BadParameter("cannot be combined with --detach", param_hint="--drain")
+    if file == STDIN:
+        raise typer.BadParameter("requires a file that can be read again", param_hint="--detach")
+
+
+def _print_plan(url: str | None, pools: Sequence[tuple[Pool, int]], api: Api | None) -> None:
+    console.notice(f"redis: {redact(url) if url else 'bundled server'}")
+    console.print_plan(pools, api)
+
+
+def _warn_of_unset_secrets(pools: Sequence[tuple[Pool, int]], api: Api | None) -> None:
+    from bananas_topology.supervisor.plan import unset_secrets
+
+    for name, owners in unset_secrets(pools, api, os.environ).items():
+        console.notice(f"warning: {name}, a secret of {', '.join(owners)}, is not set")
 
 
 def _settings(
@@ -129,11 +150,12 @@ def _settings(
     )
 
 
-def _start_detached(topology: Topology, settings: Settings, timeout_s: float) -> int:
+def _start_detached(topology: Topology, settings: Settings, wait_timeout: str) -> int:
     """Start it in the background; returns the exit code."""
     from bananas_topology.local.detach import start_detached
     from bananas_topology.supervisor.record import running
 
+    timeout_s = seconds(wait_timeout, "--wait-timeout")
     for record in running(topology.path.absolute().parent, topology.name):
         console.notice(f"{record.name} is already running (process {record.pid})")
         return OK

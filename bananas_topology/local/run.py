@@ -120,6 +120,8 @@ def run(topology: Topology, settings: Settings, environ: Mapping[str, str], scre
         # From here on others find us, and can reach us.
         _publish(stack, directory, record, topology.path)
         result = supervisor.run()
+    if output.sink.is_closed:
+        return FAILED
     return _exit_code(result, drain, len(plans), screen)
 
 
@@ -218,7 +220,8 @@ def _plan(topology: Topology, host: Host, pool: str, index: int) -> ChildPlan:
 @contextmanager
 def _output(plans: Sequence[ChildPlan], screen: Screen, files: LogFiles) -> Iterator[Output]:
     """Direct the output of the children and the supervisor's log to the screen."""
-    output = Output(Sink(screen.fd), [plan.name for plan in plans], screen.paint, files)
+    sink = Sink(screen.fd, partial(_report_closed_output, screen))
+    output = Output(sink, [plan.name for plan in plans], screen.paint, files)
     is_json = all(plan.env["LOG_FORMAT"] == "json" for plan in plans)
     handler = StreamHandler(
         output.stream(SUPERVISOR, SUPERVISOR, is_json=is_json, is_formatted=True)
@@ -232,6 +235,11 @@ def _output(plans: Sequence[ChildPlan], screen: Screen, files: LogFiles) -> Iter
         yield output
     finally:
         logger.removeHandler(handler)
+
+
+def _report_closed_output(screen: Screen) -> None:
+    with suppress(OSError):  # messages may have the same reader
+        screen.notice("error: the reader of the output has exited; stopping")
 
 
 def _drain(

@@ -96,6 +96,21 @@ def select_api(topology: Topology, only: Collection[str]) -> Api | None:
     return topology.api if not only or API in only else None
 
 
+def unset_secrets(
+    pools: Collection[tuple[Pool, int]], api: Api | None, environ: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """The secrets without a value in the environment, with the pools that declare them."""
+    owners = [(pool.name, pool.secrets) for pool, count in pools if count]
+    if api is not None:
+        owners.append((API, api.secrets))
+    unset: dict[str, tuple[str, ...]] = {}
+    for owner, secrets in owners:
+        for name in secrets:
+            if not environ.get(name):
+                unset[name] = (*unset.get(name, ()), owner)
+    return unset
+
+
 def plan_children(
     topology: Topology, pools: Collection[tuple[Pool, int]], host: Host
 ) -> tuple[ChildPlan, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+from collections.abc import Callable
 
 from bananas_topology.system.clock import monotonic
 
@@ -21,11 +22,15 @@ _ERASE_LINE = b"\r\x1b[2K"
 
 
 class Sink:
-    """Buffers lines for one descriptor; on a terminal, a status line can be kept below them."""
+    """Buffers lines for one descriptor; on a terminal, a status line can be kept below them.
 
-    def __init__(self, fd: int) -> None:
+    `on_closed` is called once when the reader has gone.
+    """
+
+    def __init__(self, fd: int, on_closed: Callable[[], None] | None = None) -> None:
         self.fd = fd
         self.is_closed = False
+        self._on_closed = on_closed
         self._buffer = bytearray()
         self._status = b""
         self._status_is_shown = False
@@ -35,6 +40,11 @@ class Sink:
     @property
     def has_pending(self) -> bool:
         return bool(self._buffer)
+
+    @property
+    def events(self) -> int:
+        """The events to poll the descriptor for; that its reader has gone is always reported."""
+        return select.POLLOUT if self._buffer else 0
 
     @property
     def wants_pause(self) -> bool:
@@ -67,6 +77,11 @@ class Sink:
 
     def flush(self) -> None:
         """Write as much as the descriptor accepts without blocking."""
+        if self.is_closed:
+            return
+        if not self._buffer and self._has_lost_reader():
+            self._close()
+            return
         if self._status and not self._status_is_shown:
             self._buffer += self._status
             self._status_is_shown = True
@@ -103,6 +118,12 @@ class Sink:
         poll.register(self.fd, select.POLLOUT)
         return bool(poll.poll(max(0.0, timeout_s) * 1000))
 
+    def _has_lost_reader(self) -> bool:
+        """Whether the reader has gone, which writing would show only at the next line."""
+        poll = select.poll()
+        poll.register(self.fd, 0)
+        return bool(poll.poll(0))
+
     def _erase_status(self) -> None:
         if self._status_is_shown:
             self._buffer += _ERASE_LINE
@@ -111,3 +132,5 @@ class Sink:
     def _close(self) -> None:
         self.is_closed = True
         self._buffer.clear()
+        if self._on_closed is not None:
+            self._on_closed()

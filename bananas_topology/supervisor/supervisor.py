@@ -229,8 +229,8 @@ class Supervisor:
     def _sleep(self, inbox: SignalInbox) -> None:
         poll = select.poll()
         poll.register(inbox.fileno(), select.POLLIN)
-        if self._sink.has_pending:
-            poll.register(self._sink.fd, select.POLLOUT)
+        if not self._sink.is_closed:
+            poll.register(self._sink.fd, self._sink.events)
         on_ready: dict[int, Callable[[], None]] = {}
         if not self._sink.wants_pause:
             children = [state.child for state in self._children]

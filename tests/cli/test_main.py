@@ -66,7 +66,9 @@ def test_argument_that_names_nothing_or_is_out_of_range_exits_with_2(
     assert expected in " ".join(result.stderr.split())
 
 
-@pytest.mark.parametrize("command", ["queues", "enqueue x", "dead list", "up"])
+@pytest.mark.parametrize(
+    "command", ["queues", "enqueue x", "dead list", "up", "up --dry-run", "doctor"]
+)
 @pytest.mark.parametrize("url", ["redis//:hunter2@db", "redis://u:hun/ter2@db", "db:hunter2"])
 def test_malformed_url_exits_with_2_without_its_password(
     shell: Shell, command: str, url: str

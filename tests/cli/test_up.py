@@ -119,6 +119,33 @@ def test_dry_run_prints_the_plan_and_starts_nothing(shop: Path) -> None:
     assert not (shop / ".bananas").exists()
 
 
+def test_dry_run_hides_the_password_of_the_server(shop: Path) -> None:
+    given = _up(shop, "--dry-run", "--redis-url", "redis://app:hunter2@db:6379/0")
+    bundled = _up(shop, "--dry-run")
+
+    assert given.stderr == "redis: redis://app:***@db:6379/0\n"
+    assert bundled.stderr == "redis: bundled server\n"
+
+
+def test_declared_secret_without_a_value_is_a_warning(shop: Path) -> None:
+    (shop / "topology.yaml").write_text(
+        "version: 1\nname: shop\nhandlers: [jobs]\npools:\n"
+        "  a: {secrets: [SMTP_PASSWORD, DB_PASSWORD, EMPTY]}\n"
+        "  b: {secrets: [SMTP_PASSWORD], concurrency: 2}\n"
+    )
+    environ = _environ(DB_PASSWORD="x", EMPTY="")
+
+    planned = Shell(shop, environ)("up", "--dry-run")
+    started = Shell(shop, environ)("up", "--drain", "--only", "b")
+
+    assert [line for line in planned.stderr.splitlines() if "secret" in line] == [
+        "warning: SMTP_PASSWORD, a secret of a, b, is not set",
+        "warning: EMPTY, a secret of a, is not set",
+    ]
+    assert "warning: SMTP_PASSWORD, a secret of b, is not set\n" in started.stderr
+    assert "EMPTY" not in started.stderr
+
+
 def test_api_is_part_of_the_plan_and_responds(shop: Path) -> None:
     port = free_port()
     (shop / "topology.yaml").write_text(f"{TOPOLOGY}api: {{port: {port}}}\n")
@@ -153,7 +180,7 @@ def _answer(url: str) -> bytes:
 def test_dry_run_is_a_table_on_a_terminal(shop: Path) -> None:
     shown = re.sub(r"\x1b\[\d*m", "", _on_terminal(shop, "--dry-run"))
 
-    rows = [line.split() for line in shown.splitlines() if line.strip()]
+    _, *rows = [line.split() for line in shown.splitlines() if line.strip()]
     assert rows[0] == ["pool", "mode", "processes", "threads", "accepts"]
     assert rows[2] == ["worker", "thin", "2", "6", "all", "jobs,", "schedules"]
     assert rows[3] == ["total", "2", "6"]
@@ -424,3 +451,25 @@ def test_foreign_text_cannot_control_the_terminal(shop: Path, log_format: str) -
 
     assert result.stdout.count("title") >= 2
     assert [line for line in result.stdout.splitlines() if not line.isprintable()] == []
+
+
+@pytest.mark.parametrize("redirection", ["", "2>&1"])
+def test_up_stops_when_the_reader_of_its_output_has_gone(shop: Path, redirection: str) -> None:
+    # Idle workers write nothing that would fail.
+    command = f"{sys.executable} -m bananas_topology up {redirection} | head -1"
+
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        cwd=shop,
+        env=_environ(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert find(shop) is None
+    if not redirection:
+        assert "error: the reader of the output has exited; stopping\n" in done.stderr
+    assert "Traceback" not in done.stderr

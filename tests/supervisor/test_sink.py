@@ -106,6 +106,20 @@ def test_closed_descriptor_is_detected(pipe: tuple[int, int]) -> None:
     assert not sink.has_pending
 
 
+def test_reader_that_has_gone_is_detected_without_writing(pipe: tuple[int, int]) -> None:
+    calls: list[str] = []
+    sink = Sink(pipe[1], lambda: calls.append("closed"))
+    sink.flush()
+    before = sink.is_closed
+
+    os.close(pipe[0])
+    sink.flush()
+    sink.flush()
+
+    assert (before, sink.is_closed) == (False, True)
+    assert calls == ["closed"]
+
+
 def test_status_stays_below_the_lines(pipe: tuple[int, int]) -> None:
     sink = Sink(pipe[1])
 
