@@ -96,6 +96,15 @@ def redact(url: str) -> str:
     return shown + url[position:]
 
 
+def redact_urls(text: str) -> str:
+    """Hide the passwords of all URLs in a text.
+
+    >>> redact_urls("--url=redis//:s3cret@db --verbose")
+    '--url=redis//:***@db --verbose'
+    """
+    return _URL_IN_TEXT.sub(lambda match: redact(match[0]), text)
+
+
 def mask_urls(text: str) -> str:
     """Hide the passwords of all URLs in a text, keeping every other character in its place.
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from bananas_topology.contract.names import is_secret_name
+from bananas_topology.contract.redis_url import redact, redact_urls
 from bananas_topology.errors import ImportRefused
 from bananas_topology.importer.status import FieldStatus, Status
 from bananas_topology.spec.yaml_loading import join_surrogates, loader_for
@@ -20,8 +22,10 @@ from bananas_topology.spec.yaml_loading import join_surrogates, loader_for
 MAX_FIELDS = 100_000
 MAX_DEPTH = 64
 
-#: Names of variables whose values are not shown.
-_SECRET_NAME = re.compile(r"[A-Z0-9_]*(PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY)[A-Z0-9_]*")
+#: A name whose values are not shown.
+_ANY_SECRET = "SECRET"
+#: An option of a command that is followed by a password, such as ``--requirepass``.
+_PASSWORD_OPTION = re.compile(r"--?[a-z-]*pass[a-z]*")
 
 _NO_EQUIVALENT = "a topology has no such field; use `kubernetes.patches` or `compose.patches`"
 
@@ -30,8 +34,7 @@ _NO_EQUIVALENT = "a topology has no such field; use `kubernetes.patches` or `com
 class Field:
     """One node: a mapping, a sequence, or a leaf with its `text` (empty containers are leaves).
 
-    `status` None: not marked yet. `is_string` distinguishes ``"1"`` from ``1``. The value of a
-    leaf with `is_secret` is not shown.
+    `status` None: not marked yet. `is_string` distinguishes ``"1"`` from ``1``.
     """
 
     place: str
@@ -39,7 +42,6 @@ class Field:
     text: str = ""
     is_string: bool = False
     is_null: bool = False
-    is_secret: bool = False
     mapping: dict[str, Field] = field(default_factory=dict)
     items: list[Field] = field(default_factory=list)
     status: Status | None = None
@@ -124,12 +126,12 @@ class Source:
                 file=self.name,
                 line=leaf.line,
                 place=f"{_object(document)}{leaf.place}" or "(document)",
-                value="(hidden)" if leaf.is_secret else _shown(leaf.text),
+                value=_shown(leaf.text, name),
                 status=leaf.status or Status.DROPPED,
                 note=leaf.note if leaf.status else _NO_EQUIVALENT,
             )
             for document in self.documents
-            for leaf in document.leaves()
+            for name, leaf in _named_leaves(document)
         ]
 
 
@@ -183,7 +185,6 @@ class _Reader:
                 name: self.field(value, f"{place}.{name}" if place else name, depth + 1)
                 for name, value in pairs.items()
             }
-            _hide_secrets(children)
             return Field(place, line, text="" if children else "{}", mapping=children)
         if isinstance(node, yaml.SequenceNode):
             items = [
@@ -234,30 +235,45 @@ def fields_of(environment: Field | None) -> Iterable[tuple[str, str, Field]]:
         yield name, f"${{{name}}}" if leaf.is_null else leaf.text, leaf
 
 
-def _hide_secrets(children: Mapping[str, Field]) -> None:
-    """Mark the values of variables that look secret, and those of a Secret."""
-    for name, child in children.items():
-        owner = children["name"].text if name == "value" and "name" in children else name
-        if _SECRET_NAME.fullmatch(owner) and not child.text.startswith("${"):
-            child.is_secret = True
-    if "kind" in children and children["kind"].text == "Secret":
-        for section in ("data", "stringData"):
-            for leaf in children[section].leaves() if section in children else ():
-                leaf.is_secret = True
-
-
 def _is_null(node: yaml.Node) -> bool:
     return node.tag == "tag:yaml.org,2002:null"
 
 
-def _shown(text: str) -> str:
-    """A value as the report shows it: on one line, without passwords.
+def _named_leaves(node: Field, name: str = "") -> Iterator[tuple[str, Field]]:
+    """All leaves in file order, each with the name that it is the value of.
 
-    >>> _shown("REDIS_URL=redis://app:s3cret@db:6379"), _shown("DB_PASSWORD=s3cret")
-    ('REDIS_URL=redis://app:***@db:6379', 'DB_PASSWORD=***')
+    That is its key; where Kubernetes has a ``name`` beside a ``value``, that name; and in a command
+    the option before it.
     """
-    redacted = re.sub(r"(://[^/@:\s]*):[^/@\s]+@", r"\1:***@", text)
-    redacted = re.sub(r"(?i)^(\w*(?:password|secret|token)\w*=)[^$].*", r"\1***", redacted)
+    if node.is_leaf:
+        yield name, node
+    is_secret = node.text_of("kind") == "Secret"
+    for key, child in node.mapping.items():
+        if is_secret and key in ("data", "stringData"):
+            yield from ((_ANY_SECRET, leaf) for leaf in child.leaves())
+        else:
+            yield from _named_leaves(child, node.text_of("name") if key == "value" else key)
+    for index, child in enumerate(node.items):
+        is_password = index > 0 and _PASSWORD_OPTION.fullmatch(node.items[index - 1].text)
+        yield from _named_leaves(child, _ANY_SECRET if is_password else name)
+
+
+def _shown(text: str, name: str) -> str:
+    """The value of `name` as the report shows it: on one line, without passwords.
+
+    >>> _shown("REDIS_URL=redis://app:s3cret@db:6379", ""), _shown("DB_PASSWORD=s3cret", "")
+    ('REDIS_URL=redis://app:***@db:6379', 'DB_PASSWORD=***')
+    >>> _shown("s3cret", "DB_PASSWORD"), _shown("redis-server --requirepass s3cret", "command")
+    ('***', 'redis-server --requirepass ***')
+    """
+    if text and not text.startswith("$") and is_secret_name(name):
+        return "***"
+    variable, equals, value = text.partition("=")
+    if equals and re.fullmatch(r"\w+", variable):
+        return f"{variable}={_shown(value, variable)}"
+    is_url = name.upper().endswith("REDIS_URL") and not text.startswith("$")
+    redacted = redact(text) if is_url else redact_urls(text)
+    redacted = re.sub(rf"({_PASSWORD_OPTION.pattern}[ =])[^\s$]\S*", r"\1***", redacted)
     line = redacted.replace("\n", "\\n")
     return line if len(line) <= 200 else f"{line[:199]}…"
 

@@ -242,6 +242,58 @@ def test_a_plain_text_password_is_a_mistake_and_never_shown() -> None:
     assert yaml.safe_load(imported.text)["redis"] == {"url": "${REDIS_URL}"}
 
 
+@pytest.mark.parametrize(
+    "environment",
+    [
+        "{REDIS_URL: 'redis//:hunter2@db', DB_PASSWORD: hunter2}",
+        "{REDIS_URL: 'redis://u:hun/hunter2@db', SMTP_TOKEN: 'hunter2'}",
+        "['REDIS_URL=redis://:hunter2?x@db', DB_PASSWORD=hunter2, OTHER=x redis://:hunter2@a y]",
+    ],
+)
+def test_the_report_shows_no_password_of_a_compose_file(environment: str) -> None:
+    text = f"""
+services:
+  redis: {{image: 'redis:7', command: [redis-server, --requirepass, hunter2]}}
+  cache: {{image: 'redis:7', command: redis-server --requirepass hunter2}}
+  worker: {{environment: {environment}}}
+  other: {{environment: {{WORKER_MODE: thin}}}}
+"""
+
+    imported = _import_text(text)
+
+    assert "hunter2" not in "".join(str(each) for each in imported.statuses)
+
+
+def test_the_report_shows_no_password_of_kubernetes_objects() -> None:
+    text = """
+apiVersion: v1
+kind: Secret
+metadata: {name: shop}
+stringData: {redis: hunter2, REDIS_URL: 'redis://:hunter2@db'}
+data: {token: aHVudGVyMg==, other: aHVudGVyMg==}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: worker}
+spec:
+  template:
+    spec:
+      containers:
+        - name: worker
+          env:
+            - {name: WORKER_MODE, value: thin}
+            - {name: DB_PASSWORD, value: hunter2}
+            - {name: REDIS_URL, value: 'redis://u:x/hunter2@db'}
+"""
+
+    imported = _import_text(text)
+
+    shown = "".join(str(each) for each in imported.statuses)
+    assert "hunter2" not in shown
+    assert "aHVudGVyMg" not in shown
+    assert "DB_PASSWORD" in shown
+
+
 def test_other_variables_become_the_env_of_their_pool() -> None:
     text = "services: {w: {environment: {WORKER_MODE: thin, SMTP_HOST: mail, LEVEL: 5}}}"
 
@@ -264,6 +316,7 @@ def test_an_invalid_value_is_a_mistake_and_left_out() -> None:
 def test_secrets_are_listed_by_name_without_values() -> None:
     text = """
 apiVersion: apps/v1
+apiVersion: apps/v1
 kind: Deployment
 metadata: {name: w}
 spec:
@@ -276,6 +329,7 @@ spec:
         - {name: REDIS_URL, valueFrom: {secretKeyRef: {name: s, key: url}}}
         - {name: SMTP_PASSWORD, valueFrom: {secretKeyRef: {name: s, key: smtp}}}
 ---
+apiVersion: v1
 apiVersion: v1
 kind: Secret
 metadata: {name: s}

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from bananas_topology.contract.api import API_SETTINGS
+from bananas_topology.contract.names import is_secret_name
 from bananas_topology.contract.redis_url import check_url, has_password
 from bananas_topology.contract.settings import TOPOLOGY, Setting
 from bananas_topology.contract.worker import WORKER_SETTINGS
@@ -13,9 +14,6 @@ from bananas_topology.spec.model import Patch
 from bananas_topology.spec.nodes import KeyPath, ScalarNode
 from bananas_topology.spec.rules.context import RuleContext, Violation, rule
 
-_SECRET_NAME = re.compile(
-    r"(^|_)(PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_KEY|CREDENTIALS?)($|_)", re.IGNORECASE
-)
 _LABEL_KEY = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 )
@@ -90,7 +88,7 @@ def env_has_no_secrets(context: RuleContext) -> Iterator[Violation]:
         for name, value in env.items():
             if name == "API_TOKEN" and path == ("api",):
                 continue  # an error already: BT230
-            if value and _SECRET_NAME.search(name) and name not in secrets:
+            if value and is_secret_name(name) and name not in secrets:
                 message = f"{name} of {subject} looks like a secret, and appears in rendered files"
                 hint = f"move it to secrets, as in secrets: [{name}]"
                 yield Violation((*path, "env", name), message, hint, at_key=True)
