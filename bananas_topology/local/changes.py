@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from bananas_topology.contract.names import API
-from bananas_topology.errors import ControlFailed
+from bananas_topology.errors import ControlFailed, InvalidArgument
 from bananas_topology.supervisor.operation import Operation, Steps
 from bananas_topology.supervisor.plan import MAX_REPLICAS, ChildPlan
 from bananas_topology.supervisor.state import ChildState
@@ -37,16 +37,16 @@ class Changes:
         """Run so many processes of each pool; the surplus finishes its running jobs first.
 
         Raises:
-            ControlFailed: no such pool, or a number out of range.
+            InvalidArgument: no such pool, or a number out of range.
         """
         self._check(replicas)
         for pool, count in replicas.items():
             if pool == API:
-                raise ControlFailed(
+                raise InvalidArgument(
                     "the api cannot be scaled here: its replicas would share a port"
                 )
             if not 0 <= count <= MAX_REPLICAS:
-                raise ControlFailed(
+                raise InvalidArgument(
                     f'expected 0 to {MAX_REPLICAS} replicas for pool "{pool}", got {count}'
                 )
         name = "scale " + " ".join(f"{pool}={count}" for pool, count in replicas.items())
@@ -56,7 +56,7 @@ class Changes:
         """Replace the processes of some pools one by one; none given: of all.
 
         Raises:
-            ControlFailed: no such pool.
+            InvalidArgument: no such pool.
         """
         self._check(pools)
         chosen = [pool for pool in self._pools if not pools or pool in pools]
@@ -75,7 +75,7 @@ class Changes:
     def _check(self, pools: Collection[str]) -> None:
         for pool in pools:
             if pool not in self._pools:
-                raise ControlFailed(
+                raise InvalidArgument(
                     f'no pool "{pool}" is running: expected one of {", ".join(self._pools)}'
                 )
 

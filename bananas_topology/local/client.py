@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bananas_topology.errors import ControlFailed
+from bananas_topology.errors import ControlFailed, InvalidArgument
 from bananas_topology.local.control import VERSION
 from bananas_topology.local.logs import LOG_DIRECTORY, Filter, read
 from bananas_topology.supervisor.record import STATE_DIRECTORY, RunRecord, is_running, running
@@ -166,7 +166,8 @@ def _answer(connection: socket.socket, record: RunRecord, show: Show | None) -> 
 
 def _read(message: dict[str, Any], show: Show | None) -> dict[str, Any] | None:
     if "error" in message:
-        raise ControlFailed(message["error"])
+        kind = InvalidArgument if message.get("is_invalid_argument") else ControlFailed
+        raise kind(message["error"])
     if "progress" in message and show is not None:
         show(message["progress"])
     result: dict[str, Any] | None = message.get("result")

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from bananas_topology.errors import ControlFailed
+from bananas_topology.errors import ControlFailed, InvalidArgument
 from bananas_topology.system.clock import monotonic
 
 #: Raised when a message changes its meaning; both sides must speak the same version.
@@ -113,7 +113,8 @@ class ControlServer:
                 raise ControlFailed(f"unknown command {arguments['command']}")
             answer = command(arguments)
         except ControlFailed as error:
-            connection.finish(error=str(error))
+            is_invalid = isinstance(error, InvalidArgument)
+            connection.finish(error=str(error), is_invalid_argument=is_invalid)
         except (KeyError, TypeError, ValueError) as error:
             connection.finish(error=f"invalid request: {error!r}")
         else:

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Self
 
-from bananas_topology.errors import ControlFailed
+from bananas_topology.errors import InvalidArgument
 from bananas_topology.supervisor.log_files import (
     TIMESTAMP_LENGTH,
     children_with_logs,
@@ -59,7 +59,7 @@ def choose_children(directory: Path, pools: Collection[str]) -> list[str]:
     """Names of the children whose lines are meant: those of pools, or some by their own names.
 
     Raises:
-        ControlFailed: there are no lines of some of them.
+        InvalidArgument: there are no lines of some of them.
     """
     known = children_with_logs(directory)
     if not pools:
@@ -68,7 +68,7 @@ def choose_children(directory: Path, pools: Collection[str]) -> list[str]:
     for pool in pools:
         if not any(pool in (name, _pool_of(name)) for name in known):
             pools_known = ", ".join(dict.fromkeys(map(_pool_of, known))) or "nothing"
-            raise ControlFailed(f'no logs of "{pool}": expected one of {pools_known}')
+            raise InvalidArgument(f'no logs of "{pool}": expected one of {pools_known}')
     return chosen
 
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bananas_topology.system.clock import format_timestamp, wall_now
+from bananas_topology.system.files import open_private, private_directory
 
 #: Bytes after which a file is rotated, and how many rotated ones are kept: 20 MB a child at most.
 MAX_FILE_BYTES = 5_000_000
@@ -57,8 +58,7 @@ class LogFile:
 
     def _append(self, data: bytes) -> None:
         if self._fd is None:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._fd = os.open(self._path, flags, 0o600)
+            self._fd = open_private(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             self._size = os.fstat(self._fd).st_size
         if self._size and self._size + len(data) > MAX_FILE_BYTES:
             self.close()
@@ -77,7 +77,7 @@ class LogFiles:
     """The log files of a run, in a directory of their own."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(mode=0o700, exist_ok=True)
+        private_directory(directory)
         self._directory = directory
         self._files: dict[str, LogFile] = {}
 

@@ -231,7 +231,10 @@ def test_scale_says_what_it_waits_for_and_interrupts_no_job(shop: Shell) -> None
         assert list(_ps(shop)) == ["worker-0", "other-0", "other-1"]
         for job_id in ids:
             client.wait(job_id, "20s")
-    assert shop("scale", "nothing=1").returncode == 1
+    assert shop("scale", "nothing=1").returncode == 2
+    assert shop("scale", "worker=-1").returncode == 2
+    assert shop("restart", "nothing").returncode == 2
+    assert shop("logs", "nothing").returncode == 2
     assert shop("scale", "worker").returncode == 2
     _down(shop)
 
