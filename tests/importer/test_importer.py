@@ -316,7 +316,6 @@ def test_an_invalid_value_is_a_mistake_and_left_out() -> None:
 def test_secrets_are_listed_by_name_without_values() -> None:
     text = """
 apiVersion: apps/v1
-apiVersion: apps/v1
 kind: Deployment
 metadata: {name: w}
 spec:
@@ -329,7 +328,6 @@ spec:
         - {name: REDIS_URL, valueFrom: {secretKeyRef: {name: s, key: url}}}
         - {name: SMTP_PASSWORD, valueFrom: {secretKeyRef: {name: s, key: smtp}}}
 ---
-apiVersion: v1
 apiVersion: v1
 kind: Secret
 metadata: {name: s}
