@@ -112,8 +112,13 @@ class InvalidPayload(BananasTopologyError):
     """A payload does not match the handler's annotation."""
 
 
-class JobTimeout(BananasTopologyError):
-    """Raised inside a handler that ran longer than its job's timeout."""
+class JobTimeout(BaseException):
+    """Raised inside a handler whose job timed out, or whose worker stops before it ends.
+
+    It may be raised at any line. The handler has a second for its cleanup, and what it returns is
+    discarded. Not an `Exception`, so that ``except Exception`` does not swallow it. In async
+    handlers `asyncio.CancelledError` is raised instead.
+    """
 
 
 # For the maintainers.

@@ -61,7 +61,7 @@ class JobContext:
     _is_cancelled: Callable[[], bool] = field(repr=False)
 
     def remaining(self) -> float:
-        """Seconds until `JobTimeout` is raised in this handler, at least 0."""
+        """Seconds until the job times out, at least 0."""
         return max(0.0, self.deadline - monotonic())
 
     @property

@@ -197,6 +197,17 @@ def failure(client: redis.Redis) -> BananasTopologyError | None:
     return None
 
 
+def close_inherited(client: redis.Redis) -> None:
+    """Close, in a forked child, the connections of its parent, which keeps them.
+
+    redis-py only forgets them. Then the server would not notice the parent's death while the child
+    lives, and serve what the parent still waits for.
+    """
+    pool: Any = client.connection_pool
+    for connection in [*pool._available_connections, *pool._in_use_connections]:
+        connection.disconnect()  # by redis-py's own check, without a shutdown of the socket
+
+
 def address(client: redis.Redis) -> str:
     """A client's server, for messages: host and port, or the path of the socket."""
     options = client.connection_pool.connection_kwargs

@@ -39,11 +39,18 @@ class SignalInbox:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Restore the previous handlers and close the pipe; also for a forked child."""
+        if self._read_fd < 0:
+            return
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._previous_fd)
         os.close(self._read_fd)
         os.close(self._write_fd)
+        self._read_fd = self._write_fd = -1
 
     def fileno(self) -> int:
         """The descriptor to `select` on: readable when a signal has arrived."""

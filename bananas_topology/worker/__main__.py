@@ -23,9 +23,11 @@ from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.worker import logs
+from bananas_topology.worker.exit_hooks import exit_process, run_exit_hooks
 from bananas_topology.worker.identity import with_worker_id
-from bananas_topology.worker.process import Worker, exit_process
+from bananas_topology.worker.process import Worker
 from bananas_topology.worker.run import BoundHandler, bind_handlers
+from bananas_topology.worker.shutdown import EXIT_HOOKS_S
 
 #: Seconds after which a computing thread yields the interpreter. At Python's default of 5 ms, a few
 #: CPU-bound handlers would delay the loop's round trips to Redis by tens of milliseconds.
@@ -76,6 +78,7 @@ def _warn_of_ignored_variables() -> None:
 def _fail(error: BananasTopologyError, code: int) -> int:
     for line in str(error).splitlines():
         print(f"error: {line}", file=sys.stderr)
+    run_exit_hooks(code, EXIT_HOOKS_S)  # of the handler modules
     return code
 
 

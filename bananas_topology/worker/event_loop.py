@@ -1,17 +1,32 @@
 """Runs async handlers: one event loop per worker, in its own thread, started on first use.
 
 A run of an async handler takes a slot but no thread. The slots own its state and its timeout; here
-it is only awaited.
+it is only awaited. No handler can end the loop: one that does so by SystemExit, KeyboardInterrupt
+or `loop.stop()` fails alone, and a loop that breaks is replaced.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
+import sys
 import threading
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from contextvars import Context
+from functools import partial
+from typing import Any
 
+from bananas_topology.system.clock import monotonic
+from bananas_topology.worker import forks
 from bananas_topology.worker.execution import Outcome, Released, call, completed, failed
+from bananas_topology.worker.logs import CURRENT_RUN, LoggedRun
 from bananas_topology.worker.run import Run
+from bananas_topology.worker.threads import JobThread
+
+log = logging.getLogger(__name__)
 
 
 class EventLoop:
@@ -19,33 +34,116 @@ class EventLoop:
 
     def __init__(self, on_end: Callable[[Run, Outcome], None]) -> None:
         self._on_end = on_end
-        self._starting = threading.Lock()
+        self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._tasks: dict[Run, asyncio.Task[Outcome]] = {}
+        # The task is None until the loop has created it. Referenced here until it is done: the
+        # loop itself only keeps weak references to tasks.
+        self._tasks: dict[Run, asyncio.Task[Outcome] | None] = {}
+        self._thread_id = 0
+        self._ping: _Ping | None = None
 
     def start(self, run: Run) -> None:
         """Start to await a run's handler."""
-        with self._starting:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                thread = threading.Thread(target=self._run_loop, name="event-loop", daemon=True)
-                thread.start()
-        self._loop.call_soon_threadsafe(self._create_task, run)
+        context = Context()
+        with self._lock:
+            loop = self._loop or self._start_loop()
+            self._tasks[run] = None
+            loop.call_soon_threadsafe(self._create_task, run, context, context=context)
 
     def cancel(self, run: Run) -> None:
         """Cancel a run's handler, which may delay or suppress the cancellation."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._cancel, run)
+        with self._lock:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._cancel, run)
 
-    def _run_loop(self) -> None:
-        if self._loop is not None:
-            asyncio.set_event_loop(self._loop)
-            self._loop.run_forever()
+    def check(self) -> float:
+        """Log what blocks the loop, and return for how many seconds; 0 if nothing does.
 
-    def _create_task(self, run: Run) -> None:
-        # Referenced until it is done: the event loop itself only keeps weak references to tasks.
-        self._tasks[run] = asyncio.get_running_loop().create_task(_outcome(run))
-        self._tasks[run].add_done_callback(lambda task: self._done(run, task))
+        To be called twice per second: what blocks the loop for two calls is logged.
+        """
+        with self._lock:
+            loop, is_used = self._loop, bool(self._tasks)
+        if loop is None:
+            return 0.0
+        ping = self._ping
+        if ping is None or ping.is_answered:
+            if ping is not None and ping.missed > 1:
+                blocked_s = round(monotonic() - ping.sent_at, 1)
+                log.warning("event loop unblocked", extra={"blocked_s": blocked_s})
+            self._ping = ping = _Ping() if is_used else None
+            if ping is not None:
+                loop.call_soon_threadsafe(ping.answer, context=Context())
+            return 0.0
+        ping.missed += 1
+        if ping.missed < 2:
+            return 0.0  # this thread may have been held up as well, so one miss proves nothing
+        if ping.missed == 2:
+            self._report_block(loop, ping)
+        return monotonic() - ping.sent_at
+
+    def _report_block(self, loop: asyncio.AbstractEventLoop, ping: _Ping) -> None:
+        run = None if (task := asyncio.current_task(loop)) is None else _run_of(task)
+        frame = sys._current_frames().get(self._thread_id)
+        log.warning(
+            "event loop blocked: use `await`, or a handler without `async`, for what takes long",
+            extra={
+                **({} if run is None else run.log_fields()),
+                "blocked_s": round(monotonic() - ping.sent_at, 1),
+                "traceback": "".join(traceback.format_stack(frame)),
+            },
+        )
+
+    def in_forked_child(self) -> None:
+        """Keep a child that was forked by the loop's own thread from running other handlers."""
+        loop = self._loop
+        if loop is None or threading.get_ident() != self._thread_id:
+            return
+        # What is ready to run belongs to the parent. There is no public way to drop it.
+        with suppress(AttributeError):
+            loop._ready.clear()  # type: ignore[attr-defined]
+        loop.stop()
+
+    def _start_loop(self) -> asyncio.AbstractEventLoop:
+        loop = self._loop = asyncio.new_event_loop()
+        JobThread(partial(self._run, loop), "event-loop").start()
+        return loop
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run the loop until it breaks."""
+        asyncio.set_event_loop(loop)
+        self._thread_id = threading.get_ident()
+        while True:
+            try:
+                loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as error:
+                # Raised in a task that a handler has created, or in a callback.
+                if forks.is_child:
+                    forks.leave(error)
+                log.error("event loop interrupted, running on", exc_info=error)
+            except BaseException as error:
+                if forks.is_child:
+                    forks.leave(RuntimeError("a forked child cannot use the event loop"))
+                log.exception("event loop failed, starting another")
+                self._fail(loop, error)
+                return
+            else:
+                if forks.is_child:
+                    forks.leave(RuntimeError("a forked child cannot use the event loop"))
+                log.error("event loop stopped by a handler, running on")
+
+    def _fail(self, loop: asyncio.AbstractEventLoop, error: BaseException) -> None:
+        """End the runs of a loop that broke."""
+        with self._lock:
+            tasks, self._tasks, self._loop = self._tasks, {}, None
+        for run, task in tasks.items():
+            self._on_end(run, Released() if task is None else failed(error))
+        with suppress(Exception):
+            loop.close()
+
+    def _create_task(self, run: Run, context: Context) -> None:
+        loop = asyncio.get_running_loop()
+        task = self._tasks[run] = loop.create_task(_outcome(run), context=context)
+        task.add_done_callback(lambda task: self._done(run, task), context=context)
         if run.cancelled:
             self._cancel(run)
 
@@ -54,14 +152,41 @@ class EventLoop:
             task.cancel()
 
     def _done(self, run: Run, task: asyncio.Task[Outcome]) -> None:
-        del self._tasks[run]
+        if self._tasks.pop(run, None) is None:
+            return  # ended with its loop
         # A task cancelled before its first step has no result.
         self._on_end(run, Released() if task.cancelled() else task.result())
 
 
+class _Ping:
+    """A callback that the loop runs as soon as it is not blocked. `missed` counts checks."""
+
+    def __init__(self) -> None:
+        self.sent_at = monotonic()
+        self.missed = 0
+        self.is_answered = False
+
+    def answer(self) -> None:
+        self.is_answered = True
+
+
+def _run_of(task: asyncio.Task[Any]) -> LoggedRun | None:
+    """The run in whose context a task runs, be it a handler's or one that a handler created."""
+    # From Python 3.12 on there is task.get_context().
+    contexts = (each for each in gc.get_referents(task) if isinstance(each, Context))
+    return next((run for context in contexts if (run := context.get(CURRENT_RUN))), None)
+
+
 async def _outcome(run: Run) -> Outcome:
+    # The clock starts here, not when the run was submitted: another handler may block the loop.
+    run.begin()
     try:
-        return completed(await call(run))
+        returned = await call(run)
     except BaseException as error:
         # As in execute(): an exception that escaped would end the event loop for every run.
+        if forks.is_child:
+            forks.leave(error)
         return failed(error)
+    if forks.is_child:
+        forks.leave()
+    return completed(returned)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextvars import Context
+from dataclasses import dataclass, replace
+from types import FrameType
 from typing import Any
 
 import msgspec
@@ -15,6 +17,8 @@ import msgspec
 from bananas_topology.errors import ContractViolation, InvalidJob, InvalidPayload, JobTimeout
 from bananas_topology.handlers import Bury, Retry
 from bananas_topology.jobs.job import Failure, decode, encode_result
+from bananas_topology.worker import forks
+from bananas_topology.worker.logs import CURRENT_RUN
 from bananas_topology.worker.run import BoundHandler, Run
 
 #: Characters of a traceback that are kept: its end, where the error is.
@@ -80,18 +84,27 @@ def prepare(run: Run, handlers: Mapping[str, BoundHandler]) -> BoundHandler | Un
 
 
 def execute(run: Run) -> Outcome:
-    """Run a prepared job; whatever its handler raises becomes the outcome."""
+    """Run a prepared job; whatever its handler raises becomes the outcome.
+
+    The handler gets a context of its own: variables that it sets, and the decimal context, are
+    not seen by the thread's next job.
+    """
     try:
-        returned = call(run)
+        returned = Context().run(call, run)
     except BaseException as error:
         # SystemExit and KeyboardInterrupt included: no handler may end its thread, nor affect
         # other jobs.
+        if forks.is_child:
+            forks.leave(error)
         return failed(error)
+    if forks.is_child:
+        forks.leave()
     return completed(returned)
 
 
 def call(run: Run) -> Any:
     """Call the handler of a prepared run; returns and raises what the handler does."""
+    CURRENT_RUN.set(run)
     job, bound = run.job, run.bound
     if job is None or bound is None:
         raise ContractViolation("cannot execute a run that was not prepared")
@@ -127,10 +140,27 @@ def failed(error: BaseException) -> Failed | Permanent:
 
 
 def timed_out(run: Run) -> Failed:
-    """The outcome of a job past its timeout, whether or not its handler still runs."""
+    """The outcome of a job past its timeout, whatever its handler returns or raises after it."""
     timeout_ms = run.bound.timeout_ms if run.bound is not None else 0
     message = f"the job exceeded its timeout of {timeout_ms} ms"
     return Failed(Failure(JobTimeout.__name__, message))
+
+
+def traced(verdict: Outcome, ended: Outcome | None) -> Outcome:
+    """The outcome of an interrupted run, with the traceback of what its handler raised then."""
+    if isinstance(verdict, Failed) and isinstance(ended, Failed):
+        return replace(verdict, failure=replace(verdict.failure, traceback=ended.failure.traceback))
+    return verdict
+
+
+def unfinished(verdict: Outcome, frame: FrameType | None) -> Outcome:
+    """The outcome of an interrupted run whose handler has not ended; `frame` is where it is."""
+    if not isinstance(verdict, Failed):
+        return verdict
+    message = f"{verdict.failure.message}, and its handler did not end then"
+    stack = "" if frame is None else "".join(traceback.format_stack(frame))
+    failure = Failure(verdict.failure.type, message, clean(stack[-TRACEBACK_TAIL:]))
+    return Failed(failure)
 
 
 def clean(text: str) -> str:
@@ -141,7 +171,8 @@ def clean(text: str) -> str:
 def _failure(error: BaseException) -> Failure:
     kind = type(error).__name__
     try:
-        message = str(error)
+        # What is no Exception, such as SystemExit, has a message that means nothing by itself.
+        message = str(error) if isinstance(error, Exception) else repr(error)
         lines = traceback.format_exception(error)
     except Exception as other:
         # The exception class is user code, and its __str__ may raise.

@@ -189,7 +189,12 @@ class HealthServer:
             problem = f"METRICS_PORT is {port}: cannot listen on it: {error}"
             raise InvalidSettings([problem]) from error
         server.daemon_threads = True
+        self._server = server
         threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+
+    def in_forked_child(self) -> None:
+        """Let go, in a forked child, of the port."""
+        self._server.socket.close()
 
     def _livez(self) -> tuple[HTTPStatus, str, bytes]:
         if self._health.is_alive:

@@ -62,6 +62,10 @@ class Health:
             self._touched_at = now
             self._touch()
 
+    def in_forked_child(self) -> None:
+        """Let go, in a forked child, of the notifier's socket."""
+        self._notifier.close()
+
     def _report(self) -> None:
         ready = {"READY": 1} if self.is_ready else {}
         self._notifier.send(WATCHDOG=1, STATUS=json.dumps(self._counts()), **ready)

@@ -10,13 +10,26 @@ import logging
 import shutil
 import sys
 import time
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Protocol
 
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import InvalidSettings
 from bananas_topology.system.terminal import visible, visible_json
+
+
+class LoggedRun(Protocol):
+    """A run whose handler may log."""
+
+    def log_fields(self) -> dict[str, object]:
+        """The fields that identify the run in the lines of its handler."""
+
+
+#: The run whose handler is executing in this context: its log lines carry the run's fields.
+CURRENT_RUN: ContextVar[LoggedRun | None] = ContextVar("current_run", default=None)
 
 _LEVELS = {"debug": 10, "info": 20, "warn": 30, "error": 40}
 _LEVEL_NAMES = {10: "debug", 20: "info", 30: "warn", 40: "error", 50: "error"}
@@ -93,8 +106,13 @@ class TextFormatter(logging.Formatter):
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
-    """The fields that were passed as `extra`."""
-    return {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
+    """The fields of the run that logs, if any, and those that were passed as `extra`."""
+    run = CURRENT_RUN.get()
+    fields = {} if run is None else run.log_fields()
+    for name, value in vars(record).items():
+        if name not in _STANDARD_ATTRIBUTES:
+            fields[name] = value
+    return fields
 
 
 def _writable(line: str) -> str:

@@ -16,7 +16,7 @@ import os
 import random
 import select
 import signal
-import sys
+from typing import TYPE_CHECKING
 
 from bananas_topology.contract.worker import (
     EXIT_ACCESS_DENIED,
@@ -26,11 +26,14 @@ from bananas_topology.contract.worker import (
 )
 from bananas_topology.jobs.access import RestartCheck, ServerUrl
 from bananas_topology.jobs.broker import Broker
+from bananas_topology.jobs.connection import close_inherited
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.system.clock import monotonic
 from bananas_topology.system.notify import Notifier
 from bananas_topology.system.signals import SignalInbox
+from bananas_topology.worker import forks
 from bananas_topology.worker.exchange import ExchangeLoop
+from bananas_topology.worker.exit_hooks import run_exit_hooks
 from bananas_topology.worker.health import Health, log_stacks
 from bananas_topology.worker.metrics import REPORT_S
 from bananas_topology.worker.periodic import PeriodicTask, next_due, run_due
@@ -40,6 +43,9 @@ from bananas_topology.worker.settlement import Settler
 from bananas_topology.worker.shutdown import Shutdown
 from bananas_topology.worker.slots import Slots
 from bananas_topology.worker.stuck import StuckSlots
+
+if TYPE_CHECKING:
+    from bananas_topology.worker.exporter import HealthServer
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -59,6 +65,8 @@ class Worker:
         self, config: WorkerConfig, handlers: dict[str, BoundHandler], broker: Broker
     ) -> None:
         self._concurrency = config.concurrency
+        self._broker = broker
+        self._inbox = SignalInbox(SIGNALS)
         self._slots = Slots(config.concurrency, handlers, Settler(random.random))
         self._exchange = ExchangeLoop(config, tuple(handlers), broker, self._slots)
         self._shutdown = Shutdown(config.grace_ms / 1000)
@@ -73,10 +81,11 @@ class Worker:
             PeriodicTask(1.0, self._recycle_if_due, due=now + 1.0),
             PeriodicTask(1.0, self._check_access, due=now + 1.0),
         ]
-        if config.metrics_port:
-            self._serve_health(config, broker)
+        if self._slots.has_async:
+            self._tasks.append(PeriodicTask(0.5, self._slots.check_event_loop))
+        self._health_server = self._serve_health(config) if config.metrics_port else None
 
-    def _serve_health(self, config: WorkerConfig, broker: Broker) -> None:
+    def _serve_health(self, config: WorkerConfig) -> HealthServer:
         # Imported here: a worker without a port is spared the memory and the time.
         from bananas_topology.worker.exporter import HealthServer, Sources
 
@@ -87,9 +96,9 @@ class Worker:
             tally=self._exchange.tally,
             slots=self._slots,
             health=self._health,
-            inspector=Inspector(broker.client, broker.keys),
+            inspector=Inspector(self._broker.client, self._broker.keys),
         )
-        HealthServer(config.metrics_port, sources)
+        return HealthServer(config.metrics_port, sources)
 
     def run(self) -> int:
         """Work until a signal stops the worker; returns the exit code.
@@ -97,7 +106,8 @@ class Worker:
         Raises:
             RedisUnsuitable: the server cannot be used, and never could since the worker started.
         """
-        with SignalInbox(SIGNALS) as inbox:
+        with self._inbox as inbox:
+            forks.watch(SIGNALS, self._in_forked_child)
             while not self._is_finished():
                 for received in inbox.drain():
                     self._handle(received)
@@ -109,9 +119,19 @@ class Worker:
                     self._stop(exit_code=0)
                 self._health.update(is_ready=self._is_ready())
                 self._sleep(inbox)
-        self._exchange.quiet()
-        log.info("worker stopped")
+            self._exchange.quiet()
+            log.info("worker stopped")
+            run_exit_hooks(self._shutdown.exit_code, self._shutdown.exit_hooks_s, inbox)
         return self._shutdown.exit_code
+
+    def _in_forked_child(self) -> None:
+        """Let go, in a forked child, of what belongs to the worker."""
+        self._inbox.close()
+        close_inherited(self._broker.client)
+        self._slots.in_forked_child()
+        self._health.in_forked_child()
+        if self._health_server is not None:
+            self._health_server.in_forked_child()
 
     def quiet(self) -> None:
         """Claim nothing more, and release what has not started."""
@@ -162,20 +182,27 @@ class Worker:
         if self._shutdown.is_forced and self._exchange.availability.is_down:
             return True  # what it holds is recovered when the lease expires
         if self._slots.held or self._exchange.has_unsettled:
-            return self._shutdown.is_overdue
-        return self._exchange.deregister() or self._shutdown.has_leave_timed_out
+            return self._shutdown.must_exit
+        self._shutdown.leave()
+        return self._exchange.deregister() or self._shutdown.must_exit
 
     def _collect(self) -> None:
         if finished := self._slots.collect():
             self._exchange.finish(finished)
             self._recycling.count(len(finished))
             self._recycle_if_due()
-        self._exchange.settle(self._slots.time_out())
+        self._interrupt()
+        is_forced = self._shutdown.is_forced
+        self._exchange.settle(self._slots.settle_interrupted(at_once=is_forced))
         since = self._slots.waiting_since()
         if since is not None and (waited_s := monotonic() - since) > LATE_S:
             self._exchange.release_late(self._slots.release_waiting(), waited_s)
+
+    def _interrupt(self) -> None:
+        """Interrupt the handlers that are to run no longer; they have a moment for cleanup."""
+        self._slots.interrupt_late()
         if self._shutdown.is_grace_over:
-            self._exchange.settle(self._slots.release_running())
+            self._slots.interrupt_running()
 
     def _recycle_if_due(self) -> None:
         """Exit to be replaced by a fresh process if this one has reached a limit."""
@@ -224,12 +251,6 @@ class Worker:
         if since is not None:
             moments.append(since + LATE_S)
         if self._shutdown.is_started and self._slots.held:
-            moments.append(self._shutdown.deadline)
+            shutdown = self._shutdown
+            moments.append(shutdown.overdue_at if shutdown.is_grace_over else shutdown.deadline)
         return min(moments) - now
-
-
-def exit_process(code: int) -> None:
-    """Exit now: handlers that still run in threads must not keep the process alive."""
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(code)

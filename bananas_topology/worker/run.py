@@ -13,6 +13,7 @@ from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.handlers import Handler, JobContext
 from bananas_topology.jobs.job import Claim, Job, PayloadDecoder
 from bananas_topology.jobs.settlements import Settlement
+from bananas_topology.system.clock import monotonic
 
 #: Maximum jobs that one line of the log names.
 _NAMED = 10
@@ -51,6 +52,7 @@ class Run(msgspec.Struct, eq=False):
     duration_s: float = 0.0
     thread_id: int = 0
     settlement: Settlement | None = None
+    #: Whether its handler is interrupted, and whether JobTimeout has been raised in its thread.
     cancelled: bool = False
     interrupted: bool = False
 
@@ -77,9 +79,18 @@ class Run(msgspec.Struct, eq=False):
         """How long the handler ran."""
         return round(self.duration_s * 1000)
 
+    def begin(self) -> None:
+        """Start the clock of a prepared run."""
+        self.started_at = monotonic()
+        self.deadline = self.started_at + (self.bound.timeout_s if self.bound is not None else 0.0)
+
     def is_cancelled(self) -> bool:
-        """Whether the run was settled while its handler was still running."""
+        """Whether the run was interrupted while its handler was still running."""
         return self.cancelled
+
+    def log_fields(self) -> dict[str, object]:
+        """The fields that identify the run in log lines."""
+        return {"job_id": self.claim.job_id, "job_type": self.job_type}
 
     def context(self) -> JobContext:
         """The context passed to the handler."""

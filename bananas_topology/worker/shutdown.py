@@ -6,10 +6,17 @@ import signal
 
 from bananas_topology.system.clock import monotonic
 from bananas_topology.system.signals import DEBOUNCE_S
+from bananas_topology.worker.slots import CLEANUP_S
 
 #: Seconds to release jobs and deregister at Redis once the grace period is over or nothing is left
 #: to run. After that the lease returns whatever is still claimed.
 LEAVE_TIMEOUT_S = 2.0
+
+#: Maximum seconds for what the process does at its exit (`atexit`, threads that are not daemons),
+#: and how long after the grace period it may take at the latest. What starts a worker waits for
+#: its grace period and 5 s more.
+EXIT_HOOKS_S = 5.0
+EXIT_BY_S = 4.5
 
 
 class Shutdown:
@@ -20,6 +27,7 @@ class Shutdown:
         self._started_at = 0.0
         self._forced_by: signal.Signals | None = None
         self._exit_code = 0
+        self._leave_by = float("inf")
         #: Whether the worker is shutting down.
         self.is_started = False
         #: The end of the grace period; infinite before the shutdown, and in a drain.
@@ -41,14 +49,22 @@ class Shutdown:
         return monotonic() >= self.deadline
 
     @property
-    def is_overdue(self) -> bool:
-        """Whether the worker must exit even if it still holds jobs."""
-        return monotonic() >= self.deadline + LEAVE_TIMEOUT_S
+    def overdue_at(self) -> float:
+        """When the worker must exit even if it still holds jobs."""
+        return self.deadline + CLEANUP_S + LEAVE_TIMEOUT_S
 
     @property
-    def has_leave_timed_out(self) -> bool:
-        """Whether a worker without jobs must exit even if it is still registered."""
-        return monotonic() >= self._started_at + LEAVE_TIMEOUT_S
+    def must_exit(self) -> bool:
+        """Whether the worker must exit, whatever Redis has not confirmed."""
+        return monotonic() >= min(self.overdue_at, self._leave_by)
+
+    @property
+    def exit_hooks_s(self) -> float:
+        """How many seconds the process's exit hooks may take."""
+        if self.is_forced:
+            return 0.0
+        left_s = self.deadline + EXIT_BY_S - monotonic()
+        return max(EXIT_BY_S - CLEANUP_S - LEAVE_TIMEOUT_S, min(EXIT_HOOKS_S, left_s))
 
     @property
     def exit_code(self) -> int:
@@ -74,3 +90,8 @@ class Shutdown:
         self._forced_by = received
         self.is_started = True
         self.deadline = self._started_at = monotonic()
+
+    def leave(self) -> None:
+        """Start the time in which a worker that holds nothing more must have deregistered."""
+        if self._leave_by == float("inf"):
+            self._leave_by = monotonic() + LEAVE_TIMEOUT_S

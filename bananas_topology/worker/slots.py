@@ -1,7 +1,12 @@
 """The slots: run jobs, enforce their timeouts, and hand outcomes back to the worker's loop.
 
-Whichever side removes a run from `_running`, one atomic step, settles it: its thread when the
-handler has returned, or the loop when the timeout has passed. The other side changes nothing.
+A run is in one of three sets, and moves by atomic steps, of which only one side succeeds:
+
+- `_running` until its handler ends (then its thread takes it out) or is to be interrupted, by its
+  timeout or the end of the grace period (then the loop moves it to `_interrupted`),
+- `_interrupted` until its handler ends, or the time for its cleanup does (then the loop settles it
+  and moves it to `_stuck`),
+- `_stuck` until its handler ends: the job is settled, but its slot is not free.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ import ctypes
 import logging
 import math
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -25,12 +31,18 @@ from bananas_topology.worker.execution import (
     failed,
     prepare,
     timed_out,
+    traced,
+    unfinished,
 )
 from bananas_topology.worker.run import BoundHandler, Run
 from bananas_topology.worker.settlement import Settler
 from bananas_topology.worker.threads import ThreadPool
 
 T = TypeVar("T")
+
+#: Seconds that an interrupted handler has for its cleanup (`finally`) before its job is settled
+#: without it: until then no other attempt runs beside it.
+CLEANUP_S = 1.0
 
 #: Maximum seconds that the loop sleeps while the threads have enough to do.
 BUSY_SLEEP_S = 0.001
@@ -53,13 +65,19 @@ class Slots:
         self._waiting = self._threads.waiting
         self._held: set[Run] = set()
         self._running: set[Run] = set()
+        # With what is to be the outcome, and when to settle it at the latest.
+        self._interrupted: dict[Run, tuple[Outcome, float]] = {}
         self._stuck: set[Run] = set()
         self._finished: deque[Run] = deque()
         self._event_loop = EventLoop(self._end)
         #: Whether any handler is async: such runs start at once, so none may wait for a slot.
         self.has_async = any(bound.handler.is_async for bound in handlers.values())
-        timeouts_s = (bound.timeout_s for bound in handlers.values())
-        self._shortest_timeout_s = min(timeouts_s, default=math.inf)
+        bounds = handlers.values()
+        self._shortest_timeout_s = min((bound.timeout_s for bound in bounds), default=math.inf)
+        self._longest_async_s = max(
+            (bound.timeout_s for bound in bounds if bound.handler.is_async), default=math.inf
+        )
+        self._hung_async = 0
         self._scan_at = 0.0
         self._read_fd, self._write_fd = os.pipe()
         os.set_blocking(self._read_fd, False)
@@ -75,11 +93,11 @@ class Slots:
     @property
     def running(self) -> int:
         """Jobs whose handlers run, without those already settled."""
-        return len(self._running)
+        return len(self._running) + len(self._interrupted)
 
     def running_s(self, now: float) -> float:
         """Total seconds for which the running jobs have run until `now`. Thread-safe."""
-        return sum([now - run.started_at for run in list(self._running)])
+        return sum([now - run.started_at for run in [*self._running, *self._interrupted]])
 
     @property
     def waiting(self) -> int:
@@ -93,8 +111,8 @@ class Slots:
 
     @property
     def stuck(self) -> int:
-        """Slots held by handlers that still run although their job was settled."""
-        return len(self._stuck)
+        """Slots held by handlers that do not end, or wait for an event loop that hangs."""
+        return len(self._stuck) + self._hung_async
 
     def stuck_runs(self) -> list[Run]:
         """Their runs, the one that started first at the front."""
@@ -156,24 +174,61 @@ class Slots:
         except BlockingIOError:
             return
 
+    def in_forked_child(self) -> None:
+        """Let go, in a forked child, of what belongs to the worker."""
+        os.close(self._read_fd)
+        os.close(self._write_fd)
+        self._event_loop.in_forked_child()
+
     def next_deadline(self) -> float:
-        """The latest time to call `time_out` again; infinite while nothing is held."""
+        """The latest time to call `interrupt_late` and `settle_interrupted`; may be infinite."""
         return self._scan_at if self._held else float("inf")
 
-    def time_out(self) -> list[Run]:
-        """Settle the runs past their deadline and raise JobTimeout in their threads.
-
-        A handler that does not end by that keeps its slot until it does.
-        """
+    def interrupt_late(self) -> None:
+        """Interrupt the handlers past their deadline."""
         now = monotonic()
         if now < self._scan_at:
-            return []
+            return
         running = list(self._running)
-        late = [run for run in running if run.deadline <= now]
+        for run in running:
+            if run.deadline <= now:
+                self._interrupt(run, timed_out(run))
         # A run that starts from now on cannot be late before the shortest timeout has passed.
-        deadlines = [run.deadline for run in running if run.deadline > now]
-        self._scan_at = min(now + self._shortest_timeout_s, *deadlines, math.inf)
-        return [run for run in late if self._settle_early(run, timed_out(run))]
+        moments = [run.deadline for run in running if run.deadline > now]
+        moments += [settle_by for _, settle_by in list(self._interrupted.values())]
+        self._scan_at = min(now + self._shortest_timeout_s, *moments, math.inf)
+
+    def interrupt_running(self) -> None:
+        """Interrupt every handler that runs; its job is to be released."""
+        for run in list(self._running):
+            self._interrupt(run, Released())
+
+    def settle_interrupted(self, *, at_once: bool = False) -> list[Run]:
+        """Settle the runs whose handlers were interrupted and did not end in time.
+
+        Such a handler keeps its slot until it ends.
+        """
+        if not self._interrupted:
+            return []
+        now = monotonic()
+        late = [
+            run
+            for run, (_, settle_by) in list(self._interrupted.items())
+            if at_once or settle_by <= now
+        ]
+        return [run for run in late if self._settle_unfinished(run)]
+
+    def check_event_loop(self) -> None:
+        """Log what blocks the event loop, and count what waits for one that hangs.
+
+        To be called twice per second if there are async handlers.
+        """
+        blocked_s = self._event_loop.check()
+        is_hung = blocked_s > self._longest_async_s or (
+            blocked_s > 0 and any(not run.thread_id for run in self._stuck)
+        )
+        waiting = [run for run in [*self._running, *self._interrupted] if not run.thread_id]
+        self._hung_async = len(waiting) if is_hung else 0
 
     def waiting_since(self) -> float | None:
         """When the run that has waited longest for a thread was submitted."""
@@ -189,10 +244,6 @@ class Slots:
             run.settlement = self._settler.settle(run, Released())
         return waiting
 
-    def release_running(self) -> list[Run]:
-        """Release what runs: handlers see `context.cancelled` and get JobTimeout raised."""
-        return [run for run in list(self._running) if self._settle_early(run, Released())]
-
     def _take_waiting(self) -> list[Run]:
         waiting: list[Run] = []
         while self._waiting:
@@ -203,24 +254,44 @@ class Slots:
         self._held.difference_update(waiting)
         return waiting
 
-    def _settle_early(self, run: Run, outcome: Outcome) -> bool:
-        """Settle a run whose handler has not returned; False if it just has."""
-        # Added to _stuck before it leaves _running: its thread may end and check at any moment.
-        self._stuck.add(run)
+    def _interrupt(self, run: Run, verdict: Outcome) -> None:
+        """Raise JobTimeout in a handler's thread, or cancel its task, unless it has just ended.
+
+        Whatever the handler returns or raises from now on, the outcome is `verdict`.
+        """
+        settle_by = monotonic() + CLEANUP_S
+        # Added before it leaves _running: its thread may end and check at any moment.
+        self._interrupted[run] = (verdict, settle_by)
         try:
             self._running.remove(run)
         except KeyError:  # its thread was first
-            self._stuck.discard(run)
-            return False
+            self._interrupted.pop(run, None)
+            return
+        self._scan_at = min(self._scan_at, settle_by)
         run.cancelled = True
         if run.thread_id:
             _raise_in_thread(run.thread_id, JobTimeout)
             run.interrupted = True
         else:
             self._event_loop.cancel(run)
+
+    def _settle_unfinished(self, run: Run) -> bool:
+        """Settle a run whose interrupted handler has not ended; False if it just has."""
+        self._stuck.add(run)
+        try:
+            verdict, _ = self._interrupted.pop(run)
+        except KeyError:  # its thread was first
+            self._stuck.discard(run)
+            return False
         run.duration_s = monotonic() - run.started_at
-        run.settlement = self._settler.settle(run, outcome)
+        frame = sys._current_frames().get(run.thread_id)
+        run.settlement = self._settler.settle(run, unfinished(verdict, frame))
         self._held.discard(run)
+        if run.deadline < math.inf:
+            log.warning(
+                "handler not ended: another attempt may run beside it",
+                extra={**run.log_fields(), "attempt": run.attempt, "running_ms": run.duration_ms},
+            )
         return True
 
     def _serve(self, run: Run, thread_id: int) -> None:
@@ -228,13 +299,14 @@ class Slots:
         try:
             self._run(run, thread_id)
         except JobTimeout:
-            self._stuck.discard(run)  # raised after the handler had returned
+            self._end_interrupted(run)  # raised after the handler had returned
         except BaseException as error:
             # Out of memory, no more threads, or a bug in Bananas: the job fails, the thread lives.
             log.exception("unexpected error in worker thread", extra={"job_id": run.claim.job_id})
-            self._running.discard(run)
-            self._stuck.discard(run)
-            if not run.cancelled:
+            if run.cancelled:
+                self._end_interrupted(run)
+            else:
+                self._running.discard(run)
                 self._finish(run, failed(error))
 
     def _run(self, run: Run, thread_id: int) -> None:
@@ -243,27 +315,39 @@ class Slots:
             self._finish(run, bound)
             return
         run.started_at = monotonic()
-        run.deadline = run.started_at + bound.timeout_s
         if bound.handler.is_async:
+            run.deadline = math.inf  # until its first step
             self._running.add(run)
             self._event_loop.start(run)
             return
+        run.deadline = run.started_at + bound.timeout_s
         run.thread_id = thread_id
         self._running.add(run)
         self._end(run, execute(run))
 
     def _end(self, run: Run, outcome: Outcome) -> None:
-        """Finish a run whose handler has returned, unless the loop has settled it already."""
+        """Finish a run whose handler has ended, unless the loop has interrupted or settled it."""
         ended_at = monotonic()
         try:
             self._running.remove(run)
         except KeyError:
-            if run.thread_id:
-                _absorb_timeout(run)
-            self._stuck.discard(run)
+            self._end_interrupted(run, outcome)
         else:
             run.duration_s = ended_at - run.started_at
             self._finish(run, outcome)
+
+    def _end_interrupted(self, run: Run, outcome: Outcome | None = None) -> None:
+        """End a run that was interrupted: finish it as decided then, or just free its slot."""
+        if run.thread_id:
+            _absorb_timeout(run)
+        try:
+            verdict, _ = self._interrupted.pop(run)
+        except KeyError:  # settled already
+            self._stuck.discard(run)
+            log.info("interrupted handler ended", extra=run.log_fields())
+        else:
+            run.duration_s = monotonic() - run.started_at
+            self._finish(run, traced(verdict, outcome))
 
     def _finish(self, run: Run, outcome: Outcome) -> None:
         run.settlement = self._settler.settle(run, outcome)
@@ -285,12 +369,11 @@ def _raise_in_thread(thread_id: int, error: type[BaseException]) -> None:
 
 
 def _absorb_timeout(run: Run) -> None:
-    """Let a pending JobTimeout be raised here rather than in the thread's next job.
-
-    Raises:
-        JobTimeout: it was pending.
-    """
-    while not run.interrupted:
-        sleep(0)
-    for _ in range(1_000):  # it is raised within a few bytecodes
-        pass
+    """Let a pending JobTimeout be raised here rather than in the thread's next job."""
+    try:
+        while not run.interrupted:
+            sleep(0)
+        for _ in range(1_000):  # it is raised within a few bytecodes
+            pass
+    except JobTimeout:
+        return

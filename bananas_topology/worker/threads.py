@@ -18,6 +18,21 @@ from bananas_topology.worker.run import Run
 log = logging.getLogger(__name__)
 
 
+class JobThread(threading.Thread):
+    """A daemon thread for handlers: it does not keep the process alive.
+
+    Threads inherit that by default. Those of handlers must not: they are as any others in Python,
+    and the worker waits for them when it stops.
+    """
+
+    def __init__(self, target: Callable[[], None], name: str) -> None:
+        super().__init__(target=target, name=name, daemon=True)
+
+    def run(self) -> None:
+        self._daemonic = False  # read by the constructors of threads, but no longer for this one
+        super().run()
+
+
 class ThreadPool:
     """Up to `limit` threads, started on demand, that pass waiting runs to `serve`.
 
@@ -55,7 +70,7 @@ class ThreadPool:
                 return
             name = f"slot-{self._started}"
             try:
-                threading.Thread(target=self._work, name=name, daemon=True).start()
+                JobThread(self._work, name).start()
             except RuntimeError:
                 if self._started == 0:
                     raise

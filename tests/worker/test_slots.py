@@ -49,7 +49,8 @@ def _collect(slots: Slots, count: int, within_s: float = 20.0) -> list[Run]:
         assert time.monotonic() < deadline, f"only {len(ended)} of {count} ended"
         slots.sleep(lambda seconds: poll.poll(seconds * 1000), 0.05, 0)
         slots.clear_wakeup()
-        ended += [*slots.collect(), *slots.time_out()]
+        slots.interrupt_late()
+        ended += [*slots.collect(), *slots.settle_interrupted()]
     return ended
 
 
@@ -131,10 +132,10 @@ def test_a_released_running_job_ends_and_frees_its_slot(
     slots.submit([_run("spin", "5")])
     wait_for(lambda: slots.running == 1)
 
-    released = slots.release_running()
+    slots.interrupt_running()
 
-    assert len(released) + len(slots.collect()) == 1
-    wait_for(lambda: slots.stuck == 0)
+    assert len(_collect(slots, 1)) == 1
+    assert slots.stuck == 0
     slots.submit([_run("name")])
     assert isinstance(_collect(slots, 1)[0].settlement, AckJob)
 
@@ -158,8 +159,10 @@ def test_every_run_is_settled_once_whatever_coincides(
         if chance.random() < 0.05:
             ended += slots.release_waiting()
         if chance.random() < 0.02:
-            ended += slots.release_running()
-        ended += [*slots.time_out(), *slots.collect()]
+            slots.interrupt_running()
+        slots.interrupt_late()
+        at_once = chance.random() < 0.1
+        ended += [*slots.settle_interrupted(at_once=at_once), *slots.collect()]
         time.sleep(chance.choice([0, 0, 0.001]))
 
     assert Counter(run.claim.job_id for run in ended) == Counter(ids)

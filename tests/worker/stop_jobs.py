@@ -1,0 +1,88 @@
+"""Handlers with something to clean up when they, or their worker, end."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from bananas_topology import JobContext, job
+
+
+def _note(file: str, text: str) -> None:
+    with open(file, "a") as notes:
+        notes.write(f"{text}\n")
+
+
+@job("clean_up", timeout="30s", max_retries=0)
+def clean_up(payload: dict[str, Any], context: JobContext) -> None:
+    try:
+        while True:
+            time.sleep(0.01)
+    finally:
+        time.sleep(0.3)
+        _note(payload["file"], f"cleaned up, cancelled: {context.cancelled}")
+
+
+@job("async_clean_up", timeout="30s", max_retries=0)
+async def async_clean_up(payload: dict[str, Any], context: JobContext) -> None:
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.sleep(0.3)
+        _note(payload["file"], f"cleaned up, cancelled: {context.cancelled}")
+
+
+@job("swallow", timeout="300ms", max_retries=1)
+def swallow(payload: dict[str, Any]) -> str:
+    """Go on after any Exception, as a loop over unreliable things does."""
+    _note(payload["file"], "began")
+    while True:
+        try:
+            time.sleep(0.01)
+        except Exception:
+            continue
+
+
+@job("slow_cleanup", timeout="100ms", max_retries=1)
+def slow_cleanup(payload: dict[str, Any], context: JobContext) -> None:
+    _note(payload["file"], f"began {context.attempt}")
+    try:
+        time.sleep(payload["seconds"])
+    finally:
+        time.sleep(0.4)
+        _note(payload["file"], f"ended {context.attempt}")
+
+
+@job("return_late", timeout="100ms", max_retries=0)
+def return_late(payload: Any, context: JobContext) -> str:
+    try:
+        while True:
+            time.sleep(0.01)
+    except BaseException:
+        return "done after all"
+
+
+@job("register")
+def register(payload: dict[str, Any]) -> None:
+    """Leave something to do at the end of the process."""
+    stopping = threading.Event()
+
+    def work() -> None:
+        stopping.wait(payload.get("seconds", 0.5))
+        _note(payload["file"], "thread")
+
+    threading.Thread(target=work, name="flusher").start()
+    atexit.register(_note, payload["file"], "atexit")
+
+
+@job("hang", timeout="100ms", max_retries=0)
+def hang(payload: Any) -> None:
+    time.sleep(600)
+
+
+def notes(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.exists() else []

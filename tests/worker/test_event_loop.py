@@ -1,0 +1,104 @@
+"""Async handlers: what one of them does to the event loop or its context affects no other."""
+
+from __future__ import annotations
+
+import pytest
+
+from bananas_topology.client import Client
+from bananas_topology.errors import JobFailed
+from tests.waiting import wait_for
+from tests.worker.support import Starter, WorkerProcess
+
+
+@pytest.fixture
+def worker(start: Starter) -> WorkerProcess:
+    return start(WORKER_HANDLERS="loop_jobs", WORKER_CONCURRENCY="4", JOB_TIMEOUT="20s")
+
+
+def _outcome(producer: Client, how: str) -> str:
+    try:
+        result: str = producer.wait(producer.enqueue("bad", how), timeout=10)
+    except JobFailed as error:
+        return str(error)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("how", "outcome"),
+    [
+        ("exit in a task", "SystemExit(3)"),
+        ("interrupt in a task", "KeyboardInterrupt()"),
+        ("exit in a callback", "went on"),
+        ("stop", "went on"),
+        ("break", "Bad file descriptor"),
+    ],
+)
+def test_no_handler_ends_the_event_loop(
+    worker: WorkerProcess, producer: Client, how: str, outcome: str
+) -> None:
+    beside = producer.enqueue("good", 0.5) if how != "break" else None
+
+    assert outcome in _outcome(producer, how)
+
+    for job_id in filter(None, [beside, producer.enqueue("good", 0.01)]):
+        assert producer.wait(job_id, timeout=10) == "fine"
+    assert "event loop" in worker.text()
+    assert worker.end() == 0
+
+
+@pytest.mark.parametrize("setter", ["set", "async_set"])
+def test_context_variables_do_not_leak_into_other_jobs(
+    start: Starter, producer: Client, setter: str
+) -> None:
+    start(WORKER_HANDLERS="loop_jobs", WORKER_CONCURRENCY="1")
+
+    producer.wait(producer.enqueue(setter, None), timeout=10)
+
+    for getter in ("get", "async_get"):
+        seen = producer.wait(producer.enqueue(getter, None), timeout=10)
+        assert seen == ["nobody", "0.3333333333333333333333333333"]
+
+
+@pytest.mark.parametrize("job_type", ["log", "async_log"])
+def test_the_lines_of_a_handler_name_its_job(
+    worker: WorkerProcess, producer: Client, job_type: str
+) -> None:
+    job_id = producer.enqueue(job_type, "a line of the handler")
+    producer.wait(job_id, timeout=10)
+
+    fields = f"job_id={job_id} job_type={job_type}"
+    wait_for(lambda: f"a line of the handler {fields}" in worker.text())
+
+
+@pytest.mark.parametrize("job_type", ["block", "block_in_task"])
+def test_the_job_that_blocks_the_event_loop_is_named_and_delays_no_timeout(
+    start: Starter, producer: Client, job_type: str
+) -> None:
+    worker = start(WORKER_HANDLERS="loop_jobs", WORKER_CONCURRENCY="6", JOB_TIMEOUT="2s")
+    blocking = producer.enqueue(job_type, 3.0)
+    worker.wait_for_log("event loop blocked")
+    behind = [producer.enqueue("good", 0.01) for _ in range(4)]
+
+    # Their timeout of 2 s begins with their first step.
+    assert [producer.wait(job_id, timeout=10) for job_id in behind] == ["fine"] * 4
+    with pytest.raises(JobFailed, match="timeout of 2000 ms"):
+        producer.wait(blocking, timeout=10)
+    line = next(line for line in worker.text().splitlines() if "event loop blocked" in line)
+    assert f"job_id={blocking} job_type={job_type}" in line
+    assert "time.sleep(payload)" in worker.text()
+    worker.wait_for_log("event loop unblocked")
+
+
+def test_a_worker_whose_event_loop_hangs_is_restarted(start: Starter, producer: Client) -> None:
+    worker = start(WORKER_HANDLERS="loop_jobs", WORKER_CONCURRENCY="2", WORKER_GRACE="100ms")
+    hanging = producer.enqueue("hang", None)
+    with pytest.raises(JobFailed, match="its handler did not end"):
+        producer.wait(hanging, timeout=10)
+    behind = producer.enqueue("good", 0.01)
+
+    assert worker.process.wait(20) == 75
+    assert producer.get(behind).status == "pending"
+
+    start(WORKER_HANDLERS="loop_jobs")
+    assert producer.wait(behind, timeout=10) == "fine"
+    assert (producer.get(behind).body or {})["attempts"] == 1

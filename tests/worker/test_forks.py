@@ -1,0 +1,81 @@
+"""Handlers that fork: the child is no second worker, and the worker does not notice it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bananas_topology.client import Client
+from tests.worker.support import Starter, WorkerProcess
+
+
+@pytest.fixture
+def worker(start: Starter) -> WorkerProcess:
+    return start(WORKER_HANDLERS="fork_jobs", WORKER_CONCURRENCY="4", WORKER_GRACE="2s")
+
+
+def _result(producer: Client, job_type: str, payload: Any) -> Any:
+    return producer.wait(producer.enqueue(job_type, payload), timeout=20)
+
+
+@pytest.mark.parametrize("job_type", ["fork", "async_fork"])
+def test_a_child_that_ends_the_handler_exits_as_a_process(
+    worker: WorkerProcess, producer: Client, job_type: str
+) -> None:
+    codes = {"return": 0, "exit": 3, "text": 1, "raise": 1, "interrupt": 1}
+
+    assert {how: _result(producer, job_type, how) for how in codes} == codes
+    text = worker.text()
+    assert "farewell" in text
+    assert "ValueError: in the child" in text
+    assert job_type != "fork" or "child: return" in text
+    assert "unexpected error" not in text
+    assert worker.end() == 0
+
+
+def test_a_child_of_the_event_loop_runs_no_other_handler(
+    worker: WorkerProcess, producer: Client, tmp_path: Path
+) -> None:
+    ran = tmp_path / "ran"
+    ticking = producer.enqueue("tick", {"file": str(ran), "times": 3_000})
+
+    assert _result(producer, "async_fork", "await") == 1
+    assert _result(producer, "async_fork", "task") in (1, 4)
+
+    producer.wait(ticking, timeout=20)
+    assert set(ran.read_text().split()) == {str(worker.process.pid)}
+
+
+@pytest.mark.parametrize("job_type", ["pool", "executor"])
+def test_process_pools_work_and_do_not_stop_the_worker(
+    worker: WorkerProcess, producer: Client, job_type: str
+) -> None:
+    for _ in range(5):
+        assert _result(producer, job_type, 4) == [0, 1, 4, 9]
+
+    assert "worker stopping" not in worker.text()
+    assert worker.end() == 0
+
+
+def test_a_signal_sent_to_a_child_at_once_does_not_reach_the_worker(
+    worker: WorkerProcess, producer: Client
+) -> None:
+    assert _result(producer, "terminate", 50) == [-signal.SIGTERM] * 50
+
+    assert "worker stopping" not in worker.text()
+
+
+def test_a_child_has_no_connection_and_no_pipe_of_the_worker(
+    start: Starter, producer: Client
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start(WORKER_HANDLERS="fork_jobs", METRICS_PORT=str(port))
+
+    # Standard output is a file here.
+    assert _result(producer, "sockets", None) == {"socket": 0, "pipe": 0}
