@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import redis
 
 from bananas_topology.jobs import scripts
-from bananas_topology.jobs.calls import Call, ScriptClient, Value
-from bananas_topology.jobs.connection import translate_errors
+from bananas_topology.jobs.calls import Call, Channel, ScriptClient, Value
+from bananas_topology.jobs.connection import check_server
 from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.jobs.crashes import KEEP_CRASHES_S
 from bananas_topology.jobs.exchange import ClaimRequest, PendingExchange
@@ -24,6 +23,7 @@ from bananas_topology.jobs.job import EncodedJob
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.settlements import Settlement, group_settlements
 from bananas_topology.jobs.stored import to_bytes
+from bananas_topology.jobs.waiting import OnWait, call_in_slices
 
 #: Maximum number of jobs that one claim parks: bounds how long it blocks the server.
 PARK_LIMIT = 1_000
@@ -86,6 +86,21 @@ class Broker:
         self.client = client
         self.keys = keys
         self._scripts = ScriptClient(client)
+
+    def attend(self, on_wait: OnWait) -> None:
+        """Have `on_wait` called while the server does not answer (see waiting.py).
+
+        To be called before anything else, for a broker that one thread uses.
+        """
+        self._scripts.on_wait = on_wait
+
+    def check_server(self) -> list[str]:
+        """Check the server's version and settings; returns warnings for the operator."""
+        return call_in_slices(lambda: check_server(self.client), self._scripts.on_wait)
+
+    def open_channel(self) -> Channel:
+        """Open a connection of its own for the wake listener."""
+        return self._scripts.open()
 
     def close(self) -> None:
         """Close the connections; the next call opens another."""
@@ -180,14 +195,12 @@ class Broker:
 
     def now(self) -> datetime:
         """Read the server's clock."""
-        with translate_errors(self.client):
-            seconds, micros = self.client.time()
-        return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
+        seconds, micros = self._scripts.command("TIME")
+        return datetime.fromtimestamp(int(seconds), UTC) + timedelta(microseconds=int(micros))
 
     def schedule(self, name: str) -> ScheduleState:
         """Read the state of a schedule."""
-        with translate_errors(self.client):
-            values: Any = self.client.hmget(self.keys.schedule(name), "next_run", "cron")
+        values = self._scripts.command("HMGET", self.keys.schedule(name), "next_run", "cron")
         next_run, cron = ((value or b"").decode() for value in values)
         return ScheduleState(next_run, cron)
 

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import hiredis
 import redis
@@ -26,6 +26,10 @@ from bananas_topology.jobs.connection import (
     translate_errors,
 )
 from bananas_topology.jobs.scripts import ALL, Script
+from bananas_topology.jobs.waiting import SLICE_S, OnWait, call_in_slices, do_nothing
+
+A = TypeVar("A")
+T = TypeVar("T")
 
 Value = str | bytes | int
 
@@ -61,18 +65,21 @@ class Channel:
         OSError, hiredis.HiredisError: the connection is no longer usable.
     """
 
-    __slots__ = ("_reader", "_socket", "connection")
+    __slots__ = ("_on_wait", "_reader", "_socket", "connection")
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, on_wait: OnWait) -> None:
         self.connection = connection
         self._socket = connection._sock
         self._reader = hiredis.Reader()
+        self._on_wait = on_wait
         if type(self._socket) is socket.socket:
             # Timeouts by the kernel: Python's would cost two more system calls per reply.
-            limit = struct.pack("ll", *divmod(round(TIMEOUT_S * 1e6), 1_000_000))
+            limit = struct.pack("ll", *divmod(round(SLICE_S * 1e6), 1_000_000))
             self._socket.settimeout(None)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        else:
+            self._socket.settimeout(SLICE_S)
 
     @property
     def fileno(self) -> int:
@@ -81,7 +88,9 @@ class Channel:
 
     def send(self, data: bytes) -> None:
         """Send packed commands."""
-        self._socket.sendall(data)
+        sent = self._in_slices(self._socket.send, data)
+        while sent < len(data):
+            sent += self._in_slices(self._socket.send, memoryview(data)[sent:])
 
     def receive(self, minimum: int, maximum: int) -> list[Any]:
         """Wait for `minimum` replies, and read up to `maximum` if more have arrived.
@@ -96,10 +105,19 @@ class Channel:
                 replies.append(reply)
             if len(replies) >= minimum:
                 return replies
-            received = self._socket.recv(_RECEIVE_BYTES)
+            received = self._in_slices(self._socket.recv, _RECEIVE_BYTES)
             if not received:
                 raise ConnectionResetError("the server closed the connection")
             self._reader.feed(received)
+
+    def _in_slices(self, operation: Callable[[A], T], argument: A) -> T:
+        """Repeat an operation until the socket is ready for it, for `TIMEOUT_S` at most."""
+        for _ in range(round(TIMEOUT_S / SLICE_S)):
+            try:
+                return operation(argument)
+            except (BlockingIOError, TimeoutError):
+                self._on_wait()
+        raise TimeoutError(f"no reply in {TIMEOUT_S:g} s")
 
     def close(self, client: redis.Redis) -> None:
         """Close the connection and return it to the pool of the client that opened it."""
@@ -116,6 +134,8 @@ class ScriptClient:
 
     def __init__(self, client: redis.Redis) -> None:
         self.client = client
+        #: Called while the server does not answer; see waiting.py.
+        self.on_wait: OnWait = do_nothing
         # list.pop and list.append are atomic: the stack needs no lock.
         self._idle: list[Channel] = []
         self._pid = os.getpid()
@@ -135,6 +155,11 @@ class ScriptClient:
             RedisUnavailable, RedisUnsuitable, ContractViolation: see `PendingCalls`.
         """
         return self.send(calls).replies()
+
+    def command(self, *words: Value) -> Any:
+        """Send one command and return its reply; raises as `run`."""
+        [reply] = PendingCalls(self, [pack(words)]).replies()
+        return reply
 
     def run_one(self, call: Call) -> Any:
         """Send one call and return its reply, with less overhead than `run`; raises as `run`."""
@@ -162,8 +187,17 @@ class ScriptClient:
         try:
             return self._idle.pop()
         except IndexError:
-            with translate_errors(self.client):
-                return Channel(self.client.connection_pool.get_connection())
+            return self.open()
+
+    def open(self) -> Channel:
+        """Open a channel that is not shared with others; to be closed after use.
+
+        Raises:
+            RedisUnavailable, RedisUnsuitable: the connection cannot be established.
+        """
+        with translate_errors(self.client):
+            get_connection = self.client.connection_pool.get_connection
+            return Channel(call_in_slices(get_connection, self.on_wait), self.on_wait)
 
     def release(self, channel: Channel) -> None:
         """Make a channel available again; all its replies must have been read."""
@@ -178,9 +212,6 @@ class ScriptClient:
 
     def raise_broken(self, error: BaseException) -> NoReturn:
         """Raise the exception for a channel that broke with `error`."""
-        if isinstance(error, BlockingIOError):
-            late = TimeoutError(f"no reply in {TIMEOUT_S:g} s")
-            raise connection_failure(self.client, late) from error
         if isinstance(error, (OSError, hiredis.HiredisError)):
             self.close()  # the other channels lead to the same server
             raise connection_failure(self.client, error) from error

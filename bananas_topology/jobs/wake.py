@@ -17,7 +17,7 @@ import hiredis
 
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.calls import Channel, is_unknown_script, pack
-from bananas_topology.jobs.connection import connection_failure, reply_failure, translate_errors
+from bananas_topology.jobs.connection import connection_failure, reply_failure
 from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.jobs.exchange import Claimed, ClaimRequest, decode_claim
 
@@ -68,8 +68,7 @@ class WakeListener:
         client = self._broker.client
         if self._channel is None or self._channel.fileno < 0:
             self.close()  # redis-py may have closed the connection
-            with translate_errors(client):
-                self._channel = Channel(client.connection_pool.get_connection())
+            self._channel = self._broker.open_channel()
         try:
             self._channel.send(data)
         except OSError as error:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import BananasTopologyError, RedisUnavailable
 from bananas_topology.jobs.broker import Broker
-from bananas_topology.jobs.connection import check_server
 from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.system.clock import monotonic
 from bananas_topology.worker.claiming import Claimer
@@ -241,7 +240,7 @@ class ExchangeLoop:
         """Register again, and requeue claims under our id that we do not work on."""
         is_first = not self.is_booted
         if is_first:
-            for warning in check_server(self._broker.client):
+            for warning in self._broker.check_server():
                 log.warning(warning)
         self._heartbeat.recover()
         self._must_recover = False

@@ -24,6 +24,7 @@ from bananas_topology.contract.worker import (
     EXIT_RESTART,
     WorkerConfig,
 )
+from bananas_topology.errors import RedisUnavailable
 from bananas_topology.jobs.access import RestartCheck, ServerUrl
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.connection import close_inherited
@@ -52,6 +53,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal
 #: Seconds that a prefetched job may wait before it is released for other workers.
 LATE_S = 0.05
 
+#: Seconds that a signal waits for Redis to answer before the answer is waited for no longer.
+SIGNAL_PATIENCE_S = 0.5
+
 #: Maximum seconds that the loop sleeps.
 MAX_SLEEP_S = 1.0
 
@@ -66,7 +70,10 @@ class Worker:
     ) -> None:
         self._concurrency = config.concurrency
         self._broker = broker
+        broker.attend(self._while_waiting)
         self._inbox = SignalInbox(SIGNALS)
+        self._received: list[signal.Signals] = []
+        self._received_at = 0.0
         self._slots = Slots(config.concurrency, handlers, Settler(random.random))
         self._exchange = ExchangeLoop(config, tuple(handlers), broker, self._slots)
         self._shutdown = Shutdown(config.grace_ms / 1000)
@@ -109,8 +116,9 @@ class Worker:
         with self._inbox as inbox:
             forks.watch(SIGNALS, self._in_forked_child)
             while not self._is_finished():
-                for received in inbox.drain():
-                    self._handle(received)
+                self._receive()
+                while self._received:
+                    self._handle(self._received.pop(0))
                 self._collect()
                 self._exchange.exchange()
                 run_due(self._tasks)
@@ -147,10 +155,32 @@ class Worker:
         log.info("worker stopping", extra={"running": self._slots.running})
         self.quiet()
 
+    def _receive(self) -> None:
+        """Take the signals that have arrived."""
+        for received in self._inbox.drain():
+            if received == signal.SIGUSR1:
+                log_stacks()
+                continue
+            if not self._received:
+                self._received_at = monotonic()
+            self._received.append(received)
+
+    def _while_waiting(self) -> None:
+        """Enforce timeouts and notice signals while Redis does not answer.
+
+        Raises:
+            RedisUnavailable: to end the wait, since the worker is to stop.
+        """
+        self._health.update(is_ready=self._is_ready())
+        self._interrupt()
+        self._receive()
+        has_waited = self._received and monotonic() - self._received_at >= SIGNAL_PATIENCE_S
+        self._is_leaving()
+        if has_waited or self._shutdown.must_exit:
+            raise RedisUnavailable("the worker is to stop, and Redis has not answered yet")
+
     def _handle(self, received: signal.Signals) -> None:
-        if received == signal.SIGUSR1:
-            log_stacks()
-        elif self._shutdown.is_forced or self._shutdown.is_duplicate_signal(received):
+        if self._shutdown.is_forced or self._shutdown.is_duplicate_signal(received):
             return
         elif received == signal.SIGUSR2:
             if not self._shutdown.is_started:
@@ -181,10 +211,16 @@ class Worker:
             return False
         if self._shutdown.is_forced and self._exchange.availability.is_down:
             return True  # what it holds is recovered when the lease expires
-        if self._slots.held or self._exchange.has_unsettled:
+        if not self._is_leaving():
             return self._shutdown.must_exit
-        self._shutdown.leave()
         return self._exchange.deregister() or self._shutdown.must_exit
+
+    def _is_leaving(self) -> bool:
+        """Whether the worker is shutting down and has nothing left to settle."""
+        if not self._shutdown.is_started or self._slots.held or self._exchange.has_unsettled:
+            return False
+        self._shutdown.leave()
+        return True
 
     def _collect(self) -> None:
         if finished := self._slots.collect():

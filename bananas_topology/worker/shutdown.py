@@ -16,7 +16,7 @@ LEAVE_TIMEOUT_S = 2.0
 #: and how long after the grace period it may take at the latest. What starts a worker waits for
 #: its grace period and 5 s more.
 EXIT_HOOKS_S = 5.0
-EXIT_BY_S = 4.5
+EXIT_BY_S = 4.0
 
 
 class Shutdown:

@@ -84,5 +84,27 @@ def hang(payload: Any) -> None:
     time.sleep(600)
 
 
+@job("late", timeout="700ms", max_retries=0)
+def late(payload: dict[str, Any]) -> None:
+    began = time.monotonic()
+    _note(payload["file"], "began")
+    try:
+        while True:
+            time.sleep(0.01)
+    finally:
+        _note(payload["file"], f"{time.monotonic() - began}")
+
+
+@job("async_late", timeout="700ms", max_retries=0)
+async def async_late(payload: dict[str, Any]) -> None:
+    began = time.monotonic()
+    _note(payload["file"], "began")
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        _note(payload["file"], f"{time.monotonic() - began}")
+        raise
+
+
 def notes(file: Path) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
