@@ -39,6 +39,7 @@ class EventLoop:
         # The task is None until the loop has created it. Referenced here until it is done: the
         # loop itself only keeps weak references to tasks.
         self._tasks: dict[Run, asyncio.Task[Outcome] | None] = {}
+        self._exits: dict[Run, BaseException] = {}
         self._thread_id = 0
         self._ping: _Ping | None = None
 
@@ -119,7 +120,7 @@ class EventLoop:
                 # Raised in a task that a handler has created, or in a callback.
                 if forks.is_child:
                     forks.leave(error)
-                log.error("event loop interrupted, running on", exc_info=error)
+                self._fail_origin(error)
             except BaseException as error:
                 if forks.is_child:
                     forks.leave(RuntimeError("a forked child cannot use the event loop"))
@@ -130,6 +131,15 @@ class EventLoop:
                 if forks.is_child:
                     forks.leave(RuntimeError("a forked child cannot use the event loop"))
                 log.error("event loop stopped by a handler, running on")
+
+    def _fail_origin(self, error: BaseException) -> None:
+        """Fail the run that has tried to end the loop, if it is known."""
+        run = _origin(error)
+        fields = {} if run is None else run.log_fields()
+        log.error("event loop interrupted, running on", exc_info=error, extra=fields)
+        if run is not None and (task := self._tasks.get(run)):
+            self._exits[run] = error
+            task.cancel()
 
     def _fail(self, loop: asyncio.AbstractEventLoop, error: BaseException) -> None:
         """End the runs of a loop that broke."""
@@ -142,7 +152,7 @@ class EventLoop:
 
     def _create_task(self, run: Run, context: Context) -> None:
         loop = asyncio.get_running_loop()
-        task = self._tasks[run] = loop.create_task(_outcome(run), context=context)
+        task = self._tasks[run] = loop.create_task(self._outcome(run), context=context)
         task.add_done_callback(lambda task: self._done(run, task), context=context)
         if run.cancelled:
             self._cancel(run)
@@ -154,8 +164,23 @@ class EventLoop:
     def _done(self, run: Run, task: asyncio.Task[Outcome]) -> None:
         if self._tasks.pop(run, None) is None:
             return  # ended with its loop
+        self._exits.pop(run, None)
         # A task cancelled before its first step has no result.
         self._on_end(run, Released() if task.cancelled() else task.result())
+
+    async def _outcome(self, run: Run) -> Outcome:
+        # The clock starts here, not when the run was submitted: another handler may block the loop.
+        run.begin()
+        try:
+            returned = await call(run)
+        except BaseException as error:
+            # As in execute(): an exception that escaped would end the event loop for every run.
+            if forks.is_child:
+                forks.leave(error)
+            return failed(self._exits.pop(run, error))
+        if forks.is_child:
+            forks.leave()
+        return completed(returned)
 
 
 class _Ping:
@@ -177,16 +202,11 @@ def _run_of(task: asyncio.Task[Any]) -> LoggedRun | None:
     return next((run for context in contexts if (run := context.get(CURRENT_RUN))), None)
 
 
-async def _outcome(run: Run) -> Outcome:
-    # The clock starts here, not when the run was submitted: another handler may block the loop.
-    run.begin()
-    try:
-        returned = await call(run)
-    except BaseException as error:
-        # As in execute(): an exception that escaped would end the event loop for every run.
-        if forks.is_child:
-            forks.leave(error)
-        return failed(error)
-    if forks.is_child:
-        forks.leave()
-    return completed(returned)
+def _origin(error: BaseException) -> Run | None:
+    """The run in whose task or callback an exception was raised; None if the loop hides it."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        handle = frame.f_locals.get("self")
+        if isinstance(handle, asyncio.Handle):
+            run = handle._context.get(CURRENT_RUN)  # type: ignore[attr-defined]
+            return run if isinstance(run, Run) else None
+    return None

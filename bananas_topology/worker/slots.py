@@ -11,7 +11,6 @@ A run is in one of three sets, and moves by atomic steps, of which only one side
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import math
 import os
@@ -21,7 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from bananas_topology.errors import JobTimeout
-from bananas_topology.system.clock import monotonic, sleep
+from bananas_topology.system.clock import monotonic
 from bananas_topology.worker.event_loop import EventLoop
 from bananas_topology.worker.execution import (
     Outcome,
@@ -34,6 +33,7 @@ from bananas_topology.worker.execution import (
     traced,
     unfinished,
 )
+from bananas_topology.worker.interrupts import absorb_interrupt, interrupt_thread
 from bananas_topology.worker.run import BoundHandler, Run
 from bananas_topology.worker.settlement import Settler
 from bananas_topology.worker.threads import ThreadPool
@@ -270,8 +270,7 @@ class Slots:
         self._scan_at = min(self._scan_at, settle_by)
         run.cancelled = True
         if run.thread_id:
-            _raise_in_thread(run.thread_id, JobTimeout)
-            run.interrupted = True
+            interrupt_thread(run)
         else:
             self._event_loop.cancel(run)
 
@@ -339,7 +338,7 @@ class Slots:
     def _end_interrupted(self, run: Run, outcome: Outcome | None = None) -> None:
         """End a run that was interrupted: finish it as decided then, or just free its slot."""
         if run.thread_id:
-            _absorb_timeout(run)
+            absorb_interrupt(run)
         try:
             verdict, _ = self._interrupted.pop(run)
         except KeyError:  # settled already
@@ -361,19 +360,3 @@ class Slots:
             os.write(self._write_fd, b"w")
         except BlockingIOError:
             return
-
-
-def _raise_in_thread(thread_id: int, error: type[BaseException]) -> None:
-    """Raise `error` in a thread at its next bytecode; C code is not interrupted."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), ctypes.py_object(error))
-
-
-def _absorb_timeout(run: Run) -> None:
-    """Let a pending JobTimeout be raised here rather than in the thread's next job."""
-    try:
-        while not run.interrupted:
-            sleep(0)
-        for _ in range(1_000):  # it is raised within a few bytecodes
-            pass
-    except JobTimeout:
-        return

@@ -43,8 +43,8 @@ class StuckSlots:
         return is_most
 
     def _extra(self) -> dict[str, object]:
-        runs = self._slots.stuck_runs()
-        return {"stuck": len(runs), "left": self._concurrency - len(runs), "jobs": describe(runs)}
+        stuck, jobs = self._slots.stuck, describe(self._slots.stuck_runs())
+        return {"stuck": stuck, "left": self._concurrency - stuck, "jobs": jobs}
 
 
 class _Condition:

@@ -87,6 +87,12 @@ def pool(payload: int) -> list[int]:
         return workers.map(_square, range(payload))
 
 
+@job("spawned_pool", max_retries=0)
+def spawned_pool(payload: int) -> list[int]:
+    with multiprocessing.get_context("spawn").Pool(2) as workers:
+        return workers.map(_square, range(payload))
+
+
 @job("executor", max_retries=0)
 async def executor(payload: int) -> list[int]:
     loop = asyncio.get_running_loop()

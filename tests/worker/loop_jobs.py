@@ -27,6 +27,10 @@ async def bad(how: str) -> str:
     match how:
         case "exit in a task":
             await asyncio.gather(asyncio.create_task(_raise(SystemExit(3))))
+        case "exit in a forgotten task":
+            task = asyncio.create_task(_raise(SystemExit(3)))
+            await asyncio.sleep(30)
+            await task
         case "interrupt in a task":
             await asyncio.create_task(_raise(KeyboardInterrupt()))
         case "exit in a callback":

@@ -50,11 +50,11 @@ def test_a_child_of_the_event_loop_runs_no_other_handler(
     assert set(ran.read_text().split()) == {str(worker.process.pid)}
 
 
-@pytest.mark.parametrize("job_type", ["pool", "executor"])
+@pytest.mark.parametrize("job_type", ["pool", "spawned_pool", "executor"])
 def test_process_pools_work_and_do_not_stop_the_worker(
     worker: WorkerProcess, producer: Client, job_type: str
 ) -> None:
-    for _ in range(5):
+    for _ in range(2):
         assert _result(producer, job_type, 4) == [0, 1, 4, 9]
 
     assert "worker stopping" not in worker.text()
