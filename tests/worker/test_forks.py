@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bananas_topology.client import Client
+from bananas_topology.system.notify import NotifySocket
 from tests.worker.support import Starter, WorkerProcess
 
 
@@ -70,12 +71,18 @@ def test_a_signal_sent_to_a_child_at_once_does_not_reach_the_worker(
 
 
 def test_a_child_has_no_connection_and_no_pipe_of_the_worker(
-    start: Starter, producer: Client
+    start: Starter, producer: Client, tmp_path: Path
 ) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    start(WORKER_HANDLERS="fork_jobs", METRICS_PORT=str(port))
+    with NotifySocket(tmp_path / "notify") as notified:
+        start(
+            WORKER_HANDLERS="fork_jobs",
+            METRICS_PORT=str(port),
+            NOTIFY_SOCKET=str(notified.path),
+        )
+        assert notified.receive()
 
-    # Standard output is a file here.
-    assert _result(producer, "sockets", None) == {"socket": 0, "pipe": 0}
+        # Standard output is a file here.
+        assert _result(producer, "sockets", None) == {"socket": 0, "pipe": 0}
