@@ -11,6 +11,7 @@ import pytest
 
 from bananas_topology.client import Client
 from bananas_topology.system.notify import NotifySocket
+from tests.waiting import wait_for
 from tests.worker.support import Starter, WorkerProcess
 
 
@@ -82,7 +83,7 @@ def test_a_child_has_no_connection_and_no_pipe_of_the_worker(
             METRICS_PORT=str(port),
             NOTIFY_SOCKET=str(notified.path),
         )
-        assert notified.receive()
+        wait_for(lambda: bool(notified.receive()))
 
         # Standard output is a file here.
         assert _result(producer, "sockets", None) == {"socket": 0, "pipe": 0}
