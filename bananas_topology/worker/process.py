@@ -244,7 +244,7 @@ class Worker:
         """Exit to be replaced by a fresh process if this one has reached a limit."""
         if not self._shutdown.is_started and (reason := self._recycling.reason()):
             log.info("worker recycled: %s", reason)
-            self._stop(EXIT_RECYCLE)
+            self._stop(EXIT_RECYCLE, is_drain=True)
 
     def _check_slots(self) -> None:
         """Exit to be restarted if more than half of the slots stay stuck."""

@@ -55,7 +55,7 @@ def test_a_running_job_is_finished_before_the_worker_is_recycled(
     start: Starter, producer: Client
 ) -> None:
     slow = producer.enqueue("sleep", 1.0)
-    worker = start(WORKER_CONCURRENCY="2", WORKER_MAX_JOBS="1", WORKER_GRACE="10s")
+    worker = start(WORKER_CONCURRENCY="2", WORKER_MAX_JOBS="1", WORKER_GRACE="100ms")
     quick = producer.enqueue("echo", 1)
 
     assert worker.process.wait(20) == EXIT_RECYCLE
