@@ -6,7 +6,7 @@ A client is thread-safe and holds a pool of connections: create one and reuse it
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,7 +16,14 @@ from typing import Any, Self, TypeVar
 from redis.client import PubSub
 
 from bananas_topology.contract.worker import WorkerConfig
-from bananas_topology.errors import InvalidJob, JobFailed, RedisUnavailable, WaitTimeout
+from bananas_topology.errors import (
+    InvalidJob,
+    JobFailed,
+    RedisFull,
+    RedisUnavailable,
+    RequestRejected,
+    WaitTimeout,
+)
 from bananas_topology.handlers import Duration, duration_ms
 from bananas_topology.jobs.access import ServerUrl
 from bananas_topology.jobs.broker import Broker
@@ -114,9 +121,11 @@ class Client:
 
         Raises:
             InvalidJob: a value is not valid; the message says what was expected.
+            RequestRejected: the server does not accept the job, because of its size for example.
+            RedisFull: the server is out of memory.
         """
         job = _encode(job_type, payload, priority, id, delay, at, max_retries)
-        self._with_retries(partial(self._broker.enqueue, (job,)))
+        self._send((job,))
         return job.job_id
 
     def enqueue_many(self, jobs: Iterable[NewJob]) -> list[str]:
@@ -124,10 +133,11 @@ class Client:
 
         Raises:
             InvalidJob: see `enqueue`; the batches before the invalid job are enqueued.
+            RequestRejected, RedisFull: see `enqueue`; the jobs before that one are enqueued.
         """
         ids: list[str] = []
         for batch in _batches(_encode_job(job) for job in jobs):
-            self._with_retries(partial(self._broker.enqueue, batch))
+            self._send(batch)
             ids += [job.job_id for job in batch]
         return ids
 
@@ -174,11 +184,26 @@ class Client:
                     return view
                 _wait_for_message(channel, left)
 
+    def _send(self, jobs: Sequence[EncodedJob]) -> None:
+        """Enqueue jobs together or, if the server rejects that, in ever smaller parts."""
+        try:
+            self._with_retries(partial(self._broker.enqueue, jobs))
+        except RequestRejected as error:
+            if len(jobs) == 1:
+                [job] = jobs
+                name = f"{job.job_type} job {job.job_id} of {len(job.body):,} bytes"
+                raise RequestRejected(f"cannot enqueue {name}: {error}") from error
+            middle = len(jobs) // 2
+            self._send(jobs[:middle])
+            self._send(jobs[middle:])
+
     def _with_retries(self, action: Callable[[], T]) -> T:
         """Run an action that is safe to repeat, retrying while the server is unavailable."""
         for delay_s in RETRY_DELAYS_S:
             try:
                 return action()
+            except RedisFull:
+                raise  # it lasts
             except RedisUnavailable:
                 sleep(delay_s)
         return action()

@@ -51,6 +51,13 @@ class RedisUnavailable(BananasTopologyError):
     """The server cannot be reached, or does not answer in time; retrying may help."""
 
 
+class RedisFull(RedisUnavailable):
+    """The server is out of memory and takes no new jobs; workers continue.
+
+    Sending again helps once jobs have expired, or an operator has made room.
+    """
+
+
 class RedisUnsuitable(BananasTopologyError):
     """The server answers but cannot be used: too old, access denied, or not Redis."""
 
@@ -63,6 +70,13 @@ class RedisAccessDenied(RedisUnsuitable):
     """Wrong password or missing permission: works again once an operator fixes it.
 
     A running worker may wait for that; a starting one should fail.
+    """
+
+
+class RequestRejected(RedisUnsuitable):
+    """The server rejected one request, for its size for example, and would do so again.
+
+    Other requests are not affected.
     """
 
 

@@ -22,6 +22,7 @@ from bananas_topology.api.metrics import Metrics
 from bananas_topology.api.problems import Problem, answer_with_problems, problem_response
 from bananas_topology.api.service import Service
 from bananas_topology.api.token import Token
+from bananas_topology.errors import RequestRejected
 from bananas_topology.jobs.views import JobJson, QueuesJson, job_json
 from bananas_topology.system.clock import monotonic
 from bananas_topology.units import parse_duration_ms
@@ -130,12 +131,16 @@ _ONE_OR_MORE_JOBS = {
 async def enqueue(request: Request) -> Response:
     """Enqueue one job or a list of jobs.
 
-    If any job in a list is invalid, none is enqueued. Jobs with an `id` can be sent again safely:
+    If any job in a list is invalid, none is enqueued. If the server rejects one for its size, those
+    before it are enqueued. Jobs with an `id` can be sent again safely:
     a job that already exists is left unchanged.
     """
     api = _api(request)
     jobs, is_list = read_jobs(await _body(request))
-    ids = await anyio.to_thread.run_sync(api.service.client.enqueue_many, jobs)
+    try:
+        ids = await anyio.to_thread.run_sync(api.service.client.enqueue_many, jobs)
+    except RequestRejected as error:
+        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error)) from error
     api.metrics.enqueued.inc(len(ids))
     if is_list:
         return _json({"ids": ids}, HTTPStatus.ACCEPTED)

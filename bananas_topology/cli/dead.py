@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
@@ -111,12 +112,12 @@ def retry(
     with dead_jobs(locate(redis_url, file)) as dead:
         revival = dead.retry(selection)
     print(f"{quantity(revival.jobs, 'job')} requeued")
-    if revival.unreadable:
-        names = ", ".join(revival.unreadable[:_IDS_SHOWN])
-        more = ", …" if len(revival.unreadable) > _IDS_SHOWN else ""
-        reason = "not dead, or unreadable" if ids else "unreadable"
-        console.notice(f"skipped ({reason}): {names}{more}")
-    raise typer.Exit(_exit_code(revival.jobs, ids))
+    _report_skipped("not dead, or unreadable" if ids else "unreadable", revival.unreadable)
+    for reason in dict.fromkeys(revival.rejected.values()):
+        names = [name for name, own in revival.rejected.items() if own == reason]
+        _report_skipped(reason, names)
+    code = _exit_code(revival.jobs, ids)
+    raise typer.Exit(FAILED if revival.rejected else code)
 
 
 @app.command()
@@ -189,6 +190,12 @@ def _row(job: DeadJob) -> tuple[str, ...]:
         str(job.attempts),
         job.error.partition("\n")[0],
     )
+
+
+def _report_skipped(reason: str, ids: Sequence[str]) -> None:
+    if ids:
+        more = ", …" if len(ids) > _IDS_SHOWN else ""
+        console.notice(f"skipped ({reason}): {', '.join(ids[:_IDS_SHOWN])}{more}")
 
 
 def _exit_code(changed: int, ids: list[str] | None) -> int:

@@ -11,14 +11,19 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 import hiredis
 import redis
 
-from bananas_topology.errors import ContractViolation, RedisUnavailable
+from bananas_topology.errors import (
+    BananasTopologyError,
+    ContractViolation,
+    RedisAccessDenied,
+    RedisUnavailable,
+)
 from bananas_topology.jobs.connection import (
     TIMEOUT_S,
     connection_failure,
@@ -61,6 +66,10 @@ class Call:
 class Channel:
     """A connection opened by redis-py whose socket is used directly. For one thread at a time.
 
+    A server that cannot parse a command, because an argument is over its proto-max-bulk-len, says
+    so, runs no later command, and closes the connection. `send` therefore ignores a connection
+    closed by the server: `receive` finds out whether the server has said why.
+
     Raises (every method):
         OSError, hiredis.HiredisError: the connection is no longer usable.
     """
@@ -88,15 +97,16 @@ class Channel:
 
     def send(self, data: bytes) -> None:
         """Send packed commands."""
-        sent = self._in_slices(self._socket.send, data)
-        while sent < len(data):
-            sent += self._in_slices(self._socket.send, memoryview(data)[sent:])
+        with suppress(BrokenPipeError, ConnectionResetError):
+            sent = self._in_slices(self._socket.send, data)
+            while sent < len(data):
+                sent += self._in_slices(self._socket.send, memoryview(data)[sent:])
 
     def receive(self, minimum: int, maximum: int) -> list[Any]:
         """Wait for `minimum` replies, and read up to `maximum` if more have arrived.
 
         Error replies are returned as `hiredis.ReplyError`. `maximum` must not be less than the
-        number of replies outstanding.
+        number of replies outstanding. A protocol error is the last reply of its connection.
         """
         replies: list[Any] = []
         while True:
@@ -104,6 +114,8 @@ class Channel:
             while len(replies) < maximum and (reply := self._reader.gets()) is not False:
                 replies.append(reply)
             if len(replies) >= minimum:
+                return replies
+            if replies and is_protocol_error(replies[-1]):
                 return replies
             received = self._in_slices(self._socket.recv, _RECEIVE_BYTES)
             if not received:
@@ -170,7 +182,10 @@ class ScriptClient:
         except BaseException as error:
             channel.close(self.client)
             self.raise_broken(error)
-        self.release(channel)
+        if is_protocol_error(reply):
+            channel.close(self.client)
+        else:
+            self.release(channel)
         if not isinstance(reply, hiredis.ReplyError):
             return reply
         return self.run([call])[0] if is_unknown_script(reply) else self.raise_reply(reply)
@@ -220,10 +235,14 @@ class ScriptClient:
 
     def raise_reply(self, error: hiredis.ReplyError) -> NoReturn:
         """Raise the exception for an error reply."""
+        raise self.failure(error)
+
+    def failure(self, error: hiredis.ReplyError) -> BananasTopologyError:
+        """The exception for an error reply."""
         failure = reply_failure(self.client, str(error))
         if isinstance(failure, RedisUnavailable):
             self.close()  # after a failover another server may be the master: reconnect
-        raise failure
+        return failure
 
 
 class PendingCalls:
@@ -242,7 +261,7 @@ class PendingCalls:
         self._commands = commands
         self._sent = 0
         self._replies: list[Any] = []
-        self._channel: Channel | None = scripts.acquire()
+        self._channel: Channel | None = None
         self._send()
 
     @property
@@ -266,6 +285,20 @@ class PendingCalls:
 
     def replies(self) -> list[Any]:
         """Wait for all replies, in the order of the calls; returns the same when called again."""
+        replies = self.outcomes()
+        for reply in replies:
+            if isinstance(reply, BananasTopologyError):
+                raise reply
+        return replies
+
+    def outcomes(self) -> list[Any]:
+        """As `replies`, with the exception of a rejected call in the place of its reply.
+
+        A call that was rejected does not keep the others from running.
+
+        Raises:
+            RedisUnavailable, RedisAccessDenied: this concerns all calls.
+        """
         replies = self.read()
         unknown = [i for i, reply in enumerate(replies) if is_unknown_script(reply)]
         if unknown:
@@ -273,13 +306,16 @@ class PendingCalls:
             again = PendingCalls(self._scripts, [self._commands[i] for i in unknown]).read()
             for i, reply in zip(unknown, again, strict=True):
                 replies[i] = reply
-        for reply in replies:
+        for i, reply in enumerate(replies):
             if isinstance(reply, hiredis.ReplyError):
-                self._scripts.raise_reply(reply)
+                failure = self._scripts.failure(reply)
+                if isinstance(failure, (RedisUnavailable, RedisAccessDenied)):
+                    raise failure
+                replies[i] = failure
         return replies
 
     def read(self) -> list[Any]:
-        """Wait for all replies, errors included, sending what did not fit into the first write."""
+        """Wait for all replies, errors included, sending what has not been sent yet."""
         while len(self._replies) < len(self._commands):
             if not self.is_open:
                 self._send()
@@ -296,6 +332,8 @@ class PendingCalls:
             channel.close(self._scripts.client)
 
     def _send(self) -> None:
+        if self._channel is None:
+            self._channel = self._scripts.acquire()
         first, size = self._sent, 0
         while self._sent < len(self._commands):
             size += len(self._commands[self._sent])
@@ -310,6 +348,10 @@ class PendingCalls:
         received = len(self._replies)
         with self._open_channel() as channel:
             self._replies += channel.receive(count - received, self._sent - received)
+        if is_protocol_error(self._replies[-1]):
+            # The server has run none of the later calls: they are sent on another connection.
+            self.drop()
+            self._sent = len(self._replies)
 
     @contextmanager
     def _open_channel(self) -> Iterator[Channel]:
@@ -321,6 +363,11 @@ class PendingCalls:
         except BaseException as error:
             self.drop()
             self._scripts.raise_broken(error)
+
+
+def is_protocol_error(reply: Any) -> bool:
+    """Whether the server could not parse a command, and has closed the connection."""
+    return isinstance(reply, hiredis.ReplyError) and str(reply).startswith("ERR Protocol error")
 
 
 def is_unknown_script(reply: Any) -> bool:

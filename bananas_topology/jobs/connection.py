@@ -23,8 +23,10 @@ from bananas_topology.errors import (
     ContractViolation,
     InvalidRedisUrl,
     RedisAccessDenied,
+    RedisFull,
     RedisUnavailable,
     RedisUnsuitable,
+    RequestRejected,
 )
 from bananas_topology.jobs.access import FileCredentials, ServerUrl
 from bananas_topology.jobs.routing import NO_HASH_TAG, RoutedConnection, RoutedSSLConnection, Router
@@ -52,7 +54,6 @@ _COMMON: dict[str, Any] = {
 # Errors that resolve by themselves or once an operator acts, without loss of data.
 _TRANSIENT = {
     "LOADING",
-    "OOM",
     "MASTERDOWN",
     "CLUSTERDOWN",
     "TRYAGAIN",
@@ -249,6 +250,11 @@ def reply_failure(client: redis.Redis, error: redis.ResponseError | str) -> Bana
     code = _code(text, error)
     if code in _ACCESS_DENIED:
         return _access_denied(client, text)
+    if code == "OOM":
+        return RedisFull(
+            f"Redis at {address(client)} is out of memory, so it takes no new jobs: wait until "
+            "workers have made room, keep jobs and results for less time, or raise maxmemory"
+        )
     if code == "CROSSSLOT":
         return RedisUnsuitable(NO_HASH_TAG)
     if code in _MISDIRECTED:
@@ -257,7 +263,9 @@ def reply_failure(client: redis.Redis, error: redis.ResponseError | str) -> Bana
         return RedisUnavailable(f"Redis at {address(client)} is not ready: {text}")
     if "user_script" in text:
         return ContractViolation(f"a script failed on Redis at {address(client)}: {text}")
-    return RedisUnsuitable(f"Redis at {address(client)} rejected a command: {text}")
+    if "invalid bulk length" in text:
+        text = f"{text}: a value is larger than its proto-max-bulk-len allows"
+    return RequestRejected(f"Redis at {address(client)} rejected a command: {text}")
 
 
 def _access_denied(client: redis.Redis, text: str) -> RedisAccessDenied:

@@ -6,7 +6,7 @@ than one batch at a time. Jobs buried during a call are left for the next one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import redis
 
 from bananas_topology.contract.values import PRIORITIES
-from bananas_topology.errors import InvalidJob
+from bananas_topology.errors import InvalidJob, RequestRejected
 from bananas_topology.jobs import scripts
 from bananas_topology.jobs.calls import Call, ScriptClient, Value
 from bananas_topology.jobs.connection import translate_errors
@@ -26,6 +26,9 @@ from bananas_topology.system.clock import format_timestamp, wall_now
 
 #: Number of dead jobs read in one round trip.
 BATCH = 100
+
+#: A job to requeue: id, body, priority, type.
+_NewEntry = tuple[bytes, bytes, str, str]
 
 # Statuses in the body of a job that is not dead.
 _LIVE_STATUSES = ("pending", "scheduled", "processing", "completed")
@@ -81,10 +84,15 @@ EVERYTHING = DeadFilter()
 
 @dataclass(frozen=True, slots=True)
 class RetriedDead:
-    """The outcome of a retry: number of jobs requeued, and ids left because they are unreadable."""
+    """The outcome of a retry: number of jobs requeued, and those that were left.
+
+    `unreadable`: their ids. `rejected`: why the server rejects a job, for its size for example, by
+    its id.
+    """
 
     jobs: int
     unreadable: tuple[str, ...]
+    rejected: Mapping[str, str]
 
 
 class DeadJobs:
@@ -127,8 +135,9 @@ class DeadJobs:
         """
         now, jobs = wall_now(), 0
         unreadable: list[str] = []
+        rejected: dict[str, str] = {}
         for section, entries in self._batches(selected, now):
-            arguments: list[Value] = []
+            batch: list[_NewEntry] = []
             for job, body, is_id_reused in entries:
                 if is_id_reused:
                     continue
@@ -136,11 +145,29 @@ class DeadJobs:
                     fresh = rewrite(
                         body, status="pending", attempts=0, updated_at=format_timestamp(now)
                     )
-                    arguments += (to_bytes(job.job_id), fresh, job.priority, job.job_type or "")
+                    batch.append((to_bytes(job.job_id), fresh, job.priority, job.job_type or ""))
                 else:
                     unreadable.append(job.job_id)
-            jobs += self._run(scripts.RETRY_DEAD, section, arguments)
-        return RetriedDead(jobs, tuple(unreadable))
+            jobs += self._retry(section, batch, rejected)
+        return RetriedDead(jobs, tuple(unreadable), rejected)
+
+    def _retry(
+        self, section: _ListSection, batch: Sequence[_NewEntry], rejected: dict[str, str]
+    ) -> int:
+        """Requeue a batch or, if the server rejects that, ever smaller parts of it."""
+        arguments = [value for entry in batch for value in entry]
+        try:
+            return self._run(scripts.RETRY_DEAD, section, arguments)
+        except RequestRejected as error:
+            if len(batch) == 1:
+                rejected[to_text(batch[0][0])] = str(error)
+                return 0
+        middle, jobs = len(batch) // 2, 0
+        for half in (batch[:middle], batch[middle:]):
+            everywhere = _ListSection("", "")
+            jobs += self._retry(everywhere, half, rejected)
+            section.removed += everywhere.removed
+        return jobs
 
     def purge(self, selected: DeadFilter = EVERYTHING) -> int:
         """Delete the selected dead jobs permanently; returns how many there were."""

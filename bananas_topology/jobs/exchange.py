@@ -6,9 +6,11 @@ settles, and can send the next exchange meanwhile.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bananas_topology.errors import BananasTopologyError
 from bananas_topology.jobs.calls import PendingCalls
 from bananas_topology.jobs.crashes import Crash
 from bananas_topology.jobs.job import Claim
@@ -46,10 +48,26 @@ class Claimed:
     promoted: int = 0
 
 
-class PendingExchange:
-    """An exchange that was sent: read what was `claimed` first, then which settlements `lost`.
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Settlements that the server rejected, all together, and why."""
 
-    Raises (`claimed` and `lost`):
+    settlements: Sequence[Settlement]
+    error: BananasTopologyError
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The replies to settlements: those whose claim the worker had lost, and those rejected."""
+
+    lost: tuple[Settlement, ...]
+    rejected: tuple[Rejected, ...]
+
+
+class PendingExchange:
+    """An exchange that was sent: read what was `claimed` first, then what was `settled`.
+
+    Raises (`claimed` and `settled`):
         RedisUnavailable, RedisUnsuitable: see `PendingCalls`.
     """
 
@@ -81,14 +99,23 @@ class PendingExchange:
         if position is None:
             return None
         reply = self._pending.first() if position == 0 else None
-        return decode_claim(self._pending.replies()[position] if reply is None else reply)
+        if reply is None:
+            reply = self._pending.outcomes()[position]
+        if isinstance(reply, BananasTopologyError):
+            raise reply
+        return decode_claim(reply)
 
-    def lost(self) -> tuple[Settlement, ...]:
-        """Wait for all replies; returns the settlements whose claim the worker had lost."""
-        replies = self._pending.replies()
+    def settled(self) -> Settled:
+        """Wait for all replies; returns the settlements that have not been applied."""
+        replies = self._pending.outcomes()
         if self._claim_position is not None:
             replies = replies[1:] if self._claim_position == 0 else replies[:-1]
-        return _lost(self._groups, replies)
+        rejected = tuple(
+            Rejected(group, reply)
+            for group, reply in zip(self._groups, replies, strict=True)
+            if isinstance(reply, BananasTopologyError)
+        )
+        return Settled(_lost(self._groups, replies), rejected)
 
     def drop(self) -> None:
         """Give up on the remaining replies: the calls may have run or not."""
@@ -106,11 +133,11 @@ def decode_claim(reply: list[Any]) -> Claimed:
     return Claimed(claims, more == 1, promoted)
 
 
-def _lost(groups: list[list[Settlement]], replies: list[list[int]]) -> tuple[Settlement, ...]:
+def _lost(groups: list[list[Settlement]], replies: list[Any]) -> tuple[Settlement, ...]:
     return tuple(
         settlement
         for group, reply in zip(groups, replies, strict=True)
-        if 0 in reply
+        if isinstance(reply, list) and 0 in reply
         for settlement, is_settled in zip(group, reply, strict=True)
         if not is_settled
     )

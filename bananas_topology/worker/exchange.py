@@ -140,7 +140,7 @@ class ExchangeLoop:
     @property
     def has_unsettled(self) -> bool:
         """Whether settlements are left that Redis has not confirmed."""
-        return bool(self._pending.runs)
+        return not self._pending.is_empty
 
     @property
     def enough(self) -> int:

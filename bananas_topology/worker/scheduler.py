@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from bananas_topology.contract.jobs import Schedule
-from bananas_topology.errors import InvalidJob, InvalidSettings
+from bananas_topology.errors import InvalidJob, InvalidSettings, RedisFull, RequestRejected
 from bananas_topology.jobs.broker import Broker, ScheduleState
 from bananas_topology.jobs.job import EncodedJob, encode_new
 from bananas_topology.system.clock import format_timestamp, monotonic, parse_timestamp, wall_now
@@ -25,6 +25,9 @@ MISSED_AFTER = timedelta(seconds=60)
 
 #: How long a schedule's state is cached: another deployment may change it.
 STATE_TTL = timedelta(seconds=30)
+
+#: How long after the server has rejected a job, being out of memory for example, it is tried again.
+REJECTED_RETRY = timedelta(seconds=10)
 
 #: Maximum occurrences of one schedule that fire in one turn; the rest follow in the next.
 _MAX_FIRES = 100
@@ -90,8 +93,14 @@ class Scheduler:
         """
         now = self._clock.now()
         for name, schedule in self._schedules.items():
-            if self._check_at.get(name, now) <= now:
+            if self._check_at.get(name, now) > now:
+                continue
+            try:
                 self._fire_due(name, schedule)
+            except (RedisFull, RequestRejected) as error:
+                # The occurrence stays due; nothing else is affected.
+                self._check_at[name] = now + REJECTED_RETRY
+                log.error("schedule rejected: %s", error, extra={"schedule": name})
 
     def _fire_due(self, name: str, schedule: Schedule) -> None:
         for _ in range(_MAX_FIRES):

@@ -7,14 +7,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 
 import msgspec
 
 from bananas_topology.backoff import exponential_ms, with_jitter_ms
-from bananas_topology.errors import ContractViolation, InvalidJob
+from bananas_topology.errors import BananasTopologyError, ContractViolation, InvalidJob
 from bananas_topology.jobs.crashes import crash_history
-from bananas_topology.jobs.exchange import PendingExchange
+from bananas_topology.jobs.exchange import PendingExchange, Rejected
 from bananas_topology.jobs.job import DECODE_ERRORS, Failure, decode, rewrite
 from bananas_topology.jobs.settlements import AckJob, BuryJob, ReleaseJob, RetryJob, Settlement
 from bananas_topology.system.clock import format_timestamp, monotonic, wall_seconds
@@ -28,6 +27,7 @@ from bananas_topology.worker.execution import (
     clean,
 )
 from bananas_topology.worker.metrics import Tally
+from bananas_topology.worker.rejection import settlement_bytes, substitute
 from bananas_topology.worker.run import Run
 
 #: Seconds for which a formatted timestamp is reused: formatting one costs more than the rest.
@@ -183,26 +183,38 @@ def _encode(failure: Failure) -> bytes:
 class PendingSettlements:
     """Settled runs, in order, until Redis has confirmed their settlements.
 
+    Settlements that the server rejects are sent again in ever smaller parts, so that only the one
+    that it does not accept is replaced (see rejection.py).
+
     Raises (`receive`):
         RedisUnavailable, RedisUnsuitable: as the broker.
     """
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
-        self._runs: list[Run] = []
-        # The first runs are those of the first exchange in flight, and so on.
+        self._unsent: list[Run] = []
         self._in_flight: deque[tuple[PendingExchange, Sequence[Run]]] = deque()
+        # Each is sent in an exchange of its own.
+        self._parts: deque[list[Run]] = deque()
+        # The first settlement of runs that have a substitute.
+        self._substituted: dict[Run, Settlement] = {}
         self._sent_at = 0.0
 
     @property
-    def runs(self) -> Sequence[Run]:
+    def runs(self) -> list[Run]:
         """All of them, sent or not."""
-        return self._runs
+        batches = [*(batch for _, batch in self._in_flight), *self._parts, self._unsent]
+        return [run for batch in batches for run in batch]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether Redis has confirmed all of them."""
+        return not (self._in_flight or self.has_unsent)
 
     @property
     def has_unsent(self) -> bool:
         """Whether any are to be sent."""
-        return len(self._runs) > self._sent
+        return bool(self._unsent or self._parts)
 
     @property
     def is_in_flight(self) -> bool:
@@ -220,26 +232,29 @@ class PendingSettlements:
 
     def add(self, runs: Sequence[Run]) -> None:
         """Add settled runs, and log their settlements."""
-        self._runs += runs
+        self._unsent += runs
         for run in runs:
             log_settlement(run, settlement_of(run))
 
     def batch(self) -> list[Run]:
         """The runs to settle in the next exchange."""
+        if self._parts:
+            return self._parts[0]
         batch: list[Run] = []
         size = 0
-        for run in islice(self._runs, self._sent, None):
-            settlement = settlement_of(run)
+        for run in self._unsent:
             batch.append(run)
-            size += len(run.claim.body or b"")
-            if isinstance(settlement, AckJob):
-                size += len(settlement.result)
+            size += settlement_bytes(run)
             if size > SETTLE_BYTES:
                 break
         return batch
 
     def sent(self, exchange: PendingExchange, batch: Sequence[Run]) -> None:
         """Record that an exchange with this batch was sent."""
+        if self._parts:
+            self._parts.popleft()
+        else:
+            del self._unsent[: len(batch)]
         self._in_flight.append((exchange, batch))
         self._sent_at = monotonic()
 
@@ -247,25 +262,63 @@ class PendingSettlements:
         """Read the replies of the exchanges in flight, except the last `leave`."""
         while len(self._in_flight) > leave:
             exchange, batch = self._in_flight[0]
-            lost = exchange.lost()
+            settled = exchange.settled()
             self._in_flight.popleft()
-            del self._runs[: len(batch)]
+            error = None
+            if settled.rejected:
+                batch, error = self._divide(batch, settled.rejected)
             for run in batch:
                 self._tally.count(run)
-            for settlement in lost:
+            if self._substituted:
+                self._confirm_substitutes(batch)
+            for settlement in settled.lost:
                 kind = settlement.script.name
                 extra = {"job_id": settlement.claim.job_id, "settlement": kind}
                 log.warning("claim lost", extra=extra)
+            if error is not None:
+                raise error
 
     def requeue(self) -> None:
         """Send everything in flight again: after an outage it may or may not have been applied."""
+        self._unsent = self.runs
+        self._parts.clear()
         while self._in_flight:
             self._in_flight.pop()[0].drop()
 
-    @property
-    def _sent(self) -> int:
-        """How many of the runs are in flight, in two exchanges at most."""
-        return sum(len(batch) for _, batch in self._in_flight)
+    def _divide(
+        self, batch: Sequence[Run], rejections: Sequence[Rejected]
+    ) -> tuple[Sequence[Run], BananasTopologyError | None]:
+        """Have rejected settlements sent again: in two halves, and a single one replaced.
+
+        Returns the runs that are settled; and an error if there is no replacement, which means
+        that the server rejects everything.
+        """
+        runs = {id(run.settlement): run for run in batch}
+        fatal = None
+        for rejected in rejections:
+            part = [runs.pop(id(settlement)) for settlement in rejected.settlements]
+            middle = len(part) // 2
+            self._parts += (part[:middle], part[middle:]) if middle else (part,)
+            if not middle and not self._substitute(part[0], rejected.error):
+                fatal = rejected.error
+        return list(runs.values()), fatal
+
+    def _substitute(self, run: Run, error: BananasTopologyError) -> bool:
+        """Replace a settlement that was rejected alone; False if only the first one is left."""
+        settlement = settlement_of(run)
+        first = self._substituted.setdefault(run, settlement)
+        run.settlement = substitute(run, settlement, error)
+        if run.settlement is None:
+            run.settlement = self._substituted.pop(run, first)
+            return False
+        extra = {"job_id": run.claim.job_id, "settlement": settlement.script.name}
+        log.warning("settlement rejected: %s", error, extra=extra)
+        return True
+
+    def _confirm_substitutes(self, batch: Sequence[Run]) -> None:
+        for run in batch:
+            if self._substituted.pop(run, None) is not None:
+                log_settlement(run, settlement_of(run))
 
 
 def settlement_of(run: Run) -> Settlement:

@@ -34,7 +34,7 @@ def _finish_one(client: redis.Redis, keys: Keys, result: bytes) -> None:
     [claim] = claimed.claims
     assert claim.body is not None
     ack = AckJob(claim, claim.body, result, "2026-01-01T00:00:00.000000Z", 5)
-    assert broker.exchange(consumer, [ack], None).lost() == ()
+    assert broker.exchange(consumer, [ack], None).settled().lost == ()
 
 
 def _assert_problem(response: Any, status: int, expected: str) -> None:

@@ -11,8 +11,8 @@ from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.jobs.exchange import Claimed, ClaimRequest
-from bananas_topology.jobs.job import Claim, EncodedJob, encode_new
-from bananas_topology.jobs.settlements import Settlement
+from bananas_topology.jobs.job import Claim, EncodedJob, encode_new, rewrite
+from bananas_topology.jobs.settlements import AckJob, BuryJob, RetryJob, Settlement
 from bananas_topology.system.clock import wall_now
 
 
@@ -29,6 +29,27 @@ def encoded(job_id: str, job_type: str = "add", payload: Any = None, **more: Any
         now=wall_now(),
     )
     return EncodedJob(job_id, body, priority, job_type, due)
+
+
+AT = "2026-11-24T12:00:00.000000Z"
+
+
+def ack(claim: Claim, result: bytes = b'{"sum":3}') -> AckJob:
+    """The settlement of a completed job."""
+    body = rewrite(claim.body or b"", status="completed", attempts=1, updated_at=AT)
+    return AckJob(claim, body, result, AT, 12)
+
+
+def bury(claim: Claim) -> BuryJob:
+    """The settlement of a job that failed for the last time."""
+    body = rewrite(claim.body or b"", status="failed", attempts=1, error="no", updated_at=AT)
+    return BuryJob(claim, body, b'{"type":"E","message":"no","traceback":""}', "no", AT, 12)
+
+
+def retry(claim: Claim, delay_ms: int = 60_000) -> RetryJob:
+    """The settlement of a job that is to run again."""
+    body = rewrite(claim.body or b"", status="pending", attempts=1, error="no", updated_at=AT)
+    return RetryJob(claim, body, b'{"type":"E","message":"no","traceback":""}', delay_ms)
 
 
 @dataclass(frozen=True)
@@ -70,7 +91,7 @@ class Worker:
         request = self.request(count, **more) if count else None
         pending = self.broker.exchange(self.consumer, settlements, request)
         claimed = pending.claimed() or Claimed()
-        return Exchange(claimed.claims, pending.lost(), claimed.more, claimed.promoted)
+        return Exchange(claimed.claims, pending.settled().lost, claimed.more, claimed.promoted)
 
     def claim(self, count: int = 1, **more: Any) -> list[str]:
         """Claim up to `count` jobs and return their ids."""

@@ -45,7 +45,7 @@ def test_claims_can_be_read_before_the_replies_to_settlements(worker: Worker) ->
     assert claimed is not None
     assert len(claimed.claims) == 5
     assert not pending.is_open or _becomes_readable(pending)
-    assert pending.lost() == ()
+    assert pending.settled().lost == ()
     assert not pending.is_open
 
 
@@ -57,7 +57,7 @@ def test_an_exchange_without_a_claim_becomes_readable(worker: Worker) -> None:
     assert pending.claimed() is None
     assert pending.is_open
     assert _becomes_readable(pending)
-    assert pending.lost() == ()
+    assert pending.settled().lost == ()
 
 
 def test_a_second_exchange_can_be_sent_before_the_first_is_read(
@@ -71,11 +71,11 @@ def test_a_second_exchange_can_be_sent_before_the_first_is_read(
 
     second = worker.broker.exchange(worker.consumer, [*more, acks[0]], worker.request(1))
 
-    assert first.lost() == ()
+    assert first.settled().lost == ()
     last = second.claimed()
     assert last is not None
     assert [claim.job_id for claim in last.claims] == [f"job-{2 * MANY}"]
-    assert second.lost() == (acks[0],)
+    assert second.settled().lost == (acks[0],)
     done = [job_id for job_id, where in places(client, keys).items() if where == ["completed"]]
     assert len(done) == 2 * MANY
 
@@ -103,7 +103,7 @@ def test_calls_beyond_the_write_limit_are_sent_in_further_round_trips(
 
     assert pending.claimed() is not None
     assert not pending.is_open, "unsent calls would never become readable"
-    assert pending.lost() == ()
+    assert pending.settled().lost == ()
     assert places(client, keys)[last.job_id] == ["queue:normal"]
 
 
@@ -119,4 +119,4 @@ def test_scripts_unknown_to_the_server_are_loaded_and_run_again(
     assert claimed is not None
     assert len(claimed.claims) == 1
     assert not pending.is_open
-    assert pending.lost() == ()
+    assert pending.settled().lost == ()

@@ -9,33 +9,15 @@ import pytest
 import redis
 
 from bananas_topology.jobs.broker import Broker
-from bananas_topology.jobs.job import Claim, rewrite
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.settlements import SETTLE_LIMIT, AckJob, BuryJob, ReleaseJob, RetryJob
+from bananas_topology.jobs.settlements import SETTLE_LIMIT, BuryJob, ReleaseJob
 from tests.jobs.invariants import assert_each_in_one_place, places
-from tests.jobs.support import Worker, encoded
-
-AT = "2026-11-24T12:00:00.000000Z"
+from tests.jobs.support import AT, Worker, ack, bury, encoded, retry
 
 
 @pytest.fixture
 def broker(client: redis.Redis, keys: Keys) -> Broker:
     return Broker(client, keys)
-
-
-def _ack(claim: Claim, result: bytes = b'{"sum":3}') -> AckJob:
-    body = rewrite(claim.body or b"", status="completed", attempts=1, updated_at=AT)
-    return AckJob(claim, body, result, AT, 12)
-
-
-def _bury(claim: Claim) -> BuryJob:
-    body = rewrite(claim.body or b"", status="failed", attempts=1, error="no", updated_at=AT)
-    return BuryJob(claim, body, b'{"type":"E","message":"no","traceback":""}', "no", AT, 12)
-
-
-def _retry(claim: Claim, delay_ms: int = 60_000) -> RetryJob:
-    body = rewrite(claim.body or b"", status="pending", attempts=1, error="no", updated_at=AT)
-    return RetryJob(claim, body, b'{"type":"E","message":"no","traceback":""}', delay_ms)
 
 
 def test_an_acked_job_and_its_result_are_stored_with_an_expiry(
@@ -49,7 +31,7 @@ def test_an_acked_job_and_its_result_are_stored_with_an_expiry(
         channel.subscribe(keys.notify("a"))
         [claim] = worker.exchange(count=1).claims
 
-        assert worker.exchange([_ack(claim)]).lost == ()
+        assert worker.exchange([ack(claim)]).lost == ()
 
         messages = [channel.get_message(timeout=5) for _ in range(2)]
     assert messages[1] is not None
@@ -74,7 +56,7 @@ def test_a_falsy_result_is_stored(
     broker.enqueue([encoded("a")])
     worker = Worker(broker)
 
-    worker.exchange([_ack(worker.exchange(count=1).claims[0], result)])
+    worker.exchange([ack(worker.exchange(count=1).claims[0], result)])
 
     assert client.hget(keys.result("a"), "result") == result
 
@@ -86,7 +68,7 @@ def test_without_a_result_backend_no_result_is_stored(
     worker = Worker(broker, result_ttl_success_ms=0, result_ttl_failure_ms=0)
 
     first, second = worker.exchange(count=2).claims
-    worker.exchange([_ack(first), _bury(second)])
+    worker.exchange([ack(first), bury(second)])
 
     assert not client.exists(keys.result("a"), keys.result("b"))
     assert assert_each_in_one_place(client, keys, "ab") == {"a": "completed", "b": "dead"}
@@ -98,7 +80,7 @@ def test_a_buried_job_is_in_the_dead_list_with_its_failure_and_result(
     broker.enqueue([encoded("a")])
     worker = Worker(broker)
 
-    worker.exchange([_bury(worker.exchange(count=1).claims[0])])
+    worker.exchange([bury(worker.exchange(count=1).claims[0])])
 
     assert client.lrange(keys.dead, 0, -1) == [b"a"]
     assert client.hgetall(keys.result("a")) == {
@@ -136,7 +118,7 @@ def test_expired_jobs_are_removed_from_the_dead_list(
     broker.enqueue([encoded("a")])
     worker = Worker(broker)
 
-    worker.exchange([_bury(worker.exchange(count=1).claims[0])])
+    worker.exchange([bury(worker.exchange(count=1).claims[0])])
 
     assert client.lrange(keys.dead, 0, -1) == [b"a"]
 
@@ -147,7 +129,7 @@ def test_a_retried_job_is_due_by_the_servers_clock(
     broker.enqueue([encoded("a")])
     worker = Worker(broker)
 
-    worker.exchange([_retry(worker.exchange(count=1).claims[0], 90_000)])
+    worker.exchange([retry(worker.exchange(count=1).claims[0], 90_000)])
 
     seconds, micros = client.time()
     due = client.zscore(keys.scheduled, "a")
@@ -177,7 +159,7 @@ def test_released_jobs_return_to_the_head_of_the_queue_in_order(
 
 
 @pytest.mark.parametrize(
-    "settle", [_ack, _retry, _bury, ReleaseJob], ids=lambda settle: settle.__name__
+    "settle", [ack, retry, bury, ReleaseJob], ids=lambda settle: settle.__name__
 )
 def test_a_lost_claim_is_not_settled(
     broker: Broker, client: redis.Redis, keys: Keys, settle: type[ReleaseJob]
@@ -195,7 +177,7 @@ def test_a_lost_claim_is_not_settled(
 
     after = {key: client.dump(key) for key in client.scan_iter(match=f"{keys.prefix}:*")}
     assert after == before
-    assert other.exchange([_ack(claim)]).lost == ()
+    assert other.exchange([ack(claim)]).lost == ()
 
 
 def test_one_exchange_settles_all_kinds_and_claims(
@@ -205,7 +187,7 @@ def test_one_exchange_settles_all_kinds_and_claims(
     worker = Worker(broker)
     a, b, c, d = worker.exchange(count=4).claims
 
-    reply = worker.exchange([_ack(a), _bury(b), ReleaseJob(c), _retry(d), _ack(a)], count=10)
+    reply = worker.exchange([ack(a), bury(b), ReleaseJob(c), retry(d), ack(a)], count=10)
 
     assert [claim.job_id for claim in reply.claims] == ["c", "e"]
     assert reply.lost == ()

@@ -27,6 +27,12 @@ def echo(payload: Any) -> Any:
     return payload
 
 
+@job("repeat")
+def repeat(payload: dict[str, Any]) -> str:
+    """Return a text that is larger than the payload."""
+    return str(payload["text"]) * int(payload["times"])
+
+
 @job("mail")
 def mail(payload: Mail) -> str:
     return f"{payload.copies} to {payload.to}"

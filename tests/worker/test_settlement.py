@@ -9,7 +9,7 @@ import pytest
 from bananas_topology.contract.jobs import JobSettings
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.handlers import load_handlers
-from bananas_topology.jobs.exchange import PendingExchange
+from bananas_topology.jobs.exchange import PendingExchange, Settled
 from bananas_topology.jobs.job import Claim
 from bananas_topology.jobs.settlements import AckJob, BuryJob, ReleaseJob, RetryJob, Settlement
 from bananas_topology.system.clock import monotonic, parse_timestamp
@@ -178,8 +178,8 @@ class Answered(PendingExchange):
         self._lost = lost
         self.is_dropped = False
 
-    def lost(self) -> tuple[Settlement, ...]:
-        return self._lost
+    def settled(self) -> Settled:
+        return Settled(self._lost, ())
 
     def drop(self) -> None:
         self.is_dropped = True
@@ -205,7 +205,7 @@ def test_settlements_in_flight_are_kept_but_not_sent_again(pending: PendingSettl
 
     assert pending.has_unsent
     assert pending.batch() == [second]
-    assert list(pending.runs) == [first, second]
+    assert pending.runs == [first, second]
 
 
 def test_confirmed_settlements_are_removed_in_order(pending: PendingSettlements) -> None:
@@ -215,11 +215,11 @@ def test_confirmed_settlements_are_removed_in_order(pending: PendingSettlements)
         pending.sent(Answered(), pending.batch())
 
     pending.receive(leave=1)
-    assert list(pending.runs) == runs[2:]
+    assert pending.runs == runs[2:]
     assert pending.due < float("inf")
 
     pending.receive()
-    assert list(pending.runs) == []
+    assert pending.is_empty
     assert pending.due == float("inf")
 
 
