@@ -81,14 +81,6 @@ def test_a_worker_that_starts_before_its_server_waits_for_it(
 Change = Callable[[redis.Redis], None]
 
 
-def _lower_memory_limit(client: redis.Redis) -> None:
-    client.config_set("maxmemory", "1mb")
-
-
-def _raise_memory_limit(client: redis.Redis) -> None:
-    client.config_set("maxmemory", "0")
-
-
 def _become_replica(client: redis.Redis) -> None:
     client.replicaof("127.0.0.1", "1")
 
@@ -113,7 +105,6 @@ def _flush_scripts(client: redis.Redis) -> None:
 @pytest.mark.parametrize(
     ("begin", "end", "is_outage"),
     [
-        pytest.param(_lower_memory_limit, _raise_memory_limit, True, id="out of memory"),
         pytest.param(_become_replica, _become_primary, True, id="read-only after a failover"),
         pytest.param(_change_password, _remove_password, True, id="changed password"),
         pytest.param(_flush_scripts, _flush_scripts, False, id="scripts flushed"),

@@ -14,13 +14,18 @@ import pytest
 import redis
 
 from bananas_topology.client import Client
-from bananas_topology.errors import RedisAccessDenied, RedisUnavailable, RedisUnsuitable
-from bananas_topology.jobs.broker import Broker
+from bananas_topology.errors import (
+    RedisAccessDenied,
+    RedisFull,
+    RedisUnavailable,
+    RedisUnsuitable,
+)
+from bananas_topology.jobs.broker import Broker, ScheduleState
 from bananas_topology.jobs.connection import address, check_server, connect
-from bananas_topology.jobs.dead import DeadFilter, DeadJobs
+from bananas_topology.jobs.dead import DeadJobs
 from bananas_topology.jobs.keys import Keys
 from tests.jobs.servers import HOST, Proxy, ask, free_port, running, wait_until
-from tests.jobs.support import Worker, encoded
+from tests.jobs.support import Worker, ack, bury, encoded, retry
 
 
 def _port(url: str) -> int:
@@ -174,35 +179,45 @@ def test_an_evicting_server_causes_a_warning(client: redis.Redis) -> None:
     assert "maxmemory-policy is allkeys-lru" in warning
 
 
-def test_a_server_out_of_memory_rejects_scripts_as_a_whole(tmp_path: Path, keys: Keys) -> None:
+def test_a_server_out_of_memory_takes_no_new_jobs(tmp_path: Path, keys: Keys) -> None:
     with running(tmp_path) as port, connect(f"redis://{HOST}:{port}") as client:
         wait_until(client.ping)
         broker = Broker(client, keys)
-        worker = Worker(broker)
-        broker.enqueue([encoded("a"), encoded("b")])
-        assert worker.claim() == ["a"]
+        broker.enqueue([encoded("a")])
         client.config_set("maxmemory", 1)
         before = {key: client.dump(key) for key in client.scan_iter()}
 
         for attempt in (
-            lambda: broker.enqueue([encoded("c")]),
-            lambda: worker.claim(),
-            lambda: broker.recover(worker.consumer, "other", []),
+            lambda: broker.enqueue([encoded("b")]),
+            lambda: broker.enqueue([encoded("b", due="+1")]),
+            lambda: broker.fire("x", ScheduleState("", ""), ScheduleState("t", "c"), encoded("b")),
         ):
-            with pytest.raises(RedisUnavailable, match="OOM"):
+            with pytest.raises(RedisFull, match="out of memory"):
                 attempt()
+
         assert {key: client.dump(key) for key in client.scan_iter()} == before
 
-        # What an operator does then goes on: forgetting what is dead.
-        client.config_set("maxmemory", 0)
-        client.lpush(keys.dead, "x", "y", "x", "z")
-        client.config_set("maxmemory", 1)
-        assert DeadJobs(client, keys).purge(DeadFilter(job_ids=frozenset("xz"))) == 2
-        assert client.lrange(keys.dead, 0, -1) == [b"y"]
-        assert DeadJobs(client, keys).purge() == 1
 
-        client.config_set("maxmemory", 0)
-        assert worker.claim() == ["b"]
+def test_a_server_out_of_memory_can_be_drained(tmp_path: Path, keys: Keys) -> None:
+    with running(tmp_path) as port, connect(f"redis://{HOST}:{port}") as client:
+        wait_until(client.ping)
+        broker, dead = Broker(client, keys), DeadJobs(client, keys)
+        broker.enqueue([encoded(job_id) for job_id in "abcd"])
+        client.config_set("maxmemory", 1)
+        worker = Worker(broker)
+        worker.boot()
+
+        acked, buried, retried, released = worker.exchange(count=4).claims
+        settled = worker.exchange([ack(acked), bury(buried), retry(retried, delay_ms=0)])
+        assert settled.lost == ()
+        assert broker.promote() == 1
+        assert broker.recover(worker.consumer, "other", []).returned == 1
+        assert sorted(worker.claim(2)) == sorted([retried.job_id, released.job_id])
+        assert dead.retry().jobs == 1
+        [again] = worker.exchange(count=1).claims
+        worker.exchange([bury(again)])
+        assert dead.purge() == 1
+        assert client.llen(keys.dead) == 0
 
 
 def test_scripts_are_loaded_again_after_a_script_flush(client: redis.Redis, keys: Keys) -> None:

@@ -1,10 +1,14 @@
 --[[
 Prepended to every script.
 
-When memory is short, Redis rejects write commands for the whole run of a script. Each script
-therefore issues a write command before it removes anything from where it was, so that it is
-rejected as a whole or not at all.
+When the server is out of memory (maxmemory), it rejects commands that need more of it until a script
+has issued its first write command, whatever that is; so a script is rejected as a whole or not at
+all. Scripts that bring in new jobs are to be rejected. All others call accept_oom first: otherwise
+no worker could claim, settle or expire what fills the memory. (The flag allow-oom does the same, but
+is unknown to Redis 6.2.)
 
+accept_oom(key)        let the script run when the server is out of memory; `key` is any key that
+                       never expires
 now()                  Redis's clock: Unix seconds, and whole Unix milliseconds as text
 notify(prefix, wakes)  wake one idle worker for each source in the set `wakes`; a source is a
                        priority or "<priority>:<job type>"
@@ -13,6 +17,10 @@ get_string(key)        the string stored under a key; false if it is missing or 
 call(...)              redis.call as a local, which is faster to look up
 --]]
 local call = redis.call
+
+local function accept_oom(key)
+  call('PERSIST', key) -- a write command that is never rejected, and changes nothing
+end
 
 local function now()
   local time = call('TIME')

@@ -9,6 +9,7 @@ ARGV[3]  milliseconds to keep its result; 0 stores no result
 then six per job: id, fence, body, result as JSON, completed_at, duration_ms
 RETURNS  one integer per job: 1 acked, 0 claim lost
 --]]
+accept_oom(KEYS[1])
 local claims, prefix, keep_s, result_ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local job_key = prefix .. ':job:'
 local ids, acked, replies = {}, {}, {}

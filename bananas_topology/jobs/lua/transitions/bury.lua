@@ -10,6 +10,7 @@ then seven per job: id, fence, body ("" keeps the stored value, if any, unchange
          expiry), failure as JSON, error, completed_at, duration_ms
 RETURNS  one integer per job: 1 buried, 0 claim lost
 --]]
+accept_oom(KEYS[1])
 local claims, prefix, keep_s, result_ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local dead = prefix .. ':queue:dead'
 local replies, buried = {}, 0
@@ -21,7 +22,6 @@ local SKIP_LIMIT = 30
 for i = 4, #ARGV, 7 do
   local id, fence, body = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   if call('HGET', claims, id) == fence then
-    call('LPUSH', dead, id)
     local job, failure = prefix .. ':job:' .. id, prefix .. ':failure:' .. id
     if body == '' and call('EXISTS', job) == 1 then
       call('PERSIST', job)
@@ -36,6 +36,7 @@ for i = 4, #ARGV, 7 do
       store_result(prefix, id, result_ms, 'result', 'status', 'failed', 'error', ARGV[i + 4],
         'completed_at', ARGV[i + 5], 'duration_ms', ARGV[i + 6])
     end
+    call('LPUSH', dead, id)
     call('HDEL', claims, id)
     buried = buried + 1
     replies[#replies + 1] = 1

@@ -30,6 +30,7 @@ RETURNS  {1 if a limit other than `count` was reached and another call would fin
 A fence is "<token>.<place in the call>|<source>|<claim time, in ms>", with a "!" before the first
 bar if the job runs alone. The source is the list it came from: "<priority>" or "<priority>:<type>".
 --]]
+accept_oom(KEYS[1])
 local claims, prefix, worker = KEYS[1], ARGV[1], ARGV[2]
 local token, left = ARGV[4] .. '.', tonumber(ARGV[5])
 local bytes_left, park_left, promote_limit = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])

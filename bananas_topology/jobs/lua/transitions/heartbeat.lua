@@ -26,6 +26,7 @@ RETURNS  {1, or 0 if another process has taken over the id,
           milliseconds until the next lease of any worker expires,
           then the ids of workers whose lease has expired}
 --]]
+accept_oom(KEYS[1])
 local workers, worker, heartbeat, crashed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, id, lease_ms, incarnation = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 

@@ -10,13 +10,14 @@ then two per job: id, what to delete besides its list entry: "all"; "rest", all 
          more (a new job has the id)
 RETURNS  {number of jobs deleted, number of list entries removed}
 --]]
+accept_oom(KEYS[1])
 local dead, prefix = KEYS[1], ARGV[1]
 local scope, purged = {}, 0
 for i = 4, #ARGV, 2 do
   scope[ARGV[i]] = ARGV[i + 1]
 end
 
-local found, positions, ids = find_dead(dead, ARGV[2], ARGV[3], scope)
+local found, positions = find_dead(dead, ARGV[2], ARGV[3], scope)
 for id in pairs(found) do
   if scope[id] ~= '' then
     call('DEL', prefix .. ':failure:' .. id, prefix .. ':result:' .. id, prefix .. ':crashes:' .. id)
@@ -26,5 +27,5 @@ for id in pairs(found) do
   end
   purged = purged + 1
 end
-remove_dead(dead, positions, ids)
+remove_dead(dead, positions)
 return { purged, #positions }

@@ -25,6 +25,7 @@ ARGV[6]  seconds to keep the record of crashes
 then     ids that the caller does work on, to be left alone
 RETURNS  {number of jobs returned, number of those held by a worker that went down}
 --]]
+accept_oom(KEYS[1])
 local claims, prefix, worker, incarnation = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local limit, poison, keep_s = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local workers = prefix .. ':workers'

@@ -8,6 +8,7 @@ ARGV[1]  prefix
 then two per job: id, fence
 RETURNS  one integer per job: 1 released, 0 claim lost
 --]]
+accept_oom(KEYS[1])
 local claims, prefix = KEYS[1], ARGV[1]
 local replies, owned, wakes = {}, {}, {}
 

@@ -11,6 +11,7 @@ then six per job: id, SHA-1 of its body as the caller read it, action ("requeue"
          "remove"), the body to store on requeue, priority, job type
 RETURNS  one integer per job: 1 done, 0 left alone
 --]]
+accept_oom(KEYS[1])
 local processing, prefix = KEYS[1], ARGV[1]
 local scheduled, dead = prefix .. ':queue:scheduled', prefix .. ':queue:dead'
 local ids, held, wakes, replies = {}, {}, {}, {}

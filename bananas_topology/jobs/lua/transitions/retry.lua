@@ -8,6 +8,7 @@ ARGV[2]  seconds to keep the failure
 then five per job: id, fence, body, failure as JSON, delay in milliseconds
 RETURNS  one integer per job: 1 scheduled, 0 claim lost
 --]]
+accept_oom(KEYS[1])
 local claims, prefix, keep_s = KEYS[1], ARGV[1], ARGV[2]
 local now_s = now()
 local replies, retried = {}, 0

@@ -9,13 +9,14 @@ ARGV[3]  end of that range (see dead_list.lua)
 then four per job: id, body, priority, job type
 RETURNS  {number of jobs requeued, number of list entries removed}
 --]]
+accept_oom(KEYS[1])
 local dead, prefix = KEYS[1], ARGV[1]
 local wanted, wakes, retried = {}, {}, 0
 for i = 4, #ARGV, 4 do
   wanted[ARGV[i]] = true
 end
 
-local found, positions, ids = find_dead(dead, ARGV[2], ARGV[3], wanted)
+local found, positions = find_dead(dead, ARGV[2], ARGV[3], wanted)
 for i = 4, #ARGV, 4 do
   local id, priority, job_type = ARGV[i], ARGV[i + 2], ARGV[i + 3]
   if found[id] then
@@ -29,6 +30,6 @@ for i = 4, #ARGV, 4 do
     retried = retried + 1
   end
 end
-remove_dead(dead, positions, ids)
+remove_dead(dead, positions)
 notify(prefix, wakes)
 return { retried, #positions }
