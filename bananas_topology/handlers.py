@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from bananas_topology.contract.jobs import KEEP_FIELDS, Keep
 from bananas_topology.contract.values import JOB_TYPE_PATTERN, MAX_RETRIES
 from bananas_topology.errors import HandlerError
 from bananas_topology.system.clock import monotonic
@@ -77,6 +78,7 @@ class JobOptions:
     job_type: str
     timeout_ms: int | None
     max_retries: int | None
+    keep: Keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +96,21 @@ class Handler:
 
 
 def job(
-    job_type: str, *, timeout: Duration | None = None, max_retries: int | None = None
+    job_type: str,
+    *,
+    timeout: Duration | None = None,
+    max_retries: int | None = None,
+    keep: Mapping[str, Duration] | None = None,
 ) -> Callable[[Function], Function]:
     """Mark a function as the handler of `job_type`.
 
-    The function takes the payload and, if it has a parameter for it, a `JobContext`. `timeout` and
-    `max_retries` override those of the pool, and are overridden by ``jobs:`` in the topology.
+    The function takes the payload and, if it has a parameter for it, a `JobContext`. `keep` says
+    how long to keep jobs once they are ``completed`` or ``dead``, and the ``results`` and
+    ``errors`` of these; 0 keeps none. These arguments override the settings of the pool, and are
+    overridden by ``jobs:`` in the topology.
 
     Raises:
-        HandlerError: the name, timeout or number of retries is not valid.
+        HandlerError: the name or an argument is not valid.
     """
     if callable(job_type):
         name = getattr(job_type, "__name__", "name")
@@ -119,13 +127,28 @@ def job(
         raise HandlerError(f"@job({job_type!r}): timeout: {error}, got {timeout!r}") from error
     if timeout_ms == 0:
         raise HandlerError(f"@job({job_type!r}): timeout: expected more than 0, got {timeout!r}")
-    options = JobOptions(job_type, timeout_ms, max_retries)
+    options = JobOptions(job_type, timeout_ms, max_retries, _keep_of(job_type, keep or {}))
 
     def mark(function: Function) -> Function:
         setattr(function, _MARK, options)
         return function
 
     return mark
+
+
+def _keep_of(job_type: str, keep: Mapping[str, Duration]) -> Keep:
+    values: dict[str, int] = {}
+    for name, value in keep.items():
+        if name not in KEEP_FIELDS:
+            expected = ", ".join(KEEP_FIELDS)
+            raise HandlerError(f"@job({job_type!r}): keep: expected {expected}, got {name!r}")
+        try:
+            values[KEEP_FIELDS[name]] = duration_ms(value)
+        except (ValueError, TypeError) as error:
+            raise HandlerError(
+                f"@job({job_type!r}): keep: {name}: {error}, got {value!r}"
+            ) from error
+    return Keep(**values)
 
 
 def duration_ms(value: Duration) -> int:

@@ -1,7 +1,7 @@
 """Parsing and formatting of durations, memory and CPU. Pure functions.
 
-Durations as in Go (``300ms``, ``1.5h``, ``2h45m``), memory as in Kubernetes or Compose (``512Mi``,
-``512M``, ``4gb``), CPU in cores or millicores (``0.5``, ``500m``).
+Durations as in Go (``300ms``, ``1.5h``, ``2h45m``) or with days (``7d``), memory as in Kubernetes
+or Compose (``512Mi``, ``512M``, ``4gb``), CPU in cores or millicores (``0.5``, ``500m``).
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ _MS_PER_UNIT = {
     "s": Decimal(1000),
     "m": Decimal(60_000),
     "h": Decimal(3_600_000),
+    "d": Decimal(86_400_000),
 }
-_DURATION_PART = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)(ns|us|µs|ms|s|m|h)")
+_DURATION_PART = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)(ns|us|µs|ms|s|m|h|d)")
 
 # Kubernetes writes Mi, Compose writes M or mb for the same 2**20. Neither uses a decimal M for
 # memory limits, so M is read as in Compose.
@@ -31,10 +32,12 @@ MAX_DURATION_MS = 100 * 365 * 24 * 3_600_000
 
 
 def parse_duration_ms(text: str) -> int:
-    """Parse a Go duration as whole milliseconds, rounded up so that a wait is never too short.
+    """Parse a duration as whole milliseconds, rounded up so that a wait is never too short.
 
     >>> parse_duration_ms("300ms"), parse_duration_ms("1h30m"), parse_duration_ms("1.5s")
     (300, 5400000, 1500)
+    >>> parse_duration_ms("7d") == 7 * parse_duration_ms("24h")
+    True
     >>> parse_duration_ms("0")
     0
 
@@ -55,7 +58,7 @@ def parse_duration_ms(text: str) -> int:
 
 
 def format_duration(duration_ms: int) -> str:
-    """Format milliseconds in the shortest exact form that `parse_duration_ms` accepts.
+    """Format milliseconds as Go does, in the shortest exact form.
 
     >>> [format_duration(ms) for ms in (0, 300, 1500, 30_000, 5_400_000, 7_200_000)]
     ['0s', '300ms', '1.5s', '30s', '1h30m', '2h']
@@ -67,6 +70,16 @@ def format_duration(duration_ms: int) -> str:
     seconds = f"{Decimal(rest) / 1000:f}".rstrip("0").rstrip(".") if rest % 1000 else rest // 1000
     parts = [(hours, "h"), (minutes, "m"), (seconds, "s")]
     return "".join(f"{value}{unit}" for value, unit in parts if value)
+
+
+def format_days(duration_ms: int) -> str:
+    """Format whole days as such, anything else as `format_duration`.
+
+    >>> [format_days(ms) for ms in (0, 3_600_000, 86_400_000, 604_800_000, 90_000_000)]
+    ['0s', '1h', '1d', '7d', '25h']
+    """
+    days, rest = divmod(duration_ms, 86_400_000)
+    return f"{days}d" if days and not rest else format_duration(duration_ms)
 
 
 def parse_memory_bytes(text: str) -> int:

@@ -156,3 +156,17 @@ def test_importing_the_package_is_cheap() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert not set(done.stdout.split()) & {"redis", "inspect", "json", "bananas_topology.contract"}
+
+
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [
+        ({"complete": "1d"}, "keep: expected completed, dead, results, errors, got 'complete'"),
+        ({"dead": "soon"}, "keep: dead: expected a duration such as"),
+        ({"results": -1}, "keep: results: expected a duration such as"),
+        ({"errors": None}, "keep: errors: "),
+    ],
+)
+def test_an_invalid_retention_is_rejected(keep: Any, message: str) -> None:
+    with pytest.raises(HandlerError, match=message):
+        job("a", keep=keep)

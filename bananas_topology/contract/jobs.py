@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from bananas_topology.contract.kinds import Kind, duration
+from bananas_topology.contract.kinds import Kind, duration, retention
 from bananas_topology.contract.values import MAX_RETRIES, PRIORITIES
 from bananas_topology.units import format_duration
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How long to keep jobs and their results; 0 keeps none, None leaves it to the next level.
+
+    `results_ms` is for the results of completed jobs, `errors_ms` for those of dead ones.
+    """
+
+    completed_ms: int | None = None
+    dead_ms: int | None = None
+    results_ms: int | None = None
+    errors_ms: int | None = None
+
+    def or_else(self, other: Keep) -> Keep:
+        """What is set here and, where nothing is, what is set in `other`."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return replace(
+            other, **{name: value for name, value in values.items() if value is not None}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +45,7 @@ class JobSettings:
     max_retries: int | None = None
     backoff_base_ms: int | None = None
     backoff_cap_ms: int | None = None
+    keep: Keep = Keep()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +67,14 @@ _DURATIONS = {
     "backoff_cap": "backoff_cap_ms",
 }
 
+#: The fields of `Keep`, by their key in a variable, in a topology and in `@job`.
+KEEP_FIELDS = {each.name.removesuffix("_ms"): each.name for each in fields(Keep)}
+
 
 def _read_jobs(text: str) -> dict[str, JobSettings]:
     jobs: dict[str, JobSettings] = {}
     for name, entry in _json_object(text).items():
-        _refuse_unknown(name, entry, {"max_retries", *_DURATIONS})
+        _refuse_unknown(name, entry, {"max_retries", "keep", *_DURATIONS})
         retries = _optional(name, entry, "max_retries", int)
         if retries is not None and not 0 <= retries <= MAX_RETRIES:
             raise ValueError(f'expected "max_retries" of "{name}" to be from 0 to {MAX_RETRIES}')
@@ -59,8 +83,21 @@ def _read_jobs(text: str) -> dict[str, JobSettings]:
             for key, field in _DURATIONS.items()
             if (text := _optional(name, entry, key, str)) is not None
         }
-        jobs[name] = JobSettings(max_retries=retries, **durations)
+        keep = _read_keep(name, entry.get("keep", {}))
+        jobs[name] = JobSettings(max_retries=retries, keep=keep, **durations)
     return jobs
+
+
+def _read_keep(name: str, entry: Any) -> Keep:
+    if not isinstance(entry, dict):
+        raise ValueError(f'expected "keep" of "{name}" to be an object')
+    _refuse_unknown(f"{name}.keep", entry, set(KEEP_FIELDS))
+    durations = {
+        field: retention().read(text)
+        for key, field in KEEP_FIELDS.items()
+        if (text := _optional(f"{name}.keep", entry, key, str)) is not None
+    }
+    return Keep(**durations)
 
 
 def _write_jobs(jobs: Mapping[str, JobSettings]) -> str:
@@ -73,6 +110,13 @@ def _write_jobs(jobs: Mapping[str, JobSettings]) -> str:
         }
         if job.max_retries is not None:
             entries[name]["max_retries"] = job.max_retries
+        keep = {
+            key: format_duration(duration_ms)
+            for key, field in KEEP_FIELDS.items()
+            if (duration_ms := getattr(job.keep, field)) is not None
+        }
+        if keep:
+            entries[name]["keep"] = keep
     return _write_json(entries)
 
 

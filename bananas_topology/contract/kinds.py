@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bananas_topology.units import (
+    format_days,
     format_duration,
     format_memory,
     parse_duration_ms,
@@ -56,7 +57,7 @@ def integer(minimum: int, maximum: int) -> Kind:
 
 
 def duration(minimum_ms: int, maximum_ms: int | None = None) -> Kind:
-    """Durations in milliseconds, written as in Go: ``300ms``, ``1h30m``."""
+    """Durations in milliseconds, written as in Go: ``300ms``, ``1h30m``; days, ``7d``, are read."""
     shortest = format_duration(minimum_ms)
 
     def read(text: str) -> int:
@@ -71,7 +72,12 @@ def duration(minimum_ms: int, maximum_ms: int | None = None) -> Kind:
     if maximum_ms is not None:
         expected = f"`{shortest}` to `{format_duration(maximum_ms)}`"
     return Kind(
-        expected, read, format_duration, read, format_duration, {"$ref": "#/$defs/duration"}
+        expected,
+        read,
+        format_duration,
+        from_topology=lambda value: read(str(value)),  # the number 0 needs no unit
+        to_topology=format_duration,
+        schema={"$ref": "#/$defs/duration"},
     )
 
 
@@ -92,6 +98,11 @@ def memory(minimum_bytes: int) -> Kind:
 def optional(kind: Kind) -> Kind:
     """The same kind, with 0 for a setting that is not set."""
     return replace(kind, write=lambda value: kind.write(value) if value else "")
+
+
+def retention() -> Kind:
+    """How long something is kept, in milliseconds; 0 keeps none."""
+    return replace(duration(0), to_topology=format_days)
 
 
 # Go's strconv.ParseBool, which read these variables in the Go version, accepts exactly these.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bananas_topology.contract import jobs as contract_jobs
-from bananas_topology.contract.jobs import JobSettings, Schedule
+from bananas_topology.contract.jobs import JobSettings, Keep, Schedule
 from bananas_topology.contract.kinds import (
     boolean,
     choice,
@@ -22,6 +22,7 @@ from bananas_topology.contract.kinds import (
     name_list,
     optional,
     priority_list,
+    retention,
     text,
 )
 from bananas_topology.contract.names import API, SCHEDULER
@@ -242,16 +243,24 @@ class WorkerConfig:
         "redis.key_prefix", sections=(TOPOLOGY,),
     )
     results_enabled: bool = setting(
-        True, "RESULT_BACKEND_ENABLED", boolean(), "Whether to store job results",
-        "results.enabled",
+        True, "RESULT_BACKEND_ENABLED", boolean(),
+        "Whether to store results; if false, none are, whatever else is set",
     )
-    result_ttl_success_ms: int = setting(
-        3_600_000, "RESULT_BACKEND_TTL_SUCCESS", duration(1_000),
-        "How long to keep the result of a completed job", "results.ttl_success",
+    keep_completed_ms: int = setting(
+        86_400_000, "KEEP_COMPLETED", retention(),
+        "How long to keep a completed job; 0 deletes it at once", "keep.completed",
     )
-    result_ttl_failure_ms: int = setting(
-        86_400_000, "RESULT_BACKEND_TTL_FAILURE", duration(1_000),
-        "How long to keep the result of a dead job", "results.ttl_failure",
+    keep_dead_ms: int = setting(
+        604_800_000, "KEEP_DEAD", retention(),
+        "How long to keep a dead job, which can be retried; 0 deletes it at once", "keep.dead",
+    )
+    keep_results_ms: int = setting(
+        3_600_000, "RESULT_BACKEND_TTL_SUCCESS", retention(),
+        "How long to keep the result of a completed job; 0 stores none", "keep.results",
+    )
+    keep_errors_ms: int = setting(
+        86_400_000, "RESULT_BACKEND_TTL_FAILURE", retention(),
+        "How long to keep the error of a dead job as its result; 0 stores none", "keep.errors",
     )
     log_level: str = setting(
         "info", "LOG_LEVEL", choice("log level", LOG_LEVELS), "Least severe level to log",
@@ -297,6 +306,23 @@ class WorkerConfig:
         "logging.file.compress", sections=(POOL, SCHEDULER),
     )
 # fmt: on
+
+    @property
+    def keep(self) -> Keep:
+        """How long to keep jobs, and their results, whose type does not set it."""
+        return self.keep_of(Keep())
+
+    def keep_of(self, job_type: Keep) -> Keep:
+        """How long to keep jobs of a type, and their results; `job_type` has what it sets."""
+        keep = job_type.or_else(
+            Keep(
+                completed_ms=self.keep_completed_ms,
+                dead_ms=self.keep_dead_ms,
+                results_ms=self.keep_results_ms,
+                errors_ms=self.keep_errors_ms,
+            )
+        )
+        return keep if self.results_enabled else replace(keep, results_ms=0, errors_ms=0)
 
 
 #: The worker's settings in the order of the documentation and of rendered manifests.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bananas_topology.contract.api import API_SETTINGS
-from bananas_topology.contract.kinds import split_list
+from bananas_topology.contract.kinds import boolean, split_list
 from bananas_topology.contract.names import API, SCHEDULER
 from bananas_topology.contract.settings import POOL, Setting
 from bananas_topology.contract.values import PRESETS, Mode, is_without_effect
@@ -29,12 +29,16 @@ _RENDERED = {
     "API_TOKEN": _CREDENTIALS,
     "API_TOKEN_FILE": _CREDENTIALS,
     "REDIS_PASSWORD_FILE": _CREDENTIALS,
+    "RESULT_BACKEND_ENABLED": "`keep` says how long results are kept",
 }
 
 #: A text that is one variable: its name, and its default.
 _VARIABLE = re.compile(
     r"\$(?:\{(?P<name>[A-Za-z_]\w*)(?::?-(?P<default>.*))?\}|(?P<bare>[A-Za-z_]\w*))", re.DOTALL
 )
+
+#: How long results are kept: variable to field of `keep`.
+_RESULTS = {"RESULT_BACKEND_TTL_SUCCESS": "results", "RESULT_BACKEND_TTL_FAILURE": "errors"}
 
 #: Variables by which a worker is recognized.
 _WORKERS_OWN = ("WORKER_MODE", "WORKER_CONCURRENCY", "WORKER_PRIORITIES", "WORKER_HANDLERS")
@@ -70,10 +74,13 @@ def apply_scheduler(draft: Draft, section: Section, environment: EnvironmentFiel
 
 def apply_worker(draft: Draft, section: Section, environment: EnvironmentFields) -> None:
     """Write a worker's variables into its pool, and what all workers share into the draft."""
+    without_results = _apply_results(section, environment)
     # The defaults of other variables depend on the mode.
     for name, (text, source) in sorted(environment.items(), key=lambda it: it[0] != "WORKER_MODE"):
         setting = _SETTINGS.get(name)
-        if setting and (path := setting.path_in(POOL)):
+        if without_results and name in _RESULTS:
+            source.drop("no results are stored")
+        elif setting and (path := setting.path_in(POOL)):
             _put_checked(section, path, setting, text, source)
         else:
             _apply_other(draft, section, name, text, source)
@@ -200,6 +207,27 @@ def _apply_redis_url(draft: Draft, text: str, source: Field) -> None:
         source.mark_mistake("password in plain text; REDIS_URL becomes a secret reference")
     else:
         put(draft.redis, ("url",), "${REDIS_URL}" if has_variable(text) else text, source)
+
+
+def _apply_results(section: Section, environment: EnvironmentFields) -> bool:
+    """Write that no results are stored, if that is so; returns whether it is."""
+    if "RESULT_BACKEND_ENABLED" not in environment:
+        return False
+    text, source = environment["RESULT_BACKEND_ENABLED"]
+    if match := _VARIABLE.fullmatch(text):
+        text = match["default"] or "true"
+        source.drop("replaced by its default: `keep` says how long results are kept")
+    try:
+        is_on = boolean().read(text)
+    except ValueError as error:
+        source.mark_mistake(f"not a valid value: {error}; replaced by the default")
+        return False
+    if is_on:
+        source.keep()
+        return False
+    for key in _RESULTS.values():
+        put(section, ("keep", key), 0, source, "`keep`: no results and no errors")
+    return True
 
 
 def _apply_json(

@@ -19,12 +19,6 @@ from bananas_topology.errors import InvalidJob, InvalidPayload
 from bananas_topology.jobs.crashes import Crash
 from bananas_topology.system.clock import format_timestamp
 
-#: Seconds for which the body of a completed job is kept.
-KEEP_COMPLETED_S = 86_400
-
-#: Seconds for which the body of a dead job, and the failure of any job, is kept.
-KEEP_DEAD_S = 604_800
-
 #: Maximum length of an id, in characters: it becomes part of key names.
 MAX_ID_LENGTH = 512
 

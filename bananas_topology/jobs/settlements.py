@@ -5,6 +5,7 @@ A transition is one class. To add one, write its script and its class, and add t
 
 - ``script``; ``shared_args``, the arguments that all jobs of a call share, after the prefix; and
   ``job_args``, those of one job, after id and fence
+- ``keep``: how long to keep the job, if its type does not keep it for as long as the pool does
 - ``event`` and ``level`` of its log line; ``log_fields``, in addition to those of the run
 - ``counters`` that it increments
 - ``failure`` of the job as JSON, empty if it has not failed
@@ -18,14 +19,18 @@ from typing import ClassVar, NamedTuple, get_args
 
 import msgspec
 
+from bananas_topology.contract.jobs import Keep
 from bananas_topology.jobs import scripts
 from bananas_topology.jobs.calls import Value
 from bananas_topology.jobs.consumer import Consumer
-from bananas_topology.jobs.job import KEEP_COMPLETED_S, KEEP_DEAD_S, Claim
+from bananas_topology.jobs.job import Claim
 from bananas_topology.jobs.scripts import Script
 
 #: Maximum number of settlements per call, so that a call blocks the server for a few milliseconds.
 SETTLE_LIMIT = 500
+
+#: Milliseconds for which the last failure of a job is kept that is to run again.
+KEEP_FAILURE_MS = 604_800_000
 
 LogFields = dict[str, str | int]
 
@@ -56,10 +61,11 @@ class AckJob(msgspec.Struct, frozen=True):
     result: bytes
     completed_at: str
     duration_ms: int
+    keep: Keep | None = None
 
-    @staticmethod
-    def shared_args(consumer: Consumer) -> tuple[Value, ...]:
-        return (KEEP_COMPLETED_S, consumer.result_ttl_success_ms)
+    def shared_args(self, consumer: Consumer) -> tuple[Value, ...]:
+        keep = self.keep or consumer.keep
+        return (keep.completed_ms or 0, keep.results_ms or 0)
 
     def job_args(self) -> tuple[Value, ...]:
         return (self.body, self.result, self.completed_at, self.duration_ms)
@@ -80,10 +86,10 @@ class RetryJob(msgspec.Struct, frozen=True):
     body: bytes
     failure: bytes
     delay_ms: int
+    keep: ClassVar[None] = None
 
-    @staticmethod
-    def shared_args(consumer: Consumer) -> tuple[Value, ...]:
-        return (KEEP_DEAD_S,)
+    def shared_args(self, consumer: Consumer) -> tuple[Value, ...]:
+        return (KEEP_FAILURE_MS,)
 
     def job_args(self) -> tuple[Value, ...]:
         return (self.body, self.failure, self.delay_ms)
@@ -106,10 +112,11 @@ class BuryJob(msgspec.Struct, frozen=True):
     error: str
     completed_at: str
     duration_ms: int
+    keep: Keep | None = None
 
-    @staticmethod
-    def shared_args(consumer: Consumer) -> tuple[Value, ...]:
-        return (KEEP_DEAD_S, consumer.result_ttl_failure_ms)
+    def shared_args(self, consumer: Consumer) -> tuple[Value, ...]:
+        keep = self.keep or consumer.keep
+        return (keep.dead_ms or 0, keep.errors_ms or 0)
 
     def job_args(self) -> tuple[Value, ...]:
         return (self.body, self.failure, self.error, self.completed_at, self.duration_ms)
@@ -128,14 +135,14 @@ class ReleaseJob(msgspec.Struct, frozen=True):
 
     claim: Claim
     is_started: bool = False
+    keep: ClassVar[None] = None
 
     @property
     def level(self) -> int:
         """Prefetched jobs are released all the time; an interrupted one is worth a line."""
         return logging.INFO if self.is_started else logging.DEBUG
 
-    @staticmethod
-    def shared_args(consumer: Consumer) -> tuple[Value, ...]:
+    def shared_args(self, consumer: Consumer) -> tuple[Value, ...]:
         return ()
 
     def job_args(self) -> tuple[Value, ...]:
@@ -153,12 +160,13 @@ COUNTERS = tuple(dict.fromkeys(counter for kind in SETTLEMENTS for counter in ki
 
 
 def group_settlements(settlements: Iterable[Settlement]) -> list[list[Settlement]]:
-    """Group settlements by class, into calls of up to `SETTLE_LIMIT`."""
-    by_class: dict[type[Settlement], list[Settlement]] = {}
+    """Group settlements by class and by `keep`, into calls of up to `SETTLE_LIMIT`."""
+    groups: dict[object, list[Settlement]] = {}
     for settlement in settlements:
-        by_class.setdefault(type(settlement), []).append(settlement)
+        kind, keep = type(settlement), settlement.keep
+        groups.setdefault(kind if keep is None else (kind, keep), []).append(settlement)
     return [
         group[start : start + SETTLE_LIMIT]
-        for group in by_class.values()
+        for group in groups.values()
         for start in range(0, len(group), SETTLE_LIMIT)
     ]

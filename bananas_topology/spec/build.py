@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bananas_topology.contract.jobs import JobSettings, Schedule
+from bananas_topology.contract.jobs import KEEP_FIELDS, JobSettings, Keep, Schedule
 from bananas_topology.contract.names import SCHEDULER
 from bananas_topology.contract.settings import POOL
 from bananas_topology.contract.values import PRESETS, Mode
@@ -64,13 +64,19 @@ def build(root: SectionReader, path: Path) -> Topology:
 
 
 def _job(section: SectionReader) -> JobSettings:
-    backoff = section.section("backoff")
+    backoff, keep = section.section("backoff"), section.section("keep")
     return JobSettings(
         priority=section.optional_string("priority"),
         timeout_ms=section.optional_duration_ms("timeout"),
         max_retries=section.optional_integer("max_retries"),
         backoff_base_ms=backoff.optional_duration_ms("base"),
         backoff_cap_ms=backoff.optional_duration_ms("cap"),
+        keep=Keep(
+            **{
+                field: keep.optional_duration_ms(name, at_least=0)
+                for name, field in KEEP_FIELDS.items()
+            }
+        ),
     )
 
 

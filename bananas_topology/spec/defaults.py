@@ -1,4 +1,4 @@
-"""Merges what `defaults:` and the top-level `logging:` and `results:` set into each section.
+"""Merges what `defaults:` and the top-level `logging:` and `keep:` set into each section.
 
 Works on nodes, so that diagnostics show a value where it was written.
 """
@@ -13,7 +13,7 @@ from bananas_topology.contract.worker import WORKER_SETTINGS
 from bananas_topology.spec.nodes import MapNode, ScalarNode, child
 
 #: Fields that are merged key by key; any other is replaced as a whole.
-_MERGED = ("env", "logging", "file", "results", "resources", "requests", "limits")
+_MERGED = ("env", "logging", "file", "keep", "resources", "requests", "limits")
 
 #: Fields that a scheduler-only pool does not inherit: it runs no jobs.
 _NOT_FOR_SCHEDULERS = (
@@ -41,7 +41,7 @@ def merged(above: MapNode | None, below: MapNode | None) -> MapNode:
 
 def apply_defaults(root: MapNode) -> MapNode:
     """A copy of the topology in which pools, scheduler and api have what they inherit."""
-    general = _only(root, ("logging", "results"))
+    general = _only(root, ("logging", "keep"))
     defaults = merged(_map(root, "defaults"), general)
     result = merged(root, None)
     pools = _map(root, "pools")

@@ -185,6 +185,8 @@ def _invalid_value(error: _SchemaError) -> tuple[Code, str, str | None]:
             guess = _guess(str(error.value), [str(choice) for choice in error.wanted])
             return UNKNOWN_CHOICE, invalid, f'did you mean "{guess}"?' if guess else None
         case "minimum" | "maximum" | "exclusiveMinimum":
+            if _is_duration(error.part):
+                return WRONG_TYPE, invalid, _type_hint(error)
             return OUT_OF_RANGE, invalid, None
         case "pattern" | "maxLength" | "minLength":
             return WRONG_FORMAT, invalid, None
@@ -243,12 +245,16 @@ def _type_hint(error: _SchemaError) -> str | None:
         return "write {} for an empty map"
     if wanted == "array" and isinstance(value, str) and value:
         return f"write [{value}]" if len(value) <= _MAX_GUESSED else None
+    if _is_duration(error.part) and type(value) in (int, float):
+        return f"add a unit: {value:g}s for seconds"
     if wanted == "string" and isinstance(value, bool | int | float):
-        is_duration = "duration" in str(definition(error.part).get("patternErrorMessage"))
-        if is_duration and not isinstance(value, bool):
-            return f"add a unit: {value:g}s for seconds"
         return "quote it" if "patternErrorMessage" not in error.part else None
     return None
+
+
+def _is_duration(part: dict[str, Any]) -> bool:
+    """Whether a part of the schema is a duration, whose only number is 0."""
+    return "duration" in str(definition(part).get("patternErrorMessage"))
 
 
 def _guess(name: str, known: list[str]) -> str | None:

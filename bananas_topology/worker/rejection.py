@@ -59,4 +59,4 @@ def _bury(run: Run, failure: Failure) -> BuryJob:
         updated_at=stamp,
     )
     encoded = msgspec.json.encode(failure)
-    return BuryJob(run.claim, body, encoded, failure.message, stamp, run.duration_ms)
+    return BuryJob(run.claim, body, encoded, failure.message, stamp, run.duration_ms, run.keep)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from bananas_topology.backoff import BASE_DELAY_MS, MAX_DELAY_MS
-from bananas_topology.contract.jobs import JobSettings
+from bananas_topology.contract.jobs import JobSettings, Keep
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.handlers import Handler, JobContext
 from bananas_topology.jobs.job import Claim, Job, PayloadDecoder
@@ -23,7 +23,8 @@ _NAMED = 10
 class BoundHandler:
     """A handler with the settings that apply to its job type, resolved at boot.
 
-    `max_retries` applies to jobs that do not set it themselves. Backoff as in `JobSettings`.
+    `max_retries` applies to jobs that do not set it themselves. Backoff as in `JobSettings`. `keep`
+    is None if it is the pool's.
     """
 
     handler: Handler
@@ -34,6 +35,7 @@ class BoundHandler:
     max_retries: int
     backoff_base_ms: int
     backoff_cap_ms: int
+    keep: Keep | None
 
 
 class Run(msgspec.Struct, eq=False):
@@ -73,6 +75,11 @@ class Run(msgspec.Struct, eq=False):
         if own is None:
             return self.bound.max_retries if self.bound is not None else 0
         return own
+
+    @property
+    def keep(self) -> Keep | None:
+        """How long to keep the job; None: as its pool does."""
+        return self.bound.keep if self.bound is not None else None
 
     @property
     def duration_ms(self) -> int:
@@ -123,6 +130,7 @@ def bind_handlers(handlers: Mapping[str, Handler], config: WorkerConfig) -> dict
 def _bind(job_type: str, handler: Handler, config: WorkerConfig) -> BoundHandler:
     limits = config.jobs.get(job_type, JobSettings())
     own = handler.options
+    keep = config.keep_of(limits.keep.or_else(own.keep))
     timeout_ms = _first(limits.timeout_ms, own.timeout_ms, config.job_timeout_ms)
     return BoundHandler(
         handler=handler,
@@ -133,6 +141,7 @@ def _bind(job_type: str, handler: Handler, config: WorkerConfig) -> BoundHandler
         max_retries=_first(limits.max_retries, own.max_retries, config.max_retries),
         backoff_base_ms=_first(limits.backoff_base_ms, BASE_DELAY_MS),
         backoff_cap_ms=_first(limits.backoff_cap_ms, MAX_DELAY_MS),
+        keep=None if keep == config.keep else keep,
     )
 
 

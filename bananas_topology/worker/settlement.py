@@ -81,7 +81,7 @@ class Settler:
     def _ack(self, run: Run, result: bytes) -> AckJob:
         stamp = self._stamp()
         body = rewrite(_body(run), status="completed", attempts=run.attempt, updated_at=stamp)
-        return AckJob(run.claim, body, result, stamp, run.duration_ms)
+        return AckJob(run.claim, body, result, stamp, run.duration_ms, run.keep)
 
     def _retry(self, run: Run, failure: Failure, delay_ms: int | None) -> RetryJob:
         if delay_ms is None:
@@ -106,7 +106,9 @@ class Settler:
             error=failure.message,
             updated_at=stamp,
         )
-        return BuryJob(run.claim, body, _encode(failure), failure.message, stamp, run.duration_ms)
+        return BuryJob(
+            run.claim, body, _encode(failure), failure.message, stamp, run.duration_ms, run.keep
+        )
 
     def _bury_unreadable(self, run: Run, reason: str) -> BuryJob:
         """Bury what cannot be decoded, its stored bytes unchanged."""

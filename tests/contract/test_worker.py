@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bananas_topology.contract.jobs import JobSettings, Schedule
+from bananas_topology.contract.jobs import JobSettings, Keep, Schedule
 from bananas_topology.contract.values import LOG_FORMATS, LOG_LEVELS, PRIORITIES
 from bananas_topology.contract.worker import WORKER_SETTINGS, WorkerConfig, from_env, to_env
 from bananas_topology.errors import InvalidSettings
@@ -26,8 +26,10 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=3),
     max_leaves=5,
 )
+_KEPT = st.none() | st.integers(0, 10**10)
 _JOBS = st.builds(
     JobSettings,
+    keep=st.builds(Keep, _KEPT, _KEPT, _KEPT, _KEPT),
     timeout_ms=st.none() | _DURATIONS,
     max_retries=st.none() | st.integers(0, 1000),
     backoff_base_ms=st.none() | _DURATIONS,
@@ -64,7 +66,7 @@ _CONFIGS = st.builds(
     jobs=st.dictionaries(_NAMES, _JOBS.filter(lambda each: each != JobSettings()), max_size=3),
     schedules=st.dictionaries(_NAMES, _SCHEDULES, max_size=3),
     results_enabled=st.booleans(),
-    result_ttl_success_ms=st.integers(1_000, 10**9),
+    keep_results_ms=st.integers(0, 10**9),
     log_level=st.sampled_from(LOG_LEVELS),
     log_format=st.sampled_from(LOG_FORMATS),
     log_color=st.booleans(),

@@ -302,6 +302,27 @@ def test_other_variables_become_the_env_of_their_pool() -> None:
     assert pools["w"]["env"] == {"SMTP_HOST": "mail", "LEVEL": "5"}
 
 
+def test_a_worker_that_stores_no_results_keeps_none() -> None:
+    imported = _import_text(
+        """
+        services:
+          worker:
+            image: shop
+            environment:
+              WORKER_MODE: default
+              WORKER_HANDLERS: shop.jobs
+              RESULT_BACKEND_TTL_SUCCESS: 2h
+              RESULT_BACKEND_ENABLED: "false"
+        """
+    )
+
+    [pool] = _topology(imported.text).pools
+    assert (pool.worker.keep.results_ms, pool.worker.keep.errors_ms) == (0, 0)
+    place = "services.worker.environment.RESULT_BACKEND_"
+    assert _status(imported, f"{place}ENABLED").status is Status.TRANSLATED
+    assert _status(imported, f"{place}TTL_SUCCESS").status is Status.DROPPED
+
+
 def test_an_invalid_value_is_a_mistake_and_left_out() -> None:
     text = "services: {w: {environment: {WORKER_MODE: thin, WORKER_CONCURRENCY: lots}}}"
 

@@ -70,7 +70,7 @@ class Worker:
     def __init__(self, broker: Broker, worker_id: str = "w-0", **changes: Any) -> None:
         self.broker = broker
         self.consumer = replace(
-            Consumer(worker_id, 15_000, PRIORITIES, ("add", "sub"), 3_600_000, 86_400_000),
+            Consumer(worker_id, 15_000, PRIORITIES, ("add", "sub")),
             **changes,
         )
         self.incarnation = f"inc{next(self._incarnations)}"

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 import redis
 
+from bananas_topology.contract.jobs import Keep
+from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.settlements import SETTLE_LIMIT, BuryJob, ReleaseJob
 from tests.jobs.invariants import assert_each_in_one_place, places
 from tests.jobs.support import AT, Worker, ack, bury, encoded, retry
+
+KEEP = WorkerConfig().keep
 
 
 @pytest.fixture
@@ -42,7 +47,7 @@ def test_an_acked_job_and_its_result_are_stored_with_an_expiry(
         b"completed_at": AT.encode(),
         b"duration_ms": b"12",
     }
-    assert 0 < client.pttl(keys.result("a")) <= worker.consumer.result_ttl_success_ms
+    assert 0 < client.pttl(keys.result("a")) <= (KEEP.results_ms or 0)
     assert client.ttl(keys.job("a")) in (86_400, 86_399)
     assert client.hget(keys.stats, "completed") == b"1"
     assert assert_each_in_one_place(client, keys, ["a"]) == {"a": "completed"}
@@ -65,7 +70,7 @@ def test_without_a_result_backend_no_result_is_stored(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     broker.enqueue([encoded("a"), encoded("b")])
-    worker = Worker(broker, result_ttl_success_ms=0, result_ttl_failure_ms=0)
+    worker = Worker(broker, keep=replace(KEEP, results_ms=0, errors_ms=0))
 
     first, second = worker.exchange(count=2).claims
     worker.exchange([ack(first), bury(second)])
@@ -198,3 +203,65 @@ def test_one_exchange_settles_all_kinds_and_claims(
         "d": ["scheduled"],
         "e": ["claims:w-0"],
     }
+
+
+def test_nothing_is_left_of_settled_jobs_that_are_kept_for_no_time(
+    broker: Broker, client: redis.Redis, keys: Keys
+) -> None:
+    none = Keep(completed_ms=0, dead_ms=0, results_ms=0, errors_ms=0)
+    worker = Worker(broker, keep=none)
+    worker.boot()
+    broker.enqueue([encoded("before")])
+    worker.exchange([ack(worker.exchange(count=1).claims[0])])
+    before = set(client.scan_iter())
+    broker.enqueue([encoded("a"), encoded("b"), encoded("c")])
+    a, b, c = worker.exchange(count=3).claims
+    worker.exchange([retry(a, delay_ms=0)])
+    broker.promote()
+    [again] = worker.exchange(count=1).claims
+
+    assert worker.exchange([ack(again), ack(b), bury(c)]).lost == ()
+
+    assert set(client.scan_iter()) == before
+    assert client.hget(keys.stats, "completed") == b"3"
+    assert client.hget(keys.stats, "failed") == b"1"
+
+
+def test_each_settlement_is_kept_as_its_job_type_is(
+    broker: Broker, client: redis.Redis, keys: Keys
+) -> None:
+    worker = Worker(broker)
+    broker.enqueue([encoded(job_id) for job_id in "abcd"])
+    a, b, c, d = worker.exchange(count=4).claims
+    short = Keep(completed_ms=5_000, dead_ms=6_000, results_ms=7_000, errors_ms=8_000)
+
+    worker.exchange(
+        [
+            ack(a),
+            msgspec.structs.replace(ack(b), keep=short),
+            bury(c),
+            msgspec.structs.replace(bury(d), keep=short),
+        ]
+    )
+
+    def kept_s(key: str) -> int:
+        return round(client.pttl(key) / 1000)
+
+    assert [kept_s(keys.job(job_id)) for job_id in "abcd"] == [86_400, 5, 604_800, 6]
+    assert [kept_s(keys.result(job_id)) for job_id in "abcd"] == [3_600, 7, 86_400, 8]
+    assert [kept_s(keys.failure(job_id)) for job_id in "cd"] == [604_800, 6]
+
+
+def test_an_unreadable_job_is_kept_even_if_dead_jobs_are_not(
+    broker: Broker, client: redis.Redis, keys: Keys
+) -> None:
+    client.set(keys.job("odd"), "no job")
+    client.lpush(keys.queue("normal"), "odd")
+    worker = Worker(broker, keep=Keep(completed_ms=0, dead_ms=0, results_ms=0, errors_ms=0))
+    [odd] = worker.exchange(count=1).claims
+
+    worker.exchange([BuryJob(odd, b"", b"{}", "no job", AT, 0)])
+
+    assert client.get(keys.job("odd")) == b"no job"
+    assert client.ttl(keys.job("odd")) == -1
+    assert client.lrange(keys.dead, 0, -1) == [b"odd"]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bananas_topology.contract.jobs import Keep
 from bananas_topology.contract.values import Mode
 from bananas_topology.contract.worker import WorkerConfig, from_env
 from bananas_topology.launch import launch_for
@@ -88,7 +89,7 @@ def test_a_worker_accepts_the_environment_of_every_pool(make_topology: MakeTopol
           thin: {mode: thin, priorities: [low]}
           default: {logging: {format: text, file: {path: /tmp/x.log}}}
           high: {mode: specialized, priorities: [normal, high]}
-          types: {mode: job-specialized, job_types: [a, b], results: {enabled: false}}
+          types: {mode: job-specialized, job_types: [a, b], keep: {results: 0, dead: 0}}
           cron: {mode: scheduler-only}
         scheduler: {interval: 60s}
         schedules: {n: {cron: "0 2 * * *", job: a, payload: {x: [1]}, catch_up: true}}
@@ -108,8 +109,9 @@ def test_pools_inherit_defaults(make_topology: MakeTopology) -> None:
         """
         handlers: [jobs]
         logging: {level: debug, file: {max_size_mb: 5, max_backups: 6}}
-        results: {ttl_success: 2h}
+        keep: {completed: 2d, results: 2h}
         defaults:
+          keep: {results: 3h, dead: 0}
           job_timeout: 1m
           priorities: [high, normal, low]
           replicas: 2
@@ -147,7 +149,7 @@ def test_pools_inherit_defaults(make_topology: MakeTopology) -> None:
     assert (b.worker.log_file_max_size_mb, b.worker.log_file_max_backups) == (7, 8)
     assert (b.worker.log_level, b.worker.log_color, a.worker.log_color) == ("debug", False, True)
     assert (b.resources.requests.cpu_millis, b.resources.limits.memory_bytes) == (2000, 2**30)
-    assert a.worker.result_ttl_success_ms == 7_200_000
+    assert a.worker.keep == Keep(2 * 86_400_000, 0, 3 * 3_600_000, 86_400_000)
     assert dict(scheduler.env) == {"A": "default", "B": "default", "C": "own"}
     assert (scheduler.replicas, scheduler.resources.requests.cpu_millis) == (1, None)
     assert topology.api is not None
@@ -357,3 +359,24 @@ def test_a_variable_as_a_boolean_and_out_of_range_is_checked_as_what_it_stands_f
         ("BT105", None),
         ("BT101", "remove the quotes"),
     ]
+
+
+def test_what_a_job_type_keeps_is_for_the_workers_to_merge(make_topology: MakeTopology) -> None:
+    topology = make_topology(
+        """
+        handlers: [jobs]
+        jobs:
+          flood: {keep: {completed: 0, results: "0"}}
+          report: {keep: {dead: 30d}}
+        pools: {a: {keep: {completed: 1h}}}
+        """
+    )
+
+    [pool] = topology.pools
+    assert topology.jobs["flood"].keep == Keep(completed_ms=0, results_ms=0)
+    config = from_env({**launch_for(topology, pool).env, "WORKER_ID": "w"})
+    assert config.jobs == topology.jobs
+    assert config.keep_of(topology.jobs["flood"].keep) == Keep(0, 604_800_000, 0, 86_400_000)
+    assert config.keep_of(topology.jobs["report"].keep) == Keep(
+        3_600_000, 30 * 86_400_000, 3_600_000, 86_400_000
+    )

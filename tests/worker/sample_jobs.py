@@ -27,6 +27,16 @@ def echo(payload: Any) -> Any:
     return payload
 
 
+@job("forgotten", keep={"completed": 0, "results": "10m"})
+def forgotten(payload: Any) -> Any:
+    return payload
+
+
+@job("forgotten_too", keep={"completed": 0, "results": "10m"})
+def forgotten_too(payload: Any) -> Any:
+    return payload
+
+
 @job("repeat")
 def repeat(payload: dict[str, Any]) -> str:
     """Return a text that is larger than the payload."""

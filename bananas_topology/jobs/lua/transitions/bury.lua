@@ -4,14 +4,14 @@ final result. Claims that the worker has lost are skipped.
 
 KEYS[1]  claims:<worker>
 ARGV[1]  prefix
-ARGV[2]  seconds to keep a dead job and its failure
+ARGV[2]  milliseconds to keep a dead job and its failure; 0 deletes them
 ARGV[3]  milliseconds to keep its result; 0 stores no result
-then seven per job: id, fence, body ("" keeps the stored value, if any, unchanged and without
-         expiry), failure as JSON, error, completed_at, duration_ms
+then seven per job: id, fence, body ("" always keeps the stored value, if any, unchanged and
+         without expiry), failure as JSON, error, completed_at, duration_ms
 RETURNS  one integer per job: 1 buried, 0 claim lost
 --]]
 accept_oom(KEYS[1])
-local claims, prefix, keep_s, result_ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local claims, prefix, keep_ms, result_ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local dead = prefix .. ':queue:dead'
 local replies, buried = {}, 0
 
@@ -23,20 +23,26 @@ for i = 4, #ARGV, 7 do
   local id, fence, body = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   if call('HGET', claims, id) == fence then
     local job, failure = prefix .. ':job:' .. id, prefix .. ':failure:' .. id
+    local is_kept = true
     if body == '' and call('EXISTS', job) == 1 then
       call('PERSIST', job)
       call('SET', failure, ARGV[i + 3])
+    elseif keep_ms == '0' then
+      call('DEL', job, failure)
+      is_kept = false
     else
       if body ~= '' then
-        call('SET', job, body, 'EX', keep_s)
+        call('SET', job, body, 'PX', keep_ms)
       end
-      call('SET', failure, ARGV[i + 3], 'EX', keep_s)
+      call('SET', failure, ARGV[i + 3], 'PX', keep_ms)
     end
     if result_ms ~= '0' then
       store_result(prefix, id, result_ms, 'result', 'status', 'failed', 'error', ARGV[i + 4],
         'completed_at', ARGV[i + 5], 'duration_ms', ARGV[i + 6])
     end
-    call('LPUSH', dead, id)
+    if is_kept then
+      call('LPUSH', dead, id)
+    end
     call('HDEL', claims, id)
     buried = buried + 1
     replies[#replies + 1] = 1

@@ -4,12 +4,12 @@ Claims that the worker has lost are skipped.
 
 KEYS[1]  claims:<worker>
 ARGV[1]  prefix
-ARGV[2]  seconds to keep the failure
+ARGV[2]  milliseconds to keep the failure
 then five per job: id, fence, body, failure as JSON, delay in milliseconds
 RETURNS  one integer per job: 1 scheduled, 0 claim lost
 --]]
 accept_oom(KEYS[1])
-local claims, prefix, keep_s = KEYS[1], ARGV[1], ARGV[2]
+local claims, prefix, keep_ms = KEYS[1], ARGV[1], ARGV[2]
 local now_s = now()
 local replies, retried = {}, 0
 
@@ -17,7 +17,7 @@ for i = 3, #ARGV, 5 do
   local id, fence = ARGV[i], ARGV[i + 1]
   if call('HGET', claims, id) == fence then
     call('SET', prefix .. ':job:' .. id, ARGV[i + 2])
-    call('SET', prefix .. ':failure:' .. id, ARGV[i + 3], 'EX', keep_s)
+    call('SET', prefix .. ':failure:' .. id, ARGV[i + 3], 'PX', keep_ms)
     local due = string.format('%.6f', now_s + tonumber(ARGV[i + 4]) / 1000)
     call('ZADD', prefix .. ':queue:scheduled', due, id)
     call('HDEL', claims, id)
