@@ -27,7 +27,7 @@ from bananas_topology.errors import (
 from bananas_topology.handlers import Duration, duration_ms
 from bananas_topology.jobs.access import ServerUrl
 from bananas_topology.jobs.broker import Broker
-from bananas_topology.jobs.connection import connect, translate_errors
+from bananas_topology.jobs.connection import PRODUCER_TIMEOUT_S, connect, translate_errors
 from bananas_topology.jobs.inspect import Inspector, JobView
 from bananas_topology.jobs.job import EncodedJob, encode_new, new_id
 from bananas_topology.jobs.keys import Keys
@@ -41,6 +41,10 @@ BATCH_BYTES = 4 * 2**20
 
 #: Seconds between attempts of operations that are safe to retry, while the server is unavailable.
 RETRY_DELAYS_S = (0.05, 0.25, 1.0)
+
+#: Seconds after which an operation is not attempted again. An attempt that gets no reply takes
+#: longer than that, so it is the last one.
+RETRY_FOR_S = 1.3
 
 #: Seconds between polls of a job that `wait` waits for, in case its notification was missed.
 POLL_S = 1.0
@@ -65,14 +69,16 @@ class Client:
     """A producer's connection to one deployment: a server and a key prefix.
 
     Raises (every method):
-        RedisUnavailable: the server cannot be reached.
+        RedisUnavailable: the server cannot be reached. Methods that do not wait for a job try for
+            about a second, and raise within three even if the server accepts connections and does
+            not reply.
         RedisUnsuitable: the URL is not valid, or the server rejects the request.
     """
 
     def __init__(
         self, url: str | ServerUrl = "redis://localhost:6379", *, key_prefix: str = "bananas"
     ) -> None:
-        self._redis = connect(url, key_prefix=key_prefix)
+        self._redis = connect(url, key_prefix=key_prefix, timeout_s=PRODUCER_TIMEOUT_S)
         self._keys = Keys(key_prefix)
         self._broker = Broker(self._redis, self._keys)
         self._inspector = Inspector(self._redis, self._keys)
@@ -162,12 +168,23 @@ class Client:
             WaitTimeout: it has not finished after `timeout`.
         """
         deadline = None if timeout is None else monotonic() + duration_ms(timeout) / 1000
-        view = self._with_retries(lambda: self._wait_for_end(job_id, deadline))
+        view = self._wait_through_outages(job_id, deadline)
         if view.status == "completed":
             return view.result
         if view.status == "failed":
             raise JobFailed(view.error or f"job {job_id} is dead")
         raise WaitTimeout(f"job {job_id} is still {view.status} after {timeout}")
+
+    def _wait_through_outages(self, job_id: str, deadline: float | None) -> JobView:
+        """As `_wait_for_end`, going on after outages of about a second."""
+        while True:
+            try:
+                return self._wait_for_end(job_id, deadline)
+            except RedisUnavailable:
+                if deadline is not None and monotonic() >= deadline:
+                    raise
+                self.get(job_id)
+                sleep(RETRY_DELAYS_S[0])
 
     def _wait_for_end(self, job_id: str, deadline: float | None) -> JobView:
         """Read a job until it has finished or the deadline has passed."""
@@ -199,12 +216,15 @@ class Client:
 
     def _with_retries(self, action: Callable[[], T]) -> T:
         """Run an action that is safe to repeat, retrying while the server is unavailable."""
+        started = monotonic()
         for delay_s in RETRY_DELAYS_S:
             try:
                 return action()
             except RedisFull:
                 raise  # it lasts
             except RedisUnavailable:
+                if monotonic() - started > RETRY_FOR_S:
+                    raise
                 sleep(delay_s)
         return action()
 

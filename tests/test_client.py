@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,8 +21,8 @@ from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.job import rewrite
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.settlements import AckJob, BuryJob
-from bananas_topology.system.clock import format_timestamp, monotonic, wall_now
-from tests.jobs.servers import HOST, Proxy, free_port, running, wait_until
+from bananas_topology.system.clock import format_timestamp, monotonic, sleep, wall_now
+from tests.jobs.servers import HOST, Proxy, black_hole, free_port, running, wait_until
 from tests.jobs.support import Worker
 
 
@@ -196,6 +196,69 @@ def test_an_unreachable_server_is_a_clear_error(keys: Keys) -> None:
         producer.enqueue("add")
 
     assert str(caught.value) == f"cannot reach Redis at {HOST}:{port}: Connection refused"
+
+
+CALLS: list[Callable[[Client], Any]] = [
+    lambda client: client.enqueue("add"),
+    lambda client: client.enqueue_many([NewJob("add"), NewJob("add")]),
+    lambda client: client.get("a"),
+    lambda client: client.results(["a"]),
+    lambda client: client.wait("a", timeout="500ms"),
+    lambda client: client.wait("a"),
+]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=range(len(CALLS)))
+@pytest.mark.parametrize("accepts", [True, False], ids=["no reply", "no connection"])
+def test_a_server_that_does_not_reply_is_an_error_within_seconds(
+    call: Callable[[Client], Any], accepts: bool
+) -> None:
+    with black_hole(accepts=accepts) as port, Client(f"redis://localhost:{port}") as producer:
+        started = monotonic()
+        with pytest.raises(RedisUnavailable, match=f"cannot reach Redis at localhost:{port}"):
+            call(producer)
+
+    assert monotonic() - started < 4
+
+
+def test_a_connection_that_falls_silent_is_an_error_within_seconds(
+    server_url: str, keys: Keys
+) -> None:
+    is_silent = threading.Event()
+
+    def hold(data: bytes) -> bool:
+        while is_silent.is_set():
+            sleep(0.01)
+        return True
+
+    proxy = Proxy(int(server_url.rpartition(":")[2]), on_request=hold)
+    with Client(f"redis://{HOST}:{proxy.port}", key_prefix=keys.prefix) as producer:
+        producer.enqueue("add")
+        is_silent.set()
+        started = monotonic()
+        try:
+            with pytest.raises(RedisUnavailable, match=r"no reply in 1\.5 s"):
+                producer.enqueue("add")
+            assert monotonic() - started < 4
+        finally:
+            is_silent.clear()
+    proxy.close()
+
+
+def test_waiting_goes_on_after_a_lost_connection(
+    producer: Client, client: redis.Redis, keys: Keys, worker: Worker
+) -> None:
+    job_id = producer.enqueue("add")
+    results: list[Any] = []
+    waiting = threading.Thread(target=lambda: results.append(producer.wait(job_id, timeout="20s")))
+    waiting.start()
+    for _ in range(2):
+        wait_until(lambda: client.pubsub_numsub(keys.notify(job_id))[0][1] == 1)
+        client.client_kill_filter(_type="pubsub")
+    _finish(worker, b"[1]")
+    waiting.join(20)
+
+    assert results == [[1]]
 
 
 def test_a_client_survives_a_restart_of_its_server(

@@ -33,7 +33,7 @@ from bananas_topology.contract.worker import (
 )
 from bananas_topology.errors import BananasTopologyError, InvalidSettings
 from bananas_topology.jobs.access import RestartCheck, ServerUrl
-from bananas_topology.jobs.connection import connect, failure
+from bananas_topology.jobs.connection import PRODUCER_TIMEOUT_S, connect, failure
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.system.notify import Notifier
@@ -104,7 +104,7 @@ def run() -> int:
         config = api_from_env(os.environ)
         _configure_logs(config)
         url, token = ServerUrl.of(config), Token(config.token, config.token_file)
-        client = connect(url, key_prefix=config.key_prefix)
+        client = connect(url, key_prefix=config.key_prefix, timeout_s=PRODUCER_TIMEOUT_S)
         service = Service(
             Client(url, key_prefix=config.key_prefix),
             Inspector(client, Keys(config.key_prefix)),

@@ -25,7 +25,6 @@ from bananas_topology.errors import (
     RedisUnavailable,
 )
 from bananas_topology.jobs.connection import (
-    TIMEOUT_S,
     connection_failure,
     reply_failure,
     translate_errors,
@@ -42,6 +41,11 @@ Value = str | bytes | int
 SEND_BYTES = 8 * 2**20
 
 _RECEIVE_BYTES = 65_536
+
+#: Size of a write, in bytes, from which on the server gets more time to reply; and how many bytes
+#: per second the slowest connection is expected to take.
+LARGE_BYTES = 65_536
+SLOWEST_BYTES_PER_S = 2**20
 
 # Typed by hand: the library's own annotation allows a single argument only.
 pack: Callable[[tuple[Value, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
@@ -74,13 +78,14 @@ class Channel:
         OSError, hiredis.HiredisError: the connection is no longer usable.
     """
 
-    __slots__ = ("_on_wait", "_reader", "_socket", "connection")
+    __slots__ = ("_on_wait", "_reader", "_socket", "_timeout_s", "connection")
 
     def __init__(self, connection: Any, on_wait: OnWait) -> None:
         self.connection = connection
         self._socket = connection._sock
         self._reader = hiredis.Reader()
         self._on_wait = on_wait
+        self._timeout_s = connection.socket_timeout
         if type(self._socket) is socket.socket:
             # Timeouts by the kernel: Python's would cost two more system calls per reply.
             limit = struct.pack("ll", *divmod(round(SLICE_S * 1e6), 1_000_000))
@@ -97,6 +102,9 @@ class Channel:
 
     def send(self, data: bytes) -> None:
         """Send packed commands."""
+        self._timeout_s = self.connection.socket_timeout
+        if len(data) > LARGE_BYTES:
+            self._timeout_s += len(data) / SLOWEST_BYTES_PER_S
         with suppress(BrokenPipeError, ConnectionResetError):
             sent = self._in_slices(self._socket.send, data)
             while sent < len(data):
@@ -123,13 +131,13 @@ class Channel:
             self._reader.feed(received)
 
     def _in_slices(self, operation: Callable[[A], T], argument: A) -> T:
-        """Repeat an operation until the socket is ready for it, for `TIMEOUT_S` at most."""
-        for _ in range(round(TIMEOUT_S / SLICE_S)):
+        """Repeat an operation until the socket is ready for it, for `_timeout_s` at most."""
+        for _ in range(round(self._timeout_s / SLICE_S)):
             try:
                 return operation(argument)
             except (BlockingIOError, TimeoutError):
                 self._on_wait()
-        raise TimeoutError(f"no reply in {TIMEOUT_S:g} s")
+        raise TimeoutError(f"no reply in {self._timeout_s:.1f} s")
 
     def close(self, client: redis.Redis) -> None:
         """Close the connection and return it to the pool of the client that opened it."""

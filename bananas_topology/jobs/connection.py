@@ -29,10 +29,19 @@ from bananas_topology.errors import (
     RequestRejected,
 )
 from bananas_topology.jobs.access import FileCredentials, ServerUrl
-from bananas_topology.jobs.routing import NO_HASH_TAG, RoutedConnection, RoutedSSLConnection, Router
+from bananas_topology.jobs.routing import (
+    NO_HASH_TAG,
+    RoutedConnection,
+    RoutedSSLConnection,
+    Router,
+    shared_timeout,
+)
 
 #: Timeout of connecting and of each reply, in seconds; then the server counts as unreachable.
 TIMEOUT_S = 5.0
+
+#: The same for a producer, whose caller waits.
+PRODUCER_TIMEOUT_S = 1.5
 
 #: The oldest supported server: the scripts use RPOP with a count, new in Redis 6.2.
 OLDEST_VERSION = (6, 2)
@@ -43,8 +52,6 @@ SENTINEL_PORT = 26_379
 # RESP2 replies, no retries, and no limit on the number of connections: one per thread.
 _COMMON: dict[str, Any] = {
     "protocol": 2,
-    "socket_timeout": TIMEOUT_S,
-    "socket_connect_timeout": TIMEOUT_S,
     "socket_keepalive": True,
     "retry": redis.retry.Retry(NoBackoff(), 0),
     "health_check_interval": 0,
@@ -86,11 +93,14 @@ _parse_url: Callable[[str], dict[str, Any]] = parse_url
 _Sentinel: Any = Sentinel
 
 
-def connect(source: str | ServerUrl, *, key_prefix: str | None = None) -> redis.Redis:
+def connect(
+    source: str | ServerUrl, *, key_prefix: str | None = None, timeout_s: float = TIMEOUT_S
+) -> redis.Redis:
     """Create a client for the server with this URL; nothing is sent yet.
 
     Commands are never retried implicitly: only the caller knows whether that is safe. With a
-    `key_prefix`, the server may be a Redis Cluster.
+    `key_prefix`, the server may be a Redis Cluster. `timeout_s` is for connecting, and for each
+    reply.
 
     Raises:
         InvalidRedisUrl: the URL is not valid; the message shows no password.
@@ -100,10 +110,10 @@ def connect(source: str | ServerUrl, *, key_prefix: str | None = None) -> redis.
     url = require_valid_url(source.read())
     scheme = url.partition("://")[0]
     try:
-        login = _login(source)
+        options = {**_timeouts(timeout_s), **_login(source)}
         if scheme.endswith("+sentinel"):
-            return _by_sentinel(url, login)
-        pool = _pool(url, scheme, key_prefix, login)
+            return _by_sentinel(url, options)
+        pool = _pool(url, scheme, key_prefix, options)
         # Constructed once and discarded, so that an invalid option is reported now.
         pool.connection_class(**pool.connection_kwargs)
     except (ValueError, TypeError, redis.RedisError) as error:
@@ -119,10 +129,14 @@ def _login(source: ServerUrl) -> dict[str, Any]:
     return {"username": None, "password": None, "credential_provider": FileCredentials(source)}
 
 
+def _timeouts(timeout_s: float) -> dict[str, Any]:
+    return {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+
+
 def _pool(
-    url: str, scheme: str, key_prefix: str | None, login: dict[str, Any]
+    url: str, scheme: str, key_prefix: str | None, given: dict[str, Any]
 ) -> redis.ConnectionPool:
-    options = {**_COMMON, **_parse_url(url), **login}
+    options = {**_COMMON, **_parse_url(url), **given}
     if scheme == "unix":
         options.pop("socket_keepalive")
         return redis.ConnectionPool(**options)
@@ -135,7 +149,7 @@ def _pool(
     return redis.ConnectionPool(**options)
 
 
-def _by_sentinel(url: str, login: dict[str, Any]) -> redis.Redis:
+def _by_sentinel(url: str, given: dict[str, Any]) -> redis.Redis:
     """Create a client from ``redis+sentinel://[user:password@]host:port,.../service[/db]``."""
     scheme, _, rest = url.partition("://")
     place, _, query = rest.partition("?")
@@ -144,14 +158,16 @@ def _by_sentinel(url: str, login: dict[str, Any]) -> redis.Redis:
     # Everything else is parsed as in other URLs.
     plain = f"{'rediss' if scheme.startswith('rediss') else 'redis'}://"
     plain += f"{credentials}@" * bool(credentials) + f"localhost/{db}" + f"?{query}" * bool(query)
-    options = {**_COMMON, **_parse_url(plain), **login}
+    options = {**_COMMON, **_parse_url(plain), **given}
     options.pop("host")
     if options.pop("connection_class", None) is not None:
         options["ssl"] = True
     own = {name: options.pop(f"sentinel_{name}", None) for name in ("username", "password")}
     shared = {name: options[name] for name in options if name not in _OF_MASTER}
+    sentinels = [_host_and_port(host) for host in hosts.split(",")]
+    shared |= _timeouts(shared_timeout(given["socket_timeout"], len(sentinels)))
     sentinel = _Sentinel(
-        [_host_and_port(host) for host in hosts.split(",")],
+        sentinels,
         sentinel_kwargs={**shared, **{name: value for name, value in own.items() if value}},
         **options,
     )

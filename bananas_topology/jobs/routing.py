@@ -27,6 +27,18 @@ NO_HASH_TAG = (
 
 Address = tuple[str, int]
 
+#: Minimum seconds for each of several nodes that are asked in turn.
+MIN_NODE_TIMEOUT_S = 0.3
+
+
+def shared_timeout(timeout_s: float, nodes: int) -> float:
+    """The timeout for each of some nodes that are asked in turn, so that all keep to `timeout_s`.
+
+    >>> shared_timeout(1.5, 1), shared_timeout(1.5, 3), shared_timeout(1.5, 30)
+    (1.5, 0.5, 0.3)
+    """
+    return max(timeout_s / max(nodes, 1), MIN_NODE_TIMEOUT_S)
+
 
 class Router:
     """Connects to the node that owns the keys of a prefix."""
@@ -44,12 +56,17 @@ class Router:
             RedisUnsuitable: the server is a cluster and the prefix has no hash tag.
             redis.ConnectionError: no node answers.
         """
-        for address in self._addresses[:-1]:
-            try:
-                return self._connect_via(connection, connect, address)
-            except (redis.ConnectionError, redis.TimeoutError):
-                connection.disconnect()
-        return self._connect_via(connection, connect, self._addresses[-1])
+        timeout_s = connection.socket_timeout
+        _limit(connection, shared_timeout(timeout_s, len(self._addresses)))
+        try:
+            for address in self._addresses[:-1]:
+                try:
+                    return self._connect_via(connection, connect, address)
+                except (redis.ConnectionError, redis.TimeoutError):
+                    connection.disconnect()
+            return self._connect_via(connection, connect, self._addresses[-1])
+        finally:
+            _limit(connection, timeout_s)
 
     def _connect_via(self, connection: Any, connect: Callable[[], None], address: Address) -> None:
         connection.host, connection.port = address
@@ -112,6 +129,13 @@ class RoutedSSLConnection(SSLConnection):
         """Connect, unless already connected."""
         if self._sock is None:
             self._router.connect_to_owner(self, super().connect)
+
+
+def _limit(connection: Any, timeout_s: float) -> None:
+    """Set the timeouts of a connection that may be open."""
+    connection.socket_timeout = connection.socket_connect_timeout = timeout_s
+    if connection._sock is not None:
+        connection._sock.settimeout(timeout_s)
 
 
 def _ask(connection: Any, *command: str) -> Any:

@@ -5,13 +5,15 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
 
-from tests.jobs.servers import free_port
+from bananas_topology.system.clock import monotonic
+from tests.jobs.servers import black_hole, free_port
 from tests.waiting import wait_for
 
 TOKEN = "correct horse battery"
@@ -105,3 +107,24 @@ def test_missing_package_is_reported_with_the_install_command() -> None:
         "error: the api requires the module uvicorn; run pip install 'bananas-topology[api]'\n"
     )
     assert done.stderr == expected
+
+
+@pytest.mark.parametrize("accepts", [True, False], ids=["no reply", "no connection"])
+def test_requests_are_answered_within_seconds_if_redis_does_not_reply(accepts: bool) -> None:
+    port = free_port()
+    with (
+        black_hole(accepts=accepts) as silent,
+        _api(port, REDIS_URL=f"redis://localhost:{silent}") as process,
+    ):
+        _wait_until_alive(process, port)
+        for request in (
+            urllib.request.Request(f"http://127.0.0.1:{port}/jobs", b'{"name": "add"}'),
+            f"http://127.0.0.1:{port}/jobs/1",
+            f"http://127.0.0.1:{port}/readyz",
+            f"http://127.0.0.1:{port}/health",
+        ):
+            started = monotonic()
+            with pytest.raises(urllib.error.HTTPError) as caught:
+                urllib.request.urlopen(request)
+            with caught.value as response:
+                assert (response.code, monotonic() - started < 4) == (503, True)

@@ -65,6 +65,31 @@ def running(directory: Path, *arguments: str, port: int = 0) -> Iterator[int]:
         process.wait()
 
 
+@contextlib.contextmanager
+def black_hole(*, accepts: bool) -> Iterator[int]:
+    """A server that accepts connections and never replies, or never accepts; yields its port."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server((HOST, 0), backlog=0))
+        port = int(listener.getsockname()[1])
+        if accepts:
+            threading.Thread(target=_swallow, args=(listener,), daemon=True).start()
+        else:
+            # Nobody accepts these, so the next connection waits for a place in the backlog.
+            for _ in range(4):
+                waiting = stack.enter_context(socket.socket())
+                waiting.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    waiting.connect((HOST, port))
+        yield port
+
+
+def _swallow(listener: socket.socket) -> None:
+    accepted = []
+    with contextlib.suppress(OSError):
+        while True:
+            accepted.append(listener.accept())
+
+
 class Proxy:
     """A TCP proxy in front of a server, one thread per direction; with a context, it uses TLS.
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import ssl
@@ -24,7 +25,9 @@ from bananas_topology.jobs.broker import Broker, ScheduleState
 from bananas_topology.jobs.connection import address, check_server, connect
 from bananas_topology.jobs.dead import DeadJobs
 from bananas_topology.jobs.keys import Keys
-from tests.jobs.servers import HOST, Proxy, ask, free_port, running, wait_until
+from bananas_topology.jobs.routing import RoutedConnection, Router
+from bananas_topology.system.clock import monotonic
+from tests.jobs.servers import HOST, Proxy, ask, black_hole, free_port, running, wait_until
 from tests.jobs.support import Worker, ack, bury, encoded, retry
 
 
@@ -313,3 +316,35 @@ def _move(nodes: list[Any], slot: int) -> None:
         nodes[source].execute_command("MIGRATE", HOST, to, "", 0, 5000, "KEYS", *found)
     for node in (nodes[target], nodes[source]):
         node.execute_command("CLUSTER", "SETSLOT", slot, "NODE", names[target])
+
+
+@pytest.mark.parametrize("accepts", [True, False], ids=["no reply", "no connection"])
+def test_several_sentinels_that_do_not_reply_are_an_error_within_seconds(accepts: bool) -> None:
+    with contextlib.ExitStack() as stack:
+        ports = [stack.enter_context(black_hole(accepts=accepts)) for _ in range(5)]
+        hosts = ",".join(f"{HOST}:{port}" for port in ports)
+        producer = stack.enter_context(Client(f"redis+sentinel://{hosts}/service"))
+        started = monotonic()
+
+        with pytest.raises(RedisUnavailable):
+            producer.enqueue("add")
+
+        assert monotonic() - started < 4
+
+
+def test_several_nodes_that_do_not_reply_are_an_error_within_seconds(keys: Keys) -> None:
+    with contextlib.ExitStack() as stack:
+        ports = [stack.enter_context(black_hole(accepts=True)) for _ in range(5)]
+        router = Router(f"{{{keys.prefix}}}", (HOST, ports[0]))
+        for port in ports:
+            router._remember((HOST, port))
+        connection = RoutedConnection(
+            router=router, socket_timeout=1.5, socket_connect_timeout=1.5, protocol=2
+        )
+        started = monotonic()
+
+        with pytest.raises(redis.TimeoutError):
+            connection.connect()
+
+        assert monotonic() - started < 4
+        assert connection.socket_timeout == 1.5
