@@ -27,6 +27,7 @@ from bananas_topology.errors import (
 from bananas_topology.handlers import Duration, duration_ms
 from bananas_topology.jobs.access import ServerUrl
 from bananas_topology.jobs.broker import Broker
+from bananas_topology.jobs.calls import LARGE_BYTES
 from bananas_topology.jobs.connection import PRODUCER_TIMEOUT_S, connect, translate_errors
 from bananas_topology.jobs.inspect import Inspector, JobView
 from bananas_topology.jobs.job import EncodedJob, encode_new, new_id
@@ -205,7 +206,9 @@ class Client:
         """Enqueue jobs together or, if the server rejects that, in ever smaller parts."""
         try:
             self._with_retries(partial(self._broker.enqueue, jobs))
-        except RequestRejected as error:
+        except (RequestRejected, RedisUnavailable) as error:
+            if isinstance(error, RedisUnavailable) and not self._is_closed_for_size(error, jobs):
+                raise
             if len(jobs) == 1:
                 [job] = jobs
                 name = f"{job.job_type} job {job.job_id} of {len(job.body):,} bytes"
@@ -213,6 +216,18 @@ class Client:
             middle = len(jobs) // 2
             self._send(jobs[:middle])
             self._send(jobs[middle:])
+
+    def _is_closed_for_size(self, error: RedisUnavailable, jobs: Sequence[EncodedJob]) -> bool:
+        """Whether the server works, and closes the connection because of the size of the jobs."""
+        # Of the built-in class, as opposed to a connection that was refused or has timed out.
+        is_closed = isinstance(error.__cause__, ConnectionError)
+        if not is_closed or sum(len(job.body) for job in jobs) < LARGE_BYTES:
+            return False
+        try:
+            self._broker.now()
+        except RedisUnavailable:
+            return False
+        return True
 
     def _with_retries(self, action: Callable[[], T]) -> T:
         """Run an action that is safe to repeat, retrying while the server is unavailable."""

@@ -232,7 +232,7 @@ class ExchangeLoop:
     def _lost(self, error: BananasTopologyError) -> None:
         # Requests may have been applied and their replies lost, so claims may be unknown here.
         self._must_recover = self._claimer.must_claim = True
-        self._pending.requeue()
+        self._pending.requeue(error)
         self._claimer.close()
         self.availability.failed(error)
 

@@ -1,16 +1,18 @@
 """What becomes of a settlement that the server rejects, because of its size.
 
-The limit may be on a value (proto-max-bulk-len) or on a request, as some hosted servers have it.
+The limit may be on a value (proto-max-bulk-len) or on a request (client-query-buffer-limit), or be
+that of a hosted server or a proxy.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
 
-from bananas_topology.errors import BananasTopologyError
+from bananas_topology.errors import BananasTopologyError, RequestRejected
 from bananas_topology.jobs.job import Failure, rewrite
 from bananas_topology.jobs.settlements import AckJob, BuryJob, ReleaseJob, RetryJob, Settlement
 from bananas_topology.system.clock import format_timestamp
@@ -41,6 +43,22 @@ def substitute(run: Run, settlement: Settlement, error: BananasTopologyError) ->
             return msgspec.structs.replace(settlement, body=b"") if settlement.body else None
         case ReleaseJob():
             return None
+
+
+def is_closed_for_size(error: BananasTopologyError, batch: Sequence[Run]) -> bool:
+    """Whether the server may have closed the connection because of the size of a batch.
+
+    Redis does that above its client-query-buffer-limit, and proxies have limits of their own.
+    """
+    # Of the built-in class, as opposed to a connection that was refused or has timed out.
+    is_closed = isinstance(error.__cause__, ConnectionError)
+    return is_closed and sum(map(settlement_bytes, batch)) >= MIN_REJECTED_BYTES
+
+
+def closed_error(run: Run) -> RequestRejected:
+    """The error for a settlement that was sent alone whenever the connection was closed."""
+    size = f"{settlement_bytes(run):,} bytes"
+    return RequestRejected(f"the server closes the connection when it is sent these {size}")
 
 
 def settlement_bytes(run: Run) -> int:

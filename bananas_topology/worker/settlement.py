@@ -27,7 +27,12 @@ from bananas_topology.worker.execution import (
     clean,
 )
 from bananas_topology.worker.metrics import Tally
-from bananas_topology.worker.rejection import settlement_bytes, substitute
+from bananas_topology.worker.rejection import (
+    closed_error,
+    is_closed_for_size,
+    settlement_bytes,
+    substitute,
+)
 from bananas_topology.worker.run import Run
 
 #: Seconds for which a formatted timestamp is reused: formatting one costs more than the rest.
@@ -38,6 +43,11 @@ SETTLE_BYTES = 16 * 2**20
 
 #: Seconds after which the loop waits for an outstanding reply, whatever else there is to do.
 RECEIVE_AFTER_S = 1.0
+
+#: How often the connection is closed on a large settlement before it counts as rejected, and
+#: seconds between the attempts.
+CLOSED_LIMIT = 5
+SUSPECT_INTERVAL_S = 1.0
 
 #: Characters of an error that are logged; `bananas job` shows the rest.
 LOGGED_ERROR = 1_000
@@ -185,8 +195,8 @@ def _encode(failure: Failure) -> bytes:
 class PendingSettlements:
     """Settled runs, in order, until Redis has confirmed their settlements.
 
-    Settlements that the server rejects are sent again in ever smaller parts, so that only the one
-    that it does not accept is replaced (see rejection.py).
+    Settlements that the server rejects, with an error or by closing the connection, are sent again
+    in ever smaller parts, so that only the one that it does not accept is replaced (rejection.py).
 
     Raises (`receive`):
         RedisUnavailable, RedisUnsuitable: as the broker.
@@ -197,7 +207,11 @@ class PendingSettlements:
         self._unsent: list[Run] = []
         self._in_flight: deque[tuple[PendingExchange, Sequence[Run]]] = deque()
         # Each is sent in an exchange of its own.
-        self._parts: deque[list[Run]] = deque()
+        self._parts: deque[Sequence[Run]] = deque()
+        # Large ones that were sent alone when the connection was closed, and how often.
+        self._suspects: deque[Run] = deque()
+        self._closed: dict[Run, int] = {}
+        self._suspect_due = 0.0
         # The first settlement of runs that have a substitute.
         self._substituted: dict[Run, Settlement] = {}
         self._sent_at = 0.0
@@ -205,17 +219,18 @@ class PendingSettlements:
     @property
     def runs(self) -> list[Run]:
         """All of them, sent or not."""
-        batches = [*(batch for _, batch in self._in_flight), *self._parts, self._unsent]
+        in_flight = [batch for _, batch in self._in_flight]
+        batches = [*in_flight, *self._parts, self._suspects, self._unsent]
         return [run for batch in batches for run in batch]
 
     @property
     def is_empty(self) -> bool:
         """Whether Redis has confirmed all of them."""
-        return not (self._in_flight or self.has_unsent)
+        return not (self._in_flight or self._unsent or self._parts or self._suspects)
 
     @property
     def has_unsent(self) -> bool:
-        """Whether any are to be sent."""
+        """Whether any are to be sent now."""
         return bool(self._unsent or self._parts)
 
     @property
@@ -225,8 +240,9 @@ class PendingSettlements:
 
     @property
     def due(self) -> float:
-        """The latest time to call `receive`; infinite while nothing is in flight."""
-        return self._sent_at + RECEIVE_AFTER_S if self._in_flight else float("inf")
+        """The latest time for the next exchange; infinite while nothing is pending."""
+        at = self._sent_at + RECEIVE_AFTER_S if self._in_flight else float("inf")
+        return min(at, self._suspect_due) if self._suspects else at
 
     def fileno(self) -> int:
         """The descriptor to select on before `receive`; -1 while nothing is in flight."""
@@ -238,8 +254,10 @@ class PendingSettlements:
         for run in runs:
             log_settlement(run, settlement_of(run))
 
-    def batch(self) -> list[Run]:
+    def batch(self) -> Sequence[Run]:
         """The runs to settle in the next exchange."""
+        if self._suspects and monotonic() >= self._suspect_due:
+            self._parts.append([self._suspects.popleft()])
         if self._parts:
             return self._parts[0]
         batch: list[Run] = []
@@ -271,8 +289,8 @@ class PendingSettlements:
                 batch, error = self._divide(batch, settled.rejected)
             for run in batch:
                 self._tally.count(run)
-            if self._substituted:
-                self._confirm_substitutes(batch)
+            if self._substituted or self._closed:
+                self._forget(batch)
             for settlement in settled.lost:
                 kind = settlement.script.name
                 extra = {"job_id": settlement.claim.job_id, "settlement": kind}
@@ -280,12 +298,32 @@ class PendingSettlements:
             if error is not None:
                 raise error
 
-    def requeue(self) -> None:
-        """Send everything in flight again: after an outage it may or may not have been applied."""
-        self._unsent = self.runs
-        self._parts.clear()
+    def requeue(self, error: BananasTopologyError) -> None:
+        """Send everything in flight again: after `error` it may or may not have been applied."""
+        batches = [batch for _, batch in self._in_flight]
+        if batches and is_closed_for_size(error, batches[0]):
+            self._isolate(batches.pop(0))
+        else:
+            batches += self._parts
+            self._parts.clear()
+        self._unsent = [run for batch in (*batches, self._unsent) for run in batch]
         while self._in_flight:
             self._in_flight.pop()[0].drop()
+
+    def _isolate(self, batch: Sequence[Run]) -> None:
+        """Send a batch again, in halves, on which the server has closed the connection."""
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            self._parts += (batch[:middle], batch[middle:])
+            return
+        [run] = batch
+        times = self._closed[run] = self._closed.get(run, 0) + 1
+        if times >= CLOSED_LIMIT and self._substitute(run, closed_error(run)):
+            self._parts.append([run])
+            return
+        # After all others, and not at once: it interrupts them.
+        self._suspects.append(run)
+        self._suspect_due = monotonic() + SUSPECT_INTERVAL_S
 
     def _divide(
         self, batch: Sequence[Run], rejections: Sequence[Rejected]
@@ -317,8 +355,10 @@ class PendingSettlements:
         log.warning("settlement rejected: %s", error, extra=extra)
         return True
 
-    def _confirm_substitutes(self, batch: Sequence[Run]) -> None:
+    def _forget(self, batch: Sequence[Run]) -> None:
+        """Log which substitutes have been applied, and forget about their runs."""
         for run in batch:
+            self._closed.pop(run, None)
             if self._substituted.pop(run, None) is not None:
                 log_settlement(run, settlement_of(run))
 

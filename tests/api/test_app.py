@@ -5,6 +5,7 @@ import re
 import threading
 import uuid
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -15,11 +16,13 @@ from fastapi.testclient import TestClient
 from bananas_topology.api.app import MAX_BODY_BYTES
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.jobs.broker import Broker
+from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.jobs.exchange import ClaimRequest
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.settlements import AckJob
 from tests.api.conftest import serving
+from tests.jobs.servers import HOST, running, wait_until
 
 
 def _consumer(*job_types: str) -> Consumer:
@@ -290,3 +293,24 @@ def test_openapi_describes_request_and_response_schemas(http: TestClient) -> Non
     assert "delay" in schemas["NewJobBody"]["properties"]
     for name in re.findall(r"#/components/schemas/(\w+)", json.dumps(document)):
         assert name in schemas
+
+
+def test_a_job_that_the_server_rejects_is_413_and_one_without_memory_503(
+    prefix: str, tmp_path: Path
+) -> None:
+    with (
+        running(tmp_path / "limited", "--proto-max-bulk-len", "1mb") as port,
+        connect(f"redis://{HOST}:{port}") as client,
+    ):
+        wait_until(client.ping)
+        with serving(f"redis://{HOST}:{port}", prefix) as http:
+            large = {"name": "add", "id": "big", "payload": "x" * 2_000_000}
+
+            response = http.post("/jobs", json=[{"name": "add", "id": "a"}, large])
+
+            _assert_problem(response, 413, "cannot enqueue add job big of 2,000,")
+            assert http.get("/jobs/a").json()["status"] == "pending"
+            client.config_set("maxmemory", 1)
+            response = http.post("/jobs", json={"name": "add"})
+            _assert_problem(response, 503, "out of memory")
+            assert http.get("/jobs/a").json()["status"] == "pending"

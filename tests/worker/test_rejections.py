@@ -68,6 +68,26 @@ def test_a_result_that_the_server_rejects_buries_only_its_job(
     assert worker.text().count("settlement rejected") == 1
 
 
+def test_a_connection_that_is_closed_on_a_large_result_buries_only_its_job(
+    starter: Starter, limited: Client, limited_url: str
+) -> None:
+    with connect(limited_url) as client:
+        client.config_set("proto-max-bulk-len", 512 * LIMIT)
+        client.config_set("client-query-buffer-limit", LIMIT)
+    starter(WORKER_CONCURRENCY="20")
+    small = [limited.enqueue("echo", n) for n in range(50)]
+    large = [limited.enqueue("repeat", {"text": "x", "times": 2 * LIMIT}) for _ in range(2)]
+    small += [limited.enqueue("echo", n) for n in range(50)]
+
+    assert [limited.wait(job_id, timeout="30s") for job_id in small] == [*range(50)] * 2
+    for job_id in large:
+        with pytest.raises(JobFailed, match="result cannot be stored: the server closes"):
+            limited.wait(job_id, timeout="60s")
+    with pytest.raises(RequestRejected, match="cannot enqueue echo job big of"):
+        limited.enqueue("echo", "x" * 2 * LIMIT, id="big")
+    assert limited.wait(limited.enqueue("echo", "fine"), timeout="20s") == "fine"
+
+
 def test_many_rejected_results_are_told_from_the_others(starter: Starter, limited: Client) -> None:
     starter(WORKER_CONCURRENCY="10")
     large, small = [], []

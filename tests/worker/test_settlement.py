@@ -8,6 +8,7 @@ import pytest
 
 from bananas_topology.contract.jobs import JobSettings
 from bananas_topology.contract.worker import WorkerConfig
+from bananas_topology.errors import RedisUnavailable
 from bananas_topology.handlers import load_handlers
 from bananas_topology.jobs.exchange import PendingExchange, Settled
 from bananas_topology.jobs.job import Claim
@@ -230,7 +231,7 @@ def test_settlements_in_flight_are_sent_again_after_an_outage(pending: PendingSe
     pending.sent(exchange, pending.batch())
     pending.add(runs[2:])
 
-    pending.requeue()
+    pending.requeue(RedisUnavailable("gone"))
 
     assert exchange.is_dropped
     assert pending.batch() == runs
