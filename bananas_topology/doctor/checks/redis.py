@@ -79,7 +79,7 @@ def server_persists(examination: Examination) -> Verdict:
 @check(
     "DR205", Group.REDIS, "Memory headroom",
     "less than 75 % of maxmemory used; without it, used memory twice (a fork copies) within RAM",
-    "bananas dead purge --older-than 72h; lower results.ttl_success; or raise maxmemory",
+    "bananas dead purge --older-than 72h; lower keep.completed, keep.results; or raise maxmemory",
 )  # fmt: skip
 def server_has_memory(examination: Examination) -> Verdict:
     """A full server refuses jobs; one that outgrows the host while it forks is killed."""
