@@ -1,20 +1,17 @@
-"""The API for handlers (`@job`, `JobContext`, `Retry`, `Bury`) and the import of handler modules.
+"""The API for handlers: `@job`, `JobContext`, `Retry`, `Bury`.
 
-`@job` only marks a function, which remains an ordinary function to call and to test. There is no
-global registry: `load_handlers` collects the marked functions of the given modules.
+`@job` only registers a function, which remains an ordinary function to call and to test. Which of
+the registered functions a worker runs is decided in handler_modules.py.
 """
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import re
 import sys
-import traceback
-import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import FrameType
 from typing import Any, TypeVar
 
 from bananas_topology.contract.jobs import KEEP_FIELDS, Keep
@@ -23,7 +20,6 @@ from bananas_topology.errors import HandlerError
 from bananas_topology.system.clock import monotonic
 from bananas_topology.units import parse_duration_ms
 
-_MARK = "__bananas_job__"
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: A duration: text such as ``"1h30m"``, seconds, or a timedelta.
@@ -33,15 +29,15 @@ Duration = str | int | float | timedelta
 class Retry(Exception):
     """Raised by a handler to run the job again later. The run counts as an attempt.
 
-    `delay` None: the configured backoff.
+    `delay` None: the configured backoff. A negative delay runs it at once.
 
     Raises:
-        ValueError: `delay` is not a duration, or negative.
+        ValueError: `delay` is not a duration.
     """
 
     def __init__(self, reason: str = "", *, delay: Duration | None = None) -> None:
         super().__init__(reason)
-        self.delay_ms = None if delay is None else duration_ms(delay)
+        self.delay_ms = None if delay is None else delay_to_ms(delay)
 
 
 class Bury(Exception):
@@ -85,14 +81,36 @@ class JobOptions:
 class Handler:
     """A function that runs jobs of one type.
 
-    `payload_type` is the annotation of its payload, None if it takes no payload.
+    `function` takes the payload, unless `payload_type` (its annotation) is None, and then a
+    `JobContext` if `takes_context`. `name` is for messages. `may_be_async`: it is async, or seems
+    to wrap a function that is, so that what it returns may have to be awaited.
     """
 
     options: JobOptions
+    name: str
     function: Callable[..., Any]
     payload_type: Any
     takes_context: bool
     is_async: bool = False
+    may_be_async: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A function that was decorated with `@job`.
+
+    `module` is the namespace of the module whose import decorated it, even by a function of another
+    module. `scope` has the local names where it was decorated, for its annotations.
+    """
+
+    options: JobOptions
+    function: Callable[..., Any]
+    module: Mapping[str, Any]
+    scope: Mapping[str, Any]
+
+
+#: Every registration of this process, in order.
+registrations: list[Registration] = []
 
 
 def job(
@@ -102,7 +120,7 @@ def job(
     max_retries: int | None = None,
     keep: Mapping[str, Duration] | None = None,
 ) -> Callable[[Function], Function]:
-    """Mark a function as the handler of `job_type`.
+    """Register a function as the handler of `job_type`.
 
     The function takes the payload and, if it has a parameter for it, a `JobContext`. `keep` says
     how long to keep jobs once they are ``completed`` or ``dead``, and the ``results`` and
@@ -110,30 +128,54 @@ def job(
     overridden by ``jobs:`` in the topology.
 
     Raises:
-        HandlerError: the name or an argument is not valid.
+        HandlerError: the name or an argument is not valid, or what is decorated is no function.
     """
     if callable(job_type):
         name = getattr(job_type, "__name__", "name")
         raise HandlerError(f'@job on {name} has no job type: write @job("{name}")')
-    if not re.fullmatch(JOB_TYPE_PATTERN, job_type):
+    if not isinstance(job_type, str) or not re.fullmatch(JOB_TYPE_PATTERN, job_type):
         raise HandlerError(f"@job({job_type!r}): expected 1 to 200 characters, no comma or space")
-    if max_retries is not None and not 0 <= max_retries <= MAX_RETRIES:
+    if max_retries is not None and not _is_count(max_retries):
         raise HandlerError(
-            f"@job({job_type!r}): max_retries: expected 0 to {MAX_RETRIES}, got {max_retries}"
+            f"@job({job_type!r}): max_retries: expected 0 to {MAX_RETRIES}, got {max_retries!r}"
         )
+    timeout_ms = _timeout_ms(job_type, timeout)
+    options = JobOptions(job_type, timeout_ms, max_retries, _keep_of(job_type, keep or {}))
+
+    def register(function: Function) -> Function:
+        if isinstance(function, type | classmethod) or not callable(function):
+            kind = "a class" if isinstance(function, type) else f"a {type(function).__name__}"
+            hint = ": write @classmethod above @job" if isinstance(function, classmethod) else ""
+            raise HandlerError(f"@job({job_type!r}): expected a function, got {kind}{hint}")
+        frame = sys._getframe(1)
+        scope = {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
+        registrations.append(Registration(options, function, _imported_module(frame), scope))
+        return function
+
+    return register
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MAX_RETRIES
+
+
+def _timeout_ms(job_type: str, timeout: Duration | None) -> int | None:
     try:
         timeout_ms = None if timeout is None else duration_ms(timeout)
     except ValueError as error:
         raise HandlerError(f"@job({job_type!r}): timeout: {error}, got {timeout!r}") from error
     if timeout_ms == 0:
         raise HandlerError(f"@job({job_type!r}): timeout: expected more than 0, got {timeout!r}")
-    options = JobOptions(job_type, timeout_ms, max_retries, _keep_of(job_type, keep or {}))
+    return timeout_ms
 
-    def mark(function: Function) -> Function:
-        setattr(function, _MARK, options)
-        return function
 
-    return mark
+def _imported_module(frame: FrameType | None) -> Mapping[str, Any]:
+    """The namespace of the module that is being imported: the innermost one being executed."""
+    while frame is not None:
+        if frame.f_code.co_name == "<module>":
+            return frame.f_globals
+        frame = frame.f_back
+    return {}
 
 
 def _keep_of(job_type: str, keep: Mapping[str, Duration]) -> Keep:
@@ -160,100 +202,28 @@ def duration_ms(value: Duration) -> int:
     Raises:
         ValueError: it is negative, not finite, or not a duration.
     """
-    if isinstance(value, str):
-        return parse_duration_ms(value)
-    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
-    return parse_duration_ms(f"{seconds:.6f}s")
+    return parse_duration_ms(_duration_text(value))
 
 
-def load_handlers(modules: tuple[str, ...]) -> Mapping[str, Handler]:
-    """Import the modules and collect their marked functions by job type.
+def delay_to_ms(value: Duration) -> int:
+    """Convert a delay to whole milliseconds. A negative one is over already: 0.
+
+    >>> delay_to_ms("1m"), delay_to_ms(-1.5), delay_to_ms("-5m")
+    (60000, 0, 0)
 
     Raises:
-        HandlerError: a module cannot be imported or has no handler, or two functions handle the
-            same job type.
+        ValueError: it is not finite, or not a duration.
     """
-    handlers: dict[str, Handler] = {}
-    for name in modules:
-        found = _handlers_of(name)
-        if not found:
-            raise HandlerError(f"module {name} has no handlers: mark its functions with @job")
-        for handler in found:
-            job_type = handler.options.job_type
-            other = handlers.setdefault(job_type, handler)
-            if other.function is not handler.function:
-                raise HandlerError(
-                    f'job type "{job_type}" has two handlers: {_qualified_name(other.function)} '
-                    f"and {_qualified_name(handler.function)}"
-                )
-    return handlers
+    text = _duration_text(value)
+    delay_ms = parse_duration_ms(text.removeprefix("-"))
+    return 0 if text.startswith("-") else delay_ms
 
 
-def _handlers_of(module_name: str) -> list[Handler]:
+def _duration_text(value: Duration) -> str:
+    if isinstance(value, str):
+        return value
     try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:
-        # A user's module may raise anything on import; whatever it is, the user must fix it.
-        missing = error.name if isinstance(error, ModuleNotFoundError) else None
-        if missing is not None and f"{module_name}.".startswith(f"{missing}."):
-            raise HandlerError(_not_found(missing)) from error
-        reason = f"{type(error).__name__}: {error}{_user_line(error)}"
-        raise HandlerError(f"cannot import module {module_name}: {reason}") from error
-    return [
-        _handler(value)
-        for value in vars(module).values()
-        if isinstance(getattr(value, _MARK, None), JobOptions)
-    ]
-
-
-def _not_found(name: str) -> str:
-    """The message for a missing module, with a suggestion."""
-    import difflib
-    import pkgutil
-
-    directory = sys.path[0] or "."
-    message = f"no module named {name} (looked in {directory} first)"
-    if name.endswith(".py"):
-        module = name.removesuffix(".py").replace("/", ".")
-        return f"{message}: expected a module name without .py, such as {module}"
-    siblings = [module.name for module in pkgutil.iter_modules([directory])]
-    matches = difflib.get_close_matches(name, siblings, n=1)
-    return message + (f" (did you mean {matches[0]}?)" if matches else "")
-
-
-def _user_line(error: BaseException) -> str:
-    """The innermost line of the user's code in a traceback; a SyntaxError names its own."""
-    if isinstance(error, SyntaxError):
-        return ""
-    frames = traceback.extract_tb(error.__traceback__)
-    users = [frame for frame in frames if not frame.filename.startswith(("<frozen", __file__))]
-    return f" ({users[-1].filename}, line {users[-1].lineno})" if users else ""
-
-
-def _handler(function: Callable[..., Any]) -> Handler:
-    options: JobOptions = getattr(function, _MARK)
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise HandlerError(
-            f"{_qualified_name(function)}: expected a function that returns, got a generator"
-        )
-    parameters = list(inspect.signature(function).parameters.values())
-    try:
-        hints = typing.get_type_hints(function)
-    except Exception as error:
-        # Evaluating annotations may raise anything.
-        name = _qualified_name(function)
-        raise HandlerError(f"cannot evaluate the annotations of {name}: {error}") from error
-    context = [p for p in parameters if hints.get(p.name) is JobContext or p.name == "context"]
-    others = [p for p in parameters if p not in context]
-    if len(others) > 1 and any(p.default is p.empty for p in others[1:]):
-        raise HandlerError(
-            f"{_qualified_name(function)}: expected the parameters payload and, optionally, "
-            f"context: JobContext, got {', '.join(p.name for p in parameters)}"
-        )
-    payload_type = hints.get(others[0].name, Any) if others else None
-    is_async = inspect.iscoroutinefunction(function)
-    return Handler(options, function, payload_type, bool(context), is_async)
-
-
-def _qualified_name(function: Callable[..., Any]) -> str:
-    return f"{function.__module__}.{getattr(function, '__qualname__', function)}"
+        seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return ""  # not a duration, which the parser reports
+    return f"{seconds:.6f}s"

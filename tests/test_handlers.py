@@ -11,7 +11,7 @@ import pytest
 
 from bananas_topology import JobContext, Retry, job
 from bananas_topology.errors import HandlerError
-from bananas_topology.handlers import load_handlers
+from bananas_topology.handler_modules import load_handlers
 from bananas_topology.system.clock import monotonic
 
 
@@ -130,13 +130,21 @@ def test_a_misspelled_module_gets_a_suggestion(modules: Path, name: str, message
 
 
 @pytest.mark.parametrize(
-    ("delay", "expected_ms"), [("1m", 60_000), (1.5, 1_500), (timedelta(hours=1), 3_600_000)]
+    ("delay", "expected_ms"),
+    [
+        ("1m", 60_000),
+        (1.5, 1_500),
+        (timedelta(hours=1), 3_600_000),
+        (-1, 0),
+        ("-5m", 0),
+        (timedelta(hours=-1), 0),
+    ],
 )
 def test_a_retry_accepts_a_delay_in_any_form(delay: Any, expected_ms: int) -> None:
     assert Retry("later", delay=delay).delay_ms == expected_ms
 
 
-@pytest.mark.parametrize("delay", [-1, "soon", float("nan"), float("inf")])
+@pytest.mark.parametrize("delay", ["soon", "", "--1s", [], float("nan"), float("-inf")])
 def test_a_retry_rejects_an_invalid_delay(delay: Any) -> None:
     with pytest.raises(ValueError, match=r"."):
         Retry("later", delay=delay)

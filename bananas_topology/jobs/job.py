@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from bananas_topology.contract.values import JOB_TYPE_PATTERN, MAX_RETRIES, PRIORITIES
-from bananas_topology.errors import InvalidJob, InvalidPayload
+from bananas_topology.errors import InvalidJob
 from bananas_topology.jobs.crashes import Crash
 from bananas_topology.system.clock import format_timestamp
 
@@ -196,24 +196,6 @@ def encode_result(value: Any) -> bytes:
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         message = f"cannot encode the returned {type(value).__name__} as JSON: {error}"
         raise InvalidJob(message) from error
-
-
-class PayloadDecoder:
-    """Decodes payloads to a handler's annotation: dataclass, TypedDict, Struct or any JSON type."""
-
-    def __init__(self, payload_type: Any) -> None:
-        self._decoder = msgspec.json.Decoder(payload_type)
-
-    def __call__(self, payload: msgspec.Raw) -> Any:
-        """Decode one payload.
-
-        Raises:
-            InvalidPayload: it does not match the annotation.
-        """
-        try:
-            return self._decoder.decode(payload)
-        except DECODE_ERRORS as error:
-            raise InvalidPayload(f"the payload does not match the handler: {error}") from error
 
 
 def _check(job_id: str, job_type: str, priority: str, max_retries: int | None) -> None:

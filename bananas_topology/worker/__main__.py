@@ -17,7 +17,7 @@ import sys
 from bananas_topology.contract.values import is_without_effect
 from bananas_topology.contract.worker import EXIT_CONFIG, EXIT_FAILED, WorkerConfig, from_env
 from bananas_topology.errors import BananasTopologyError, HandlerError, InvalidSettings
-from bananas_topology.handlers import load_handlers
+from bananas_topology.handler_modules import load_handlers
 from bananas_topology.jobs.access import ServerUrl
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.connection import connect

@@ -83,11 +83,12 @@ def prepare(run: Run, handlers: Mapping[str, BoundHandler]) -> BoundHandler | Un
     return bound
 
 
-def execute(run: Run) -> Outcome:
+def execute(run: Run) -> Outcome | None:
     """Run a prepared job; whatever its handler raises becomes the outcome.
 
     The handler gets a context of its own: variables that it sets, and the decimal context, are
-    not seen by the thread's next job.
+    not seen by the thread's next job. None if it is a wrapper that returned a coroutine, which is
+    left in `run.awaitable`.
     """
     try:
         returned = Context().run(call, run)
@@ -99,12 +100,17 @@ def execute(run: Run) -> Outcome:
         return failed(error)
     if forks.is_child:
         forks.leave()
+    if hasattr(type(returned), "__await__"):
+        run.awaitable = returned
+        return None
     return completed(returned)
 
 
 def call(run: Run) -> Any:
     """Call the handler of a prepared run; returns and raises what the handler does."""
     CURRENT_RUN.set(run)
+    if run.awaitable is not None:
+        return run.awaitable
     job, bound = run.job, run.bound
     if job is None or bound is None:
         raise ContractViolation("cannot execute a run that was not prepared")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
 from bananas_topology.backoff import BASE_DELAY_MS, MAX_DELAY_MS
 from bananas_topology.contract.jobs import JobSettings, Keep
 from bananas_topology.contract.worker import WorkerConfig
+from bananas_topology.errors import HandlerError
 from bananas_topology.handlers import Handler, JobContext
-from bananas_topology.jobs.job import Claim, Job, PayloadDecoder
+from bananas_topology.jobs.job import Claim, Job
+from bananas_topology.jobs.payloads import PayloadDecoder
 from bananas_topology.jobs.settlements import Settlement
 from bananas_topology.system.clock import monotonic
 
@@ -54,6 +57,8 @@ class Run(msgspec.Struct, eq=False):
     duration_s: float = 0.0
     thread_id: int = 0
     settlement: Settlement | None = None
+    #: What a handler that is no async function returned to be awaited.
+    awaitable: Awaitable[Any] | None = None
     #: Whether its handler is interrupted, and whether JobTimeout has been raised in its thread.
     cancelled: bool = False
     interrupted: bool = False
@@ -122,6 +127,9 @@ def bind_handlers(handlers: Mapping[str, Handler], config: WorkerConfig) -> dict
     """Resolve the settings of every handler, or of the configured job types only.
 
     The topology's settings for a job type override those of `@job`.
+
+    Raises:
+        HandlerError: payloads cannot be converted to a handler's annotation.
     """
     accepted = config.job_types or tuple(handlers)
     return {name: _bind(name, handlers[name], config) for name in accepted if name in handlers}
@@ -134,7 +142,7 @@ def _bind(job_type: str, handler: Handler, config: WorkerConfig) -> BoundHandler
     timeout_ms = _first(limits.timeout_ms, own.timeout_ms, config.job_timeout_ms)
     return BoundHandler(
         handler=handler,
-        decode_payload=PayloadDecoder(handler.payload_type),
+        decode_payload=_decoder(handler),
         worker_id=config.worker_id,
         timeout_ms=timeout_ms,
         timeout_s=timeout_ms / 1000,
@@ -143,6 +151,13 @@ def _bind(job_type: str, handler: Handler, config: WorkerConfig) -> BoundHandler
         backoff_cap_ms=_first(limits.backoff_cap_ms, MAX_DELAY_MS),
         keep=None if keep == config.keep else keep,
     )
+
+
+def _decoder(handler: Handler) -> PayloadDecoder:
+    try:
+        return PayloadDecoder(handler.payload_type)
+    except HandlerError as error:
+        raise HandlerError(f"{handler.name}: {error}") from error
 
 
 def _first(*values: int | None) -> int:

@@ -11,6 +11,7 @@ A run is in one of three sets, and moves by atomic steps, of which only one side
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 import os
@@ -71,11 +72,11 @@ class Slots:
         self._finished: deque[Run] = deque()
         self._event_loop = EventLoop(self._end)
         #: Whether any handler is async: such runs start at once, so none may wait for a slot.
-        self.has_async = any(bound.handler.is_async for bound in handlers.values())
+        self.has_async = any(bound.handler.may_be_async for bound in handlers.values())
         bounds = handlers.values()
         self._shortest_timeout_s = min((bound.timeout_s for bound in bounds), default=math.inf)
         self._longest_async_s = max(
-            (bound.timeout_s for bound in bounds if bound.handler.is_async), default=math.inf
+            (bound.timeout_s for bound in bounds if bound.handler.may_be_async), default=math.inf
         )
         self._hung_async = 0
         self._scan_at = 0.0
@@ -322,7 +323,25 @@ class Slots:
         run.deadline = run.started_at + bound.timeout_s
         run.thread_id = thread_id
         self._running.add(run)
-        self._end(run, execute(run))
+        outcome = execute(run)
+        if outcome is None:
+            self._hand_over(run)
+        else:
+            self._end(run, outcome)
+
+    def _hand_over(self, run: Run) -> None:
+        """Have the event loop await what a handler returned, unless it was interrupted."""
+        try:
+            self._running.remove(run)
+        except KeyError:
+            if inspect.iscoroutine(run.awaitable):
+                run.awaitable.close()
+            self._end(run, Released())
+            return
+        self.has_async = True
+        run.thread_id = 0
+        self._running.add(run)
+        self._event_loop.start(run)
 
     def _end(self, run: Run, outcome: Outcome) -> None:
         """Finish a run whose handler has ended, unless the loop has interrupted or settled it."""

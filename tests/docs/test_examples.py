@@ -23,7 +23,7 @@ import pytest
 import redis
 import yaml
 
-from bananas_topology.handlers import load_handlers
+from bananas_topology.handler_modules import load_handlers
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.spec.load import check_bytes
 from tests.cli.shell import Shell

@@ -24,7 +24,7 @@ from seed_jobs.workspace import VARIABLE
 
 from bananas_topology import Bury, Client, JobContext
 from bananas_topology.contract.worker import WorkerConfig, to_env
-from bananas_topology.handlers import load_handlers
+from bananas_topology.handler_modules import load_handlers
 from bananas_topology.system.clock import monotonic
 
 TOPOLOGIES = Path(seed_jobs.__file__).parents[1]

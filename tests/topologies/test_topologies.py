@@ -14,7 +14,7 @@ import seed_jobs
 from seed_jobs.workspace import VARIABLE
 
 from bananas_topology import Client
-from bananas_topology.handlers import load_handlers
+from bananas_topology.handler_modules import load_handlers
 from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.spec.load import check, load
 from bananas_topology.spec.model import Amounts, Pool, Resources, ScalingStep

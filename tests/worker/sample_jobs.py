@@ -170,3 +170,32 @@ def hold_interpreter(payload: int) -> None:
     print("holding", flush=True)
     # A call into C that does not release the interpreter, unlike those of ctypes.CDLL.
     ctypes.PyDLL(None).sleep(payload)
+
+
+def _plain(function: Any) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+@job("wrapped_async", max_retries=0, timeout="1s")
+@_plain
+async def wrapped_async(payload: float, context: JobContext) -> list[object]:
+    await asyncio.sleep(payload)
+    return [payload, context.attempt]
+
+
+@job("run_async")
+@_plain
+def run_async(payload: float) -> Any:
+    """An async function that its wrapper runs itself."""
+    return asyncio.run(asyncio.sleep(payload, "done"))
+
+
+@job("late_coroutine", max_retries=0, timeout="200ms")
+def late_coroutine(payload: Any) -> Any:
+    try:
+        time.sleep(0.4)
+    finally:
+        return asyncio.sleep(0)  # noqa: B012

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bananas_topology.contract.worker import WorkerConfig
-from bananas_topology.handlers import load_handlers
+from bananas_topology.handler_modules import load_handlers
 from bananas_topology.jobs.job import Claim
 from bananas_topology.system.clock import monotonic
 from bananas_topology.worker.execution import (
@@ -36,7 +36,9 @@ def _run(job_type: str, payload: Any = None, **fields: Any) -> Run:
 
 def _outcome(run: Run, handlers: dict[str, BoundHandler] | None = None) -> Outcome:
     bound = prepare(run, handlers or _handlers())
-    return bound if isinstance(bound, Unreadable) else execute(run)
+    outcome = bound if isinstance(bound, Unreadable) else execute(run)
+    assert outcome is not None
+    return outcome
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,8 @@ def _held(client: redis.Redis, keys: Keys, worker_id: str = "w0") -> int:
         ("echo", 0, 0),
         ("mail", {"to": "ada", "copies": 2}, "2 to ada"),
         ("async_sleep", 0.01, 0.01),
+        ("wrapped_async", 0.01, [0.01, 1]),
+        ("run_async", 0.01, "done"),
     ],
 )
 def test_the_result_of_a_handler_is_returned(
@@ -67,6 +69,8 @@ def test_exceptions_of_handlers_affect_no_other_job(
         "mail": ({"copies": 1}, "to"),
         "late": (None, "timeout of 100 ms"),
         "async_late": (None, "timeout of 100 ms"),
+        "wrapped_async": (30.0, "timeout of 1000 ms"),
+        "late_coroutine": (None, "timeout of 200 ms"),
         "async_fail": ("is wrong", "is wrong"),
     }
 

@@ -9,7 +9,7 @@ import pytest
 from bananas_topology.contract.jobs import JobSettings
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import RedisUnavailable
-from bananas_topology.handlers import load_handlers
+from bananas_topology.handler_modules import load_handlers
 from bananas_topology.jobs.exchange import PendingExchange, Settled
 from bananas_topology.jobs.job import Claim
 from bananas_topology.jobs.settlements import AckJob, BuryJob, ReleaseJob, RetryJob, Settlement
@@ -42,7 +42,9 @@ def _run(job_type: str, payload: Any = None, **fields: Any) -> Run:
 
 def _outcome(run: Run, handlers: dict[str, BoundHandler] | None = None) -> Outcome:
     bound = prepare(run, handlers or _handlers())
-    return bound if isinstance(bound, Unreadable) else execute(run)
+    outcome = bound if isinstance(bound, Unreadable) else execute(run)
+    assert outcome is not None
+    return outcome
 
 
 def _settle(run: Run, handlers: dict[str, BoundHandler] | None = None) -> Settlement:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from bananas_topology.contract.worker import WorkerConfig
-from bananas_topology.handlers import load_handlers
+from bananas_topology.handler_modules import load_handlers
 from bananas_topology.jobs.job import Claim
 from bananas_topology.jobs.settlements import AckJob, BuryJob, ReleaseJob, RetryJob
 from bananas_topology.worker.run import Run, bind_handlers

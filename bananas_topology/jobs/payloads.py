@@ -1,0 +1,132 @@
+"""Payloads as their handlers want them: converted to an annotation, and checked against it.
+
+A type that cannot be converted to is refused when its worker starts: it would fail each job.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from bananas_topology.errors import HandlerError, InvalidPayload
+from bananas_topology.jobs.job import DECODE_ERRORS
+
+#: What JSON is without conversion: a class that one of these is an instance of accepts it.
+_JSON_TYPES = (dict, list, str, int, float, bool, type(None))
+
+#: Annotations that need no look inside.
+_PLAIN = (Any, None, *_JSON_TYPES)
+
+
+class PayloadDecoder:
+    """Decodes payloads to a handler's annotation.
+
+    A pydantic model in it is converted by pydantic; anything else by msgspec: dataclass, TypedDict,
+    NamedTuple, Struct, enum, date, UUID, or any JSON type.
+
+    Raises:
+        HandlerError: payloads cannot be converted to the annotation.
+    """
+
+    def __init__(self, payload_type: Any) -> None:
+        self._decode = _decoder(payload_type)
+
+    def __call__(self, payload: msgspec.Raw) -> Any:
+        """Decode one payload.
+
+        Raises:
+            InvalidPayload: it does not match the annotation.
+        """
+        try:
+            return self._decode(payload)
+        except (*DECODE_ERRORS, _InvalidModel) as error:
+            raise InvalidPayload(f"the payload does not match the handler: {error}") from error
+
+
+class _InvalidModel(Exception):
+    """A payload does not match a pydantic model."""
+
+
+def _decoder(payload_type: Any) -> Callable[[msgspec.Raw], Any]:
+    if payload_type in _PLAIN:
+        return msgspec.json.Decoder(payload_type).decode
+    if any(map(_is_model, _parts(payload_type))):
+        return _model_decoder(payload_type)
+    try:
+        decoder = msgspec.json.Decoder(payload_type)
+        custom = [each for each in _custom_types(payload_type) if not _accepts_json(each)]
+    except Exception as error:
+        # Evaluates the annotations of the type's fields, which may raise anything.
+        raise HandlerError(f"cannot convert payloads to {_name(payload_type)}: {error}") from error
+    if any(map(_is_model, custom)):
+        return _model_decoder(payload_type)
+    if custom:
+        raise HandlerError(
+            f"cannot convert payloads to {_name(custom[0])}: expected a dataclass, TypedDict, "
+            "msgspec Struct, pydantic model or JSON type"
+        )
+    return decoder.decode
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """An annotation, and those that it is made of."""
+    yield annotation
+    for part in typing.get_args(annotation):
+        yield from _parts(part)
+
+
+def _is_model(annotation: Any) -> bool:
+    """Whether it is a model or a dataclass of pydantic, version 2."""
+    return isinstance(annotation, type) and hasattr(annotation, "__pydantic_validator__")
+
+
+def _model_decoder(payload_type: Any) -> Callable[[msgspec.Raw], Any]:
+    import pydantic  # imported by whoever has such a model; not a dependency
+
+    try:
+        adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(payload_type)
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise HandlerError(f"cannot convert payloads to {_name(payload_type)}: {reason}") from error
+
+    def decode(payload: msgspec.Raw) -> Any:
+        try:
+            return adapter.validate_json(bytes(payload))
+        except pydantic.ValidationError as error:
+            raise _InvalidModel(str(error)) from error
+
+    return decode
+
+
+def _custom_types(payload_type: Any) -> list[type]:
+    """The classes anywhere in a type that msgspec knows nothing about."""
+    import msgspec.inspect  # imported here: most workers never need it
+
+    seen: set[int] = set()
+    found: list[type] = []
+    rest: list[Any] = [msgspec.inspect.type_info(payload_type)]
+    while rest:
+        node = rest.pop()
+        if isinstance(node, tuple):
+            rest += node
+        elif isinstance(node, msgspec.Struct) and id(node) not in seen:
+            seen.add(id(node))
+            if isinstance(node, msgspec.inspect.CustomType):
+                found.append(node.cls)
+            rest += [getattr(node, name) for name in node.__struct_fields__]
+    return found
+
+
+def _accepts_json(cls: type) -> bool:
+    """Whether a JSON value is an instance as it is, as of `object` or an abstract class."""
+    try:
+        return any(issubclass(each, cls) for each in _JSON_TYPES)
+    except TypeError:
+        return False
+
+
+def _name(annotation: Any) -> str:
+    return annotation.__qualname__ if isinstance(annotation, type) else str(annotation)
