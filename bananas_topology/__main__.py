@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import signal
 
+from bananas_topology.system.import_path import standard_library_first
+
 
 def main() -> None:
     """Run the command line; Ctrl-C while it is still loading exits silently."""
     interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if interrupts:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from bananas_topology.cli.main import main as run
+    with standard_library_first():
+        from bananas_topology.cli.main import main as run
 
-    if interrupts:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    run()
+        if interrupts:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        run()
 
 
 if __name__ == "__main__":

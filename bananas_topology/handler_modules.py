@@ -14,6 +14,7 @@ from typing import Any
 from bananas_topology.errors import HandlerError
 from bananas_topology.handler_signatures import enclosed, qualified_name, read_handler
 from bananas_topology.handlers import Handler, Registration, registrations
+from bananas_topology.system.import_path import shadowing_file
 
 log = logging.getLogger(__name__)
 
@@ -131,16 +132,8 @@ def _not_found(name: str) -> str:
 
 def _shadowing(name: str) -> str:
     """A hint if the user has a module with the name of a standard library module."""
-    top = name.partition(".")[0]
-    if top not in sys.stdlib_module_names:
-        return ""
-    for directory in sys.path:
-        if "site-packages" in directory or Path(directory) == Path(traceback.__file__).parent:
-            continue
-        for path in (Path(directory, f"{top}.py"), Path(directory, top, "__init__.py")):
-            if path.is_file():
-                return f" ({path} has the name of a standard library module: rename it)"
-    return ""
+    path = shadowing_file(name)
+    return f" ({path} has the name of a standard library module: rename it)" if path else ""
 
 
 def _user_line(error: BaseException) -> str:

@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("contract", ("errors", "units")),
     ("handlers", ("errors", "units", "system", "contract")),
     ("handler_signatures", ("errors", "handlers")),
-    ("handler_modules", ("errors", "handlers", "handler_signatures")),
+    ("handler_modules", ("errors", "handlers", "handler_signatures", "system")),
     ("liveness", ()),
     ("spec", GROUND),
     ("jobs", GROUND),
@@ -46,7 +46,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("importer", (*GROUND, "spec", "yaml_writer")),
     ("doctor", (*GROUND, "jobs", "spec")),
     ("cli", ("",)),
-    ("__main__", ("cli",)),
+    ("__main__", ("cli", "system")),
     ("__init__", ("handlers", "client")),
 )
 

@@ -10,12 +10,19 @@ from __future__ import annotations
 import faulthandler
 import sys
 
-from bananas_topology.contract.worker import EXIT_CONFIG
+from bananas_topology.system.import_path import standard_library_first
 
 
 def main() -> int:
     """Run the server and return its exit code."""
     faulthandler.enable()
+    with standard_library_first():
+        return _run()
+
+
+def _run() -> int:
+    from bananas_topology.contract.worker import EXIT_CONFIG
+
     try:
         from bananas_topology.api.process import run
     except ModuleNotFoundError as error:

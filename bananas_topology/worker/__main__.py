@@ -1,86 +1,11 @@
-"""``python -m bananas_topology.worker``: one worker process, configured by its environment alone.
-
-Exit codes: 0 stopped by a signal; 1 Redis cannot be used; 2 settings or handlers are invalid, which
-a restart does not change; 75 restart it, too few slots were left; 76 restart it, it reached a limit
-such as max_jobs; 77 restart it with its current password, Redis has denied access for a minute;
-128 + n stopped immediately by signal n.
-"""
+"""``python -m bananas_topology.worker``: see main.py."""
 
 from __future__ import annotations
 
-import faulthandler
-import logging
-import os
-import signal
-import sys
+from bananas_topology.system.import_path import standard_library_first
 
-from bananas_topology.contract.values import is_without_effect
-from bananas_topology.contract.worker import EXIT_CONFIG, EXIT_FAILED, WorkerConfig, from_env
-from bananas_topology.errors import BananasTopologyError, HandlerError, InvalidSettings
-from bananas_topology.handler_modules import load_handlers
-from bananas_topology.jobs.access import ServerUrl
-from bananas_topology.jobs.broker import Broker
-from bananas_topology.jobs.connection import connect
-from bananas_topology.jobs.keys import Keys
-from bananas_topology.worker import logs
-from bananas_topology.worker.exit_hooks import exit_process, run_exit_hooks
-from bananas_topology.worker.identity import with_worker_id
-from bananas_topology.worker.process import Worker
-from bananas_topology.worker.run import BoundHandler, bind_handlers
-from bananas_topology.worker.shutdown import EXIT_HOOKS_S
-
-#: Seconds after which a computing thread yields the interpreter. At Python's default of 5 ms, a few
-#: CPU-bound handlers would delay the loop's round trips to Redis by tens of milliseconds.
-SWITCH_INTERVAL_S = 0.001
-
-
-def main() -> int:
-    """Read the settings, import the handlers, and run the worker; returns the exit code."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the worker handles it, it just exits
-    faulthandler.enable()
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    # Shows a handler's print() at once, also when standard output is a pipe.
-    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
-    try:
-        config = with_worker_id(from_env(os.environ))
-        logs.configure(config)
-        _warn_of_ignored_variables()
-        handlers = _handlers(config)
-        client = connect(ServerUrl.of(config), key_prefix=config.key_prefix)
-        broker = Broker(client, Keys(config.key_prefix))
-        return Worker(config, handlers, broker).run()
-    except (InvalidSettings, HandlerError) as error:
-        return _fail(error, EXIT_CONFIG)
-    except BananasTopologyError as error:
-        return _fail(error, EXIT_FAILED)
-
-
-def _handlers(config: WorkerConfig) -> dict[str, BoundHandler]:
-    handlers = bind_handlers(load_handlers(config.handlers), config)
-    missing = [job_type for job_type in config.job_types if job_type not in handlers]
-    if missing:
-        logging.getLogger(__name__).warning(
-            "no handler for some job types: their jobs stay queued",
-            extra={"job_types": ",".join(missing)},
-        )
-    return handlers
-
-
-def _warn_of_ignored_variables() -> None:
-    ignored = sorted(name for name in os.environ if is_without_effect(name))
-    if ignored:
-        logging.getLogger(__name__).warning(
-            "variables of the Go version ignored: they have no effect here",
-            extra={"variables": ",".join(ignored)},
-        )
-
-
-def _fail(error: BananasTopologyError, code: int) -> int:
-    for line in str(error).splitlines():
-        print(f"error: {line}", file=sys.stderr)
-    run_exit_hooks(code, EXIT_HOOKS_S)  # of the handler modules
-    return code
-
+with standard_library_first():
+    from bananas_topology.worker.main import exit_process, main
 
 if __name__ == "__main__":
     exit_process(main())

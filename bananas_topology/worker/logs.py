@@ -34,6 +34,7 @@ CURRENT_RUN: ContextVar[LoggedRun | None] = ContextVar("current_run", default=No
 _LEVELS = {"debug": 10, "info": 20, "warn": 30, "error": 40}
 _LEVEL_NAMES = {10: "debug", 20: "info", 30: "warn", 40: "error", 50: "error"}
 _COLORS = {"debug": "2", "info": "32", "warn": "33", "error": "31"}
+_PACKAGE = "bananas_topology"
 _SECONDS_PER_DAY = 86_400
 
 # Attributes of every record; any other attribute is a field passed as `extra`.
@@ -45,7 +46,10 @@ _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {
 
 
 def configure(config: WorkerConfig) -> None:
-    """Set up the root logger, replacing its handlers.
+    """Set up the root logger, for the user's lines, and ours, which handler modules cannot change.
+
+    A module may configure logging on its own: that concerns the root logger and those that it
+    names. It would replace the root's handlers and level and disable every logger that exists.
 
     Raises:
         InvalidSettings: the log file cannot be opened.
@@ -60,9 +64,31 @@ def configure(config: WorkerConfig) -> None:
         color = config.log_color and on_terminal
         text = config.log_format == "text"
         handler.setFormatter(TextFormatter(color) if text else JsonFormatter(config))
-    root = logging.getLogger()
-    root.handlers[:] = handlers or [logging.NullHandler()]
-    root.setLevel(_LEVELS[config.log_level])
+    for logger in (logging.getLogger(), logging.getLogger(_PACKAGE)):
+        logger.handlers[:] = handlers or [logging.NullHandler()]
+        logger.setLevel(_LEVELS[config.log_level])
+    logging.getLogger(_PACKAGE).propagate = False
+    protect()
+
+
+def protect() -> None:
+    """Keep the package's loggers that exist from being disabled by `logging.config`."""
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if f"{name}.".startswith(f"{_PACKAGE}.") and isinstance(logger, logging.Logger):
+            logger.__class__ = _EnabledLogger
+
+
+class _EnabledLogger(logging.Logger):
+    """A logger that stays enabled."""
+
+    @property
+    def disabled(self) -> bool:
+        """Never, although `logging.config` sets it for each logger that it is not told of."""
+        return False
+
+    @disabled.setter
+    def disabled(self, value: bool) -> None:
+        return
 
 
 class JsonFormatter(logging.Formatter):

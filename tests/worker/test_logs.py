@@ -21,14 +21,16 @@ CONFIG = WorkerConfig(worker_id="w-0", pool="fast")
 
 
 @pytest.fixture(autouse=True)
-def root_logger() -> Iterator[None]:
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
+def loggers() -> Iterator[None]:
+    """Restores the loggers that are configured for a process."""
+    changed = [logging.getLogger(), logging.getLogger("bananas_topology")]
+    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in changed]
     yield
-    for handler in root.handlers:
-        if handler not in before:
-            handler.close()
-    root.handlers[:], root.level = before, level
+    for logger, (handlers, level, propagate) in zip(changed, before, strict=True):
+        for handler in logger.handlers:
+            if handler not in handlers:
+                handler.close()
+        logger.handlers[:], logger.level, logger.propagate = handlers, level, propagate
 
 
 def _record(message: str, **fields: Any) -> logging.LogRecord:
@@ -171,4 +173,5 @@ def test_a_log_file_that_cannot_be_written_is_reported_once(
     assert handler.stream is not None
     with suppress(OSError):
         handler.stream.close()
-    logging.getLogger().handlers.clear()
+    for name in ("", "bananas_topology"):
+        logging.getLogger(name).handlers.clear()

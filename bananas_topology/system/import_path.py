@@ -1,0 +1,48 @@
+"""The order in which Python looks for modules.
+
+`python -m` looks in the working directory first, which has a user's modules. One called like a
+module of the standard library (``email.py``) would be imported in its place by the standard library
+itself and by whatever uses it, which then fails far from the cause.
+
+Imports only what `python -m` itself has imported before any code of ours runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_STANDARD_LIBRARY = os.path.dirname(os.__file__)
+
+
+@contextmanager
+def standard_library_first() -> Iterator[None]:
+    """Import from the standard library first, then as usual."""
+    before = sys.path[:]
+    sys.path.sort(key=lambda entry: not is_standard(entry))
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def is_standard(directory: str) -> bool:
+    """Whether an entry of `sys.path` belongs to the standard library, not to what is installed."""
+    inside = f"{directory}{os.sep}".startswith(f"{_STANDARD_LIBRARY}{os.sep}")
+    return inside and "-packages" not in directory
+
+
+def shadowing_file(name: str) -> str:
+    """The user's file with the name of a standard library module; empty if there is none."""
+    top = name.partition(".")[0]
+    if top not in sys.stdlib_module_names:
+        return ""
+    for directory in sys.path:
+        if is_standard(directory) or "-packages" in directory:
+            continue
+        for path in (f"{top}.py", os.path.join(top, "__init__.py")):
+            if os.path.isfile(found := os.path.join(directory, path)):
+                return found
+    return ""
