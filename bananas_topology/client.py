@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from uuid import UUID
 
 from redis.client import PubSub
 
@@ -22,9 +23,10 @@ from bananas_topology.errors import (
     RedisFull,
     RedisUnavailable,
     RequestRejected,
+    ResultNotFound,
     WaitTimeout,
 )
-from bananas_topology.handlers import Duration, duration_ms
+from bananas_topology.handlers import Duration, delay_to_ms
 from bananas_topology.jobs.access import ServerUrl
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.calls import LARGE_BYTES
@@ -60,7 +62,7 @@ class NewJob:
     job_type: str
     payload: Any = None
     priority: str = "normal"
-    id: str | None = None
+    id: str | UUID | None = None
     delay: Duration | None = None
     at: datetime | None = None
     max_retries: int | None = None
@@ -115,7 +117,7 @@ class Client:
         payload: Any = None,
         *,
         priority: str = "normal",
-        id: str | None = None,
+        id: str | UUID | None = None,
         delay: Duration | None = None,
         at: datetime | None = None,
         max_retries: int | None = None,
@@ -123,8 +125,8 @@ class Client:
         """Enqueue one job and return its id.
 
         `id` is an idempotency key: while a job with this id is stored, nothing is enqueued again.
-        `delay` from now, or `at`, a time with a time zone, delays the job. `max_retries` overrides
-        the handler, the topology and the pool.
+        `delay` from now, or `at`, a time with a time zone, delays the job, unless it has passed (a
+        negative delay). `max_retries` overrides the handler, the topology and the pool.
 
         Raises:
             InvalidJob: a value is not valid; the message says what was expected.
@@ -148,30 +150,39 @@ class Client:
             ids += [job.job_id for job in batch]
         return ids
 
-    def get(self, job_id: str) -> JobView:
+    def get(self, job_id: str | UUID) -> JobView:
         """Read one job: its status, times, and result or failure.
 
         Raises:
             JobNotFound: no job has this id, or its retention has expired.
         """
-        return self._with_retries(lambda: self._inspector.job(job_id))
+        return self._with_retries(lambda: self._inspector.job(str(job_id)))
 
-    def results(self, job_ids: Iterable[str]) -> dict[str, Any]:
+    def results(self, job_ids: Iterable[str | UUID]) -> dict[str, Any]:
         """Read the results, by id, of the jobs among these that have completed."""
-        return self._with_retries(lambda: self._inspector.results(list(job_ids)))
+        return self._with_retries(
+            lambda: self._inspector.results([str(job_id) for job_id in job_ids])
+        )
 
-    def wait(self, job_id: str, timeout: Duration | None = None) -> Any:
-        """Wait until a job has finished and return its result (None if results are not stored).
+    def wait(self, job_id: str | UUID, timeout: Duration | None = None) -> Any:
+        """Wait until a job has finished and return its result.
 
         Raises:
             JobFailed: the job is dead; the message is its error.
             JobNotFound: no job has this id, or its retention has expired.
+            ResultNotFound: it has completed, but its result has expired, or was not to be kept.
             WaitTimeout: it has not finished after `timeout`.
+            ValueError: `timeout` is not a duration.
         """
-        deadline = None if timeout is None else monotonic() + duration_ms(timeout) / 1000
-        view = self._wait_through_outages(job_id, deadline)
-        if view.status == "completed":
+        deadline = None if timeout is None else monotonic() + delay_to_ms(timeout) / 1000
+        view = self._wait_through_outages(str(job_id), deadline)
+        if view.status == "completed" and view.has_result:
             return view.result
+        if view.status == "completed":
+            raise ResultNotFound(
+                f"job {job_id} has completed, but its result is not stored: it has expired, or "
+                "results are not kept"
+            )
         if view.status == "failed":
             raise JobFailed(view.error or f"job {job_id} is dead")
         raise WaitTimeout(f"job {job_id} is still {view.status} after {timeout}")
@@ -266,7 +277,7 @@ def _encode(
     job_type: str,
     payload: Any,
     priority: str,
-    id: str | None,
+    id: str | UUID | None,
     delay: Duration | None,
     at: datetime | None,
     max_retries: int | None,
@@ -275,7 +286,7 @@ def _encode(
     due, scheduled_for = "", None
     if delay is not None or at is not None:
         due, scheduled_for = _due(job_type, delay, at, now)
-    job_id = new_id() if id is None else id
+    job_id = new_id() if id is None else str(id) if isinstance(id, UUID) else id
     body = encode_new(
         job_id=job_id,
         job_type=job_type,
@@ -301,14 +312,15 @@ def _due(
     if delay is not None and at is not None:
         raise InvalidJob(f"{job_type}: expected a delay or a time, got both")
     if at is not None:
-        if at.tzinfo is None:
-            raise InvalidJob(f"expected a time with a time zone such as UTC, got {at.isoformat()}")
+        if not isinstance(at, datetime) or at.tzinfo is None:
+            shown = at.isoformat() if isinstance(at, datetime) else repr(at)
+            raise InvalidJob(f"at: expected a time with a time zone such as UTC, got {shown}")
         try:
             return f"{at.timestamp():.6f}", at.astimezone(UTC)
         except OverflowError as error:
             raise InvalidJob(f"{at.isoformat()} is not a valid time in UTC: {error}") from error
     try:
-        delay_ms = duration_ms(delay or 0)
+        delay_ms = 0 if delay is None else delay_to_ms(delay)
     except ValueError as error:
         raise InvalidJob(f"delay: {error}, got {delay!r}") from error
     return (f"+{delay_ms}", now + timedelta(milliseconds=delay_ms)) if delay_ms else ("", None)

@@ -107,6 +107,10 @@ class JobNotFound(BananasTopologyError):
     """No job has this id: it never existed, or its retention has expired."""
 
 
+class ResultNotFound(BananasTopologyError):
+    """The job has completed, but its result has expired, or was not to be kept."""
+
+
 class WaitTimeout(BananasTopologyError):
     """The job did not finish within the timeout; it may still do so."""
 

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
+import msgspec
+import pydantic
 import pytest
 import redis
 
@@ -15,6 +20,7 @@ from bananas_topology.errors import (
     JobFailed,
     JobNotFound,
     RedisUnavailable,
+    ResultNotFound,
     WaitTimeout,
 )
 from bananas_topology.jobs.broker import Broker
@@ -24,6 +30,19 @@ from bananas_topology.jobs.settlements import AckJob, BuryJob
 from bananas_topology.system.clock import format_timestamp, monotonic, sleep, wall_now
 from tests.jobs.servers import HOST, Proxy, black_hole, free_port, running, wait_until
 from tests.jobs.support import Worker
+
+
+@dataclass
+class Point:
+    x: float
+    y: float
+
+
+class Model(pydantic.BaseModel):
+    """A model that a producer enqueues."""
+
+    at: date
+    x: float | None = None
 
 
 @pytest.fixture
@@ -90,7 +109,23 @@ def test_many_jobs_keep_their_order_and_their_ids(
             {"delay": "soon"},
             "delay: expected a duration such as 300ms, 30s, 5m or 1h30m, got 'soon'",
         ),
-        ({"at": datetime(2030, 1, 1)}, "expected a time with a time zone"),
+        ({"delay": ""}, "delay: expected a duration"),
+        ({"delay": float("nan")}, "delay: expected a duration"),
+        ({"delay": []}, "delay: expected a duration"),
+        ({"at": datetime(2030, 1, 1)}, "at: expected a time with a time zone"),
+        (
+            {"at": "2030-01-01T00:00Z"},
+            "at: expected a time with a time zone such as UTC, got '",
+        ),
+        ({"id": 7}, "id: expected a string or a UUID, got 7"),
+        ({"id": b"7"}, "id: expected a string or a UUID, got b'7'"),
+        ({"max_retries": "3"}, "max_retries: expected 0 to 1000, got '3'"),
+        ({"max_retries": True}, "max_retries: expected 0 to 1000, got True"),
+        ({"payload": float("nan")}, "payload of add as JSON: expected a finite number, got nan"),
+        (
+            {"payload": {"a": [None, Point(1, float("-inf"))]}},
+            "expected a finite number at a[1].y, got -inf",
+        ),
         ({"delay": "1s", "at": datetime.now(UTC)}, "expected a delay or a time, got both"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -103,6 +138,31 @@ def test_an_invalid_job_is_rejected_with_what_was_expected(
 
     assert message in str(caught.value)
     assert not client.keys(f"{keys.prefix}*")
+
+
+def test_a_uuid_can_be_an_id(producer: Client, worker: Worker) -> None:
+    key = UUID("0b6c0b6c-0000-4000-8000-000000000000")
+
+    assert producer.enqueue("add", id=key) == str(key)
+
+    _finish(worker)
+    assert producer.wait(key, timeout=10) == 1
+    assert producer.get(key).status == "completed"
+    assert producer.results([key]) == {str(key): 1}
+
+
+def test_a_payload_may_hold_nulls_and_pydantic_models(
+    producer: Client, client: redis.Redis, keys: Keys
+) -> None:
+    job_id = producer.enqueue("add", [None, Model(at=date(2030, 1, 31)), msgspec.Raw(b"null")])
+
+    body: Any = client.get(keys.job(job_id))
+    assert json.loads(body)["payload"] == [None, {"at": "2030-01-31", "x": None}, None]
+
+
+@pytest.mark.parametrize("delay", [-1, -0.5, "-5m", timedelta(seconds=-1), 0], ids=repr)
+def test_a_job_whose_delay_has_passed_is_ready(producer: Client, delay: Any) -> None:
+    assert producer.get(producer.enqueue("add", delay=delay)).status == "pending"
 
 
 @pytest.mark.parametrize("delay", ["90s", 90, timedelta(seconds=90)], ids=repr)
@@ -128,6 +188,26 @@ def test_wait_returns_a_result_that_is_already_stored(
     _finish(worker, stored)
 
     assert producer.wait(job_id, timeout="10s") == expected
+
+
+def test_waiting_for_a_result_that_has_expired_is_an_error_of_its_own(
+    producer: Client, worker: Worker, client: redis.Redis, keys: Keys
+) -> None:
+    job_id = producer.enqueue("add")
+    _finish(worker)
+    client.delete(keys.result(job_id))
+
+    with pytest.raises(ResultNotFound, match=f"job {job_id} has completed, but its result"):
+        producer.wait(job_id, timeout="10s")
+
+
+def test_a_timeout_that_has_passed_reads_the_job_once(producer: Client, worker: Worker) -> None:
+    job_id = producer.enqueue("add")
+
+    with pytest.raises(WaitTimeout):
+        producer.wait(job_id, timeout=-1)
+    _finish(worker)
+    assert producer.wait(job_id, timeout=-1) == 1
 
 
 def test_wait_returns_on_notification_without_polling(producer: Client, worker: Worker) -> None:

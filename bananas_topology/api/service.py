@@ -6,7 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from bananas_topology.client import Client
-from bananas_topology.errors import JobFailed, RedisUnavailable, RedisUnsuitable, WaitTimeout
+from bananas_topology.errors import (
+    JobFailed,
+    RedisUnavailable,
+    RedisUnsuitable,
+    ResultNotFound,
+    WaitTimeout,
+)
 from bananas_topology.jobs.inspect import Inspector, JobView
 from bananas_topology.jobs.views import QueuesJson, queues_json
 from bananas_topology.units import quantity
@@ -44,7 +50,7 @@ class Service:
         """
         if wait_ms:
             # However the wait ends, return the state of the job afterwards.
-            with suppress(WaitTimeout, JobFailed):
+            with suppress(WaitTimeout, JobFailed, ResultNotFound):
                 self.client.wait(job_id, timeout=wait_ms / 1000)
         return self.client.get(job_id)
 

@@ -82,7 +82,8 @@ class JobView:
 
     `body` holds the job's JSON fields, or is None if the stored value cannot be parsed. `due_at` is
     when a delayed job becomes ready. `started_at` is when the latest attempt started: while it
-    runs, the time it was claimed; afterwards, the completion time less the run time.
+    runs, the time it was claimed; afterwards, the completion time less the run time. `has_result`
+    tells a result that is null from one that is not stored, or no longer.
     """
 
     job_id: str
@@ -96,6 +97,7 @@ class JobView:
     completed_at: datetime | None
     duration_ms: int | None
     failure: dict[str, str] | None
+    has_result: bool
 
 
 class Inspector:
@@ -250,6 +252,7 @@ def _job_view(
         completed_at=completed_at,
         duration_ms=duration_ms,
         failure=parse_json(failure),
+        has_result=result.get("status") == "completed",
     )
 
 

@@ -6,6 +6,7 @@ rewritten, unknown fields keep their bytes as well.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ MAX_ID_LENGTH = 512
 
 #: What decoding JSON may raise; RecursionError on deeply nested payloads.
 DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+_ENCODE_ERRORS = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -131,8 +134,8 @@ def encode_new(
         payload,
     )
     try:
-        return msgspec.json.encode(body)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        return _encode(body, payload)
+    except _ENCODE_ERRORS as error:
         raise InvalidJob(f"cannot encode the payload of {job_type} as JSON: {error}") from error
 
 
@@ -192,13 +195,48 @@ def encode_result(value: Any) -> bytes:
         InvalidJob: it cannot be encoded.
     """
     try:
-        return msgspec.json.encode(value)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        return _encode(value, value)
+    except _ENCODE_ERRORS as error:
         message = f"cannot encode the returned {type(value).__name__} as JSON: {error}"
         raise InvalidJob(message) from error
 
 
+def _encode(value: Any, source: Any) -> bytes:
+    """Encode a value as JSON; `source` is the part of it that comes from the user."""
+    encoded = _ENCODER.encode(value)
+    # The encoder writes null for NaN and infinity. Nothing to look for if there is no null.
+    if source is not None and b"null" in encoded and not isinstance(source, msgspec.Raw):
+        _refuse_non_finite(msgspec.to_builtins(source, enc_hook=_searchable), "")
+    return encoded
+
+
+def _encodable(value: Any) -> Any:
+    """What the encoder can encode in place of a pydantic model."""
+    dump = getattr(type(value), "model_dump", None)
+    if dump is None:
+        raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+    return dump(value, mode="json")
+
+
+def _searchable(value: Any) -> Any:
+    """What to search in place of a value that the encoder knows, or accepts by `_encodable`."""
+    return None if isinstance(value, msgspec.Raw) else _encodable(value)
+
+
+def _refuse_non_finite(value: Any, place: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"expected a finite number{place and f' at {place}'}, got {value}")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _refuse_non_finite(inner, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            _refuse_non_finite(inner, f"{place}[{index}]")
+
+
 def _check(job_id: str, job_type: str, priority: str, max_retries: int | None) -> None:
+    if not isinstance(job_id, str):
+        raise InvalidJob(f"id: expected a string or a UUID, got {job_id!r}")
     if not 0 < len(job_id) <= MAX_ID_LENGTH:
         raise InvalidJob(f"id: expected 1 to {MAX_ID_LENGTH} characters, got {len(job_id)}")
     if not isinstance(job_type, str) or not _JOB_TYPE.fullmatch(job_type):
@@ -207,12 +245,15 @@ def _check(job_id: str, job_type: str, priority: str, max_retries: int | None) -
         )
     if priority not in PRIORITIES:
         raise InvalidJob(f"priority: expected one of {', '.join(PRIORITIES)}, got {priority!r}")
-    if max_retries is not None and not 0 <= max_retries <= MAX_RETRIES:
-        raise InvalidJob(f"max_retries: expected 0 to {MAX_RETRIES}, got {max_retries}")
+    if max_retries is not None and not (
+        type(max_retries) is int and 0 <= max_retries <= MAX_RETRIES
+    ):
+        raise InvalidJob(f"max_retries: expected 0 to {MAX_RETRIES}, got {max_retries!r}")
 
 
 _JOB_TYPE = re.compile(JOB_TYPE_PATTERN)
 _JOB = msgspec.json.Decoder(Job)
+_ENCODER = msgspec.json.Encoder(enc_hook=_encodable)
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 # The fields that `_splice` changes, the start of a body that `encode_new` wrote up to these fields,

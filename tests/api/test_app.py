@@ -91,6 +91,12 @@ def test_payload_keeps_its_bytes(http: TestClient, client: redis.Redis, keys: Ke
     assert payload in stored
 
 
+def test_job_whose_delay_has_passed_is_ready(http: TestClient) -> None:
+    http.post("/jobs", json={"name": "add", "id": "now", "delay": "-5m"})
+
+    assert http.get("/jobs/now").json()["status"] == "pending"
+
+
 def test_delayed_job_is_scheduled(http: TestClient) -> None:
     http.post("/jobs", json={"name": "add", "id": "later", "delay": "5m"})
 

@@ -70,9 +70,12 @@ class Shell:
 
 
 @contextmanager
-def running_worker(shell: Shell, inspector: Inspector) -> Iterator[subprocess.Popen[bytes]]:
+def running_worker(
+    shell: Shell, inspector: Inspector, **more: str
+) -> Iterator[subprocess.Popen[bytes]]:
     (shell.directory / "jobs.py").write_text(JOBS)
     environ = shell.environ | {"WORKER_HANDLERS": "jobs", "WORKER_ID": "w-0", "WORKER_POOL": "w"}
+    environ |= more
     argv = [sys.executable, "-m", "bananas_topology.worker"]
     with subprocess.Popen(
         argv, cwd=shell.directory, env=environ, stdout=subprocess.DEVNULL

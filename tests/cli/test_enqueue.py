@@ -12,7 +12,7 @@ import redis
 from bananas_topology import Client
 from bananas_topology.cli.enqueue.batch import CHUNK_BYTES
 from bananas_topology.jobs.inspect import Inspector
-from tests.cli.shell import Shell
+from tests.cli.shell import Shell, running_worker
 from tests.waiting import wait_for
 
 
@@ -60,6 +60,15 @@ def test_delayed_job_is_scheduled(
 
     view = inspector.job(result.stdout.strip())
     assert (view.status, inspector.backlog().scheduled) == ("scheduled", 1)
+
+
+@pytest.mark.parametrize("option", [("--in", "-5m"), ("--in", "0s")])
+def test_job_whose_delay_has_passed_is_ready(
+    shell: Shell, inspector: Inspector, option: tuple[str, str]
+) -> None:
+    result = shell("enqueue", "double", *option)
+
+    assert inspector.job(result.stdout.strip()).status == "pending"
 
 
 def test_payload_is_read_from_a_file_or_standard_input(shell: Shell, inspector: Inspector) -> None:
@@ -129,6 +138,14 @@ def test_wait_prints_the_result_or_the_error(shell: Shell) -> None:
     assert "`bananas job " in dead.stderr.splitlines()[-1]
 
 
+def test_wait_says_that_a_result_is_not_kept(shell: Shell, inspector: Inspector) -> None:
+    with running_worker(shell, inspector, RESULT_BACKEND_ENABLED="false"):
+        done = shell("enqueue", "double", "--payload", "21", "--wait")
+
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.splitlines()[-1].endswith("it has expired, or results are not kept")
+
+
 @pytest.mark.usefixtures("worker")
 def test_unhandled_job_type_is_reported_with_a_suggestion(shell: Shell) -> None:
     result = shell("enqueue", "duoble")
@@ -178,15 +195,18 @@ def test_batch_line_accepts_all_fields(shell: Shell, inspector: Inspector) -> No
         {"name": "a", "payload": {"n": 1}, "priority": "high", "id": "one", "max_retries": 9},
         {"name": "a", "id": "two", "delay": "1h"},
         {"name": "a", "id": "three", "at": "2090-01-31T17:00Z"},
+        {"name": "a", "id": "four", "delay": -1},
+        {"name": "a", "id": "five", "delay": "-5m"},
     )
 
     result = shell("enqueue", "--batch", "jobs.jsonl")
 
-    assert (result.returncode, result.stdout) == (0, "one\ntwo\nthree\n")
-    assert "enqueued 3 jobs" in result.stderr
+    assert (result.returncode, result.stdout) == (0, "one\ntwo\nthree\nfour\nfive\n")
+    assert "enqueued 5 jobs" in result.stderr
     body = inspector.job("one").body or {}
     assert (body["payload"], body["priority"], body["max_retries"]) == ({"n": 1}, "high", 9)
     assert [inspector.job(each).status for each in ("two", "three")] == ["scheduled"] * 2
+    assert [inspector.job(each).status for each in ("four", "five")] == ["pending"] * 2
 
 
 INVALID_LINES = (

@@ -114,6 +114,11 @@ def not_json(payload: Any) -> Any:
     return object()
 
 
+@job("non_finite")
+def non_finite(payload: Any) -> Any:
+    return [None, {"x": float("inf")}]
+
+
 @job("late", timeout="100ms", max_retries=0)
 def late(payload: Any) -> None:
     while True:

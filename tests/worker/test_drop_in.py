@@ -10,6 +10,7 @@ import redis
 from redis.client import PubSub
 
 from bananas_topology.client import Client
+from bananas_topology.errors import ResultNotFound
 from bananas_topology.jobs.broker import PROMOTE_LIMIT
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.system.clock import parse_timestamp
@@ -105,7 +106,8 @@ def test_waiting_ends_without_a_result_backend(
 
     job_id = producer.enqueue("echo", 1)
 
-    assert producer.wait(job_id, timeout=10) is None
+    with pytest.raises(ResultNotFound):
+        producer.wait(job_id, timeout=10)
     assert not client.exists(keys.result(job_id))
     assert producer.get(job_id).status == "completed"
 

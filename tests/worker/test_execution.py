@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pydantic
 import pytest
 
 from bananas_topology.contract.worker import WorkerConfig
@@ -47,6 +48,7 @@ def _outcome(run: Run, handlers: dict[str, BoundHandler] | None = None) -> Outco
         ("mail", {"copies": 2}, "InvalidPayload", "missing required field `to`"),
         ("mail", "x", "InvalidPayload", "Expected `object`"),
         ("not_json", None, "InvalidResult", "cannot encode the returned object as JSON"),
+        ("non_finite", None, "InvalidResult", "returned list as JSON: expected a finite number"),
         ("give_up", None, "Bury", "no use"),
     ],
 )
@@ -75,6 +77,13 @@ def test_a_result_over_the_limit_fails_permanently() -> None:
 
     assert isinstance(outcome, Permanent)
     assert f"at most {RESULT_LIMIT} bytes" in outcome.failure.message
+
+
+def test_a_pydantic_model_can_be_returned() -> None:
+    class Model(pydantic.BaseModel):
+        x: int | None
+
+    assert completed([Model(x=None)]) == Completed(b'[{"x":null}]')
 
 
 def test_falsy_results_are_stored() -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from bananas_topology import Bury, Client, JobContext, Retry, job
 from bananas_topology.client import NewJob
-from bananas_topology.errors import JobFailed, JobNotFound, WaitTimeout
+from bananas_topology.errors import JobFailed, JobNotFound, ResultNotFound, WaitTimeout
 
 REPORT = Path(__file__).with_name("report.json")
 
@@ -160,15 +160,15 @@ def _wait_for_file(client: Client, job_id: str) -> dict[str, Any] | None:
         Bury: the job is done, but its result is not kept.
     """
     try:
-        result: dict[str, Any] | None = client.wait(job_id, timeout=POLL_INTERVAL)
+        result: dict[str, Any] = client.wait(job_id, timeout=POLL_INTERVAL)
     except JobFailed:
         return None
     except WaitTimeout as error:
         raise Retry(str(error), delay=POLL_INTERVAL) from error
     except JobNotFound as error:
         raise Bury(f"job {job_id} is no longer stored: run the walk again") from error
-    if result is None:
-        raise Bury(f"the result of job {job_id} was not kept: run the walk again")
+    except ResultNotFound as error:
+        raise Bury(f"the result of job {job_id} was not kept: run the walk again") from error
     return result
 
 

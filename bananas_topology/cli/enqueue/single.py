@@ -24,6 +24,7 @@ from bananas_topology.errors import (
     JobNotFound,
     RedisUnavailable,
     RedisUnsuitable,
+    ResultNotFound,
 )
 
 
@@ -70,6 +71,9 @@ def _wait_for(client: Client, server: Server, job_id: str, name: str) -> int:
         console.notice(f"error: job {job_id} failed: {_error_type(client, job_id)}{error}")
         console.notice(f"run `bananas job {job_id}` for details")
         return FAILED
+    except ResultNotFound as error:
+        console.notice(str(error))
+        return OK
     console.print_json(result)
     return OK
 
