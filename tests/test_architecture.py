@@ -65,7 +65,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "msgspec": ("jobs", "worker", "api", "cli/enqueue/json_lines.py"),
     "typer": ("cli",),
     "rich": ("cli/console.py",),
-    "cronsim": ("worker/scheduler.py", "spec/rules"),
+    "cronsim": ("worker/cron.py", "worker/scheduler.py", "spec/rules"),
     "prometheus_client": ("worker", "api", "jobs/queue_metrics.py"),
     "fastapi": ("api",),
     "starlette": ("api",),

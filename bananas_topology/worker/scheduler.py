@@ -10,15 +10,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
-from cronsim import CronSim, CronSimError
+from cronsim import CronSimError
 
 from bananas_topology.contract.jobs import Schedule
 from bananas_topology.errors import InvalidJob, InvalidSettings, RedisFull, RequestRejected
 from bananas_topology.jobs.broker import Broker, ScheduleState
 from bananas_topology.jobs.job import EncodedJob, encode_new
 from bananas_topology.system.clock import format_timestamp, monotonic, parse_timestamp, wall_now
+from bananas_topology.worker.cron import next_occurrence
 
 #: An occurrence later than this counts as missed: it fires only if the schedule has `catch_up`.
 MISSED_AFTER = timedelta(seconds=60)
@@ -136,25 +136,6 @@ class Scheduler:
             log.info("schedule fired", extra={"schedule": name, "job_id": encoded.job_id})
         elif due is not None:
             log.warning("schedule missed", extra={"schedule": name, "due": state.next_run})
-
-
-def next_occurrence(schedule: Schedule, after: datetime) -> datetime:
-    """The first time after `after`, in UTC, at which a schedule fires.
-
-    At a change to or from summer time, a local time that is skipped fires once after the gap, and
-    one that is repeated fires once. As in Debian's cron, which cronsim follows, schedules that run
-    hourly or more often go by elapsed time instead.
-
-    Raises:
-        StopIteration: there is none within the next decades.
-    """
-    local = after.astimezone(ZoneInfo(schedule.timezone))
-    for moment in CronSim(schedule.cron, local):
-        occurrence = moment.astimezone(UTC)
-        # Within the repeated hour, cronsim may return the time one hour earlier.
-        if occurrence > after:
-            return occurrence
-    raise StopIteration
 
 
 def _due(state: ScheduleState, schedule: Schedule) -> datetime | None:

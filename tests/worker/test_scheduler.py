@@ -18,7 +18,7 @@ from bananas_topology.jobs.broker import Broker, ScheduleState
 from bananas_topology.jobs.job import EncodedJob
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.system.clock import format_timestamp
-from bananas_topology.worker.scheduler import CachedClock, Scheduler, next_occurrence
+from bananas_topology.worker.scheduler import CachedClock, Scheduler
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -163,27 +163,6 @@ def _expected(
 
 def _earliest(moment: datetime | tuple[datetime, datetime]) -> datetime:
     return moment[0] if isinstance(moment, tuple) else moment
-
-
-@pytest.mark.parametrize(
-    ("cron", "zone", "after", "expected"),
-    [
-        # 02:30 does not exist on 29 March, and occurs twice on 25 October.
-        ("30 2 * * *", "Europe/Rome", "2026-03-28T12:00:00Z", "2026-03-29T01:00:00Z"),
-        ("30 2 * * *", "Europe/Rome", "2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"),
-        ("30 2 * * *", "Europe/Rome", "2026-10-24T12:00:00Z", "2026-10-25T00:30:00Z"),
-        ("30 2 * * *", "Europe/Rome", "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"),
-        ("30 2 * * *", "Europe/Rome", "2026-10-25T01:10:00Z", "2026-10-26T01:30:00Z"),
-        ("*/30 * * * *", "Europe/Rome", "2026-10-25T00:30:00Z", "2026-10-25T01:00:00Z"),
-        ("0 0 29 2 *", "UTC", "2026-01-01T00:00:00Z", "2028-02-29T00:00:00Z"),
-    ],
-)
-def test_a_change_to_or_from_summer_time_fires_once(
-    cron: str, zone: str, after: str, expected: str
-) -> None:
-    job = Schedule(cron=cron, job="echo", timezone=zone)
-
-    assert next_occurrence(job, datetime.fromisoformat(after)) == datetime.fromisoformat(expected)
 
 
 @pytest.mark.parametrize("catch_up", [True, False])
