@@ -221,7 +221,7 @@ class _Annotations:
             _OnlyForTypeChecking: the import fails.
         """
         for statement in _type_checking_imports(self._module):
-            if name in [alias.asname or alias.name for alias in statement.names]:
+            if name in [each.asname or each.name.partition(".")[0] for each in statement.names]:
                 namespace = {key: self._globals.get(key) for key in ("__name__", "__package__")}
                 try:
                     exec(compile(ast.Module([statement], []), self._module, "exec"), namespace)

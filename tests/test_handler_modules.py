@@ -307,13 +307,13 @@ def test_names_that_are_imported_for_type_checkers_only_are_imported_then(module
         """
         import typing
         if TYPE_CHECKING:
-            from collections.abc import Mapping
+            import collections.abc
             from bananas_topology import JobContext as Context
         if typing.TYPE_CHECKING:
             from made_types import Model as Mine
 
         @job("a")
-        def a(context: Context, payload: Mapping[str, Mine]) -> Unknown: ...
+        def a(context: Context, payload: collections.abc.Mapping[str, Mine]) -> Unknown: ...
         """,
     )
 

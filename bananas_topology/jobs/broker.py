@@ -22,8 +22,9 @@ from bananas_topology.jobs.exchange import ClaimRequest, PendingExchange
 from bananas_topology.jobs.job import EncodedJob
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.settlements import Settlement, group_settlements
-from bananas_topology.jobs.stored import to_bytes
+from bananas_topology.jobs.stored import to_bytes, to_text
 from bananas_topology.jobs.waiting import OnWait, call_in_slices
+from bananas_topology.system.clock import format_timestamp
 
 #: Maximum number of jobs that one claim parks: bounds how long it blocks the server.
 PARK_LIMIT = 1_000
@@ -72,6 +73,18 @@ class ScheduleState:
 
     next_run: str
     cron: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeenSchedule:
+    """A schedule as stored. `is_current`: the caller's definition is the one that counts.
+
+    `since` is from when on it counts, for one that is new or changed.
+    """
+
+    state: ScheduleState
+    is_current: bool
+    since: datetime
 
 
 class Broker:
@@ -198,24 +211,56 @@ class Broker:
         seconds, micros = self._scripts.command("TIME")
         return datetime.fromtimestamp(int(seconds), UTC) + timedelta(microseconds=int(micros))
 
-    def schedule(self, name: str) -> ScheduleState:
-        """Read the state of a schedule."""
-        values = self._scripts.command("HMGET", self.keys.schedule(name), "next_run", "cron")
-        next_run, cron = ((value or b"").decode() for value in values)
-        return ScheduleState(next_run, cron)
+    def see_schedules(
+        self, own: Mapping[str, tuple[str, str]], now: datetime, *, is_stopping: bool
+    ) -> dict[str, SeenSchedule]:
+        """Keep the caller's definitions of schedules seen, and read the state of these.
+
+        `own` has an id of each definition and its expression (see `ScheduleState.cron`). `now` is
+        the server's clock.
+        """
+        arguments: list[Value] = [_unix_ms(now), format_timestamp(now), int(is_stopping)]
+        for definition in own.values():
+            arguments += definition
+        keys = tuple(map(self.keys.schedule, own))
+        replies = self._scripts.run_one(Call(scripts.SEE_SCHEDULES, keys, arguments))
+        return {
+            name: SeenSchedule(
+                ScheduleState(to_text(next_run), to_text(cron)),
+                is_current == 1,
+                datetime.fromtimestamp(int(since_ms) / 1000, UTC),
+            )
+            for name, (next_run, cron, is_current, since_ms) in zip(own, replies, strict=True)
+        }
 
     def fire(
-        self, name: str, before: ScheduleState, after: ScheduleState, job: EncodedJob | None
+        self,
+        name: str,
+        scheduler: tuple[str, bool],
+        now: datetime,
+        before: ScheduleState,
+        after: ScheduleState,
+        job: EncodedJob | None,
     ) -> bool:
         """Move a schedule from one state to the next and enqueue `job`, if any, in the same step.
 
-        False if another scheduler was first.
+        `scheduler` is the caller's definition and whether it is stopping, as in `see_schedules`.
+        False if another scheduler was first, or has a newer definition.
         """
-        arguments: list[Value] = [self.keys.prefix, before.next_run, after.next_run, after.cron]
+        definition, is_stopping = scheduler
+        seen_as = f"{definition}:stopping" if is_stopping else definition
+        arguments: list[Value] = [self.keys.prefix, seen_as, _unix_ms(now)]
+        arguments += (to_bytes(before.next_run), after.next_run, after.cron)
         if job is None:
             arguments.append("")
         else:
-            arguments += (job.job_id, job.body, job.priority, job.job_type, before.next_run)
+            arguments += (
+                job.job_id,
+                job.body,
+                job.priority,
+                job.job_type,
+                to_bytes(before.next_run),
+            )
         call = Call(scripts.FIRE_SCHEDULE, (self.keys.schedule(name),), arguments)
         return bool(self._scripts.run_one(call))
 
@@ -250,3 +295,7 @@ class Broker:
         """
         keys = (self.keys.workers, self.keys.worker(worker_id), self.keys.claims(worker_id))
         return bool(self._scripts.run_one(Call(scripts.DEREGISTER, keys, (worker_id, incarnation))))
+
+
+def _unix_ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)

@@ -107,6 +107,7 @@ class ExchangeLoop:
             config, consumer, incarnation, broker, slots, self._pending, self.tally
         )
         self._claimer = Claimer(config, consumer, incarnation, broker, slots, self._pending)
+        self._scheduler: Scheduler | None = None
         self._tasks = self._periodic_tasks(config)
         self._exchanged_at = 0.0
         self._must_recover = True
@@ -117,15 +118,16 @@ class ExchangeLoop:
             interval_s = config.scheduler_interval_ms / 1000
             tasks.append(PeriodicTask(interval_s, self._claimer.promote))
             if config.schedules:
-                tasks.append(PeriodicTask(interval_s, self._make_scheduler(config).run))
+                self._scheduler = self._make_scheduler(config)
+                tasks.append(PeriodicTask(interval_s, self._scheduler.run))
         return tasks
 
     def _make_scheduler(self, config: WorkerConfig) -> Scheduler:
         # Imported here so that a worker without schedules loads no calendars and time zones.
-        from bananas_topology.worker.scheduler import Scheduler
+        from bananas_topology.worker.scheduler import CachedClock, Scheduler
 
-        broker = self._broker
-        return Scheduler(broker, config.schedules, broker.now, self.tally.count_enqueued)
+        clock = CachedClock(self._broker.now)
+        return Scheduler(self._broker, config.schedules, clock, self.tally.count_enqueued)
 
     @property
     def is_booted(self) -> bool:
@@ -154,6 +156,8 @@ class ExchangeLoop:
     def quiet(self) -> None:
         """Claim nothing more; what the listener may have claimed is requeued."""
         self._claimer.is_quiet = True
+        if self._scheduler is not None:
+            self._scheduler.stop()
         self._must_recover |= self._claimer.close() and self.is_booted
 
     def finish(self, runs: list[Run]) -> None:

@@ -1,21 +1,25 @@
 """Fires cron schedules. (Delayed jobs are promoted with claims; see claiming.py.)
 
 Any number of schedulers may run: each step of a schedule is a compare-and-set that only one of them
-wins (see fire_schedule.lua). What is due is decided by Redis's clock, since those of the machines
-differ.
+wins (see fire_schedule.lua). If they have different definitions of it, during a rollout, the newest
+counts (see include/schedule.lua). What is due is decided by Redis's clock, since those of the
+machines differ.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 from cronsim import CronSimError
 
 from bananas_topology.contract.jobs import Schedule
 from bananas_topology.errors import InvalidJob, InvalidSettings, RedisFull, RequestRejected
-from bananas_topology.jobs.broker import Broker, ScheduleState
+from bananas_topology.jobs.broker import Broker, ScheduleState, SeenSchedule
 from bananas_topology.jobs.job import EncodedJob, encode_new
 from bananas_topology.system.clock import format_timestamp, monotonic, parse_timestamp, wall_now
 from bananas_topology.worker.cron import next_occurrence
@@ -23,8 +27,9 @@ from bananas_topology.worker.cron import next_occurrence
 #: An occurrence later than this counts as missed: it fires only if the schedule has `catch_up`.
 MISSED_AFTER = timedelta(seconds=60)
 
-#: How long a schedule's state is cached: another deployment may change it.
-STATE_TTL = timedelta(seconds=30)
+#: How often to look at a schedule, to keep its definition seen and to notice that another one
+#: counts. With the time until one is given up (schedule.lua), well within `MISSED_AFTER`.
+LOOK_INTERVAL = timedelta(seconds=5)
 
 #: How long after the server has rejected a job, being out of memory for example, it is tried again.
 REJECTED_RETRY = timedelta(seconds=10)
@@ -60,7 +65,7 @@ class CachedClock:
 
 
 class Scheduler:
-    """Fires schedules. For use by one thread; `read_clock` reads Redis's clock.
+    """Fires schedules. For use by one thread; `clock` is Redis's.
 
     Raises:
         InvalidSettings: a schedule has an invalid expression or time zone, or never fires.
@@ -70,7 +75,7 @@ class Scheduler:
         self,
         broker: Broker,
         schedules: Mapping[str, Schedule],
-        read_clock: Callable[[], datetime],
+        clock: CachedClock,
         on_fired: Callable[[], None] = lambda: None,
     ) -> None:
         if problems := [
@@ -81,9 +86,18 @@ class Scheduler:
             raise InvalidSettings(problems)
         self._broker = broker
         self._schedules = schedules
-        self._clock = CachedClock(read_clock)
+        self._own = {
+            name: (_definition(each), _expression(each)) for name, each in schedules.items()
+        }
+        self._clock = clock
         self._on_fired = on_fired
-        self._check_at: dict[str, datetime] = {}
+        self._look_at: dict[str, datetime] = {}
+        self._left: set[str] = set()
+        self._is_stopping = False
+
+    def stop(self) -> None:
+        """Leave the schedules alone, as long as anybody else sees to them."""
+        self._is_stopping = True
 
     def run(self) -> None:
         """Fire what is due now.
@@ -92,50 +106,90 @@ class Scheduler:
             RedisUnavailable: the server did not answer; nothing is lost, call again.
         """
         now = self._clock.now()
-        for name, schedule in self._schedules.items():
-            if self._check_at.get(name, now) > now:
-                continue
-            try:
-                self._fire_due(name, schedule)
-            except (RedisFull, RequestRejected) as error:
-                # The occurrence stays due; nothing else is affected.
-                self._check_at[name] = now + REJECTED_RETRY
-                log.error("schedule rejected: %s", error, extra={"schedule": name})
+        names = [name for name in self._schedules if self._look_at.get(name, now) <= now]
+        if not names:
+            return
+        now = self._clock.exact()
+        own = {name: self._own[name] for name in names}
+        try:
+            seen = self._broker.see_schedules(own, now, is_stopping=self._is_stopping)
+        except RequestRejected as error:
+            return self._rejected(names, now, error)
+        for name, schedule in seen.items():
+            self._look_at[name] = now + LOOK_INTERVAL
+            self._note(name, schedule.is_current)
+            if schedule.is_current:
+                try:
+                    self._fire_due(name, schedule, now)
+                except (RedisFull, RequestRejected) as error:
+                    self._rejected([name], now, error)
 
-    def _fire_due(self, name: str, schedule: Schedule) -> None:
+    def _rejected(self, names: list[str], now: datetime, error: Exception) -> None:
+        """Try schedules again later: an occurrence stays due, and nothing else is affected."""
+        for name in names:
+            self._look_at[name] = now + REJECTED_RETRY
+            log.error("schedule rejected: %s", error, extra={"schedule": name})
+
+    def _note(self, name: str, is_current: bool) -> None:
+        """Log when a schedule is left to another definition, and when it is not any more."""
+        if is_current and name in self._left:
+            self._left.discard(name)
+            log.info("schedule taken over", extra={"schedule": name})
+        elif not is_current:
+            if name not in self._left and not self._is_stopping:
+                log.info("schedule left to a newer definition", extra={"schedule": name})
+            self._left.add(name)
+
+    def _fire_due(self, name: str, seen: SeenSchedule, now: datetime) -> None:
+        schedule, state = self._schedules[name], seen.state
         for _ in range(_MAX_FIRES):
-            now = self._clock.exact()
-            state = self._broker.schedule(name)
             due = _due(state, schedule)
             if due is not None and due > now:
-                self._check_at[name] = min(due, now + STATE_TTL)
+                self._look_at[name] = min(due, now + LOOK_INTERVAL)
                 return
-            self._advance(name, schedule, state, due, now)
+            if due is None:
+                # New or changed: nothing fires when a schedule is first deployed.
+                after = self._move(name, state, seen.since, now, None)
+            else:
+                after = self._advance(name, state, due, now)
+            if after is None:
+                break  # another scheduler did it
+            state = after
+        self._look_at[name] = now
 
     def _advance(
+        self, name: str, state: ScheduleState, due: datetime, now: datetime
+    ) -> ScheduleState | None:
+        """Fire the occurrence that is due, or skip it, and store the next one."""
+        schedule = self._schedules[name]
+        fires = schedule.catch_up or now - due <= MISSED_AFTER
+        job = _job_of(name, schedule, due, now) if fires else None
+        # Several missed occurrences count as one.
+        after = self._move(name, state, max(due, now - MISSED_AFTER), now, job)
+        if after is None:
+            return None
+        if job is not None:
+            self._on_fired()
+            log.info("schedule fired", extra={"schedule": name, "job_id": job.job_id})
+        else:
+            log.warning("schedule missed", extra={"schedule": name, "due": state.next_run})
+        return after
+
+    def _move(
         self,
         name: str,
-        schedule: Schedule,
         state: ScheduleState,
-        due: datetime | None,
+        start: datetime,
         now: datetime,
-    ) -> None:
-        """Fire the occurrence that is due, or skip it, and store the next one."""
-        # A new or changed schedule starts from now, so nothing fires when it is first deployed.
-        # Several missed occurrences count as one.
-        after = now if due is None else max(due, now - MISSED_AFTER)
-        then = ScheduleState(
-            format_timestamp(next_occurrence(schedule, after)), _expression(schedule)
-        )
-        fires = due is not None and (schedule.catch_up or now - due <= MISSED_AFTER)
-        encoded = _job_of(name, schedule, due, now) if fires and due is not None else None
-        if not self._broker.fire(name, state, then, encoded):
-            return  # another scheduler did it
-        if encoded is not None:
-            self._on_fired()
-            log.info("schedule fired", extra={"schedule": name, "job_id": encoded.job_id})
-        elif due is not None:
-            log.warning("schedule missed", extra={"schedule": name, "due": state.next_run})
+        job: EncodedJob | None,
+    ) -> ScheduleState | None:
+        """Store the first occurrence after `start` as the next; None if another one was first."""
+        schedule = self._schedules[name]
+        next_run = format_timestamp(next_occurrence(schedule, start))
+        definition, expression = self._own[name]
+        after = ScheduleState(next_run, expression)
+        scheduler = (definition, self._is_stopping)
+        return after if self._broker.fire(name, scheduler, now, state, after, job) else None
 
 
 def _due(state: ScheduleState, schedule: Schedule) -> datetime | None:
@@ -150,6 +204,13 @@ def _due(state: ScheduleState, schedule: Schedule) -> datetime | None:
 
 def _expression(schedule: Schedule) -> str:
     return f"{schedule.cron} {schedule.timezone}"
+
+
+def _definition(schedule: Schedule) -> str:
+    """An id of all that a schedule is, the same in every process."""
+    values = [getattr(schedule, field.name) for field in fields(Schedule)]
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
 def _problem(name: str, schedule: Schedule) -> str:

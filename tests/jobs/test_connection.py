@@ -187,13 +187,17 @@ def test_a_server_out_of_memory_takes_no_new_jobs(tmp_path: Path, keys: Keys) ->
         wait_until(client.ping)
         broker = Broker(client, keys)
         broker.enqueue([encoded("a")])
+        now, new, then = broker.now(), ScheduleState("", ""), ScheduleState("t", "c")
         client.config_set("maxmemory", 1)
+        # Which schedulers there are is still known, by which one may fire when there is room again.
+        seen = broker.see_schedules({"x": ("d", "c")}, now, is_stopping=False)
+        assert seen["x"].is_current
         before = {key: client.dump(key) for key in client.scan_iter()}
 
         for attempt in (
             lambda: broker.enqueue([encoded("b")]),
             lambda: broker.enqueue([encoded("b", due="+1")]),
-            lambda: broker.fire("x", ScheduleState("", ""), ScheduleState("t", "c"), encoded("b")),
+            lambda: broker.fire("x", ("d", False), now, new, then, encoded("b")),
         ):
             with pytest.raises(RedisFull, match="out of memory"):
                 attempt()

@@ -118,26 +118,3 @@ def test_an_idle_worker_is_notified_of_what_another_left(client: redis.Redis, ke
     assert sorted(job for listener in listeners for job in _ids(listener.receive())) == ["a", "b"]
     for listener in listeners:
         listener.close()
-
-
-def test_a_schedule_fires_for_one_of_several_schedulers(client: redis.Redis, keys: Keys) -> None:
-    broker = Broker(client, keys)
-    new = broker.schedule("nightly")
-    first = new.__class__("2026-01-01T00:00:00.000000Z", "0 0 * * * UTC")
-    second = new.__class__("2026-01-02T00:00:00.000000Z", "0 0 * * * UTC")
-    assert (new.next_run, new.cron) == ("", "")
-
-    assert broker.fire("nightly", new, first, None)
-    assert not broker.fire("nightly", new, first, None)
-    assert client.llen(keys.queue("normal")) == 0
-    job = encoded("nightly:1")
-    assert [broker.fire("nightly", first, second, job) for _ in range(3)] == [True, False, False]
-
-    assert client.lrange(keys.queue("normal"), 0, -1) == [b"nightly:1"]
-    assert client.hgetall(keys.schedule("nightly")) == {
-        b"next_run": b"2026-01-02T00:00:00.000000Z",
-        b"cron": b"0 0 * * * UTC",
-        b"last_run": b"2026-01-01T00:00:00.000000Z",
-        b"run_count": b"1",
-    }
-    assert broker.schedule("nightly") == second

@@ -387,6 +387,30 @@ def test_a_schedule_fires_in_a_running_worker(
     wait_for(lambda: int(client.hget(keys.schedule("s"), "run_count") or 0) >= 2)
 
 
+def test_a_draining_worker_leaves_schedules_alone(
+    start: Starter, producer: Client, client: redis.Redis, keys: Keys
+) -> None:
+    def run_count() -> int:
+        return int(client.hget(keys.schedule("s"), "run_count") or 0)
+
+    def cron() -> Any:
+        return client.hget(keys.schedule("s"), "cron")
+
+    worker = start(WORKER_SCHEDULES='{"s":{"cron":"* * * * * *","job":"echo"}}')
+    wait_for(lambda: run_count() >= 1)
+    producer.enqueue("sleep", 4.0)
+    wait_for(lambda: _held(client, keys) == 1)
+
+    worker.send(signal.SIGTERM)
+
+    worker.wait_for_log("worker stopping")
+    before = run_count()
+    start(WORKER_SCHEDULES='{"s":{"cron":"0 0 1 1 *","job":"echo"}}')
+    wait_for(lambda: cron() == b"0 0 1 1 * UTC")
+    assert worker.process.wait(20) == 0
+    assert (run_count(), cron()) == (before, b"0 0 1 1 * UTC")
+
+
 def test_jobs_without_a_handler_stay_queued(
     start: Starter, producer: Client, client: redis.Redis, keys: Keys
 ) -> None:
