@@ -65,6 +65,22 @@ class Recovery:
 
 
 @dataclass(frozen=True, slots=True)
+class Election:
+    """Whether a worker is elected, and for how long it or the one elected still is."""
+
+    is_elected: bool
+    left_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """Whether a notification was added, and the number of jobs in the queue."""
+
+    is_notified: bool
+    queued: int
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleState:
     """When a schedule fires next, as stored, and the cron expression this was computed from.
 
@@ -112,7 +128,7 @@ class Broker:
         return call_in_slices(lambda: check_server(self.client), self._scripts.on_wait)
 
     def open_channel(self) -> Channel:
-        """Open a connection of its own for the wake listener."""
+        """Open a connection that is not shared: for the wake listener, and to watch a queue."""
         return self._scripts.open()
 
     def close(self) -> None:
@@ -205,6 +221,23 @@ class Broker:
         """Move due jobs into their queues; `PROMOTE_LIMIT` moved means that more may be due."""
         call = Call(scripts.PROMOTE, (self.keys.scheduled,), (self.keys.prefix, PROMOTE_LIMIT))
         return int(self._scripts.run_one(call))
+
+    def elect(self, worker_id: str, term_ms: int) -> Election:
+        """Have one worker of all, this or another, watch the queues for `term_ms` (watch.py)."""
+        call = Call(scripts.ELECT, (self.keys.watcher,), (worker_id, term_ms))
+        is_elected, left_ms = self._scripts.run_one(call)
+        return Election(is_elected == 1, left_ms)
+
+    def resign(self, worker_id: str) -> None:
+        """Let another worker be elected at once."""
+        self._scripts.run_one(Call(scripts.RESIGN, (self.keys.watcher,), (worker_id,)))
+
+    def announce(self, priority: str) -> Announcement:
+        """Notify idle workers of the jobs in a queue."""
+        keys = (self.keys.queue(priority),)
+        call = Call(scripts.ANNOUNCE, keys, (self.keys.prefix, priority))
+        is_notified, length = self._scripts.run_one(call)
+        return Announcement(is_notified == 1, length)
 
     def now(self) -> datetime:
         """Read the server's clock."""

@@ -43,6 +43,7 @@ class Keys:
     - ``queue:suspect:<priority>:<type>`` list: ids of these jobs (see recover.lua)
     - ``quarantine`` string: the busy worker that claims nothing until it can run a suspect
     - ``wake:<priority>``, ``wake:<priority>:<type>`` zsets: what idle workers block on
+    - ``watcher`` string: the worker that watches the queues for the others (watch.py); expires
     - ``rescue:seen`` hash: when ids in queue:processing were first seen there (stranded.py)
     - ``stats`` hash: jobs completed, retried and failed since the prefix was first used
 
@@ -115,6 +116,10 @@ class Keys:
     def wake(self, priority: str, job_type: str | None = None) -> str:
         suffix = f":{job_type}" if job_type else ""
         return f"{self.prefix}:wake:{priority}{suffix}"
+
+    @property
+    def watcher(self) -> str:
+        return f"{self.prefix}:watcher"
 
     @property
     def processing(self) -> str:

@@ -22,6 +22,7 @@ from bananas_topology.worker.periodic import PeriodicTask, next_due, run_due
 from bananas_topology.worker.run import Run
 from bananas_topology.worker.settlement import PendingSettlements, settlement_of
 from bananas_topology.worker.slots import Slots
+from bananas_topology.worker.watcher import Watcher
 
 if TYPE_CHECKING:
     from bananas_topology.worker.scheduler import Scheduler
@@ -108,12 +109,13 @@ class ExchangeLoop:
         )
         self._claimer = Claimer(config, consumer, incarnation, broker, slots, self._pending)
         self._scheduler: Scheduler | None = None
+        self._watcher = Watcher(broker, config.worker_id)
         self._tasks = self._periodic_tasks(config)
         self._exchanged_at = 0.0
         self._must_recover = True
 
     def _periodic_tasks(self, config: WorkerConfig) -> list[PeriodicTask]:
-        tasks = [PeriodicTask(config.lease_ms / 3000, self._heartbeat.beat)]
+        tasks = [PeriodicTask(config.lease_ms / 3000, self._heartbeat.beat), self._watcher.task]
         if config.enable_scheduler:
             interval_s = config.scheduler_interval_ms / 1000
             tasks.append(PeriodicTask(interval_s, self._claimer.promote))
@@ -151,7 +153,8 @@ class ExchangeLoop:
 
     def filenos(self) -> list[int]:
         """The descriptors to select on; then call `on_readable`."""
-        return [fd for fd in (self._pending.fileno(), self._claimer.fileno()) if fd >= 0]
+        filenos = [fd for fd in (self._pending.fileno(), self._claimer.fileno()) if fd >= 0]
+        return filenos + self._watcher.filenos()
 
     def quiet(self) -> None:
         """Claim nothing more; what the listener may have claimed is requeued."""
@@ -221,12 +224,14 @@ class ExchangeLoop:
                 self._claimer.on_readable()
         except BananasTopologyError as error:
             self._lost(error)
+        self._watcher.on_readable(readable)
 
     def deregister(self) -> bool:
         """Remove this worker from Redis; whether that is done or was not needed."""
         if not self.is_booted:
             return True
         try:
+            self._watcher.resign()
             self._heartbeat.deregister()
         except BananasTopologyError as error:
             self.availability.failed(error)
@@ -238,6 +243,7 @@ class ExchangeLoop:
         self._must_recover = self._claimer.must_claim = True
         self._pending.requeue(error)
         self._claimer.close()
+        self._watcher.close()
         self.availability.failed(error)
 
     def _recover(self) -> None:

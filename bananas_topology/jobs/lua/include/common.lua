@@ -11,7 +11,8 @@ accept_oom(key)        let the script run when the server is out of memory; `key
                        never expires
 now()                  Redis's clock: Unix seconds, and whole Unix milliseconds as text
 notify(prefix, wakes)  wake one idle worker for each source in the set `wakes`; a source is a
-                       priority or "<priority>:<job type>"
+                       priority or "<priority>:<job type>". Returns whether a notification was
+                       added: false if earlier ones still wait for a worker
 get_string(key)        the string stored under a key; false if it is missing or of another type,
                        which must not abort a script midway
 call(...)              redis.call as a local, which is faster to look up
@@ -34,11 +35,14 @@ local function get_string(key)
 end
 
 local function notify(prefix, wakes)
+  local is_added = false
   for source in pairs(wakes) do
     local wake_key = prefix .. ':wake:' .. source
     if call('ZADD', wake_key, 0, '1') == 1 then
+      is_added = true
       -- Without a listener the key may expire: a worker looks for jobs before it starts to listen.
       call('EXPIRE', wake_key, 3600)
     end
   end
+  return is_added
 end
