@@ -17,10 +17,16 @@ from bananas_topology.jobs.inspect import Inspector, JobView
 from bananas_topology.jobs.views import QueuesJson, queues_json
 from bananas_topology.units import quantity
 
+#: Lists of each kind that a health check reads: it costs the same however many job types there are.
+HEALTH_TYPES = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether jobs are being processed; `problems` lists the reasons if not."""
+    """Whether jobs are being processed; `problems` lists the reasons if not.
+
+    `ready` is a lower bound if jobs of very many types are ready.
+    """
 
     problems: tuple[str, ...]
     workers: int
@@ -56,13 +62,12 @@ class Service:
 
     def queues(self) -> QueuesJson:
         """Read queue depths and live workers."""
-        inspector = self.inspector
-        return queues_json(inspector.backlog(), inspector.depths(), inspector.workers())
+        return queues_json(self.inspector.overview())
 
     def redis_problem(self) -> str | None:
         """Return why Redis cannot be used, or None."""
         try:
-            self.inspector.workers()
+            self.inspector.check()
         except (RedisUnavailable, RedisUnsuitable) as error:
             return str(error)
         return None
@@ -70,10 +75,11 @@ class Service:
     def health(self) -> Health:
         """Check that Redis responds, and that workers are running if jobs are ready."""
         try:
-            ready = self.inspector.backlog().ready
-            workers = sum(worker.concurrency > 0 for worker in self.inspector.workers())
+            overview = self.inspector.overview(max_types=HEALTH_TYPES)
         except (RedisUnavailable, RedisUnsuitable) as error:
             return Health((str(error),), workers=0, ready=0)
+        ready = overview.backlog.ready
+        workers = sum(worker.concurrency > 0 for worker in overview.workers)
         if ready and not workers:
             return Health(
                 (f"{quantity(ready, 'ready job')} but no workers running",), workers, ready

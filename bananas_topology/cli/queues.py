@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from bananas_topology.cli import console
 from bananas_topology.cli.options import AsFormat, Format, RedisUrl, TopologyFile
 
 if TYPE_CHECKING:
-    from bananas_topology.jobs.inspect import Backlog, QueueDepth, WorkerView
+    from bananas_topology.jobs.depths import QueueDepth, ReadyList
+    from bananas_topology.jobs.inspect import Overview, WorkerView
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    backlog: Backlog
-    depths: Sequence[QueueDepth]
-    workers: Sequence[WorkerView]
+#: Job types shown per priority and kind, those with the most jobs first. `--format json` has all.
+_SHOWN_TYPES = 50
 
 
 def queues(
@@ -40,9 +37,9 @@ def queues(
     from bananas_topology.jobs.views import queues_json
 
     with inspecting(locate(redis_url, file)) as inspector:
-        state = _State(inspector.backlog(), inspector.depths(), inspector.workers())
+        state = inspector.overview()
     if format is Format.JSON:
-        console.print_json(queues_json(state.backlog, state.depths, state.workers))
+        console.print_json(queues_json(state))
         return
     console.print_table(("queue", "jobs", "oldest", "note"), list(_queue_rows(state)))
     if state.workers:
@@ -53,21 +50,30 @@ def queues(
         console.notice("no workers running")
 
 
-def _queue_rows(state: _State) -> Iterator[tuple[str, str, str, str]]:
+def _queue_rows(state: Overview) -> Iterator[tuple[str, str, str, str]]:
     for depth in state.depths:
-        yield depth.priority, f"{depth.ready:,}", console.age(depth.oldest), ""
-        for job_type, count in depth.parked.items():
-            note = "no handler" if job_type in depth.unhandled else ""
-            yield f"{depth.priority}: {job_type}", f"{count:,}", "", note
-        for job_type, count in depth.suspects.items():
-            is_unhandled = job_type in depth.unhandled
-            note = "no handler" if is_unhandled else "isolated after worker crashes"
-            yield f"{depth.priority}: {job_type}", f"{count:,}", "", note
+        yield depth.priority, f"{depth.shared.count:,}", console.age(depth.shared.oldest), ""
+        yield from _type_rows(depth, depth.parked, "")
+        yield from _type_rows(depth, depth.suspects, "isolated after worker crashes")
+        if depth.omitted:
+            yield f"{depth.priority}: more types", "", "", f"{depth.omitted:,} not counted"
     yield "scheduled", f"{state.backlog.scheduled:,}", "", ""
     yield "running", f"{state.backlog.running:,}", "", ""
     dead = "see `bananas dead list`" if state.backlog.dead else ""
     yield "dead", f"{state.backlog.dead:,}", "", dead
     yield "completed", f"{state.backlog.completed:,}", "", ""
+
+
+def _type_rows(
+    depth: QueueDepth, lists: Mapping[str, ReadyList], note: str
+) -> Iterator[tuple[str, str, str, str]]:
+    names = sorted(lists, key=lambda name: (-lists[name].count, name))
+    for name in sorted(names[:_SHOWN_TYPES]):
+        cause = "no handler" if name in depth.unhandled else note
+        each = lists[name]
+        yield f"{depth.priority}: {name}", f"{each.count:,}", console.age(each.oldest), cause
+    if more := [lists[name].count for name in names[_SHOWN_TYPES:]]:
+        yield f"{depth.priority}: {len(more):,} more types", f"{sum(more):,}", "", note
 
 
 def _worker_row(worker: WorkerView) -> tuple[str, ...]:

@@ -1,23 +1,25 @@
 """The read side: queue depths, single jobs, running workers. Changes nothing in Redis.
 
-Keys are read one after the other, so the numbers of a busy system may be a few milliseconds apart.
+An overview takes two round trips, whatever the backlog is, and one more per page of job types that
+jobs were parked of. Keys are read one after the other, so the numbers of a busy system may be a few
+milliseconds apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import redis
 
-from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.errors import JobNotFound
 from bananas_topology.jobs.connection import translate_errors
+from bananas_topology.jobs.depths import MAX_TYPES, DepthReading, QueueDepth
 from bananas_topology.jobs.job import claimed_at
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.stored import parse_fields, parse_json, parse_moment, to_bytes, to_text
+from bananas_topology.jobs.stored import parse_fields, parse_json, parse_moment, to_bytes
 
 #: Number of results read in one round trip.
 _BATCH = 500
@@ -25,36 +27,16 @@ _BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Number of jobs in each state. `completed` counts since the prefix was first used."""
+    """Number of jobs in each state. `completed` counts since the prefix was first used.
+
+    `ready` is a lower bound if not all job types were read (see depths.py).
+    """
 
     ready: int
     scheduled: int
     running: int
     dead: int
     completed: int
-
-
-@dataclass(frozen=True, slots=True)
-class QueueDepth:
-    """The ready jobs of one priority.
-
-    `ready` counts the shared queue. `parked` counts, by type, jobs that a worker without a handler
-    for them moved out of it; `suspects`, by type, jobs that run alone because workers crashed with
-    them. `unhandled` lists the types of both for which no running worker of this priority has a
-    handler. `oldest` is the creation time of the oldest job among the heads of all these lists.
-    """
-
-    priority: str
-    ready: int
-    parked: dict[str, int]
-    oldest: datetime | None
-    suspects: dict[str, int] = field(default_factory=dict)
-    unhandled: tuple[str, ...] = ()
-
-    @property
-    def total(self) -> int:
-        """All ready jobs of this priority."""
-        return self.ready + sum(self.parked.values()) + sum(self.suspects.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +56,15 @@ class WorkerView:
     started_at: datetime | None
     priorities: tuple[str, ...] = ()
     stuck: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All queues and running workers at one moment."""
+
+    backlog: Backlog
+    depths: tuple[QueueDepth, ...]
+    workers: tuple[WorkerView, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,42 +102,53 @@ class Inspector:
         self._client = client
         self._keys = keys
 
+    def overview(self, max_types: int = MAX_TYPES) -> Overview:
+        """Count the jobs in each state, and list the running workers.
+
+        Reads at most `max_types` lists of each kind; every further one counts as one ready job.
+        """
+        reading, keys = DepthReading(self._keys, max_types), self._keys
+        with translate_errors(self._client):
+            pipeline: Any = self._client.pipeline(transaction=False)
+            pipeline.time()
+            pipeline.zrange(keys.workers, 0, -1, withscores=True)
+            pipeline.zcard(keys.scheduled)
+            pipeline.llen(keys.dead)
+            pipeline.hget(keys.stats, "completed")
+            reading.request(pipeline)
+            time, leases, scheduled, dead, completed, *pages = pipeline.execute()
+            reading.receive(pages)
+            workers, running = self._workers(time, leases)
+            while reading.is_unfinished:
+                pipeline = self._client.pipeline(transaction=False)
+                reading.request(pipeline)
+                reading.receive(pipeline.execute())
+        depths = tuple(reading.depths(_handled(workers)))
+        ready = sum(depth.total for depth in depths)
+        backlog = Backlog(ready, scheduled, running, dead, int(completed or 0))
+        return Overview(backlog, depths, tuple(workers))
+
     def backlog(self) -> Backlog:
         """Count the jobs in each state."""
-        with translate_errors(self._client):
-            depths = [self._depth(priority, []) for priority in PRIORITIES]
-            pipeline = self._client.pipeline(transaction=False)
-            pipeline.zcard(self._keys.scheduled)
-            pipeline.llen(self._keys.dead)
-            pipeline.hget(self._keys.stats, "completed")
-            for worker_id in self._worker_ids():
-                pipeline.hlen(self._keys.claims(worker_id))
-            scheduled, dead, completed, *claims = pipeline.execute()
-        return Backlog(
-            sum(depth.total for depth in depths), scheduled, sum(claims), dead, int(completed or 0)
-        )
+        return self.overview().backlog
 
-    def depths(self) -> list[QueueDepth]:
+    def depths(self) -> tuple[QueueDepth, ...]:
         """Count the ready jobs of each priority."""
-        workers = self.workers()
-        with translate_errors(self._client):
-            return [self._depth(priority, workers) for priority in PRIORITIES]
+        return self.overview().depths
 
     def workers(self) -> list[WorkerView]:
         """List the running workers, by id."""
         with translate_errors(self._client):
-            seconds, _ = self._client.time()
-            members: Any = self._client.zrangebyscore(self._keys.workers, seconds * 1000, "+inf")
-            pipeline = self._client.pipeline(transaction=False)
-            ids = sorted(worker_id.decode() for worker_id in members)
-            for worker_id in ids:
-                pipeline.hgetall(self._keys.worker(worker_id))
-                pipeline.hlen(self._keys.claims(worker_id))
-            replies = pipeline.execute()
-        return [
-            _worker_view(worker_id, replies[2 * i], replies[2 * i + 1])
-            for i, worker_id in enumerate(ids)
-        ]
+            pipeline: Any = self._client.pipeline(transaction=False)
+            pipeline.time()
+            pipeline.zrange(self._keys.workers, 0, -1, withscores=True)
+            workers, _ = self._workers(*pipeline.execute())
+        return workers
+
+    def check(self) -> None:
+        """Read one key: whether the server answers."""
+        with translate_errors(self._client):
+            self._client.zcard(self._keys.workers)
 
     def job(self, job_id: str) -> JobView:
         """Read everything known about one job.
@@ -185,47 +187,35 @@ class Inspector:
                     found[job_id] = parse_json(text)
         return found
 
+    def _workers(
+        self, time: tuple[int, int], leases: list[tuple[bytes, float]]
+    ) -> tuple[list[WorkerView], int]:
+        """Read the workers that are running at a time; and how many jobs all of them hold."""
+        pipeline: Any = self._client.pipeline(transaction=False)
+        for worker_id, _ in leases:
+            pipeline.hgetall(self._keys.worker(worker_id.decode()))
+            pipeline.hlen(self._keys.claims(worker_id.decode()))
+        replies = pipeline.execute()
+        stored, claims = replies[::2], replies[1::2]
+        views = {
+            worker_id.decode(): _worker_view(worker_id.decode(), fields, held)
+            for (worker_id, until_ms), fields, held in zip(leases, stored, claims, strict=True)
+            if until_ms > time[0] * 1000
+        }
+        return [views[worker_id] for worker_id in sorted(views)], sum(claims)
+
     def _worker_ids(self) -> list[str]:
         members: Any = self._client.zrange(self._keys.workers, 0, -1)
         return [worker_id.decode() for worker_id in members]
 
-    def _depth(self, priority: str, workers: list[WorkerView]) -> QueueDepth:
-        client, keys = self._client, self._keys
-        types: Any = client.smembers(keys.parked(priority))
-        sources: Any = client.smembers(keys.suspects)
-        prefix = f"{priority}:"
-        parked = {name: keys.parked_queue(priority, name) for name in _sorted_texts(types)}
-        suspects = {
-            source.removeprefix(prefix): keys.suspect_queue(source)
-            for source in _sorted_texts(sources)
-            if source.startswith(prefix)
-        }
-        parked = {name: key for name, key in parked.items() if client.exists(to_bytes(key))}
-        handled = {
-            name for worker in workers if priority in worker.priorities for name in worker.job_types
-        }
-        return QueueDepth(
-            priority=priority,
-            ready=int(client.llen(keys.queue(priority))),
-            parked={
-                _printable(name): int(client.llen(to_bytes(key))) for name, key in parked.items()
-            },
-            oldest=self._oldest([keys.queue(priority), *parked.values(), *suspects.values()]),
-            suspects={
-                _printable(name): int(client.llen(to_bytes(key))) for name, key in suspects.items()
-            },
-            unhandled=tuple(sorted(map(_printable, (parked.keys() | suspects.keys()) - handled))),
-        )
 
-    def _oldest(self, lists: list[str]) -> datetime | None:
-        """Creation time of the oldest job among the heads of these lists; None if unknown."""
-        moments: list[datetime] = []
-        for key in lists:
-            head: Any = self._client.lindex(to_bytes(key), -1)
-            stored: Any = head and self._client.get(self._keys.job("").encode() + head)
-            moment = parse_moment((parse_fields(stored) or {}).get("created_at"))
-            moments += [moment] if moment else []
-        return min(moments, default=None)
+def _handled(workers: Iterable[WorkerView]) -> dict[str, set[str]]:
+    """The job types that any of these workers has a handler for, by priority."""
+    handled: dict[str, set[str]] = {}
+    for worker in workers:
+        for priority in worker.priorities:
+            handled.setdefault(priority, set()).update(worker.job_types)
+    return handled
 
 
 def _job_view(
@@ -290,15 +280,6 @@ def _started_at(completed_at: datetime | None, duration_ms: int | None) -> datet
     if completed_at is None or duration_ms is None:
         return None
     return completed_at - timedelta(milliseconds=duration_ms)
-
-
-def _sorted_texts(members: Iterable[bytes]) -> list[str]:
-    return sorted(map(to_text, members))
-
-
-def _printable(name: str) -> str:
-    """A name for display: bytes that are not UTF-8 are replaced."""
-    return to_bytes(name).decode(errors="replace")
 
 
 def _decode_hash(fields: dict[bytes, bytes]) -> dict[str, str]:

@@ -16,10 +16,11 @@ def queue_gauges(inspector: Inspector) -> list[Metric]:
     Raises:
         RedisUnavailable, RedisUnsuitable: they cannot be read.
     """
+    overview = inspector.overview()
     ready = GaugeMetricFamily("bananas_queue_depth", "Ready jobs", labels=["priority"])
-    for depth in inspector.depths():
-        ready.add_metric([depth.priority], depth.ready + sum(depth.parked.values()))
-    backlog = inspector.backlog()
+    for depth in overview.depths:
+        ready.add_metric([depth.priority], depth.total)
+    backlog = overview.backlog
     others = (
         ("processing_queue_depth", "Jobs claimed by workers", backlog.running),
         ("scheduled_queue_depth", "Delayed jobs", backlog.scheduled),

@@ -6,14 +6,15 @@ Timestamps are RFC 3339 in UTC, as in the wire format; anything unknown or not a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, TypedDict
 
 import msgspec
 
 from bananas_topology.jobs.dead import DeadJob
-from bananas_topology.jobs.inspect import Backlog, JobView, QueueDepth, WorkerView
+from bananas_topology.jobs.depths import QueueDepth, ReadyList
+from bananas_topology.jobs.inspect import JobView, Overview, WorkerView
 from bananas_topology.system.clock import format_timestamp
 
 Timestamp = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
@@ -68,12 +69,14 @@ class QueueJson(TypedDict):
 
     `ready` counts the shared queue. `parked` (no handler when first seen) and `suspects` (isolated
     after worker crashes) count by job type. `unhandled` lists the types without a running handler.
+    `omitted_types` is the number of types beyond the first 10,000, which are not listed.
     """
 
     ready: int
     parked: dict[str, int]
     suspects: dict[str, int]
     unhandled: list[str]
+    omitted_types: int
     oldest: Timestamp | None
 
 
@@ -137,10 +140,9 @@ def dead_job_json(job: DeadJob) -> DeadJobJson:
     }
 
 
-def queues_json(
-    backlog: Backlog, depths: Iterable[QueueDepth], workers: Iterable[WorkerView]
-) -> QueuesJson:
+def queues_json(overview: Overview) -> QueuesJson:
     """Describe all queues and workers."""
+    backlog = overview.backlog
     return {
         "backlog": {
             "ready": backlog.ready,
@@ -149,19 +151,24 @@ def queues_json(
             "dead": backlog.dead,
             "completed": backlog.completed,
         },
-        "queues": {depth.priority: _queue(depth) for depth in depths},
-        "workers": [_worker(worker) for worker in workers],
+        "queues": {depth.priority: _queue(depth) for depth in overview.depths},
+        "workers": [_worker(worker) for worker in overview.workers],
     }
 
 
 def _queue(depth: QueueDepth) -> QueueJson:
     return {
-        "ready": depth.ready,
-        "parked": depth.parked,
-        "suspects": depth.suspects,
+        "ready": depth.shared.count,
+        "parked": _counts(depth.parked),
+        "suspects": _counts(depth.suspects),
         "unhandled": list(depth.unhandled),
+        "omitted_types": depth.omitted,
         "oldest": _timestamp(depth.oldest),
     }
+
+
+def _counts(lists: Mapping[str, ReadyList]) -> dict[str, int]:
+    return {job_type: each.count for job_type, each in lists.items()}
 
 
 def _worker(worker: WorkerView) -> WorkerJson:

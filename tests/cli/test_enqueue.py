@@ -181,7 +181,7 @@ def test_priority_comes_from_the_command_line_then_the_topology(
     shell("enqueue", "double", "--priority", "low")
     shell("enqueue", "--batch", "-", stdin='{"name": "double"}\n{"name": "other"}\n')
 
-    ready = {depth.priority: depth.ready for depth in inspector.depths()}
+    ready = {depth.priority: depth.shared.count for depth in inspector.depths()}
     assert ready == {"high": 2, "normal": 1, "low": 1}
 
 

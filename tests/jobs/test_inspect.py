@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 import redis
 
 from bananas_topology.errors import JobNotFound
 from bananas_topology.jobs.broker import Broker
+from bananas_topology.jobs.depths import ReadyList
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.settlements import BuryJob
@@ -14,6 +17,10 @@ from tests.jobs.support import Worker, encoded
 @pytest.fixture
 def inspector(client: redis.Redis, keys: Keys) -> Inspector:
     return Inspector(client, keys)
+
+
+def _counts(lists: Mapping[str, ReadyList]) -> dict[str, int]:
+    return {job_type: each.count for job_type, each in lists.items()}
 
 
 def _boot(worker: Worker) -> Worker:
@@ -35,7 +42,7 @@ def test_a_type_is_unhandled_until_a_running_worker_of_its_priority_has_a_handle
     _boot(Worker(broker)).claim(5)
 
     _, depth, _ = inspector.depths()
-    assert (depth.ready, depth.parked) == (0, {"new": 2, "rare": 1})
+    assert (depth.shared.count, _counts(depth.parked)) == (0, {"new": 2, "rare": 1})
     assert depth.unhandled == ("new", "rare")
     assert depth.total == inspector.backlog().ready == 3
     assert depth.oldest is not None
@@ -58,7 +65,7 @@ def test_suspects_count_as_ready(client: redis.Redis, keys: Keys, inspector: Ins
 
     depth = inspector.depths()[1]
 
-    assert depth.suspects == {"add": 1}
+    assert _counts(depth.suspects) == {"add": 1}
     assert depth.total == inspector.backlog().ready == 1
     assert inspector.job("a").status == "pending"
 
@@ -73,7 +80,7 @@ def test_ids_and_types_that_are_not_utf8_are_displayed(
     worker = Worker(Broker(client, keys))
     assert worker.claim() == []
 
-    assert inspector.depths()[0].parked == {"\ufffd": 1}
+    assert _counts(inspector.depths()[0].parked) == {"\ufffd": 1}
     assert inspector.job("\udcff").body is None
 
 
