@@ -101,7 +101,7 @@ class ExchangeLoop:
         self._broker = broker
         self._consumer = consumer
         self._slots = slots
-        self.tally = Tally(config.concurrency, is_scraped=config.metrics_port > 0)
+        self.tally = Tally(is_scraped=config.metrics_port > 0)
         self.availability = RedisAvailability()
         self._pending = PendingSettlements(self.tally)
         self._heartbeat = Heartbeat(

@@ -26,10 +26,10 @@ from bananas_topology.errors import BananasTopologyError, InvalidSettings
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.queue_metrics import queue_gauges
 from bananas_topology.jobs.settlements import COUNTERS, Counter
-from bananas_topology.system.clock import monotonic
 from bananas_topology.worker.health import Health
 from bananas_topology.worker.metrics import BUCKETS_S, Histogram, Tally, TypeTally
 from bananas_topology.worker.slots import Slots
+from bananas_topology.worker.usage import UsageMeter
 
 #: Minimum seconds over which utilization and error rate are measured.
 _WINDOW_S = 5.0
@@ -57,22 +57,13 @@ class Sources:
     inspector: Inspector
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """The counts at one moment; a rate is the difference of two samples."""
-
-    at: float
-    busy_s: float
-    completed: int
-    failed: int
-
-
 class MetricsCollector(Collector):
     """Computes the metrics on every scrape. For use by one thread at a time."""
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        self._before = self._last = self._sample()
+        self._meter = UsageMeter(sources.tally, sources.slots)
+        self._before = self._last = self._meter.read()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -139,20 +130,11 @@ class MetricsCollector(Collector):
         return family
 
     def _rates(self) -> tuple[float, float]:
-        now = self._sample()
+        now = self._meter.read()
         if now.at - self._last.at >= _WINDOW_S:
             self._before, self._last = self._last, now
-        elapsed_s = max(1e-3, now.at - self._before.at)
-        failed = now.failed - self._before.failed
-        ended = now.completed - self._before.completed + failed
-        capacity_s = max(1e-3, elapsed_s * self._sources.concurrency)
-        busy_s = max(0.0, now.busy_s - self._before.busy_s)
-        return min(1.0, busy_s / capacity_s), failed / max(1, ended)
-
-    def _sample(self) -> _Sample:
-        tally, now = self._sources.tally, monotonic()
-        busy_s = tally.busy_s + self._sources.slots.running_s(now)
-        return _Sample(now, busy_s, tally.completed, tally.failed)
+        utilization = now.utilization_since(self._before, self._sources.concurrency)
+        return utilization, now.error_rate_since(self._before)
 
 
 def _histogram(name: str, text: str) -> HistogramMetricFamily:

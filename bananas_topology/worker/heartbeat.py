@@ -68,7 +68,7 @@ class WorkerInfo:
             "clock_ms": round(wall_seconds() * 1000),
             "finished": tally.completed + tally.failed,
             "failed": tally.failed,
-            "busy_ms": round(tally.busy_s * 1000),
+            "busy_ms": round(tally.settled_s * 1000),
         }
 
 

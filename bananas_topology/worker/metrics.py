@@ -1,4 +1,4 @@
-"""Counts of what a worker has done, for one log line per minute and for scrapes.
+"""Counts of what a worker has done, for its log line (usage.py) and for scrapes.
 
 Counting is on every job's path, so it is plain arithmetic; exporter.py turns the counts into
 Prometheus metrics when they are scraped.
@@ -6,7 +6,6 @@ Prometheus metrics when they are scraped.
 
 from __future__ import annotations
 
-import logging
 from bisect import bisect_left
 
 import msgspec
@@ -14,18 +13,12 @@ import msgspec
 from bananas_topology.jobs.job import DECODE_ERRORS
 from bananas_topology.jobs.settlements import COMPLETED, FAILED, SETTLEMENTS, Counter, Settlement
 from bananas_topology.system.clock import monotonic, parse_timestamp, wall_seconds
-from bananas_topology.units import format_duration
 from bananas_topology.worker.run import Run
-
-#: Seconds between two log lines with metrics.
-REPORT_S = 60.0
 
 #: Upper bounds of the histogram buckets, in seconds.
 BUCKETS_S = (
     0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600,
 )  # fmt: skip
-
-log = logging.getLogger(__name__)
 
 
 class Histogram:
@@ -72,18 +65,18 @@ class TypeTally:
 
 
 class Tally:
-    """Counts of one worker since its start; the reported rates cover all of that time.
+    """Counts of one worker since its start.
 
+    `busy_s` is the time of all runs that have ended, `settled_s` of those that Redis has accepted.
     `by_type` is filled only if the worker is scraped.
     """
 
-    def __init__(self, concurrency: int, *, is_scraped: bool) -> None:
-        self._concurrency = concurrency
+    def __init__(self, *, is_scraped: bool) -> None:
         self._is_scraped = is_scraped
-        self._started_at = monotonic()
         self._settled = SettlementCounts()
         self.enqueued = 0
         self.busy_s = 0.0
+        self.settled_s = 0.0
         self.by_type: dict[str, TypeTally] = {}
 
     @property
@@ -97,10 +90,10 @@ class Tally:
         return self._settled.total(FAILED)
 
     def count(self, run: Run) -> None:
-        """Count one settled run."""
+        """Count one run whose settlement Redis has accepted."""
         if run.settlement is not None:
             self._settled[type(run.settlement)] += 1
-        self.busy_s += run.duration_s
+        self.settled_s += run.duration_s
         if self._is_scraped and run.bound is not None:
             job_type = run.job_type
             if job_type not in self.by_type:
@@ -110,22 +103,6 @@ class Tally:
     def count_enqueued(self) -> None:
         """Count one job that this process enqueued."""
         self.enqueued += 1
-
-    def report(self) -> None:
-        """Log the counts, under the field names that existing dashboards use."""
-        processed = self.completed + self.failed
-        uptime_s = monotonic() - self._started_at
-        capacity_s = max(1e-3, uptime_s * self._concurrency)
-        fields = {
-            "jobs_processed": processed,
-            "jobs_completed": self.completed,
-            "jobs_failed": self.failed,
-            "avg_duration_ms": round(self.busy_s * 1000 / max(1, processed)),
-            "worker_utilization": f"{100 * self.busy_s / capacity_s:.1f}%",
-            "error_rate": f"{100 * self.failed / max(1, processed):.2f}%",
-            "uptime": format_duration(round(uptime_s) * 1000),
-        }
-        log.info("System metrics", extra=fields)
 
 
 class _Origin(msgspec.Struct):

@@ -36,7 +36,6 @@ from bananas_topology.worker import forks
 from bananas_topology.worker.exchange import ExchangeLoop
 from bananas_topology.worker.exit_hooks import run_exit_hooks
 from bananas_topology.worker.health import Health, log_stacks
-from bananas_topology.worker.metrics import REPORT_S
 from bananas_topology.worker.periodic import PeriodicTask, next_due, run_due
 from bananas_topology.worker.recycling import Recycling
 from bananas_topology.worker.run import BoundHandler
@@ -44,6 +43,7 @@ from bananas_topology.worker.settlement import Settler
 from bananas_topology.worker.shutdown import Shutdown
 from bananas_topology.worker.slots import Slots
 from bananas_topology.worker.stuck import StuckSlots
+from bananas_topology.worker.usage import REPORT_S, UsageReport
 
 if TYPE_CHECKING:
     from bananas_topology.worker.exporter import HealthServer
@@ -81,9 +81,10 @@ class Worker:
         self._recycling = Recycling(config, random.random())
         self._restart = RestartCheck(ServerUrl.of(config))
         self._stuck = StuckSlots(self._slots, config.concurrency)
+        report = UsageReport(self._exchange.tally, self._slots, config.concurrency)
         now = monotonic()
         self._tasks = [
-            PeriodicTask(REPORT_S, self._exchange.tally.report, due=now + REPORT_S),
+            PeriodicTask(REPORT_S, report.log, due=now + REPORT_S),
             PeriodicTask(1.0, self._check_slots, due=now + 1.0),
             PeriodicTask(1.0, self._recycle_if_due, due=now + 1.0),
             PeriodicTask(1.0, self._check_access, due=now + 1.0),

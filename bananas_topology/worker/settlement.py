@@ -252,6 +252,7 @@ class PendingSettlements:
         """Add settled runs, and log their settlements."""
         self._unsent += runs
         for run in runs:
+            self._tally.busy_s += run.duration_s
             log_settlement(run, settlement_of(run))
 
     def batch(self) -> Sequence[Run]:
@@ -287,8 +288,11 @@ class PendingSettlements:
             error = None
             if settled.rejected:
                 batch, error = self._divide(batch, settled.rejected)
+            # A run whose claim was lost is counted by the worker that runs the job again.
+            lost_ids = {id(settlement) for settlement in settled.lost}
             for run in batch:
-                self._tally.count(run)
+                if id(run.settlement) not in lost_ids:
+                    self._tally.count(run)
             if self._substituted or self._closed:
                 self._forget(batch)
             for settlement in settled.lost:

@@ -195,7 +195,7 @@ def _acked(job_id: str, result: bytes = b"null") -> Run:
 
 @pytest.fixture
 def pending() -> PendingSettlements:
-    return PendingSettlements(Tally(10, is_scraped=False))
+    return PendingSettlements(Tally(is_scraped=False))
 
 
 def test_settlements_in_flight_are_kept_but_not_sent_again(pending: PendingSettlements) -> None:
@@ -263,3 +263,16 @@ def test_a_lost_claim_is_logged(
     [record] = [record for record in caplog.records if record.message == "claim lost"]
     assert vars(record)["job_id"] == "a"
     assert vars(record)["settlement"] == "ack"
+
+
+def test_a_run_whose_claim_was_lost_does_not_count_as_completed() -> None:
+    tally = Tally(is_scraped=False)
+    pending, lost, settled = PendingSettlements(tally), _acked("a"), _acked("b")
+    lost.duration_s = settled.duration_s = 2.0
+    pending.add([lost, settled])
+    assert lost.settlement is not None
+    pending.sent(Answered(lost.settlement), pending.batch())
+
+    pending.receive()
+
+    assert (tally.completed, tally.settled_s, tally.busy_s) == (1, 2.0, 4.0)
