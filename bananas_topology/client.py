@@ -5,6 +5,7 @@ A client is thread-safe and holds a pool of connections: create one and reuse it
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -66,6 +67,23 @@ class NewJob:
     delay: Duration | None = None
     at: datetime | None = None
     max_retries: int | None = None
+
+
+class Patience:
+    """How long to wait for a job. Another thread may end it, which takes up to `notice_s`."""
+
+    def __init__(self, wait_s: float, notice_s: float = POLL_S) -> None:
+        self.notice_s = notice_s
+        self._until = monotonic() + wait_s
+
+    @property
+    def left_s(self) -> float:
+        """Seconds left; infinite without a limit, and not positive at the end."""
+        return self._until - monotonic()
+
+    def end(self) -> None:
+        """Wait no longer."""
+        self._until = -math.inf
 
 
 class Client:
@@ -174,8 +192,8 @@ class Client:
             WaitTimeout: it has not finished after `timeout`.
             ValueError: `timeout` is not a duration.
         """
-        deadline = None if timeout is None else monotonic() + delay_to_ms(timeout) / 1000
-        view = self._wait_through_outages(str(job_id), deadline)
+        wait_s = math.inf if timeout is None else delay_to_ms(timeout) / 1000
+        view = self.await_end(str(job_id), Patience(wait_s))
         if view.status == "completed" and view.has_result:
             return view.result
         if view.status == "completed":
@@ -187,19 +205,24 @@ class Client:
             raise JobFailed(view.error or f"job {job_id} is dead")
         raise WaitTimeout(f"job {job_id} is still {view.status} after {timeout}")
 
-    def _wait_through_outages(self, job_id: str, deadline: float | None) -> JobView:
-        """As `_wait_for_end`, going on after outages of about a second."""
+    def await_end(self, job_id: str, patience: Patience) -> JobView:
+        """Read a job once it has finished, or there is no patience left.
+
+        Goes on after outages of about a second.
+
+        Raises:
+            JobNotFound: no job has this id, or its retention has expired.
+        """
         while True:
             try:
-                return self._wait_for_end(job_id, deadline)
+                return self._wait_for_end(job_id, patience)
             except RedisUnavailable:
-                if deadline is not None and monotonic() >= deadline:
+                if patience.left_s <= 0:
                     raise
                 self.get(job_id)
                 sleep(RETRY_DELAYS_S[0])
 
-    def _wait_for_end(self, job_id: str, deadline: float | None) -> JobView:
-        """Read a job until it has finished or the deadline has passed."""
+    def _wait_for_end(self, job_id: str, patience: Patience) -> JobView:
         channels = PubSub(self._redis.connection_pool)
         with translate_errors(self._redis), channels as channel:
             # Subscribe before the first read, so that no notification is missed in between. Until
@@ -208,10 +231,9 @@ class Client:
             channel.get_message(timeout=POLL_S)
             while True:
                 view = self._inspector.job(job_id)
-                left = POLL_S if deadline is None else min(POLL_S, deadline - monotonic())
-                if view.status in ("completed", "failed") or left <= 0:
+                if view.status in ("completed", "failed") or patience.left_s <= 0:
                     return view
-                _wait_for_message(channel, left)
+                _wait_for_message(channel, patience)
 
     def _send(self, jobs: Sequence[EncodedJob]) -> None:
         """Enqueue jobs together or, if the server rejects that, in ever smaller parts."""
@@ -264,11 +286,11 @@ def check_job(job: NewJob) -> None:
     _encode_job(job)
 
 
-def _wait_for_message(channel: Any, seconds: float) -> None:
-    """Wait for a message, ignoring a late confirmation of the subscription."""
-    until = monotonic() + seconds
-    while (left := until - monotonic()) > 0:
-        message = channel.get_message(timeout=left)
+def _wait_for_message(channel: Any, patience: Patience) -> None:
+    """Wait for a message up to `POLL_S`, ignoring a late confirmation of the subscription."""
+    until = monotonic() + POLL_S
+    while (left := min(until - monotonic(), patience.left_s)) > 0:
+        message = channel.get_message(timeout=min(left, patience.notice_s))
         if message is not None and message["type"] == "message":
             return
 

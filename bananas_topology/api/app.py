@@ -1,53 +1,64 @@
 """The routes of the HTTP API.
 
 Requests and responses are encoded by msgspec, so the app adds their schemas to the OpenAPI document
-itself. Everything that blocks on Redis runs in a thread.
+itself. Everything that blocks on Redis, or computes for long, runs in a thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from http import HTTPMethod, HTTPStatus
+import asyncio
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
-import anyio
 import anyio.to_thread
 import msgspec
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from bananas_topology import __version__
-from bananas_topology.api.bodies import MAX_JOBS, NewJobBody, read_jobs
-from bananas_topology.api.metrics import Metrics
-from bananas_topology.api.problems import Problem, answer_with_problems, problem_response
+from bananas_topology.api.answers import (
+    ENQUEUED,
+    HEALTH,
+    JOB,
+    ONE_OR_MORE_JOBS,
+    QUEUES,
+    SCHEMAS,
+    STATUS,
+    answers,
+    content,
+)
+from bananas_topology.api.metrics import Measuring, Metrics
+from bananas_topology.api.problems import (
+    Problem,
+    answer_with_problems,
+    no_response,
+    problem_response,
+)
 from bananas_topology.api.service import Service
 from bananas_topology.api.token import Token
+from bananas_topology.api.waiting import WaitingRoom
 from bananas_topology.errors import RequestRejected
-from bananas_topology.jobs.views import JobJson, QueuesJson, job_json
-from bananas_topology.system.clock import monotonic
 from bananas_topology.units import parse_duration_ms
 
 #: Maximum size of a request body, in bytes.
 MAX_BODY_BYTES = 16 * 2**20
 
+#: Maximum time that a request's body may take to arrive, in seconds.
+BODY_S = 60.0
+
 #: Maximum time that a request waits for a job, in milliseconds.
 MAX_WAIT_MS = 60_000
 
-#: Concurrent requests waiting for jobs, one thread per request; further ones do not wait.
-MAX_WAITING = 100
-
-#: Methods counted in metrics under their own name; any other is counted as "other".
-_METHODS = frozenset(HTTPMethod)
-
 
 class Api:
-    """State shared by the routes: the service, metrics, and the token."""
+    """State shared by the routes: the service, metrics, waiting requests, and the token."""
 
     def __init__(self, service: Service, token: Token) -> None:
         self.service = service
         self.metrics = Metrics(service.inspector)
+        self.waiting = WaitingRoom(service)
         self._token = token
-        self._waiting = anyio.CapacityLimiter(MAX_WAITING)
 
     def check_token(self, header: str) -> None:
         """Check the Authorization header, if a token is configured.
@@ -60,22 +71,15 @@ class Api:
                 HTTPStatus.UNAUTHORIZED, "expected the header Authorization: Bearer <API_TOKEN>"
             )
 
-    async def job(self, job_id: str, wait_ms: int) -> JobJson:
-        """Describe a job, after waiting up to `wait_ms` for it to finish."""
-        waits = wait_ms > 0 and self._waiting.available_tokens > 0
-        limiter = self._waiting if waits else None
-        view = await anyio.to_thread.run_sync(
-            self.service.job, job_id, wait_ms if waits else 0, limiter=limiter
-        )
-        return job_json(view)
-
 
 class _Described(FastAPI):
     """An application whose OpenAPI document includes the schemas of what msgspec encodes."""
 
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
-        document.setdefault("components", {}).setdefault("schemas", {}).update(_SCHEMAS)
+        components = document.setdefault("components", {})
+        components.setdefault("schemas", {}).update(SCHEMAS)
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         return document
 
 
@@ -87,8 +91,8 @@ def make_app(service: Service, token: Token) -> FastAPI:
         summary="Enqueue and inspect jobs, and monitor queues.",
         redoc_url=None,
     )
-    app.state.api = Api(service, token)
-    app.middleware("http")(_measure)
+    api = app.state.api = Api(service, token)
+    app.add_middleware(Measuring, metrics=api.metrics)
     app.include_router(_private)
     app.include_router(_public)
     answer_with_problems(app)
@@ -107,26 +111,23 @@ def _check_token(request: Request) -> None:
 _private = APIRouter(dependencies=[Depends(_check_token)], tags=["jobs"])
 _public = APIRouter(tags=["operations"])
 
-_TYPES = (NewJobBody, JobJson, QueuesJson)
-_REFERENCES, _SCHEMAS = msgspec.json.schema_components(
-    _TYPES, ref_template="#/components/schemas/{name}"
-)
-_NEW_JOB, _JOB, _QUEUES = _REFERENCES
-
-
-def _content(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"content": {"application/json": {"schema": schema}}}
-
-
-_ONE_OR_MORE_JOBS = {
-    "oneOf": [_NEW_JOB, {"type": "array", "items": _NEW_JOB, "maxItems": MAX_JOBS}]
-}
+# Without a token, requests need none.
+_SECURITY: dict[str, Any] = {"security": [{"token": []}, {}]}
 
 
 @_private.post(
     "/jobs",
     status_code=HTTPStatus.ACCEPTED,
-    openapi_extra={"requestBody": {"required": True} | _content(_ONE_OR_MORE_JOBS)},
+    responses=answers(
+        content(ENQUEUED),
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        status=HTTPStatus.ACCEPTED,
+    ),
+    openapi_extra={"requestBody": {"required": True} | content(ONE_OR_MORE_JOBS)} | _SECURITY,
 )
 async def enqueue(request: Request) -> Response:
     """Enqueue one job or a list of jobs.
@@ -136,36 +137,55 @@ async def enqueue(request: Request) -> Response:
     a job that already exists is left unchanged.
     """
     api = _api(request)
-    jobs, is_list = read_jobs(await _body(request))
+    body = await _body(request)
     try:
-        ids = await anyio.to_thread.run_sync(api.service.client.enqueue_many, jobs)
+        ids, is_list = await anyio.to_thread.run_sync(api.service.enqueue, body)
     except RequestRejected as error:
         raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error)) from error
     api.metrics.enqueued.inc(len(ids))
     if is_list:
         return _json({"ids": ids}, HTTPStatus.ACCEPTED)
     response = _json({"id": ids[0]}, HTTPStatus.ACCEPTED)
-    response.headers["Location"] = str(request.url_for("get_job", job_id=ids[0]).path)
+    root = request.scope.get("root_path", "")
+    response.headers["Location"] = f"{root}/jobs/{quote(ids[0], safe='')}"
     return response
 
 
-@_private.get("/jobs/{job_id:path}", responses={200: _content(_JOB)})
+@_private.get(
+    "/jobs/{job_id:path}",
+    responses=answers(
+        content(JOB),
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+    ),
+    openapi_extra=_SECURITY,
+)
 async def get_job(
     request: Request,
     job_id: str,
     wait: str = Query("", description="How long to wait for the job to finish, such as `10s`."),
 ) -> Response:
-    """Get a job: its status, times, and result or error."""
-    return _json(await _api(request).job(job_id, _wait_ms(wait)))
+    """Get a job: its status, times, and result or error.
+
+    Percent-encode the id. A request that waits is answered early, with the job as it is, when the
+    API stops or too many requests wait.
+    """
+    job = await _api(request).waiting.job(request, job_id, _wait_ms(wait) / 1000)
+    return no_response() if job is None else _encoded(job)
 
 
-@_private.get("/queues", responses={200: _content(_QUEUES)})
+@_private.get(
+    "/queues",
+    responses=answers(content(QUEUES), HTTPStatus.UNAUTHORIZED),
+    openapi_extra=_SECURITY,
+)
 def get_queues(request: Request) -> Response:
     """Get queue depths and live workers."""
-    return _json(_api(request).service.queues())
+    return _encoded(_api(request).service.queues())
 
 
-@_public.get("/health")
+@_public.get("/health", responses=answers(content(HEALTH)))
 def get_health(request: Request) -> Response:
     """Check that jobs are being processed: 200, or 503 with the reasons."""
     health = _api(request).service.health()
@@ -175,13 +195,13 @@ def get_health(request: Request) -> Response:
     return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(health.problems), **counts)
 
 
-@_public.get("/livez")
+@_public.get("/livez", responses=answers(content(STATUS)))
 async def livez() -> Response:
     """Check that this process responds."""
     return _json({"status": "ok"})
 
 
-@_public.get("/readyz")
+@_public.get("/readyz", responses=answers(content(STATUS)))
 def readyz(request: Request) -> Response:
     """Check that requests can be served: Redis responds."""
     problem = _api(request).service.redis_problem()
@@ -190,23 +210,29 @@ def readyz(request: Request) -> Response:
     return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, problem)
 
 
-@_public.get("/metrics")
+@_public.get("/metrics", responses=answers(content({"type": "string"}, "text/plain")))
 def get_metrics(request: Request) -> Response:
     """Get metrics for Prometheus."""
     return Response(generate_latest(_api(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _body(request: Request) -> bytes:
-    """Read the request body, up to the size limit."""
+    """Read the request body, up to the limits of size and time."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise Problem(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"expected a body of at most {MAX_BODY_BYTES} bytes; "
-                "split the jobs into several requests",
-            )
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise Problem(
+                        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                        f"expected a body of at most {MAX_BODY_BYTES} bytes; "
+                        "split the jobs into several requests",
+                    )
+    except TimeoutError as error:
+        raise Problem(
+            HTTPStatus.REQUEST_TIMEOUT, f"expected the whole body within {BODY_S:g} s"
+        ) from error
     return bytes(body)
 
 
@@ -218,23 +244,8 @@ def _wait_ms(text: str) -> int:
 
 
 def _json(value: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
+    return _encoded(msgspec.json.encode(value), status)
 
 
-async def _measure(
-    request: Request, call_next: Callable[[Request], Awaitable[Response]]
-) -> Response:
-    started = monotonic()
-    # An unexpected exception passes through here and becomes a response in an outer layer.
-    status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
-    try:
-        response = await call_next(request)
-        status = response.status_code
-        return response
-    finally:
-        # Label with the route's template, not the path: every id would create a series.
-        route = getattr(request.scope.get("route"), "path", "none")
-        method = request.method if request.method in _METHODS else "other"
-        metrics = _api(request).metrics
-        metrics.requests.labels(method, route, status).inc()
-        metrics.seconds.labels(method, route).observe(monotonic() - started)
+def _encoded(body: bytes, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    return Response(body, status, media_type="application/json")

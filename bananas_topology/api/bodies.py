@@ -5,6 +5,8 @@ A payload keeps the bytes sent by the caller; it is never decoded.
 
 from __future__ import annotations
 
+import re
+import threading
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
@@ -12,7 +14,7 @@ from typing import Annotated
 import msgspec
 
 from bananas_topology.api.problems import Problem
-from bananas_topology.client import NewJob
+from bananas_topology.client import NewJob, check_job
 from bananas_topology.contract.values import JOB_TYPE_PATTERN, MAX_RETRIES, PRIORITIES
 from bananas_topology.jobs.job import MAX_ID_LENGTH
 
@@ -44,6 +46,15 @@ _At = Annotated[
 _MaxRetries = Annotated[int, msgspec.Meta(ge=0, le=MAX_RETRIES)]
 
 
+class _Decoding(threading.local):
+    """State of the request that a thread decodes."""
+
+    jobs_left = 0
+
+
+_decoding = _Decoding()
+
+
 class NewJobBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A job to enqueue."""
 
@@ -54,6 +65,12 @@ class NewJobBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delay: _Delay | None = None
     at: _At | None = None
     max_retries: _MaxRetries | None = None
+
+    def __post_init__(self) -> None:
+        # Counted while decoding: to decode a million of them before would hold up all requests.
+        _decoding.jobs_left -= 1
+        if _decoding.jobs_left < 0:
+            raise ValueError(f"expected at most {MAX_JOBS} jobs in one request")
 
     def job(self) -> NewJob:
         """Convert to a job for the client."""
@@ -72,9 +89,11 @@ def read_jobs(body: bytes) -> tuple[list[NewJob], bool]:
     """Parse the jobs of a request; returns them and whether the body was a list.
 
     Raises:
-        Problem: the body is neither a job nor a list of jobs.
+        Problem: the body is neither a job nor a list of jobs, or an id is not valid.
+        InvalidJob: a time or a delay is not valid.
     """
     is_list = body.lstrip()[:1] == b"["
+    _decoding.jobs_left = MAX_JOBS
     try:
         body.decode()  # payloads are not decoded, so check here that they are valid UTF-8
         bodies = _LIST.decode(body) if is_list else [_ONE.decode(body)]
@@ -83,13 +102,23 @@ def read_jobs(body: bytes) -> tuple[list[NewJob], bool]:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"not a valid job: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(HTTPStatus.BAD_REQUEST, f"the body is not valid JSON: {error}") from error
-    if len(bodies) > MAX_JOBS:
+    return [_checked_job(each) for each in bodies], is_list
+
+
+def _checked_job(body: NewJobBody) -> NewJob:
+    """Convert a job, and validate what its types do not."""
+    if body.id is not None and (body.id in (".", "..") or _CONTROL.search(body.id)):
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
-            f"expected at most {MAX_JOBS} jobs in one request, got {len(bodies)}",
+            "id: expected an id that a URL can name: no control characters, not . and not .., "
+            f"got {body.id!r}",
         )
-    return [each.job() for each in bodies], is_list
+    job = body.job()
+    if job.delay is not None or job.at is not None:
+        check_job(job)
+    return job
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _ONE = msgspec.json.Decoder(NewJobBody)
 _LIST = msgspec.json.Decoder(list[NewJobBody])

@@ -6,10 +6,11 @@ import logging
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from bananas_topology.errors import (
     BananasTopologyError,
@@ -20,6 +21,9 @@ from bananas_topology.errors import (
 )
 
 MEDIA_TYPE = "application/problem+json"
+
+#: The status in metrics of requests whose clients hung up before they were answered.
+CLIENT_CLOSED_REQUEST = 499
 
 #: Seconds after which callers may retry while Redis is unavailable.
 RETRY_AFTER_S = 1
@@ -51,6 +55,7 @@ def answer_with_problems(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(BananasTopologyError, _on_known_error)
+    app.add_exception_handler(ClientDisconnect, _on_hang_up)
     app.add_exception_handler(Exception, _on_unexpected_error)
 
 
@@ -58,6 +63,11 @@ def problem_response(status: HTTPStatus, detail: str, **extra: Any) -> JSONRespo
     """Build a problem response; its title is the HTTP reason phrase."""
     content = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
     return JSONResponse(content | extra, status, media_type=MEDIA_TYPE, headers=_headers(status))
+
+
+def no_response() -> Response:
+    """The response for a client that has hung up; it is counted, and not sent."""
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
 def _headers(status: HTTPStatus) -> dict[str, str]:
@@ -101,6 +111,10 @@ async def _on_known_error(request: Request, error: Exception) -> JSONResponse:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("request failed", extra={"path": request.url.path, "reason": str(error)})
     return problem_response(status, str(error))
+
+
+async def _on_hang_up(request: Request, error: Exception) -> Response:
+    return no_response()
 
 
 async def _on_unexpected_error(request: Request, error: Exception) -> JSONResponse:

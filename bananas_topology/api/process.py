@@ -20,6 +20,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from bananas_topology.api.app import make_app
+from bananas_topology.api.connections import ClientConnection, connection_limit
 from bananas_topology.api.service import Service
 from bananas_topology.api.token import Token
 from bananas_topology.client import Client
@@ -49,6 +50,12 @@ ACCESS_CHECK_S = 5.0
 #: Seconds that requests in progress have to finish when stopping.
 GRACE_S = 10
 
+#: Connections that are accepted at once, before any of them is counted.
+_ACCEPTED = 64
+
+#: Connections that the system holds until they are accepted.
+_QUEUED = 2_048
+
 #: Ticks of uvicorn's loop, ten a second, between two reports.
 _TICKS_PER_REPORT = 10
 
@@ -62,6 +69,13 @@ class _Server(uvicorn.Server):
     """
 
     notifier: Notifier
+    on_stop: Callable[[], None]
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to serve."""
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(_QUEUED)  # uvicorn has set _ACCEPTED
 
     async def on_tick(self, counter: int) -> bool:
         """Called by uvicorn ten times a second, from when the port is served."""
@@ -78,8 +92,11 @@ class _Server(uvicorn.Server):
 
     def stop(self) -> None:
         """Finish the requests in progress and return."""
+        if self.should_exit:
+            return
         log.info("api stopping")
         self.should_exit = True
+        self.on_stop()
 
 
 class _Access:
@@ -133,12 +150,17 @@ def _serve(config: ApiConfig, app: FastAPI, token: Token, access: _Access) -> in
             log_config=None,
             access_log=False,
             server_header=False,
+            http=ClientConnection,
+            backlog=_ACCEPTED,
+            ws="none",
             timeout_graceful_shutdown=GRACE_S,
         )
     )
+    ClientConnection.limit = connection_limit()
     where = "on all interfaces" if token.is_set else "on loopback only, API_TOKEN is not set"
     log.info("api ready, listening %s", where, extra={"host": host, "port": config.port})
     server.notifier = Notifier.from_environ(os.environ)
+    server.on_stop = app.state.api.waiting.close
     code = asyncio.run(_run(server, listener, access))
     log.info("api stopped")
     return code

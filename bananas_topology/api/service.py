@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 
-from bananas_topology.client import Client
-from bananas_topology.errors import (
-    JobFailed,
-    RedisUnavailable,
-    RedisUnsuitable,
-    ResultNotFound,
-    WaitTimeout,
-)
-from bananas_topology.jobs.inspect import Inspector, JobView
-from bananas_topology.jobs.views import QueuesJson, queues_json
+import msgspec
+
+from bananas_topology.api.bodies import read_jobs
+from bananas_topology.client import Client, Patience
+from bananas_topology.errors import RedisUnavailable, RedisUnsuitable
+from bananas_topology.jobs.inspect import Inspector
+from bananas_topology.jobs.views import job_json, queues_json
 from bananas_topology.units import quantity
 
 #: Lists of each kind that a health check reads: it costs the same however many job types there are.
@@ -41,6 +37,8 @@ class Health:
 class Service:
     """Everything behind the routes. Thread-safe; all methods may block on Redis.
 
+    JSON is decoded and encoded here, too, since that of a large job takes long.
+
     Raises (all methods except `health` and `redis_problem`):
         RedisUnavailable, RedisUnsuitable: see connection.py.
     """
@@ -48,21 +46,34 @@ class Service:
     client: Client
     inspector: Inspector
 
-    def job(self, job_id: str, wait_ms: int) -> JobView:
-        """Read a job, after waiting up to `wait_ms` milliseconds for it to finish.
+    def enqueue(self, body: bytes) -> tuple[list[str], bool]:
+        """Enqueue the jobs of a request; returns their ids and whether the body was a list.
+
+        Raises:
+            Problem, InvalidJob: the body is not valid; nothing is enqueued.
+        """
+        jobs, is_list = read_jobs(body)
+        return self.client.enqueue_many(jobs), is_list
+
+    def job(self, job_id: str) -> bytes:
+        """Read a job, as JSON.
 
         Raises:
             JobNotFound: the job does not exist or has expired.
         """
-        if wait_ms:
-            # However the wait ends, return the state of the job afterwards.
-            with suppress(WaitTimeout, JobFailed, ResultNotFound):
-                self.client.wait(job_id, timeout=wait_ms / 1000)
-        return self.client.get(job_id)
+        return msgspec.json.encode(job_json(self.client.get(job_id)))
 
-    def queues(self) -> QueuesJson:
-        """Read queue depths and live workers."""
-        return queues_json(self.inspector.overview())
+    def finished_job(self, job_id: str, patience: Patience) -> bytes:
+        """Read a job, as JSON, once it has finished or there is no patience left.
+
+        Raises:
+            JobNotFound: the job does not exist or has expired.
+        """
+        return msgspec.json.encode(job_json(self.client.await_end(job_id, patience)))
+
+    def queues(self) -> bytes:
+        """Read queue depths and live workers, as JSON."""
+        return msgspec.json.encode(queues_json(self.inspector.overview()))
 
     def redis_problem(self) -> str | None:
         """Return why Redis cannot be used, or None."""

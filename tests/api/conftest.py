@@ -43,3 +43,10 @@ def disconnected_http(prefix: str) -> Iterator[TestClient]:
     """The api without a reachable Redis server."""
     with serving("redis://127.0.0.1:1", prefix) as http:
         yield http
+
+
+@pytest.fixture
+def producer(server_url: str, prefix: str) -> Iterator[Client]:
+    """A client of the same queues."""
+    with Client(server_url, key_prefix=prefix) as producer:
+        yield producer

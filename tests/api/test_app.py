@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
+import jsonschema
 import pytest
 import redis
 from fastapi import FastAPI
@@ -57,6 +58,16 @@ def test_enqueued_job_is_found_at_its_location(http: TestClient) -> None:
     assert job["id"] == response.json()["id"]
     assert (job["name"], job["status"], job["priority"]) == ("add", "pending", "high")
     assert job["payload"] == {"a": 1}
+
+
+@pytest.mark.parametrize("job_id", [".", "..", "a\x00b", "a\r\nX-Header: b", "\x7f", "\x9b2J"])
+def test_an_id_that_no_url_can_name_is_rejected(
+    http: TestClient, client: redis.Redis, keys: Keys, job_id: str
+) -> None:
+    _assert_problem(http.post("/jobs", json={"name": "add", "id": job_id}), 422, "id: expected")
+    _assert_problem(http.post("/jobs", json=[{"name": "add", "id": job_id}]), 422, "id: expected")
+
+    assert client.llen(keys.queue("normal")) == 0
 
 
 def test_list_of_jobs_is_enqueued_in_order(
@@ -132,7 +143,9 @@ def test_invalid_job_is_rejected_with_the_reason(
 def test_list_with_an_invalid_job_enqueues_nothing(
     http: TestClient, client: redis.Redis, keys: Keys
 ) -> None:
-    response = http.post("/jobs", json=[{"name": "add"}, {"name": "add", "delay": "soon"}])
+    jobs = [*[{"name": "add"}] * 1_000, {"name": "add", "delay": "soon"}]
+
+    response = http.post("/jobs", json=jobs)
 
     _assert_problem(response, 422, "expected a duration")
     assert client.llen(keys.queue("normal")) == 0
@@ -320,3 +333,49 @@ def test_a_job_that_the_server_rejects_is_413_and_one_without_memory_503(
             response = http.post("/jobs", json={"name": "add"})
             _assert_problem(response, 503, "out of memory")
             assert http.get("/jobs/a").json()["status"] == "pending"
+
+
+def test_openapi_names_every_answer(
+    http: TestClient, private_http: TestClient, disconnected_http: TestClient
+) -> None:
+    http.post("/jobs", json={"name": "add", "id": "it"})
+    answers = {
+        ("/jobs", "post"): [
+            http.post("/jobs", json={"name": "add"}),
+            http.post("/jobs", json=[]),
+            http.post("/jobs", content=b"{"),
+            http.post("/jobs", content=b"x" * (MAX_BODY_BYTES + 1)),
+            http.post("/jobs", json={}),
+            private_http.post("/jobs", json={"name": "add"}),
+            disconnected_http.post("/jobs", json={"name": "add"}),
+        ],
+        ("/jobs/{job_id}", "get"): [
+            http.get("/jobs/it"),
+            http.get("/jobs/nobody"),
+            http.get("/jobs/it?wait=soon"),
+            private_http.get("/jobs/it"),
+            disconnected_http.get("/jobs/it"),
+        ],
+        ("/queues", "get"): [
+            http.get("/queues"), private_http.get("/queues"), disconnected_http.get("/queues"),
+        ],
+        ("/health", "get"): [http.get("/health"), disconnected_http.get("/health")],
+        ("/readyz", "get"): [http.get("/readyz"), disconnected_http.get("/readyz")],
+        ("/livez", "get"): [http.get("/livez")],
+        ("/metrics", "get"): [http.get("/metrics")],
+    }  # fmt: skip
+    document = http.get("/openapi.json").json()
+    assert {(path, method) for path, each in document["paths"].items() for method in each} == {
+        *answers
+    }
+
+    for (path, method), responses in answers.items():
+        for response in responses:
+            described = document["paths"][path][method]["responses"][str(response.status_code)]
+            media_type = response.headers["content-type"].partition(";")[0]
+            schema = described["content"][media_type]["schema"]
+            if media_type != "text/plain":
+                jsonschema.validate(response.json(), document | schema)
+            assert set(described.get("headers", {})) <= {
+                name.title() for name in response.headers
+            } | {"WWW-Authenticate", "Location"}

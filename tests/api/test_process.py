@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import signal
 import socket
@@ -8,10 +10,11 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 
+from bananas_topology.client import Client
 from bananas_topology.system.clock import monotonic
 from tests.jobs.servers import black_hole, free_port
 from tests.waiting import wait_for
@@ -128,3 +131,30 @@ def test_requests_are_answered_within_seconds_if_redis_does_not_reply(accepts: b
                 urllib.request.urlopen(request)
             with caught.value as response:
                 assert (response.code, monotonic() - started < 4) == (503, True)
+
+
+def test_waiting_requests_are_answered_when_the_api_stops(
+    server_url: str, prefix: str, producer: Client
+) -> None:
+    port = free_port()
+    job_id = producer.enqueue("add")
+    with _api(port, REDIS_URL=server_url, REDIS_KEY_PREFIX=prefix) as process:
+        _wait_until_alive(process, port)
+        waiting = [http.client.HTTPConnection("127.0.0.1", port, timeout=30) for _ in range(5)]
+        for connection in waiting:
+            connection.request("GET", f"/jobs/{job_id}?wait=50s")
+        # Answered after the others have been received.
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/jobs/{job_id}?wait=200ms").close()
+
+        stopped_at = monotonic()
+        process.terminate()
+        statuses = []
+        for connection in waiting:
+            with closing(connection):
+                statuses.append(json.loads(connection.getresponse().read())["status"])
+        output, errors = process.communicate(timeout=30)
+
+    assert statuses == ["pending"] * 5
+    assert monotonic() - stopped_at < 8
+    assert (process.returncode, errors) == (0, "")
+    assert output.count("api stopping") == 1

@@ -1,0 +1,116 @@
+"""Connections of clients: how many there may be, and how long each may take for a request.
+
+uvicorn bounds neither: clients that connect and send nothing, or half of a request, would hold
+connections until no other client gets one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from bananas_topology.api.problems import RETRY_AFTER_S
+from bananas_topology.system.clock import monotonic
+
+#: Seconds from when a connection is opened, or from the last response, until the next request's
+#: header must have arrived.
+HEADER_S = 10.0
+
+#: Seconds from a request's header until its response must have been sent; more than a request may
+#: wait for a job.
+REQUEST_S = 180.0
+
+#: Maximum number of connections.
+MAX_CONNECTIONS = 1_000
+
+# Descriptors that are left for connections to Redis and for files.
+_RESERVED = 256
+
+_FULL = (
+    "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n"
+    f"Retry-After: {RETRY_AFTER_S}\r\n\r\n"
+).encode()
+
+
+def connection_limit() -> int:
+    """The number of connections that the limit on open files allows."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return max(16, min(MAX_CONNECTIONS, soft - _RESERVED))
+
+
+class ClientConnection(H11Protocol):
+    """A connection that is closed if its client takes too long.
+
+    When there are too many, the one that has gone longest without a complete request makes room.
+    """
+
+    limit: ClassVar[int] = MAX_CONNECTIONS
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._timer: asyncio.TimerHandle | None = None
+        self._timed_cycle: RequestResponseCycle | None = None
+        self._answered_at = monotonic()
+
+    @property
+    def _unanswered(self) -> RequestResponseCycle | None:
+        """The request that is being received or answered; None if there is none."""
+        # The annotation of uvicorn leaves out that there is none at first.
+        cycle: RequestResponseCycle | None = self.cycle
+        return None if cycle is None or cycle.response_complete else cycle
+
+    @property
+    def has_request(self) -> bool:
+        """Whether a complete request, its body included, is being answered."""
+        return self._unanswered is not None and not self._unanswered.more_body
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        if len(self.connections) >= self.limit and not self._make_room():
+            self.transport = transport
+            transport.write(_FULL)
+            transport.close()
+            return
+        super().connection_made(transport)
+        self._close_in(HEADER_S)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        cycle = self._unanswered
+        if cycle is not None and cycle is not self._timed_cycle:
+            self._timed_cycle = cycle
+            self._close_in(REQUEST_S)
+
+    def on_response_complete(self) -> None:
+        self._answered_at = monotonic()
+        self._close_in(HEADER_S)
+        super().on_response_complete()
+
+    def _close_in(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self.transport.is_closing():
+            self._timer = self.loop.call_later(seconds, self.transport.abort)
+
+    def _make_room(self) -> bool:
+        """Close a connection without a complete request; False if all have one."""
+        incomplete = [
+            each
+            for each in self.connections
+            if isinstance(each, ClientConnection) and not each.has_request
+        ]
+        if not incomplete:
+            return False
+        oldest = min(incomplete, key=lambda each: each._answered_at)
+        self.connections.discard(oldest)
+        oldest.transport.abort()
+        return True
