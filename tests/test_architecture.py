@@ -64,7 +64,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "pydantic": ("jobs/payloads.py",),
     "msgspec": ("jobs", "worker", "api", "cli/enqueue/json_lines.py"),
     "typer": ("cli",),
-    "rich": ("cli/console.py",),
+    "rich": ("cli/console.py", "cli/top"),
     "cronsim": ("worker/cron.py", "worker/scheduler.py", "spec/rules"),
     "prometheus_client": ("worker", "api", "jobs/queue_metrics.py"),
     "fastapi": ("api",),

@@ -1,7 +1,8 @@
 """Terminal output: colors and tables on a terminal, plain lines in a pipe.
 
-The only module that uses rich, imported only when something is drawn with it: the import takes
-longer than the rest of a short command. Results go to standard output, messages to standard error.
+The only module beside `top` that uses rich, imported only when something is drawn with it: the
+import takes longer than the rest of a short command. Results go to standard output, messages to
+standard error.
 """
 
 from __future__ import annotations
@@ -156,7 +157,7 @@ def print_table(
     """Print a table, its columns `gap` characters apart; in a pipe, as tab-separated lines."""
     if not is_terminal(sys.stdout):
         for row in (columns, *rows):
-            print("\t".join(_one_line(cell) for cell in row))
+            print("\t".join(one_line(cell) for cell in row))
         return
     _print_rich_table(columns, rows, gap)
 
@@ -200,9 +201,9 @@ def print_diagnostics(report: CheckResult, stream: IO[str] | None = None) -> Non
         return
     if not is_terminal(stream):
         for diagnostic in report.diagnostics:
-            print(_one_line(str(diagnostic)), file=stream)
+            print(one_line(str(diagnostic)), file=stream)
         return
-    console = _console(stream)
+    console = rich_console(stream)
     lines = report.source.splitlines()
     for diagnostic in report.diagnostics:
         console.print(_diagnostic_line(diagnostic), soft_wrap=True)
@@ -226,7 +227,7 @@ def progress(label: str, total: int | None) -> Iterator[Advance]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=_console(sys.stderr)) as bar:
+    with Progress(*columns, TimeElapsedColumn(), console=rich_console(sys.stderr)) as bar:
         task = bar.add_task(label, total=total)
         yield lambda count: bar.advance(task, count)
 
@@ -240,7 +241,7 @@ def _print_rich_table(
     from rich.text import Text
 
     cells = [list(row) for row in rows]
-    console = _console(sys.stdout)
+    console = rich_console(sys.stdout)
     if cells and _min_width(columns, cells, gap) > console.width:
         _print_blocks(columns, cells)
         return
@@ -283,7 +284,8 @@ def _print_blocks(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> Non
         print_fields((name, cell) for name, cell in zip(columns, row, strict=True) if cell)
 
 
-def _console(stream: IO[str]) -> Console:
+def rich_console(stream: IO[str]) -> Console:
+    """A console of rich that takes text literally."""
     from rich.console import Console
 
     system: Literal["auto"] | None = "auto" if is_colored(stream) else None
@@ -294,7 +296,7 @@ def _diagnostic_line(diagnostic: Diagnostic) -> Text:
     from rich.text import Text
 
     style = _SEVERITY_STYLES[diagnostic.severity.value]
-    text = Text(_one_line(str(diagnostic)))
+    text = Text(one_line(str(diagnostic)))
     text.highlight_regex(rf"(?<=: ){diagnostic.severity} {diagnostic.code}(?=:)", style)
     return text
 
@@ -324,7 +326,8 @@ def styled(text: str, code: str, stream: IO[str]) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if is_colored(stream) else text
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Foreign text for a single line of a terminal."""
     return visible(" ".join(text.split("\n")).replace("\t", " "))
 
 

@@ -44,10 +44,11 @@ def job(
     if format is Format.JSON:
         console.print_json(job_json(view))
     else:
-        console.print_fields(_as_fields(view))
+        console.print_fields(as_fields(view))
 
 
-def _as_fields(view: JobView) -> Iterator[tuple[str, str]]:
+def as_fields(view: JobView) -> Iterator[tuple[str, str]]:
+    """Describe a job as names and values."""
     body = view.body or {}
     yield "id", view.job_id
     yield "type", str(body.get("name", "unknown"))

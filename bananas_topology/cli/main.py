@@ -25,6 +25,7 @@ from bananas_topology.cli.redis_url import redis_url
 from bananas_topology.cli.render import render
 from bananas_topology.cli.rescue import rescue
 from bananas_topology.cli.schema import schema
+from bananas_topology.cli.top.command import top
 from bananas_topology.cli.up import up
 from bananas_topology.cli.validate import validate
 from bananas_topology.errors import BananasTopologyError, InvalidArgument, InvalidRedisUrl
@@ -43,7 +44,7 @@ app = typer.Typer(
 )
 #: In the order of the help: for a topology and what runs of it, then for jobs.
 _TOPOLOGY = (init, validate, up, ps, logs, scale, restart, down, render)
-_JOBS = (enqueue, queues, job, doctor, rescue, schema)
+_JOBS = (enqueue, queues, top, job, doctor, rescue, schema)
 for command in (*_TOPOLOGY, *_JOBS):
     app.command()(command)
 app.command("import")(import_topology)

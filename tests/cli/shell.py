@@ -14,6 +14,9 @@ from bananas_topology.jobs.inspect import Inspector
 from tests.waiting import wait_for
 
 JOBS = """\
+import time
+from pathlib import Path
+
 from bananas_topology import Bury, job
 
 
@@ -25,6 +28,12 @@ def double(payload: int) -> int:
 @job("fail")
 def fail(payload: object) -> None:
     raise Bury("no use")
+
+
+@job("hold")
+def hold(payload: str) -> None:
+    while not Path(payload).exists():
+        time.sleep(0.01)
 """
 
 

@@ -1,0 +1,163 @@
+"""What `bananas top` knows and how keys and readings change it. Pure: no terminal, no Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from bananas_topology.jobs.activity import Activity
+    from bananas_topology.jobs.dead import DeadJob
+    from bananas_topology.jobs.inspect import Backlog, JobView, QueueDepth, WorkerView
+
+#: Number of readings whose throughput is remembered: the widest sparkline.
+MAX_RATES = 300
+
+
+class Pane(StrEnum):
+    """The lists that the lower part of the screen can show."""
+
+    RUNNING = "running"
+    WORKERS = "workers"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One reading. `taken_s` is the monotonic time; `dead`: the newest, if they were wanted."""
+
+    taken_s: float
+    backlog: Backlog
+    depths: tuple[QueueDepth, ...]
+    workers: tuple[WorkerView, ...]
+    activity: Activity
+    dead: tuple[DeadJob, ...] = ()
+
+    @property
+    def at(self) -> datetime:
+        """The server's time of the reading."""
+        return self.activity.at
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Reading failed at this monotonic time."""
+
+    at_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What is known about the job that is looked into; `job` None: it no longer exists."""
+
+    job_id: str
+    job: JobView | None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A message for the user, such as the outcome of a retry."""
+
+    text: str
+
+
+Event = Snapshot | Lost | Looked | Told
+
+
+class Rate(NamedTuple):
+    """Jobs per second."""
+
+    completed: float
+    failed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a reading has to include beside the figures that are always shown."""
+
+    dead: bool = False
+    job_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """A column of the pane. `reverse`: not in the direction that the column has by default."""
+
+    column: int = 0
+    reverse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Everything that the screen shows.
+
+    `title` names the deployment and `wanted_replicas` has those of the topology, if there is one.
+    The selection follows its row by id; `selected_index` is where it stays if the row goes away.
+    `scroll` is the first line shown of the job that is looked into.
+    """
+
+    title: str = ""
+    wanted_replicas: Mapping[str, int] = field(default_factory=dict)
+    snapshot: Snapshot | None = None
+    counted: Snapshot | None = None
+    rates: tuple[Rate, ...] = ()
+    lost_since_s: float | None = None
+    lost_reason: str = ""
+    pane: Pane = Pane.RUNNING
+    sorts: Mapping[Pane, Sort] = field(default_factory=dict)
+    filter: str = ""
+    is_typing: bool = False
+    is_paused: bool = False
+    is_helping: bool = False
+    selected_id: str | None = None
+    selected_index: int = 0
+    job_id: str | None = None
+    job: Looked | None = None
+    scroll: int = 0
+    message: str = ""
+
+    @property
+    def sort(self) -> Sort:
+        """How the current pane is sorted."""
+        return self.sorts.get(self.pane, Sort())
+
+    @property
+    def wanted(self) -> Wanted:
+        """What the next reading has to include."""
+        return Wanted(self.pane is Pane.DEAD, self.job_id)
+
+
+def receive(model: Model, event: Event) -> Model:
+    """Take in what was read. While paused, what is shown stays; a lost connection is shown."""
+    match event:
+        case Snapshot():
+            return _receive_snapshot(model, event)
+        case Lost(at_s, reason):
+            since_s = at_s if model.lost_since_s is None else model.lost_since_s
+            return replace(model, lost_since_s=since_s, lost_reason=reason)
+        case Looked(job_id):
+            is_wanted = job_id == model.job_id and not (model.is_paused and model.job)
+            return replace(model, job=event) if is_wanted else model
+        case Told(text):
+            return replace(model, message=text)
+
+
+def _receive_snapshot(model: Model, snapshot: Snapshot) -> Model:
+    rates = model.rates
+    if model.counted is not None:
+        rates = (*rates, _rate(model.counted, snapshot))[-MAX_RATES:]
+    model = replace(model, counted=snapshot, rates=rates, lost_since_s=None, lost_reason="")
+    is_shown = model.is_paused and model.snapshot is not None
+    return model if is_shown else replace(model, snapshot=snapshot)
+
+
+def _rate(before: Snapshot, after: Snapshot) -> Rate:
+    """Throughput between two readings; the counters start again if Redis is flushed."""
+    seconds = max(after.taken_s - before.taken_s, 1e-3)
+    completed = after.activity.completed - before.activity.completed
+    failed = after.activity.failed - before.activity.failed
+    return Rate(max(0, completed) / seconds, max(0, failed) / seconds)
