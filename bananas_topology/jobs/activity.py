@@ -6,7 +6,6 @@ however many jobs run.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,16 +15,10 @@ import redis
 from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.job import claimed_at
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.stored import parse_fields, to_bytes, to_text
+from bananas_topology.jobs.stored import HEAD_BYTES, field_of_head, to_bytes, to_text
 
 #: Maximum number of claims that one reading returns.
 JOB_LIMIT = 1_000
-
-# Bytes of a job's JSON that are read to learn its type.
-_HEAD_BYTES = 2_048
-
-# How all known producers begin a job: see jobs/lua/include/job_type.lua.
-_HEAD = re.compile(rb'^{(?:"scheduled_for": ?"[^"\\]*", ?)?"id": ?"[^"\\]*", ?"name": ?"([^"\\]*)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +40,17 @@ class Activity:
     """What runs. `at` is the server's time.
 
     `jobs` are random ones of the `running` if these are more than `JOB_LIMIT`. `completed` and
-    `failed` (dead) count since the prefix was first used. `newest_dead` changes with the dead list.
+    `failed` (dead) count since the prefix was first used.
     """
 
     at: datetime
     jobs: tuple[RunningJob, ...]
     running: int
+    scheduled: int
+    dead: int
+    newest_dead: str | None
     completed: int
     failed: int
-    newest_dead: str | None
 
 
 class ActivityReader:
@@ -79,20 +74,24 @@ class ActivityReader:
             pipeline.time()
             pipeline.zrange(keys.workers, 0, -1)
             pipeline.hmget(keys.stats, "completed", "failed")
+            pipeline.zcard(keys.scheduled)
+            pipeline.llen(keys.dead)
             pipeline.lindex(keys.dead, 0)
-            (seconds, micros), workers, (completed, failed), newest = pipeline.execute()
+            clock, workers, (completed, failed), scheduled, dead, newest = pipeline.execute()
             for worker_id in workers:
                 pipeline.hlen(keys.claims(worker_id.decode()))
             held = dict(zip(map(bytes.decode, workers), pipeline.execute(), strict=True))
             claims = self._claims(held)
             self._types = self._read_types(claims)
         return Activity(
-            at=datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros),
+            at=datetime.fromtimestamp(clock[0], UTC) + timedelta(microseconds=clock[1]),
             jobs=tuple(self._job(*claim) for claim in claims),
             running=sum(held.values()),
+            scheduled=scheduled,
+            dead=dead,
+            newest_dead=None if newest is None else to_text(newest),
             completed=int(completed or 0),
             failed=int(failed or 0),
-            newest_dead=None if newest is None else to_text(newest),
         )
 
     def _claims(self, held: dict[str, int]) -> list[tuple[str, bytes, bytes]]:
@@ -115,10 +114,11 @@ class ActivityReader:
         unknown = [job_id for job_id, job_type in types.items() if job_type is None]
         pipeline = self._client.pipeline(transaction=False)
         for job_id in unknown:
-            pipeline.getrange(to_bytes(self._keys.job(to_text(job_id))), 0, _HEAD_BYTES - 1)
+            pipeline.getrange(to_bytes(self._keys.job(to_text(job_id))), 0, HEAD_BYTES - 1)
         # A value of another type, which a stranger stored, hides nothing but itself.
         heads: list[Any] = pipeline.execute(raise_on_error=False)
-        types |= {job_id: _job_type(head) for job_id, head in zip(unknown, heads, strict=True)}
+        for job_id, head in zip(unknown, heads, strict=True):
+            types[job_id] = field_of_head(head, "name") if isinstance(head, bytes) else ""
         return {job_id: job_type or "" for job_id, job_type in types.items()}
 
     def _job(self, worker_id: str, job_id: bytes, fence: bytes) -> RunningJob:
@@ -130,12 +130,3 @@ class ActivityReader:
             worker_id=worker_id,
             claimed_at=claimed_at(fence),
         )
-
-
-def _job_type(head: object) -> str:
-    if not isinstance(head, bytes):
-        return ""
-    if match := _HEAD.match(head):
-        return to_text(match[1])
-    name = (parse_fields(head) or {}).get("name")
-    return name if isinstance(name, str) else ""

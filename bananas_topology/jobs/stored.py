@@ -5,6 +5,7 @@ Ids and job types may hold bytes that are not UTF-8; they are kept as surrogate 
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,12 @@ import msgspec
 
 from bananas_topology.jobs.job import DECODE_ERRORS
 from bananas_topology.system.clock import parse_timestamp
+
+#: Bytes of a job that are read for what producers write ahead of the payload.
+HEAD_BYTES = 2_048
+
+# Members of a JSON object that are no containers and have no escapes, up to one with the name.
+_LEADING = rb'^{(?:"[^"\\]*": ?(?:"[^"\\]*"|[-+.\dEe]+|null|true|false), ?)*?"%b": ?"([^"\\]*)"'
 
 
 def to_text(value: bytes) -> str:
@@ -38,6 +45,19 @@ def parse_fields(text: bytes | None) -> dict[str, Any] | None:
     """A JSON object; None if there is none or it is anything else."""
     value = parse_json(text)
     return value if isinstance(value, dict) else None
+
+
+def field_of_head(head: bytes, name: str) -> str | None:
+    """A text field of a job of which `head` is the beginning, or all; None if it is not there.
+
+    >>> field_of_head(b'{"id": "1", "name": "add", "payload": {"x": ', "name")
+    'add'
+    >>> field_of_head(b'{"payload": {"name": "Ada"}, "name": "add"', "name")
+    """
+    if match := re.match(_LEADING % name.encode(), head):
+        return to_text(match[1])
+    value = (parse_fields(head) or {}).get(name)
+    return value if isinstance(value, str) else None
 
 
 def parse_moment(value: object) -> datetime | None:

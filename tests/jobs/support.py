@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
+import redis
+
 from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.consumer import Consumer
@@ -96,3 +99,16 @@ class Worker:
     def claim(self, count: int = 1, **more: Any) -> list[str]:
         """Claim up to `count` jobs and return their ids."""
         return [claim.job_id for claim in self.exchange(count=count, **more).claims]
+
+
+def count_round_trips(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """A list that has an entry for everything that redis-py sends from now on."""
+    sent: list[object] = []
+    send: Any = redis.Connection.send_packed_command
+
+    def count(connection: redis.Connection, command: object, check_health: bool = True) -> None:
+        sent.append(command)
+        send(connection, command, check_health)
+
+    monkeypatch.setattr(redis.Connection, "send_packed_command", count)
+    return sent

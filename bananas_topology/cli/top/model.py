@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from bananas_topology.jobs.activity import Activity
     from bananas_topology.jobs.dead import DeadJob
-    from bananas_topology.jobs.inspect import Backlog, JobView, QueueDepth, WorkerView
+    from bananas_topology.jobs.depths import QueueDepth
+    from bananas_topology.jobs.inspect import JobView, WorkerView
 
 #: Number of readings whose throughput is remembered: the widest sparkline.
 MAX_RATES = 300
@@ -30,7 +31,6 @@ class Snapshot:
     """One reading. `taken_s` is the monotonic time; `dead`: the newest, if they were wanted."""
 
     taken_s: float
-    backlog: Backlog
     depths: tuple[QueueDepth, ...]
     workers: tuple[WorkerView, ...]
     activity: Activity

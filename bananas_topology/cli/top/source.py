@@ -41,7 +41,7 @@ class Source:
         self._wanted = Wanted()
         # The newest dead jobs, and by what to see whether they are others by now.
         self._dead: tuple[DeadJob, ...] = ()
-        self._dead_state: tuple[int, str | None] | None = None
+        self._dead_state: tuple[int, str | None, int] | None = None
 
     def start(self) -> None:
         """Start the thread; it ends with the process, which does not wait for an answer."""
@@ -102,14 +102,14 @@ class Source:
     def _read(self, wanted: Wanted) -> None:
         activity = self._activity.read()
         taken_s = monotonic()
-        backlog = self._inspector.backlog()
-        if wanted.dead and self._dead_state != (state := (backlog.dead, activity.newest_dead)):
+        # A job that was retried and has died again changes the last of these only.
+        state = (activity.dead, activity.newest_dead, activity.failed)
+        if wanted.dead and state != self._dead_state:
             self._dead = tuple(islice(self._dead_jobs.list(), DEAD_LIMIT))
             self._dead_state = state
         self._emit(
             Snapshot(
                 taken_s=taken_s,
-                backlog=backlog,
                 depths=tuple(self._inspector.depths()),
                 workers=tuple(self._inspector.workers()),
                 activity=activity,

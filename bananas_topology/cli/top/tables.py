@@ -98,7 +98,7 @@ def queue_rows(snapshot: Snapshot) -> Iterator[Figures]:
         notes = []
         if depth.unhandled:
             notes.append(f"no handler: {', '.join(depth.unhandled)}")
-        if isolated := sum(depth.suspects.values()):
+        if isolated := sum(each.count for each in depth.suspects.values()):
             notes.append(f"isolated: {isolated:,}")
         oldest = _age(snapshot.at, depth.oldest)
         note = console.one_line("; ".join(notes))

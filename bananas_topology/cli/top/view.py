@@ -155,7 +155,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
     """Draw the last values as bars from zero to the largest of them.
 
     >>> sparkline([9, 0, 1, 4, 8], 4)
-    '▁▁▄█'
+    '▁▂▅█'
     """
     shown = values[-width:] if width else ()
     largest = max(shown, default=0) or 1
@@ -167,10 +167,10 @@ def _number(rate: float) -> str:
 
 
 def _counts(snapshot: Snapshot) -> Text:
-    backlog = snapshot.backlog
-    counts = Text(f"scheduled {backlog.scheduled:,}  running {backlog.running:,}  ")
-    counts.append(f"dead {backlog.dead:,}", "red" if backlog.dead else "")
-    return counts.append(f"  completed {backlog.completed:,}")
+    activity = snapshot.activity
+    counts = Text(f"scheduled {activity.scheduled:,}  running {activity.running:,}  ")
+    counts.append(f"dead {activity.dead:,}", "red" if activity.dead else "")
+    return counts.append(f"  completed {activity.completed:,}")
 
 
 def _pane(model: Model, snapshot: Snapshot, size: Size) -> list[Text]:
@@ -196,7 +196,7 @@ def _tabs(model: Model, snapshot: Snapshot, shown: Sequence[Row]) -> Text:
     counts = {
         Pane.RUNNING: snapshot.activity.running,
         Pane.WORKERS: len(snapshot.workers),
-        Pane.DEAD: snapshot.backlog.dead,
+        Pane.DEAD: snapshot.activity.dead,
     }
     line = Text()
     for number, (pane, count) in enumerate(counts.items(), 1):
