@@ -27,11 +27,8 @@ from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.server_facts import read_server
 from bananas_topology.jobs.stranded import StrandedJobs
 from bananas_topology.jobs.survey import Surveyor
-from bananas_topology.spec.defaults import apply_defaults
 from bananas_topology.spec.load import CheckResult
 from bananas_topology.spec.model import Topology
-from bananas_topology.spec.nodes import MapNode
-from bananas_topology.spec.reader import read_document
 from bananas_topology.system.clock import monotonic, sleep
 
 #: Seconds between two surveys, at least; a long observation has `_MAX_SURVEYS` of them.
@@ -76,7 +73,11 @@ def examine(
     is_up: bool,
 ) -> Examination:
     """Gather everything. `checked` is the result of checking the file, None if there is none."""
-    file = _topology_facts(path, checked, environ) if checked else None
+    file = (
+        TopologyFacts(path, checked.diagnostics, checked.topology, checked.own_settings)
+        if checked
+        else None
+    )
     topology = file.topology if file else None
     live, problem = _live_facts(target, topology)
     if live is None and target.url is None and file and topology is None:
@@ -89,17 +90,6 @@ def examine(
         is_configured=target.url is not None,
         is_up=is_up,
     )
-
-
-def _topology_facts(path: Path, checked: CheckResult, environ: Mapping[str, str]) -> TopologyFacts:
-    root = read_document(str(path), checked.source.encode(), environ).root
-    pools = apply_defaults(root).items.get("pools") if isinstance(root, MapNode) else None
-    own = {
-        name: frozenset(pool.items)
-        for name, pool in (pools.items if isinstance(pools, MapNode) else {}).items()
-        if isinstance(pool, MapNode)
-    }
-    return TopologyFacts(path, checked.diagnostics, checked.topology, own)
 
 
 def _live_facts(target: Target, topology: Topology | None) -> tuple[LiveFacts | None, str]:

@@ -44,7 +44,7 @@ LIMITS = settings(
 def _check(data: bytes) -> None:
     result = check_bytes(data, Path("any.yaml"), {"A": "1", "B": "x: [y"})
 
-    lines = re.split(r"\r\n|\r|\n", result.source)
+    lines = re.split(r"\r\n|\r|\n", result.sources["any.yaml"])
     for each in result.diagnostics:
         span = each.span
         assert each.code in CODES
