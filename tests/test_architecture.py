@@ -22,6 +22,8 @@ MAX_FUNCTION_LINES = 50
 #: What each part may import of the others; parts are named by how their modules begin. The first
 #: that matches counts. A part may always import itself.
 GROUND = ("errors", "units", "backoff", "system", "handlers", "contract")
+MODEL = ("spec.model", "spec.container")
+
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("errors", ()),
     ("units", ("errors",)),
@@ -42,7 +44,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("supervisor.plan", (*GROUND, "launch", "spec.model", "supervisor")),
     ("supervisor", (*GROUND, "launch")),
     ("local", (*GROUND, "spec", "jobs", "launch", "supervisor", "worker.logs")),
-    ("render", (*GROUND, "launch", "spec.model", "spec.diagnostics", "yaml_writer")),
+    ("render", (*GROUND, "launch", *MODEL, "spec.diagnostics", "yaml_writer")),
     ("importer", (*GROUND, "spec", "yaml_writer")),
     ("doctor", (*GROUND, "jobs", "spec")),
     ("cli", ("",)),

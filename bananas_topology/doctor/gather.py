@@ -122,15 +122,15 @@ def read_host(path: Path, topology: Topology | None, environ: Mapping[str, str])
     loggers = [pool.worker for pool in pools if pool.worker.log_file_enabled]
     folders += [Path(worker.log_file_path).parent for worker in loggers]
     api = topology.api if topology else None
-    secrets = {name for pool in pools for name in pool.secrets}
-    secrets |= set(api.secrets) if api else set()
+    wanted = {name for pool in pools for name in pool.shell_variables}
+    wanted |= set(api.shell_variables) if api else set()
     return HostFacts(
         memory_available=_memory_available(),
         max_open_files=_limit(resource.RLIMIT_NOFILE),
         max_processes=_limit(resource.RLIMIT_NPROC),
         disks=tuple(_disks(folders)),
         ports_in_use=frozenset({api.config.port} if api and _is_in_use(api.config.port) else ()),
-        unset_variables=frozenset(name for name in secrets if not environ.get(name)),
+        unset_variables=frozenset(name for name in wanted if not environ.get(name)),
     )
 
 

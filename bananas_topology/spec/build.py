@@ -16,6 +16,7 @@ from bananas_topology.contract.names import SCHEDULER
 from bananas_topology.contract.settings import POOL
 from bananas_topology.contract.values import PRESETS, Mode
 from bananas_topology.contract.worker import SCHEDULER_ONLY, WORKER_SETTINGS, WorkerConfig
+from bananas_topology.spec.container_parts import container_of
 from bananas_topology.spec.model import ManagedRedis, Pool, Redis, Topology
 from bananas_topology.spec.nodes import ScalarNode, child
 from bananas_topology.spec.parts import (
@@ -95,6 +96,7 @@ def _pool(name: str, section: SectionReader, worker: WorkerConfig, image: str) -
         placement=placement_of(section),
         disruption=disruption_of(section),
         egress=egress_of(section),
+        container=container_of(section),
     )
 
 

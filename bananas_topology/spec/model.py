@@ -14,6 +14,7 @@ from typing import Any
 from bananas_topology.contract.api import ApiConfig
 from bananas_topology.contract.jobs import JobSettings, Schedule
 from bananas_topology.contract.worker import WorkerConfig
+from bananas_topology.spec.container import Container
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +122,17 @@ class Pool:
     placement: Placement | None
     disruption: Disruption | None
     egress: tuple[Egress, ...]
+    container: Container
 
     @property
     def total_threads(self) -> int:
         """Jobs that the pool can run at the same time, in all its replicas."""
         return self.worker.concurrency * self.replicas
+
+    @property
+    def shell_variables(self) -> tuple[str, ...]:
+        """Variables that must have a value in the shell for `up` and Compose."""
+        return (*self.secrets, *self.container.required_variables)
 
     @property
     def has_replicas(self) -> bool:
@@ -190,6 +197,12 @@ class Api:
     autoscale: Autoscale | None
     placement: Placement | None
     disruption: Disruption | None
+    container: Container
+
+    @property
+    def shell_variables(self) -> tuple[str, ...]:
+        """Variables that must have a value in the shell for `up` and Compose."""
+        return (*self.secrets, *self.container.required_variables)
 
 
 @dataclass(frozen=True, slots=True)

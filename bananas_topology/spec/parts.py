@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bananas_topology.contract.api import API_SETTINGS, ApiConfig
 from bananas_topology.contract.names import API
+from bananas_topology.spec.container_parts import container_of
 from bananas_topology.spec.model import (
     Amounts,
     Api,
@@ -132,6 +133,7 @@ def api_of(section: SectionReader, image: str) -> Api:
         autoscale=autoscale,
         placement=placement_of(section),
         disruption=disruption_of(section),
+        container=container_of(section),
     )
 
 

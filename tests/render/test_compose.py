@@ -95,9 +95,15 @@ def test_a_worker_gets_the_variables_of_its_launch(path: Path) -> None:
     for pool in topology.pools:
         launch = launch_for(topology, pool)
         service = services[pool.name]
-        given = {name: text.replace("$$", "$") for name, text in service["environment"].items()}
-        for name in pool.secrets:
-            assert re.search(r"\$\{\w+:\?", given.pop(name))
+        given = {
+            name: None if text is None else text.replace("$$", "$")
+            for name, text in service["environment"].items()
+        }
+        for name, reference in pool.container.references.items():
+            assert given[name] is None or not reference.is_optional
+            given[name] = given[name] or "${OPTIONAL:?}"
+        for name in (*pool.secrets, *pool.container.references):
+            assert re.search(r"\$\{\w+:\?", given.pop(name) or "")
         for name in service["secrets"]:
             assert given.pop(f"{name}_FILE") == f"/run/secrets/{name}"
         given.pop("REDIS_URL", None)

@@ -12,6 +12,8 @@ from typing import Any
 
 from bananas_topology.contract.names import REDIS
 from bananas_topology.launch import Launch, launch_for, launch_for_api
+from bananas_topology.render.compose.references import required
+from bananas_topology.render.compose.sources import REDIS_VOLUME, env_files, mounts, references
 from bananas_topology.render.containers import METRICS_PORT, TMP_BYTES, USER_ID, log_directory
 from bananas_topology.render.credentials import (
     TOKEN_KEY,
@@ -44,7 +46,6 @@ LIVENESS_FILE = "/tmp/alive"
 
 #: Named after the server: an internal network with only the server and its clients on it.
 REDIS_NETWORK = REDIS
-REDIS_VOLUME = "redis-data"
 
 #: Docker keeps this much of a container's output: enough to look at, without filling the disk.
 _DOCKER_LOGS = {"driver": "json-file", "options": {"max-size": "10m", "max-file": "5"}}
@@ -74,37 +75,29 @@ HARDENED: Mapping[str, Any] = {
 }
 
 
-class Reference(str):
-    """Text with `${VARIABLE}` for Compose to interpolate."""
-
-
-def required(name: str, hint: str = "set it in the environment or in .env") -> Reference:
-    """A reference to a variable; Compose refuses to start without it and prints `hint`."""
-    return Reference(f"${{{name}:?{hint}}}")
-
-
 def worker_service(topology: Topology, pool: Pool) -> dict[str, Any]:
     """The service of a pool."""
     launch = launch_for(topology, pool)
     added = {"METRICS_PORT": str(METRICS_PORT), "LIVENESS_FILE": LIVENESS_FILE}
-    service = _program(topology, pool.image, launch)
+    service = _program(topology, pool, launch)
     files = worker_files(topology)
-    service["environment"] = _environment(topology, launch, pool.secrets, files, added)
+    service["environment"] = _environment(topology, pool, launch, files, added)
     service["secrets"] = list(files)
     service["deploy"] = _deploy(pool.replicas, pool.resources, pool.placement)
     service["healthcheck"] = _healthcheck(["CMD", "python", "-m", "bananas_topology.liveness"])
     if directory := log_directory(pool.worker):
         # Anonymous, so that each container has its own: replicas must not share log files.
-        service["volumes"] = [{"type": "volume", "target": directory}]
+        logs = {"type": "volume", "target": directory}
+        service["volumes"] = [logs, *service.get("volumes", [])]
     return {**service, **HARDENED}
 
 
 def api_service(topology: Topology, api: Api) -> dict[str, Any]:
     """The service of the api."""
     launch = launch_for_api(topology, api)
-    service = _program(topology, api.image, launch)
+    service = _program(topology, api, launch)
     files = api_files(topology)
-    service["environment"] = _environment(topology, launch, api.secrets, files, {})
+    service["environment"] = _environment(topology, api, launch, files, {})
     service["secrets"] = list(files)
     service["deploy"] = _deploy(api.replicas, api.resources, api.placement)
     url = f"http://127.0.0.1:{api.config.port}/readyz"
@@ -163,10 +156,10 @@ def swarm_constraints(placement: Placement | None) -> list[str]:
     return [f"node.labels.{name} == {text}" for name, text in labels.items() if "/" not in name]
 
 
-def _program(topology: Topology, image: str, launch: Launch) -> dict[str, Any]:
+def _program(topology: Topology, part: Pool | Api, launch: Launch) -> dict[str, Any]:
     """What a worker and the api have in common."""
-    service: dict[str, Any] = {"image": image}
-    if topology.build is not None and image == topology.image:
+    service: dict[str, Any] = {"image": part.image}
+    if topology.build is not None and part.image == topology.image:
         service["build"] = topology.build
     service["user"] = APP_USER
     service["entrypoint"] = ["python", "-m", launch.module]
@@ -174,20 +167,25 @@ def _program(topology: Topology, image: str, launch: Launch) -> dict[str, Any]:
     if not topology.redis.is_external:
         service["depends_on"] = {REDIS: {"condition": "service_healthy"}}
         service["networks"] = ["default", REDIS_NETWORK]
+    if part.container.env_from:
+        service["env_file"] = env_files(part.container)
+    if part.container.volumes:
+        service["volumes"] = mounts(part.container)
     return service
 
 
 def _environment(
     topology: Topology,
+    part: Pool | Api,
     launch: Launch,
-    secrets: Sequence[str],
     files: Sequence[str],
     added: Mapping[str, str],
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """All variables of a process: those of the contract in table order, then its own."""
-    variables = {
+    variables: dict[str, Any] = {
         **launch.env,
-        **{name: required(name) for name in secrets if name not in (URL_KEY, TOKEN_KEY)},
+        **{name: required(name) for name in part.secrets if name not in (URL_KEY, TOKEN_KEY)},
+        **references(part.container),
         **added,
         **file_variables(files, SECRETS_DIRECTORY),
     }

@@ -18,6 +18,7 @@ from bananas_topology.render.kubernetes.redis import (
     redis_ports,
 )
 from bananas_topology.render.kubernetes.secrets import secret_keys
+from bananas_topology.render.kubernetes.sources import needed_objects
 from bananas_topology.render.kubernetes.workloads import blocks_drains, min_replicas
 from bananas_topology.render.names import path_of
 from bananas_topology.spec.model import Amounts, Api, Pool, Resources, Topology
@@ -124,9 +125,22 @@ def _workload(path: str, part: Pool | Api) -> Iterator[str]:
         )
     if blocks_drains(part):
         yield f"{path}.disruption would block every node drain: rendered as maxUnavailable 1"
+    if needed := list(dict.fromkeys(needed_objects(part.container))):
+        yield f"{path} requires objects that are not rendered: {'; '.join(needed)}"
+    if (most := _max_replicas(part)) > 1:
+        for volume in part.container.volumes:
+            if volume.claim is not None and not volume.is_read_only:
+                yield (
+                    f"{path}.volumes.{volume.name}: up to {most} pods share claim {volume.claim}; "
+                    "on several nodes that requires the access mode ReadWriteMany"
+                )
     if part.placement is not None and part.placement.require:
         labels = ", ".join(f"{key}={value}" for key, value in part.placement.require.items())
         yield f"{path}.placement.require: pods stay pending until a node has the label {labels}"
+
+
+def _max_replicas(part: Pool | Api) -> int:
+    return part.autoscale.max_replicas if part.autoscale else part.replicas
 
 
 def _images(topology: Topology) -> Iterator[str]:

@@ -14,6 +14,7 @@ from bananas_topology.render.kubernetes.objects import (
     pods_selector,
     tag_of,
 )
+from bananas_topology.render.kubernetes.sources import SECRET_MODE
 from bananas_topology.spec.model import Amounts, Placement, Resources, Toleration, Topology
 from bananas_topology.units import format_cpu, format_memory
 
@@ -95,8 +96,7 @@ def credentials_volume(topology: Topology, keys: Iterable[str]) -> Object:
         "name": "credentials",
         "secret": {
             "secretName": topology.kubernetes.secret,
-            # Readable by the pod's group, which is the volume's.
-            "defaultMode": 0o440,
+            "defaultMode": SECRET_MODE,
             "items": [{"key": key, "path": key} for key in keys],
         },
     }

@@ -19,6 +19,7 @@ from bananas_topology.render.kubernetes.pods import (
     tmp_mount,
     tmp_volume,
 )
+from bananas_topology.render.kubernetes.sources import mounts, volumes
 from bananas_topology.render.kubernetes.variables import worker_environment
 from bananas_topology.render.kubernetes.workloads import workload
 from bananas_topology.spec.model import Pool, Topology
@@ -37,6 +38,7 @@ def pool_objects(topology: Topology, pool: Pool) -> list[Object]:
             tmp_volume(),
             credentials_volume(topology, worker_files(topology)),
             *_log_volumes(pool.worker),
+            *volumes(pool.container),
         ],
         scrape_port=METRICS_PORT,
     )
@@ -66,7 +68,12 @@ def _container(topology: Topology, pool: Pool) -> Object:
         # that run, so it takes a minute of failed checks.
         **http_probes("metrics", startup=150, liveness=6, readiness=3),
         "securityContext": container_security(),
-        "volumeMounts": [tmp_mount(), credentials_mount(), *_log_mounts(pool.worker)],
+        "volumeMounts": [
+            tmp_mount(),
+            credentials_mount(),
+            *_log_mounts(pool.worker),
+            *mounts(pool.container),
+        ],
     }
 
 

@@ -1,0 +1,51 @@
+"""Rules on what containers get from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from posixpath import dirname, normpath
+
+from bananas_topology.contract.names import API
+from bananas_topology.spec.container import Container
+from bananas_topology.spec.nodes import KeyPath
+from bananas_topology.spec.rules.context import RuleContext, Violation, rule
+
+#: Directories that are mounted in every container, or belong to the system.
+_TAKEN = ("/tmp", "/run/secrets", "/proc", "/sys", "/dev")
+
+
+def _containers(context: RuleContext) -> Iterator[tuple[KeyPath, Container, str | None]]:
+    """Every section with a container, and the directory of its log files."""
+    for pool in context.topology.pools:
+        worker = pool.worker
+        logs = normpath(dirname(worker.log_file_path)) if worker.log_file_enabled else None
+        yield context.path_of(pool), pool.container, logs
+    if api := context.topology.api:
+        yield (API,), api.container, None
+
+
+@rule("BT250", "Volume at a path that is in use", example="{path: /tmp, temporary: 1Gi}")
+def volumes_have_paths_of_their_own(context: RuleContext) -> Iterator[Violation]:
+    """A volume hides what is below its path, such as the files with credentials."""
+    for path, container, logs in _containers(context):
+        used: dict[str, str] = {name: "every container" for name in _TAKEN}
+        if logs is not None:
+            used[logs] = "logging.file"
+        for volume in container.volumes:
+            at = normpath(f"/{volume.path.lstrip('/')}")
+            other = next((name for name in used if _hides(at, name)), None)
+            if other is not None:
+                yield Violation(
+                    (*path, "volumes", volume.name, "path"),
+                    f'volume "{volume.name}" at {at} would hide {other}, used by {used[other]}',
+                    "choose another path",
+                    depends_on=((*path, "logging"),),
+                )
+            used[at] = f'volume "{volume.name}"'
+
+
+def _hides(path: str, other: str) -> bool:
+    """Whether a mount at `path` hides `other`; one above a volume leaves that mounted."""
+    is_above = other in _TAKEN and (path == "/" or other.startswith(f"{path}/"))
+    is_in_system = other in _TAKEN and other != "/tmp" and path.startswith(f"{other}/")
+    return path == other or is_above or is_in_system
