@@ -14,9 +14,9 @@ import typer
 from bananas_topology.cli import console
 from bananas_topology.cli.control import WAIT_TIMEOUT, WaitTimeout, seconds
 from bananas_topology.cli.exit_codes import FAILED, OK
-from bananas_topology.cli.options import DEFAULT_FILE, RedisUrl
+from bananas_topology.cli.options import Overlays, Overrides, RedisUrl
 from bananas_topology.cli.scale import parse_scale
-from bananas_topology.cli.topology import STDIN, read_topology
+from bananas_topology.cli.topology import TopologyFiles, read_topology, topology_files
 from bananas_topology.contract.redis_url import redact
 from bananas_topology.system.clock import wall_now
 
@@ -38,7 +38,12 @@ class LogFormat(StrEnum):
 
 
 _File = Annotated[
-    Path, typer.Argument(metavar="[FILE]", help="Topology file; - is standard input.")
+    Path | None,
+    typer.Argument(
+        metavar="[FILE]",
+        help="Topology file; - is standard input.  [default: topology.yaml]",
+        show_default=False,
+    ),
 ]
 _Scale = Annotated[
     list[str] | None,
@@ -59,7 +64,9 @@ _LogFormat = Annotated[LogFormat, typer.Option("--log-format", help="Log format 
 
 
 def up(
-    file: _File = DEFAULT_FILE,
+    file: _File = None,
+    overlays: Overlays = None,
+    overrides: Overrides = None,
     scale: _Scale = None,
     only: _Only = None,
     detach: _Detach = False,
@@ -86,6 +93,8 @@ def up(
 
         bananas up topologies/specialized.yaml --scale worker-high=5
 
+        bananas up base.yaml -f staging.yaml --set pools.worker.concurrency=5
+
         bananas up --only worker-high,scheduler
 
         bananas up -d && bananas logs -f
@@ -94,26 +103,32 @@ def up(
 
         bananas up --drain && echo "all jobs completed"
     """
+    files = topology_files(overlays, overrides, file)
+    topology = read_topology(files, "started")
+    settings = _settings(files, scale or [], only or [], log_format, redis_url, drain)
+    if detach:
+        _check_can_detach(files, drain)
+    raise typer.Exit(_run(topology, settings, dry_run, wait_timeout if detach else None))
+
+
+def _run(topology: Topology, settings: Settings, dry_run: bool, wait_timeout: str | None) -> int:
+    """Start the topology, in the background if there is a `wait_timeout`; returns the exit code."""
     from bananas_topology.local.run import run, select
 
-    topology = read_topology(file, "started")
-    settings = _settings(file, scale or [], only or [], log_format, redis_url, drain)
     selected = select(topology, settings)
-    if detach:
-        _check_can_detach(file, drain)
     _warn_of_unset_secrets(*selected)
     if dry_run:
         _print_plan(settings.redis_url or topology.redis.url, *selected)
-    elif detach:
-        raise typer.Exit(_start_detached(topology, settings, wait_timeout))
-    else:
-        raise typer.Exit(run(topology, settings, os.environ, _screen()))
+        return OK
+    if wait_timeout is not None:
+        return _start_detached(topology, settings, wait_timeout)
+    return run(topology, settings, os.environ, _screen())
 
 
-def _check_can_detach(file: Path, drain: bool) -> None:
+def _check_can_detach(files: TopologyFiles, drain: bool) -> None:
     if drain:
         raise typer.BadParameter("cannot be combined with --detach", param_hint="--drain")
-    if file == STDIN:
+    if files.reads_stdin:
         raise typer.BadParameter("requires a file that can be read again", param_hint="--detach")
 
 
@@ -130,7 +145,7 @@ def _warn_of_unset_secrets(pools: Sequence[tuple[Pool, int]], api: Api | None) -
 
 
 def _settings(
-    file: Path,
+    files: TopologyFiles,
     scale: list[str],
     only: list[str],
     log_format: LogFormat,
@@ -141,7 +156,9 @@ def _settings(
     from bananas_topology.local.settings import Settings
 
     return Settings(
-        file=str(file),
+        file=str(files.path),
+        overlays=tuple(map(str, files.overlays)),
+        overrides=files.overrides,
         scale=dict(parse_scale(text, "--scale") for text in scale),
         only=tuple(name.strip() for text in only for name in text.split(",")),
         redis_url=explicit_url(redis_url, os.environ),
