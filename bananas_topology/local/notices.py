@@ -21,7 +21,7 @@ def render_only(pools: Sequence[tuple[Pool, int]], api: Api | None) -> Iterator[
         if fields := list(_fields(part)):
             yield (
                 f"{', '.join(f'{path}.{field}' for field in fields)}: for rendered output only; "
-                "processes on this host have its directories and the variables of this shell"
+                "processes on this host see its directories and devices, and this shell's variables"
             )
 
 
@@ -30,3 +30,11 @@ def _fields(part: Pool | Api) -> Iterator[str]:
         yield "env_from"
     if part.container.volumes:
         yield "volumes"
+    if part.container.init:
+        yield "init"
+    if part.resources.limits.devices:
+        yield "resources.limits"
+    if part.container.priority_class is not None:
+        yield "priority_class"
+    if part.container.runtime_class is not None:
+        yield "runtime_class"

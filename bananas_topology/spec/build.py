@@ -32,6 +32,9 @@ from bananas_topology.spec.parts import (
 )
 from bananas_topology.spec.section import SectionReader
 
+#: How long the scheduler's container may take to start; as that of a pool, in milliseconds.
+DEFAULT_STARTUP_MS = 300_000
+
 
 def build(root: SectionReader, path: Path) -> Topology:
     """Make the topology of a file whose top-level map is `root`."""
@@ -97,6 +100,11 @@ def _pool(name: str, section: SectionReader, worker: WorkerConfig, image: str) -
         disruption=disruption_of(section),
         egress=egress_of(section),
         container=container_of(section),
+        startup_ms=(
+            section.duration_ms("startup", at_least=1_000)
+            if "startup" in section.part["properties"]
+            else DEFAULT_STARTUP_MS
+        ),
     )
 
 

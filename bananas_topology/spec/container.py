@@ -55,15 +55,27 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
-class Container:
-    """Variables from existing objects, and volumes.
+class InitCommand:
+    """A command that has to succeed before the process starts; `image` None: the process's."""
 
-    `references` are by variable; `env_from` in order, later ones win.
+    name: str
+    command: tuple[str, ...]
+    image: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """Variables from existing objects, volumes, and how the container is started.
+
+    `references` are by variable; `env_from` in order, later ones win. `init` runs in order.
     """
 
     references: Mapping[str, KeyReference] = field(default_factory=dict)
     env_from: tuple[VariableSource, ...] = ()
     volumes: tuple[Volume, ...] = ()
+    init: tuple[InitCommand, ...] = ()
+    priority_class: str | None = None
+    runtime_class: str | None = None
 
     @property
     def required_variables(self) -> tuple[str, ...]:

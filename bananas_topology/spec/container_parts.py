@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bananas_topology.spec.container import (
     Container,
+    InitCommand,
     KeyReference,
     Source,
     VariableSource,
@@ -31,6 +32,16 @@ def container_of(owner: SectionReader) -> Container:
         volumes=tuple(
             _volume(name, section) for name, section in owner.section("volumes").entries()
         ),
+        init=_init(owner) if "init" in owner.part["properties"] else (),
+        priority_class=owner.optional_string("priority_class"),
+        runtime_class=owner.optional_string("runtime_class"),
+    )
+
+
+def _init(owner: SectionReader) -> tuple[InitCommand, ...]:
+    return tuple(
+        InitCommand(name, section.strings("command"), section.optional_string("image"))
+        for name, section in owner.section("init").entries()
     )
 
 

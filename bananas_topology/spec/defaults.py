@@ -13,10 +13,12 @@ from bananas_topology.contract.worker import WORKER_SETTINGS
 from bananas_topology.spec.nodes import MapNode, ScalarNode, child
 
 #: Fields that are merged key by key; any other is replaced as a whole.
-_MERGED = (*("env", "volumes", "logging", "file", "keep", "resources", "requests", "limits"),)
+_MERGED = (
+    *("env", "volumes", "init", "logging", "file", "keep", "resources", "requests", "limits"),
+)
 
 #: Those that are maps from names to values.
-_OF_NAMES = ("env", "volumes")
+_OF_NAMES = ("env", "volumes", "init")
 
 #: Fields that a scheduler-only pool does not inherit: it runs no jobs.
 _NOT_FOR_SCHEDULERS = (
@@ -26,7 +28,8 @@ _NOT_FOR_SCHEDULERS = (
 
 #: Fields that the `scheduler:` section inherits from `defaults:`.
 _FOR_SCHEDULER_SECTION = (
-    *("image", "env", "secrets", "env_from", "volumes", "placement", "egress", "logging"),
+    *("image", "env", "secrets", "env_from", "volumes", "priority_class"),
+    *("runtime_class", "placement", "egress", "logging"),
 )
 
 

@@ -7,7 +7,7 @@ numbers include their unit.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ from bananas_topology.spec.container import Container
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """Amounts of CPU and memory; None for not set."""
+    """Amounts of CPU, memory and disk; None for not set. `devices` are numbers by kind."""
 
     cpu_millis: int | None = None
     memory_bytes: int | None = None
+    ephemeral_storage_bytes: int | None = None
+    devices: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,8 @@ class Pool:
 
     `worker` has the settings of the pool; `launch` adds those of the topology as a whole.
     `log_format` is as in the file: None means json, but text with `up`.
-    `secrets` are environment variables whose values must not appear in any file.
+    `secrets` are environment variables whose values must not appear in any file. `startup_ms` is
+    how long a container may take until its worker runs.
     """
 
     name: str
@@ -123,6 +126,7 @@ class Pool:
     disruption: Disruption | None
     egress: tuple[Egress, ...]
     container: Container
+    startup_ms: int
 
     @property
     def total_threads(self) -> int:
@@ -234,12 +238,22 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceAccount:
+    """The service account of all pods; `name` None: ours. One that is not created must exist."""
+
+    name: str | None
+    is_created: bool
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Kubernetes:
     """Settings for Kubernetes only.
 
     `creates_namespace` False: the namespace exists already, and is not ours to change.
     `autoscaler` is "hpa" or "keda"; `monitoring` "annotations", "prometheus-operator" or "none".
     `secret` is the name of the Secret with credentials and every variable named in `secrets`.
+    `assigns_user`: the cluster chooses the user of pods. `image_pull_policy` None: by the image.
     """
 
     namespace: str
@@ -248,6 +262,9 @@ class Kubernetes:
     monitoring: str
     secret: str
     network: Network
+    assigns_user: bool
+    service_account: ServiceAccount
+    image_pull_policy: str | None
     image_pull_secrets: tuple[str, ...]
     labels: Mapping[str, str]
     annotations: Mapping[str, str]

@@ -25,7 +25,7 @@ OVERRIDES = "--set"
 _WHOLE = ("disruption",)
 
 #: Maps whose entries are such fields.
-_OF_WHOLE = ("env", "volumes")
+_OF_WHOLE = ("env", "volumes", "init")
 
 _KEY = re.compile(r"(?:[^\\.=]|\\.)+", re.DOTALL)
 

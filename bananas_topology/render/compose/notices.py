@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bananas_topology.render.compose.services import swarm_constraints
+from bananas_topology.render.compose.services import GPU, swarm_constraints
 from bananas_topology.render.containers import USER_ID, log_directory
 from bananas_topology.render.names import path_of
 from bananas_topology.spec.container import Container
@@ -53,11 +53,25 @@ def _workload(path: str, part: Pool | Api) -> Iterator[str]:
         )
     yield from _placement(path, part.placement)
     yield from _container(path, part.container)
+    limits = part.resources.limits
+    if others := ", ".join(each for each in limits.devices if each != GPU):
+        yield f"{path}.resources.limits {others} is ignored: Compose knows {GPU} only"
+    if limits.ephemeral_storage_bytes is not None:
+        yield f"{path}.resources.limits.ephemeral_storage is ignored: Compose does not limit disks"
     if part.disruption is not None:
         yield f"{path}.disruption is ignored: Compose does not evict containers"
 
 
 def _container(path: str, container: Container) -> Iterator[str]:
+    for field, name in (
+        ("priority_class", container.priority_class),
+        ("runtime_class", container.runtime_class),
+    ):
+        if name is not None:
+            yield f"{path}.{field} is ignored: only Kubernetes has such classes"
+    if container.init:
+        names = ", ".join(each.name for each in container.init)
+        yield f"{path}.init {names}: runs once for the pool, not once for each replica"
     if container.references:
         names = ", ".join(container.references)
         yield f"{path}.env {names}: Compose reads the values from the shell or .env"

@@ -18,6 +18,7 @@ from bananas_topology.render.compose.service_keys import invalid_service
 from bananas_topology.render.compose.services import (
     REDIS_NETWORK,
     api_service,
+    init_services,
     redis_service,
     worker_service,
 )
@@ -50,6 +51,8 @@ class ComposeTarget:
         """
         workers = [pool.name for pool in topology.pools]
         services = {pool.name: worker_service(topology, pool) for pool in topology.pools}
+        for pool in topology.pools:
+            services |= init_services(topology, pool)
         rest: dict[str, Any] = {}
         if topology.api is not None:
             services[API] = api_service(topology, topology.api)

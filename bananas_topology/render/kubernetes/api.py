@@ -53,6 +53,7 @@ def api_objects(topology: Topology, api: Api) -> list[Object]:
             *volumes(api.container),
         ],
         scrape_port=api.config.port,
+        of=api.container,
     )
     return [
         _service(topology, api),
@@ -111,12 +112,12 @@ def _container(topology: Topology, api: Api) -> Object:
     return {
         "name": "api",
         "image": api.image,
-        "imagePullPolicy": pull_policy(api.image),
+        "imagePullPolicy": pull_policy(topology, api.image),
         "command": ["python", "-m", launch_for_api(topology, api).module],
         **api_environment(topology, api),
         "ports": [{"name": "http", "containerPort": api.config.port}],
         **container_resources(api.resources),
-        **http_probes("http", startup=30, liveness=3, readiness=2),
+        **http_probes("http", startup_ms=60_000, liveness=3, readiness=2),
         "lifecycle": {"preStop": {"exec": {"command": _LINGER}}},
         "securityContext": container_security(),
         "volumeMounts": [tmp_mount(), credentials_mount(), *mounts(api.container)],

@@ -82,8 +82,13 @@ def _credentials(topology: Topology, files: Iterable[str]) -> dict[str, Object]:
     return {name: {"value": text} for name, text in made.items()}
 
 
+def literal(text: str) -> str:
+    """Text in which Kubernetes expands nothing."""
+    return _EXPANDED.sub("$$", text)
+
+
 def _value(text: str) -> Object:
-    return {"value": _EXPANDED.sub("$$", text)}
+    return {"value": literal(text)}
 
 
 def _entries(entries: Mapping[str, Object]) -> list[Object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from posixpath import dirname, normpath
 
-from bananas_topology.contract.names import API
+from bananas_topology.contract.names import API, REDIS
 from bananas_topology.spec.container import Container
 from bananas_topology.spec.nodes import KeyPath
 from bananas_topology.spec.rules.context import RuleContext, Violation, rule
@@ -42,6 +42,24 @@ def volumes_have_paths_of_their_own(context: RuleContext) -> Iterator[Violation]
                     depends_on=((*path, "logging"),),
                 )
             used[at] = f'volume "{volume.name}"'
+
+
+@rule("BT251", "Init command with the name of another service", example="init: {low: …}")
+def init_commands_have_names_of_their_own(context: RuleContext) -> Iterator[Violation]:
+    """With Compose, each is a service that is named after its pool and itself."""
+    taken = {pool.name for pool in context.topology.pools} | {API, REDIS}
+    for pool in context.topology.pools:
+        for init in pool.container.init:
+            name = f"{pool.name}-{init.name}"
+            if name in taken:
+                yield Violation(
+                    (*context.path_of(pool), "init", init.name),
+                    f'init command "{init.name}" of pool "{pool.name}" would be the service '
+                    f'"{name}", which there is already',
+                    "rename it",
+                    at_key=True,
+                )
+            taken.add(name)
 
 
 def _hides(path: str, other: str) -> bool:
