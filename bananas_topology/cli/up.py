@@ -116,7 +116,7 @@ def _run(topology: Topology, settings: Settings, dry_run: bool, wait_timeout: st
     from bananas_topology.local.run import run, select
 
     selected = select(topology, settings)
-    _warn_of_unset_secrets(*selected)
+    _warn_of_unset_variables(*selected)
     if dry_run:
         _print_plan(settings.redis_url or topology.redis.url, *selected)
         return OK
@@ -137,11 +137,11 @@ def _print_plan(url: str | None, pools: Sequence[tuple[Pool, int]], api: Api | N
     console.print_plan(pools, api)
 
 
-def _warn_of_unset_secrets(pools: Sequence[tuple[Pool, int]], api: Api | None) -> None:
-    from bananas_topology.supervisor.plan import unset_secrets
+def _warn_of_unset_variables(pools: Sequence[tuple[Pool, int]], api: Api | None) -> None:
+    from bananas_topology.supervisor.plan import unset_variables
 
-    for name, owners in unset_secrets(pools, api, os.environ).items():
-        console.notice(f"warning: {name}, a secret of {', '.join(owners)}, is not set")
+    for name, owners in unset_variables(pools, api, os.environ).items():
+        console.notice(f"warning: {name} of {', '.join(owners)} is not set")
 
 
 def _settings(
