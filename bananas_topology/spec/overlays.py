@@ -21,11 +21,12 @@ NOT_A_MAP = declare("BT016", "Overlay that is not a map of fields", "- replicas:
 #: Stands for a file in diagnostics about values of the command line: one line for each of them.
 OVERRIDES = "--set"
 
-#: Fields whose value is one of several forms: two forms cannot be merged into one.
-_WHOLE = ("disruption",)
-
-#: Maps whose entries are such fields.
-_OF_WHOLE = ("env", "volumes", "init")
+#: Fields of which a map has exactly one: by the name of the map, or of the map that it is in.
+_ALTERNATIVES = {
+    "disruption": ("min_available", "max_unavailable"),
+    "env": ("secret", "config"),
+    "volumes": ("claim", "temporary", "config", "secret"),
+}
 
 _KEY = re.compile(r"(?:[^\\.=]|\\.)+", re.DOTALL)
 
@@ -50,17 +51,25 @@ def _merged(below: MapNode, above: MapNode, path: KeyPath = (), *, removes: bool
     result = MapNode(below.start, below.end)
     for name, key in below.keys.items():
         result.set(key, below.items[name])
-    is_map_of_whole = bool(path) and path[-1] in _OF_WHOLE
+    replaced = _replaced(above, path)
+    for name in replaced:
+        result.remove(name)
     for name, key in above.keys.items():
         node, present = above.items[name], result.items.get(name)
-        is_whole = is_map_of_whole or name in _WHOLE
-        if isinstance(present, MapNode) and isinstance(node, MapNode) and not is_whole:
+        if isinstance(present, MapNode) and isinstance(node, MapNode):
             result.items[name] = _merged(present, node, (*path, name), removes=removes)
-        elif removes and _is_null(node) and present is not None:
+        elif removes and _is_null(node) and (present is not None or name in replaced):
             result.remove(name)
         else:
             result.set(key, node)
     return result
+
+
+def _replaced(above: MapNode, path: KeyPath) -> Sequence[str]:
+    """The alternatives to a field of `above`, which cannot be beside it."""
+    names = next((_ALTERNATIVES[str(step)] for step in path[-2:] if step in _ALTERNATIVES), ())
+    given = [name for name in names if name in above.items and not _is_null(above.items[name])]
+    return names if given else ()
 
 
 def _is_null(node: Node) -> bool:

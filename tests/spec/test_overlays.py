@@ -100,9 +100,29 @@ def test_a_value_left_out_removes_nothing(files: Files) -> None:
     assert line.startswith("overlay0.yaml:2:3: error BT101: ")
 
 
+def test_an_alternative_replaces_the_other_and_keeps_the_rest(files: Files) -> None:
+    base = (
+        "pools: {worker: {env: {A: {secret: a, key: k}}, "
+        "volumes: {cache: {path: /c, temporary: 1Gi}, data: {path: /d, temporary: 1Gi}}}}"
+    )
+    topology = files.load(
+        base,
+        "pools: {worker: {volumes: {cache: {claim: shared}}, env: {A: {config: b}}}}",
+        overrides=("pools.worker.volumes.data.temporary=9Gi",),
+    )
+
+    cache, data = topology.pools[0].container.volumes
+    assert (cache.path, cache.claim, cache.temporary_bytes) == ("/c", "shared", None)
+    assert (data.path, data.temporary_bytes) == ("/d", 9 * 2**30)
+    reference = topology.pools[0].container.references["A"]
+    assert (reference.source.name, reference.source.is_secret, reference.key) == ("b", False, "k")
+
+
 def test_one_of_several_forms_replaces_another(files: Files) -> None:
     topology = files.load("pools: {worker: {disruption: {max_unavailable: 1}}}")
+    explicit = "pools: {worker: {disruption: {min_available: null, max_unavailable: 1}}}"
 
+    assert files.load(explicit).pools == topology.pools
     assert topology.pools[0].disruption is not None
     assert topology.pools[0].disruption.min_available is None
     assert topology.pools[0].disruption.max_unavailable == 1
