@@ -112,7 +112,7 @@ def scale(
     """
     wanted = dict(parse_scale(text, "POOL=N") for text in replicas)
     record = _run(topology_files(files, overrides))
-    _change(
+    change(
         record, "scale", replicas=wanted, ready_timeout_s=seconds(wait_timeout, "--wait-timeout")
     )
 
@@ -136,7 +136,7 @@ def restart(
         bananas restart worker-high worker-low
     """
     record = _run(topology_files(files, overrides))
-    _change(
+    change(
         record,
         "restart",
         pools=pools or [],
@@ -194,7 +194,12 @@ def _run(files: TopologyFiles) -> RunRecord:
     return find_run(Path.cwd(), files.path if files.is_given else None, DEFAULT_FILE, name)
 
 
-def _change(record: RunRecord, command: str, **arguments: Any) -> None:
+def change(record: RunRecord, command: str, **arguments: Any) -> None:
+    """Let a run carry out a change, show how it gets on, and print its summary.
+
+    Raises:
+        ControlFailed: it has failed.
+    """
     from bananas_topology.local.client import request
 
     with console.status_line() as show:

@@ -12,6 +12,7 @@ import typer
 
 from bananas_topology import __version__
 from bananas_topology.cli import console, dead
+from bananas_topology.cli.apply import apply, diff
 from bananas_topology.cli.control import down, ps, restart, scale
 from bananas_topology.cli.doctor import doctor
 from bananas_topology.cli.enqueue.command import enqueue
@@ -43,7 +44,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 #: In the order of the help: for a topology and what runs of it, then for jobs.
-_TOPOLOGY = (init, validate, up, ps, logs, scale, restart, down, render)
+_TOPOLOGY = (init, validate, up, ps, logs, scale, restart, diff, apply, down, render)
 _JOBS = (enqueue, queues, top, job, doctor, rescue, schema)
 for command in (*_TOPOLOGY, *_JOBS):
     app.command()(command)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bananas_topology.cli import console
+from bananas_topology.cli.apply import Yes, apply_to
 from bananas_topology.cli.control import WAIT_TIMEOUT, WaitTimeout, seconds
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.options import Overlays, Overrides, RedisUrl
@@ -56,6 +57,15 @@ _Only = Annotated[
 _Detach = Annotated[
     bool, typer.Option("--detach", "-d", help="Run in the background, once everything is ready.")
 ]
+_Adopt = Annotated[
+    str | None,
+    typer.Option(
+        "--adopt",
+        metavar="NAME",
+        help="Continue with the data of another topology in this folder.",
+        show_default=False,
+    ),
+]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be started and exit.")]
 _Drain = Annotated[
     bool, typer.Option("--drain", help="Exit when no jobs are left; fail if any died.")
@@ -71,6 +81,8 @@ def up(
     only: _Only = None,
     detach: _Detach = False,
     wait_timeout: WaitTimeout = WAIT_TIMEOUT,
+    yes: Yes = False,
+    adopt: _Adopt = None,
     dry_run: _DryRun = False,
     drain: _Drain = False,
     log_format: _LogFormat = LogFormat.AUTO,
@@ -85,7 +97,7 @@ def up(
 
     `bananas ps`, `logs`, `scale`, `restart` and `down` control a running `up`. With -d it runs in
     the background. If a process does not become ready, its last lines are shown and the exit code
-    is 1; the others keep running.
+    is 1; the others keep running. On a topology that is running already, it is `bananas apply`.
 
     Examples:
 
@@ -95,33 +107,36 @@ def up(
 
         bananas up base.yaml -f staging.yaml --set pools.worker.concurrency=5
 
-        bananas up --only worker-high,scheduler
-
         bananas up -d && bananas logs -f
-
-        bananas up --dry-run
 
         bananas up --drain && echo "all jobs completed"
     """
     files = topology_files(overlays, overrides, file)
     topology = read_topology(files, "started")
-    settings = _settings(files, scale or [], only or [], log_format, redis_url, drain)
+    settings = _settings(files, scale or [], only or [], log_format, redis_url, drain, adopt)
     if detach:
         _check_can_detach(files, drain)
-    raise typer.Exit(_run(topology, settings, dry_run, wait_timeout if detach else None))
+    background = (files, wait_timeout, yes) if detach else None
+    raise typer.Exit(_run(topology, settings, dry_run, background))
 
 
-def _run(topology: Topology, settings: Settings, dry_run: bool, wait_timeout: str | None) -> int:
-    """Start the topology, in the background if there is a `wait_timeout`; returns the exit code."""
-    from bananas_topology.local.run import run, select
+def _run(
+    topology: Topology,
+    settings: Settings,
+    dry_run: bool,
+    background: tuple[TopologyFiles, str, bool] | None,
+) -> int:
+    """Start the topology, in the background with the arguments for that; returns the exit code."""
+    from bananas_topology.local.deployment import select
+    from bananas_topology.local.run import run
 
     selected = select(topology, settings)
     _warn_of_unset_variables(*selected)
     if dry_run:
         _print_plan(settings.redis_url or topology.redis.url, *selected)
         return OK
-    if wait_timeout is not None:
-        return _start_detached(topology, settings, wait_timeout)
+    if background is not None:
+        return _detach(topology, settings, *background)
     return run(topology, settings, os.environ, _screen())
 
 
@@ -151,6 +166,7 @@ def _settings(
     log_format: LogFormat,
     redis_url: str | None,
     drain: bool,
+    adopt: str | None,
 ) -> Settings:
     from bananas_topology.cli.server import explicit_url
     from bananas_topology.local.settings import Settings
@@ -164,18 +180,34 @@ def _settings(
         redis_url=explicit_url(redis_url, os.environ),
         log_format=None if log_format is LogFormat.AUTO else log_format.value,
         drain=drain,
+        adopt=adopt,
     )
+
+
+def _change_running(
+    topology: Topology, settings: Settings, wait_timeout: str, *, yes: bool
+) -> bool:
+    """Apply the topology if it is running already; returns whether it is."""
+    from bananas_topology.supervisor.record import running
+
+    path = topology.path.absolute()
+    records = [
+        each
+        for each in running(path.parent)
+        if each.name == topology.name or each.topology == str(path)
+    ]
+    for record in records[:1]:
+        console.notice(f"{record.name} is already running (process {record.pid})")
+        only = settings.only or None
+        apply_to(record, path, wait_timeout, yes=yes, scale=settings.scale, only=only)
+    return bool(records)
 
 
 def _start_detached(topology: Topology, settings: Settings, wait_timeout: str) -> int:
     """Start it in the background; returns the exit code."""
     from bananas_topology.local.detach import start_detached
-    from bananas_topology.supervisor.record import running
 
     timeout_s = seconds(wait_timeout, "--wait-timeout")
-    for record in running(topology.path.absolute().parent, topology.name):
-        console.notice(f"{record.name} is already running (process {record.pid})")
-        return OK
     started_at = wall_now()
     outcome = start_detached(settings, os.environ, timeout_s, console.notice)
     if outcome.is_ready:

@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -20,9 +21,9 @@ from bananas_topology.local.run import FAILED, Screen, run
 from bananas_topology.local.settings import Settings
 from bananas_topology.spec.load import check
 from bananas_topology.spec.model import Topology
+from bananas_topology.supervisor.directories import state_directory
 from bananas_topology.supervisor.log_files import LogFile, LogFiles
 from bananas_topology.supervisor.output import SUPERVISOR
-from bananas_topology.supervisor.record import state_directory
 
 
 def main() -> int:
@@ -36,7 +37,14 @@ def main() -> int:
     if topology is None:
         _say(f"error: {settings.file} has errors; see `bananas validate {settings.file}`")
         return FAILED
-    file = LogFiles(state_directory(topology.path, topology.name) / LOG_DIRECTORY).file(SUPERVISOR)
+    try:
+        path = topology.path.absolute()
+        directory = state_directory(path.parent, topology.name, path.name, settings.adopt)
+    except BananasTopologyError as error:
+        _say(f"error: {error}")
+        return FAILED
+    settings = replace(settings, adopt=None)
+    file = LogFiles(directory / LOG_DIRECTORY).file(SUPERVISOR)
     _keep_tracebacks(file)
     try:
         return _run(topology, settings, file)

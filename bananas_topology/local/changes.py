@@ -33,6 +33,10 @@ class Changes:
         self._plan = plan_replica
         self._pools = pools
 
+    def retarget(self, plan_replica: PlanReplica, pools: Collection[str]) -> None:
+        """From now on, plan processes like this, and let these pools be changed."""
+        self._plan, self._pools = plan_replica, pools
+
     def scale(self, replicas: Mapping[str, int], ready_timeout_s: float) -> Operation:
         """Run so many processes of each pool; the surplus finishes its running jobs first.
 
@@ -85,10 +89,10 @@ class Changes:
         for pool, count in replicas.items():
             present = self.members(pool)
             surplus += present[count:]
-            added += [self._add(pool) for _ in range(count - len(present))]
+            added += [self.add(pool) for _ in range(count - len(present))]
         for state in surplus:
             self._supervisor.retire(state)
-        yield from together([self._until_ready(added, ready_timeout_s), self._until_gone(surplus)])
+        yield from together([self.until_ready(added, ready_timeout_s), self.until_gone(surplus)])
         return f"started {quantity(len(added), 'process')}, stopped {len(surplus)}"
 
     def _restart(self, pool: str, ready_timeout_s: float) -> Steps:
@@ -96,26 +100,31 @@ class Changes:
         present = self.members(pool)
         # Two apis cannot listen on one port: there is a short gap instead.
         has_spare = pool != API and any(state.is_active for state in present)
-        spare = [self._add(pool)] if has_spare else []
-        yield from self._until_ready(spare, ready_timeout_s)
+        spare = [self.add(pool)] if has_spare else []
+        yield from self.until_ready(spare, ready_timeout_s)
         for state in present:
             self._supervisor.retire(state)
-            yield from self._until_gone([state])
-            new = self._supervisor.add(self._plan(pool, state.index))
-            new.completed_before, new.failed_before = state.completed, state.failed
-            yield from self._until_ready([new], ready_timeout_s)
+            yield from self.until_gone([state])
+            new = self.succeed(state)
+            yield from self.until_ready([new], ready_timeout_s)
         for state in spare:
             self._supervisor.retire(state)
-        yield from self._until_gone(spare)
+        yield from self.until_gone(spare)
         return f"restarted {quantity(len(present), 'process')} of {pool}"
 
-    def _add(self, pool: str) -> ChildState:
+    def add(self, pool: str) -> ChildState:
         """Start one more process, with the lowest index that none of the pool has."""
         taken = {state.index for state in self._supervisor.children if state.pool == pool}
         index = next(index for index in range(len(taken) + 1) if index not in taken)
         return self._supervisor.add(self._plan(pool, index))
 
-    def _until_ready(self, states: Sequence[ChildState], timeout_s: float) -> Steps:
+    def succeed(self, state: ChildState) -> ChildState:
+        """Start a process with the name of one that is gone; its counts go on."""
+        new = self._supervisor.add(self._plan(state.pool, state.index))
+        new.completed_before, new.failed_before = state.completed, state.failed
+        return new
+
+    def until_ready(self, states: Sequence[ChildState], timeout_s: float) -> Steps:
         """Wait for new processes; one that exits, or is not ready in time, is taken back."""
         deadline = monotonic() + timeout_s
         while waiting := [state for state in states if not state.is_ready]:
@@ -127,7 +136,8 @@ class Changes:
             yield f"waiting for {_names(waiting)} to become ready"
         return ""
 
-    def _until_gone(self, states: Sequence[ChildState]) -> Steps:
+    def until_gone(self, states: Sequence[ChildState]) -> Steps:
+        """Wait for processes that were asked to drain."""
         while left := [state for state in states if state.child.is_running]:
             yield waiting_for_exit(left)
         return ""

@@ -12,8 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from bananas_topology.errors import ControlFailed, InvalidArgument
+from bananas_topology.jobs.connection import connect
+from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.waiting_jobs import Counts, WaitingJobs
 from bananas_topology.local.control import VERSION
 from bananas_topology.local.logs import LOG_DIRECTORY, Filter, read
+from bananas_topology.local.takers import Takers, count_stranded
+from bananas_topology.supervisor.directories import find_directory, owner_of
 from bananas_topology.supervisor.record import STATE_DIRECTORY, RunRecord, is_running, running
 from bananas_topology.system.clock import monotonic, sleep
 
@@ -58,6 +63,41 @@ def find_run(
     return (chosen or records)[0]
 
 
+def find_run_to_change(directory: Path, file: Path | None, default_file: Path) -> RunRecord:
+    """Find the run that a topology is to be applied to: its own, or the only one of its folder.
+
+    Raises:
+        ControlFailed: none runs, or several and none of them is of this file.
+    """
+    if file is None:
+        return find_run(directory, None, default_file)
+    records = running(file.absolute().parent)
+    own = [each for each in records if each.topology == _absolute(file)]
+    if len(own or records) == 1:
+        return (own or records)[0]
+    if not records:
+        raise ControlFailed(f"nothing is running there; start it with: bananas up -d {file}")
+    files = ", ".join(sorted(each.topology for each in records))
+    raise ControlFailed(f"several topologies are running there, and none is {file}: {files}")
+
+
+def stranded_jobs(record: RunRecord, described: dict[str, Any]) -> Counts:
+    """Count the waiting jobs that lose their workers by a change, as ``diff`` described it.
+
+    Raises:
+        RedisUnavailable, RedisUnsuitable: they cannot be counted.
+    """
+    before, after = (Takers.from_json(described["takers"][each]) for each in ("before", "after"))
+    with connect(record.redis_url, key_prefix=record.key_prefix) as client:
+        counting = count_stranded(WaitingJobs(client, Keys(record.key_prefix)), before, after)
+        while True:
+            try:
+                next(counting)
+            except StopIteration as end:
+                found: Counts = end.value
+                return found
+
+
 def find_state(
     directory: Path, file: Path | None, default_file: Path, name: str | None = None
 ) -> tuple[Path, RunRecord | None]:
@@ -74,7 +114,7 @@ def find_state(
     else:
         record = find_run(directory, None, default_file, name) if running(directory, name) else None
     if record is not None:
-        return Path(record.topology).parent / STATE_DIRECTORY / record.name, record
+        return Path(record.directory), record
     topology = file or directory / default_file
     states = [path.parent for path in (root / STATE_DIRECTORY).glob(f"*/{LOG_DIRECTORY}")]
     if len(states) > 1 and name is None and topology.exists():
@@ -83,7 +123,7 @@ def find_state(
 
         report = check(topology, os.environ)
         name = report.topology.name if report.topology is not None else None
-    states = [path for path in states if path.name == name] or states
+    states = [path for path in states if owner_of(path).name == name] or states
     if not states:
         raise ControlFailed("nothing has run here; start with: bananas up -d")
     return max(states, key=lambda path: (path / LOG_DIRECTORY).stat().st_mtime), None
@@ -130,9 +170,11 @@ def last_lines(
     topology: Path, name: str, child: str, since: datetime, count: int = 10
 ) -> list[str]:
     """The latest lines of a process of a topology, whether it still runs or not."""
-    directory = topology.parent / STATE_DIRECTORY / name / LOG_DIRECTORY
+    directory = find_directory(topology.parent, name, topology.name)
+    if directory is None:
+        return []
     wanted = Filter(children=[child], since=since)
-    return [line.text for line in read(directory, wanted, count)]
+    return [line.text for line in read(directory / LOG_DIRECTORY, wanted, count)]
 
 
 def wait_until_gone(record: RunRecord, timeout_s: float) -> bool:

@@ -6,7 +6,6 @@ command line: messages go to the `Screen` it is given.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +16,6 @@ from pathlib import Path
 
 import redis
 
-from bananas_topology.contract.names import API
 from bananas_topology.contract.redis_url import redact
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import ControlFailed
@@ -25,9 +23,12 @@ from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.jobs.connection import check_server, connect
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.waiting_jobs import WaitingJobs
+from bananas_topology.local.apply import Applier
 from bananas_topology.local.changes import Changes
 from bananas_topology.local.commands import Commands
 from bananas_topology.local.control import ControlServer
+from bananas_topology.local.deployment import Deployment, check_requirements, deploy, select
 from bananas_topology.local.drain import Drain
 from bananas_topology.local.logs import LOG_DIRECTORY
 from bananas_topology.local.notices import render_only
@@ -35,6 +36,7 @@ from bananas_topology.local.settings import Settings
 from bananas_topology.local.sockets import CONTROL, NOTIFY, socket_directory
 from bananas_topology.local.status import Reporter
 from bananas_topology.spec.model import Api, Pool, Topology
+from bananas_topology.supervisor.directories import has_data, state_directory, unused_data
 from bananas_topology.supervisor.log_files import LogFiles
 from bananas_topology.supervisor.output import SUPERVISOR, Output, Paint, StreamHandler
 from bananas_topology.supervisor.plan import (
@@ -42,22 +44,13 @@ from bananas_topology.supervisor.plan import (
     Host,
     plan_api,
     plan_children,
-    plan_replica,
-    select_api,
-    select_pools,
 )
-from bananas_topology.supervisor.record import (
-    RunRecord,
-    exclusive_lock,
-    published_record,
-    state_directory,
-    write,
-)
+from bananas_topology.supervisor.record import Publication, RunRecord, exclusive_lock
 from bananas_topology.supervisor.sink import Sink
 from bananas_topology.supervisor.supervisor import RunResult, Supervisor
 from bananas_topology.system.clock import format_timestamp, wall_now
-from bananas_topology.system.notify import Notifier, NotifySocket
-from bananas_topology.system.processes import start_time_token
+from bananas_topology.system.notify import VARIABLE, Notifier, NotifySocket
+from bananas_topology.system.processes import has_terminal, start_time_token
 from bananas_topology.units import quantity
 from bananas_topology.worker.logs import JsonFormatter, TextFormatter
 
@@ -66,9 +59,6 @@ OK, FAILED, INTERRUPTED = 0, 1, 130
 
 #: Seconds between progress lines of a drain when the output is not a terminal.
 PROGRESS_S = 2.0
-
-#: Modules installed by the extra `api`.
-_API_MODULES = ("fastapi", "uvicorn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +82,10 @@ def run(topology: Topology, settings: Settings, environ: Mapping[str, str], scre
         ControlFailed: it already runs here, or something that it needs is missing.
         BundledServerFailed, RedisUnavailable, RedisUnsuitable: the server cannot be used.
     """
-    pools, api = selected = select(topology, settings)
-    _check_requirements(topology, settings, api)
-    directory = state_directory(topology.path, topology.name)
+    pools, api = select(topology, settings)
+    check_requirements(topology, settings, api)
+    path = topology.path.absolute()
+    directory = state_directory(path.parent, topology.name, path.name, settings.adopt)
     with ExitStack() as stack:
         stack.enter_context(exclusive_lock(directory, topology.name))
         sockets = stack.enter_context(socket_directory(directory))
@@ -102,12 +93,15 @@ def run(topology: Topology, settings: Settings, environ: Mapping[str, str], scre
         client = stack.enter_context(connect(url, key_prefix=topology.redis.key_prefix))
         for warning in check_server(client):
             screen.notice(f"warning: {warning}")
-        host = Host(environ, url, settings.log_format, screen.is_colored)
+        # Whoever started us wants to hear from us, not from the children.
+        inherited = {name: text for name, text in environ.items() if name != VARIABLE}
+        host = Host(inherited, url, settings.log_format, screen.is_colored)
         workers = plan_children(topology, pools, host)
         plans = (*workers, *([plan_api(topology, api, host)] if api else []))
-        for text in render_only(*selected):
+        for text in render_only(pools, api):
             screen.notice(f"notice: {text}")
-        screen.notice(f"starting {_summary(topology, *selected)}; {screen.how_to_stop}")
+        deployment = deploy(topology, settings, host)
+        screen.notice(f"starting {_summary(topology, pools, api)}; {screen.how_to_stop}")
         files = LogFiles(directory / LOG_DIRECTORY)
         output = stack.enter_context(_output(plans, screen, files))
         drain = _drain(topology, workers, client, output, screen) if settings.drain else None
@@ -117,46 +111,17 @@ def run(topology: Topology, settings: Settings, environ: Mapping[str, str], scre
             notify_socket=stack.enter_context(NotifySocket(sockets / NOTIFY)),
             is_drained=drain.is_over if drain else None,
             on_poll=on_poll,
+            on_hangup=None if has_terminal() else lambda: reload(),
         )
-        record = _record(topology, url, sockets / CONTROL)
-        _serve(stack, supervisor, topology, host, record)
+        record = _record(topology, url, sockets / CONTROL, directory)
+        publication = Publication(record, _publishing_directories(directory, record, path.parent))
+        reload = _serve(stack, supervisor, deployment, settings, publication, client)
         # From here on others find us, and can reach us.
-        _publish(stack, directory, record, topology.path)
+        stack.enter_context(publication)
         result = supervisor.run()
     if output.sink.is_closed:
         return FAILED
     return _exit_code(result, drain, len(plans), screen)
-
-
-def select(
-    topology: Topology, settings: Settings
-) -> tuple[tuple[tuple[Pool, int], ...], Api | None]:
-    """Select the pools to start with their numbers of processes, and the api.
-
-    Raises:
-        ControlFailed: unknown pool, number of replicas out of range, or nothing left to start.
-    """
-    pools = select_pools(topology, settings.scale, settings.only)
-    return pools, select_api(topology, settings.only)
-
-
-def _check_requirements(topology: Topology, settings: Settings, api: Api | None) -> None:
-    if topology.redis.is_external and not (settings.redis_url or topology.redis.url):
-        # Falling back to an empty bundled server would hide that the jobs are elsewhere.
-        raise ControlFailed(
-            f"redis.url in {topology.path} refers to a variable that is not set; "
-            "set it or use --redis-url"
-        )
-    if api is not None:
-        _check_api_is_installed()
-
-
-def _check_api_is_installed() -> None:
-    if any(importlib.util.find_spec(name) is None for name in _API_MODULES):
-        raise ControlFailed(
-            "the api requires additional packages: run pip install 'bananas-topology[api]', "
-            "or start only the pools with --only POOL,POOL"
-        )
 
 
 def _summary(topology: Topology, pools: Sequence[tuple[Pool, int]], api: Api | None) -> str:
@@ -174,13 +139,20 @@ def _redis(
     if url := settings.redis_url or topology.redis.url:
         screen.notice(f"redis: {redact(url)}")
         return url, None
+    if not has_data(directory):
+        for other, owner in unused_data(directory):
+            file = f" ({owner.file})" if owner.file else ""
+            screen.notice(
+                f'note: the jobs of topology "{owner.name}"{file} are in {os.path.relpath(other)}; '
+                f"`bananas up --adopt {owner.name}` continues with them"
+            )
     server = stack.enter_context(BundledServer(directory))
     url = server.start()
     screen.notice(f"redis: bundled Valkey at {redact(url)}, data in {os.path.relpath(directory)}")
     return url, server.restart_if_dead
 
 
-def _record(topology: Topology, url: str, control: Path) -> RunRecord:
+def _record(topology: Topology, url: str, control: Path, directory: Path) -> RunRecord:
     pid = os.getpid()
     return RunRecord(
         pid=pid,
@@ -191,33 +163,43 @@ def _record(topology: Topology, url: str, control: Path) -> RunRecord:
         key_prefix=topology.redis.key_prefix,
         started_at=format_timestamp(wall_now()),
         control=str(control),
+        directory=str(directory),
     )
 
 
-def _publish(stack: ExitStack, directory: Path, record: RunRecord, path: Path) -> None:
-    """Write the state file, next to the topology file and in the working directory."""
-    write(directory, record)
-    if Path.cwd() != path.absolute().parent:
+def _publishing_directories(directory: Path, record: RunRecord, folder: Path) -> list[Path]:
+    """Where to write the state file: next to the topology file and in the working directory."""
+    directories = [directory]
+    if Path.cwd() != folder:
         # An unwritable working directory must not prevent the topology from running.
-        with suppress(ControlFailed, OSError):
-            here = state_directory(Path.cwd() / path.name, record.name)
-            stack.enter_context(published_record(here, record))
+        with suppress(ControlFailed):
+            here = state_directory(Path.cwd(), record.name)
+            if os.access(here, os.W_OK):
+                directories.append(here)
+    return directories
 
 
 def _serve(
-    stack: ExitStack, supervisor: Supervisor, topology: Topology, host: Host, record: RunRecord
-) -> None:
-    """Let the supervisor take commands, and report to whoever started it."""
-    pools = [*(pool.name for pool in topology.pools), *([API] if topology.api else [])]
-    changes = Changes(supervisor, partial(_plan, topology, host), pools)
-    commands = Commands(supervisor, changes, record, pools)
-    server = ControlServer(Path(record.control), commands.by_name())
+    stack: ExitStack,
+    supervisor: Supervisor,
+    deployment: Deployment,
+    settings: Settings,
+    publication: Publication,
+    client: redis.Redis,
+) -> Callable[[], None]:
+    """Let the supervisor take commands, and report to whoever started it.
+
+    Returns a function that applies the topology file again.
+    """
+    keys = Keys(deployment.topology.redis.key_prefix)
+    changes = Changes(supervisor, deployment.plan, deployment.names)
+    jobs = (Inspector(client, keys), WaitingJobs(client, keys))
+    applier = Applier(supervisor, changes, deployment, settings, publication, jobs)
+    commands = Commands(supervisor, changes, applier, publication)
+    server = ControlServer(Path(publication.record.control), commands.by_name())
     supervisor.serve(stack.enter_context(server))
     supervisor.serve(Reporter(supervisor, Notifier.from_environ(os.environ)))
-
-
-def _plan(topology: Topology, host: Host, pool: str, index: int) -> ChildPlan:
-    return plan_replica(topology, pool, index, host)
+    return applier.reload
 
 
 @contextmanager

@@ -11,6 +11,7 @@ class Settings:
     """Values that JSON can hold: they are handed to the process that runs in the background.
 
     `redis_url` None: the topology's, or the bundled server. `log_format` None: the topology's.
+    `adopt` is another topology of the folder whose data is taken over.
     """
 
     file: str
@@ -21,3 +22,4 @@ class Settings:
     redis_url: str | None = None
     log_format: str | None = None
     drain: bool = False
+    adopt: str | None = None

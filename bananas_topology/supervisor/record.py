@@ -8,15 +8,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 from bananas_topology.errors import ControlFailed
 from bananas_topology.system.files import (
     open_private,
-    private_directory,
     read_private,
     write_atomic,
 )
@@ -33,7 +33,7 @@ _LOCK = "up.lock"
 class RunRecord:
     """A running `up`. `start_time_token` detects a process id that has been reused.
 
-    `control` is the path of its control socket.
+    `control` is the path of its control socket, `directory` that of its state directory.
     """
 
     pid: int
@@ -44,28 +44,7 @@ class RunRecord:
     key_prefix: str
     started_at: str
     control: str = ""
-
-
-def state_directory(topology_path: Path, name: str) -> Path:
-    """Create the state directory of a topology, accessible to its owner only.
-
-    Raises:
-        ControlFailed: it cannot be created, or is a symbolic link or another user's.
-    """
-    root = topology_path.absolute().parent / STATE_DIRECTORY
-    directory = root / name
-    try:
-        private_directory(root)
-        private_directory(directory)
-        ignore = root / ".gitignore"
-        if not ignore.exists():
-            write_atomic(ignore, "*\n")
-    except OSError as error:
-        raise ControlFailed(
-            f"cannot create {error.filename or directory}: {error.strerror}; `bananas up` keeps "
-            "its state next to the topology file and needs write access there"
-        ) from error
-    return directory
+    directory: str = ""
 
 
 @contextmanager
@@ -99,19 +78,32 @@ def write(directory: Path, record: RunRecord) -> None:
     write_atomic(directory / _RECORD, json.dumps(asdict(record), indent=2), 0o600)
 
 
-@contextmanager
-def published_record(directory: Path, record: RunRecord) -> Iterator[None]:
-    """Publish the record in a directory for as long as the context is open.
+class Publication:
+    """The record of a run, in its own directory and, if it was started elsewhere, in another."""
 
-    Used for the directory `up` was started in, if the topology file is elsewhere.
-    """
-    write(directory, record)
-    try:
-        yield
-    finally:
-        # Another `up` of a topology with the same name may have been started here since.
-        if _read(directory / _RECORD) == record:
-            (directory / _RECORD).unlink(missing_ok=True)
+    def __init__(self, record: RunRecord, directories: Sequence[Path]) -> None:
+        self.record = record
+        self._directories = directories
+
+    def __enter__(self) -> Self:
+        self.update(self.record)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for directory in self._directories:
+            # Another `up` of a topology with the same name may have been started here since.
+            if _read(directory / _RECORD) == self.record:
+                (directory / _RECORD).unlink(missing_ok=True)
+
+    def update(self, record: RunRecord) -> None:
+        """Replace the record.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        for directory in self._directories:
+            write(directory, record)
+        self.record = record
 
 
 def find(directory: Path, name: str | None = None) -> RunRecord | None:
@@ -129,9 +121,15 @@ def running(directory: Path, name: str | None = None) -> list[RunRecord]:
     behind symbolic links: a record says where jobs are sent.
     """
     root = directory / STATE_DIRECTORY
-    found = [] if root.is_symlink() else sorted(root.glob(f"{name or '*'}/{_RECORD}"))
+    found = [] if root.is_symlink() else sorted(root.glob(f"*/{_RECORD}"))
     paths = [path for path in found if not path.parent.is_symlink()]
-    return [record for path in paths if (record := _read(path)) is not None]
+    records = [record for path in paths if (record := _read(path)) is not None]
+    return [record for record in records if name in (None, record.name)]
+
+
+def running_in(directory: Path) -> RunRecord | None:
+    """Return the running `up` whose state directory this is, if any."""
+    return _read(directory / _RECORD)
 
 
 def is_running(record: RunRecord) -> bool:

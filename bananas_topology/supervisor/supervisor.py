@@ -39,6 +39,9 @@ QUIT_TIMEOUT_S = 3.0
 #: Seconds between calls of `is_drained` and `on_poll`.
 POLL_S = 0.2
 
+#: Seconds between two steps of a change, unless something else happens.
+STEP_S = 0.05
+
 #: Seconds allowed for writing the remaining output after all children have exited.
 FLUSH_TIMEOUT_S = 1.0
 
@@ -76,6 +79,7 @@ class Supervisor:
     `notify_socket` receives the children's reports; without one no child becomes ready.
     `is_drained` is polled; the supervisor stops once it returns true. `on_poll` is called at the
     same interval, and whenever a process exits, to look after processes that are not children.
+    `on_hangup` is called on SIGHUP; without it, that is a request to stop.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class Supervisor:
         notify_socket: NotifySocket | None = None,
         is_drained: Callable[[], bool] | None = None,
         on_poll: Callable[[], None] | None = None,
+        on_hangup: Callable[[], None] | None = None,
     ) -> None:
         self._output = output
         self._sink = output.sink
@@ -94,6 +99,7 @@ class Supervisor:
         self._notify_socket = notify_socket
         self._is_drained = is_drained
         self._on_poll = on_poll
+        self._on_hangup = on_hangup
         self._poll_at = 0.0
         self._monitor = Monitor()
         self._sources: list[PollSource] = []
@@ -216,6 +222,8 @@ class Supervisor:
         if received == signal.SIGCHLD:
             # It may be the bundled server that exited: poll now.
             self._poll_at = 0.0
+        elif received == signal.SIGHUP and self._on_hangup is not None:
+            self._on_hangup()
         elif self._stopping_since is None:
             grace_s = max((each.child.plan.grace_ms for each in self._children), default=0) // 1000
             log.info(
@@ -258,6 +266,8 @@ class Supervisor:
             times += [at for at in (state.start_at, state.kill_at) if at is not None]
         if self._is_drained or self._on_poll:
             times.append(self._poll_at)
+        if self._operation is not None:
+            times.append(monotonic() + STEP_S)
         return min(times)
 
     def _take_reports(self) -> None:

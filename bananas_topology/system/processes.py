@@ -42,6 +42,15 @@ def dying_with_parent(number: signal.Signals) -> Callable[[], None] | None:
     return prepare
 
 
+def has_terminal() -> bool:
+    """Whether this process has a controlling terminal: SIGHUP then means that it was closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
 def start_time_token(pid: int) -> str | None:
     """Distinguishes a running process from a later one with the same id; None if none is running.
 

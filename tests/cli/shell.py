@@ -59,7 +59,7 @@ class Shell:
             check=False,
         )
 
-    def on_terminal(self, *arguments: str, **more: str) -> tuple[int, str]:
+    def on_terminal(self, *arguments: str, answer: str = "", **more: str) -> tuple[int, str]:
         """Run a command on a terminal of 80 columns; returns its exit code and output."""
         terminal, end = os.openpty()
         argv = [sys.executable, "-m", "bananas_topology", *arguments]
@@ -68,6 +68,7 @@ class Shell:
             argv, cwd=self.directory, env=environ, stdin=end, stdout=end, stderr=end
         ) as process:
             os.close(end)
+            os.write(terminal, answer.encode())
             shown = b""
             # Linux raises EIO once the last process has closed the other end.
             with suppress(OSError):

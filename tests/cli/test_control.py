@@ -114,7 +114,8 @@ def test_detached_run_is_ready_when_the_command_returns_and_leaves_nothing(shop:
 
     assert [pid for pid in pids if start_time_token(pid) is not None] == []
     left = {path.name for path in state.iterdir()}
-    assert left == {*("data", "logs", "server.lock", "server.log", "server.password", "up.lock")}
+    kept = {"data", "logs", "server.lock", "server.log", "server.password", "topology.json"}
+    assert left == {*kept, "up.lock"}
     assert shop("ps").returncode == 1
 
 

@@ -10,7 +10,8 @@ import pytest
 from bananas_topology.cli.server import Server, locate
 from bananas_topology.cli.topology import topology_files
 from bananas_topology.errors import ControlFailed, RedisUnsuitable
-from bananas_topology.supervisor.record import RunRecord, published_record, state_directory
+from bananas_topology.supervisor.directories import state_directory
+from bananas_topology.supervisor.record import Publication, RunRecord
 from bananas_topology.system.processes import start_time_token
 
 TOPOLOGY = "version: 1\nname: shop\nhandlers: [jobs]\npools: {worker: {mode: thin}}\n"
@@ -42,7 +43,8 @@ def _up(name: str = "shop", directory: str = ".") -> Iterator[None]:
         key_prefix="recorded",
         started_at="2026-01-01T00:00:00.000000Z",
     )
-    with published_record(state_directory(Path(directory) / "topology.yaml", name), record):
+    state = state_directory(Path(directory), name, "topology.yaml")
+    with Publication(record, [state]):
         yield
 
 

@@ -17,8 +17,9 @@ import pytest
 
 from bananas_topology import Client
 from bananas_topology.jobs.bundled_server import BundledServer
+from bananas_topology.supervisor.directories import state_directory
 from bananas_topology.supervisor.output import SUPERVISOR
-from bananas_topology.supervisor.record import RunRecord, find, state_directory
+from bananas_topology.supervisor.record import RunRecord, find
 from tests.cli.shell import Shell
 from tests.jobs.servers import free_port
 from tests.waiting import wait_for
@@ -101,7 +102,7 @@ def _running(shop: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str
 
 def _enqueue_before(shop: Path, *jobs: tuple[str, object]) -> None:
     """Enqueue jobs in the data of the bundled server of the next `up`."""
-    directory = state_directory(shop / "topology.yaml", "shop")
+    directory = state_directory(shop, "shop", "topology.yaml")
     with BundledServer(directory) as server, Client(server.start()) as client:
         for name, payload in jobs:
             client.enqueue(name, payload)
@@ -446,7 +447,7 @@ def test_foreign_text_cannot_control_the_terminal(shop: Path, log_format: str) -
         "from bananas_topology import Bury, job\n\n\n"
         "@job('say')\ndef say(text: str) -> None:\n    print(text)\n    raise Bury(text)\n"
     )
-    directory = state_directory(shop / "topology.yaml", "shop")
+    directory = state_directory(shop, "shop", "topology.yaml")
     with BundledServer(directory) as server, Client(server.start()) as client:
         client.enqueue("say", hostile, id=hostile)
 

@@ -202,7 +202,7 @@ def test_the_fix_names_the_pool_and_its_replicas(
 
     found = results(examined(SOUND, url=server_url, prefix=keys.prefix))
 
-    assert (found["DR403"].remedy or "").startswith("bananas up --scale worker=2")
+    assert (found["DR403"].remedy or "").startswith("bananas scale worker=2")
     assert found["DR502"].remedy == "bananas up --only worker"
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from bananas_topology.errors import ControlFailed
+from bananas_topology.supervisor.directories import state_directory
 from bananas_topology.supervisor.record import (
     RunRecord,
     exclusive_lock,
     find,
-    state_directory,
     write,
 )
 from bananas_topology.system.processes import start_time_token
@@ -33,7 +33,7 @@ def _record(name: str = "shop", started_at: str = "2026-01-01T00:00:00.000000Z")
 
 
 def _state(directory: Path, name: str = "shop") -> Path:
-    return state_directory(directory / "topology.yaml", name)
+    return state_directory(directory, name, f"{name}.yaml")
 
 
 def test_running_up_is_found_in_its_directory(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from bananas_topology.handler_modules import load_handlers
 from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.spec.load import check, load
 from bananas_topology.spec.model import Amounts, Pool, Resources, ScalingStep
-from bananas_topology.supervisor.record import state_directory
+from bananas_topology.supervisor.directories import state_directory
 from bananas_topology.units import format_duration
 
 FOLDER = Path(seed_jobs.__file__).parents[1]
@@ -166,7 +166,7 @@ def test_every_job_type_runs_in_its_pool(tmp_path: Path) -> None:
     shutil.copy(FOLDER / "job-specialized.yaml", tmp_path)
     shutil.copytree(FOLDER / "seed_jobs", tmp_path / "seed_jobs")
     topology = tmp_path / "job-specialized.yaml"
-    directory = state_directory(topology, "bananas-job-specialized")
+    directory = state_directory(topology.parent, "bananas-job-specialized", topology.name)
     with BundledServer(directory) as server, Client(server.start()) as client:
         stored = client.enqueue("upload_files", {"files": {"a.txt": "bananas\n"}}, priority="high")
         payloads: dict[str, object] = {

@@ -17,7 +17,8 @@ from bananas_topology.errors import BananasTopologyError
 from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.spec.load import load
 from bananas_topology.spec.model import Topology
-from bananas_topology.supervisor.record import exclusive_lock, state_directory
+from bananas_topology.supervisor.directories import state_directory
+from bananas_topology.supervisor.record import exclusive_lock
 
 TOPOLOGY = Path(__file__).with_name("topology.yaml")
 
@@ -46,7 +47,7 @@ def _server(topology: Topology) -> Iterator[str]:
     if url:
         yield url
         return
-    directory = state_directory(topology.path, topology.name)
+    directory = state_directory(topology.path.parent, topology.name, topology.path.name)
     with exclusive_lock(directory, topology.name), BundledServer(directory) as server:
         yield server.start()
 

@@ -72,7 +72,7 @@ def pools_have_workers(examination: Examination) -> Verdict:
 @check(
     "DR402", Group.RUNNING, "Capacity",
     "runs per second times their average duration below 80 % of the threads",
-    "raise `replicas` or `concurrency`: bananas up --scale POOL=N",
+    "raise `replicas` or `concurrency`: bananas scale POOL=N",
 )  # fmt: skip
 def capacity_suffices(examination: Examination) -> Verdict:
     """Arrivals in the observed time, and durations since the workers started."""
@@ -95,7 +95,7 @@ def capacity_suffices(examination: Examination) -> Verdict:
 @check(
     "DR403", Group.RUNNING, "Utilization",
     "on average less than 80 % of each pool's threads busy (60 to 80 % is well used)",
-    "raise `replicas` or `concurrency`: bananas up --scale POOL=N",
+    "raise `replicas` or `concurrency`: bananas scale POOL=N",
 )  # fmt: skip
 def threads_are_free(examination: Examination) -> Verdict:
     """Sampled: how many threads of each pool hold a job."""
@@ -117,13 +117,13 @@ def threads_are_free(examination: Examination) -> Verdict:
         return ok(measured)
     replicas = len(_by_pool(examination.workers)[name])
     needed = max(replicas + 1, math.ceil(replicas * share / _WELL_USED))
-    return warning(measured, f"bananas up --scale {name}={needed}, or raise its concurrency")
+    return warning(measured, f"bananas scale {name}={needed}, or raise its concurrency")
 
 
 @check(
     "DR404", Group.RUNNING, "Queue depth",
     f"no more than {DEEP:,} ready jobs per priority",
-    "raise `replicas` or `concurrency`: bananas up --scale POOL=N",
+    "raise `replicas` or `concurrency`: bananas scale POOL=N",
 )  # fmt: skip
 def queues_are_short(examination: Examination) -> Verdict:
     """The least that was seen: a burst that is worked off does not count."""
@@ -140,7 +140,7 @@ def queues_are_short(examination: Examination) -> Verdict:
 @check(
     "DR405", Group.RUNNING, "Queue growth",
     f"queues do not grow, or would be worked off within {_DRAIN_S} s",
-    "raise `replicas` or `concurrency`: bananas up --scale POOL=N",
+    "raise `replicas` or `concurrency`: bananas scale POOL=N",
 )  # fmt: skip
 def queues_do_not_grow(examination: Examination) -> Verdict:
     """Growth from each sample to the next, and more than the finished runs can catch up with."""

@@ -1,0 +1,214 @@
+"""`bananas diff` and `bananas apply`: a changed topology, and what runs of it on this host."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bananas_topology.cli import console
+from bananas_topology.cli.control import WAIT_TIMEOUT, WaitTimeout, change, seconds
+from bananas_topology.cli.exit_codes import FAILED, OK
+from bananas_topology.cli.options import DEFAULT_FILE, AsFormat, Format
+from bananas_topology.cli.topology import STDIN, read_topology
+from bananas_topology.errors import ControlFailed
+from bananas_topology.system.terminal import visible
+from bananas_topology.units import quantity
+
+if TYPE_CHECKING:
+    from bananas_topology.supervisor.record import RunRecord
+
+_File = Annotated[
+    Path | None,
+    typer.Argument(metavar="[FILE]", help="Topology file.  [default: the one that runs]"),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Apply it even if waiting jobs lose their workers.")
+]
+
+
+def diff(file: _File = None, format: AsFormat = Format.TEXT) -> None:
+    """Show what `bananas apply` would change.
+
+    Compares a topology with what runs: pools that are added, removed, scaled or changed, schedules,
+    settings of jobs, and waiting jobs that would lose their workers. The exit code is 1 if there is
+    a difference.
+
+    Examples:
+
+        bananas diff
+
+        bananas diff specialized.yaml
+
+        bananas diff --format json | jq .difference.pools
+    """
+    record = _run(file)
+    described, stranded = _describe(record, file)
+    if format is Format.JSON:
+        console.print_json(_as_json(described, stranded))
+    else:
+        _print(described, stranded)
+    raise typer.Exit(OK if described["is_empty"] else FAILED)
+
+
+def apply(
+    file: _File = None,
+    yes: Yes = False,
+    force: Force = False,
+    wait_timeout: WaitTimeout = WAIT_TIMEOUT,
+) -> None:
+    """Change what runs to what a topology says, without interrupting a job.
+
+    Shows the differences and asks. Then new processes are started; once they are ready, the old
+    ones finish their running jobs and exit, those of a changed pool one by one. If a new process
+    does not become ready, everything is rolled back. If waiting jobs would lose their workers,
+    nothing is changed without --force.
+
+    FILE may have another name than the topology that runs, if it is in the same folder: the jobs
+    are kept.
+
+    Examples:
+
+        bananas apply
+
+        bananas apply --yes
+
+        bananas apply specialized.yaml
+    """
+    apply_to(_run(file), file, wait_timeout, yes=yes, force=force)
+
+
+def apply_to(
+    record: RunRecord,
+    file: Path | None,
+    wait_timeout: str,
+    *,
+    yes: bool,
+    force: bool = False,
+    scale: Mapping[str, int] | None = None,
+    only: tuple[str, ...] | None = None,
+) -> None:
+    """Apply a file to a run, after asking.
+
+    Raises:
+        ControlFailed: it cannot be applied, or was rolled back.
+        typer.Exit: the answer was no.
+    """
+    timeout_s = seconds(wait_timeout, "--wait-timeout")
+    described, stranded = _describe(record, file, scale, only)
+    if described["is_empty"]:
+        console.notice(
+            f"{record.name} runs as {Path(described['topology']).name} says; nothing to change "
+            "(`bananas restart` loads changed handlers)"
+        )
+        return
+    _print(described, stranded)
+    if stranded and not force:
+        raise ControlFailed("nothing was changed; `bananas apply --force` applies it nevertheless")
+    if not yes:
+        _ask()
+    change(
+        record,
+        "apply",
+        file=described["topology"],
+        scale=scale or {},
+        only=only,
+        force=force,
+        ready_timeout_s=timeout_s,
+    )
+
+
+def _run(file: Path | None) -> RunRecord:
+    from bananas_topology.local.client import find_run_to_change
+
+    if file == STDIN:
+        raise typer.BadParameter("expected a file that can be read again", param_hint="[FILE]")
+    return find_run_to_change(Path.cwd(), file, DEFAULT_FILE)
+
+
+def _ask() -> None:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise typer.BadParameter("required where nobody can be asked", param_hint="--yes")
+    sys.stdout.flush()
+    if not typer.confirm("Apply?"):
+        console.notice("nothing was changed")
+        raise typer.Exit(FAILED)
+
+
+def _describe(
+    record: RunRecord,
+    file: Path | None,
+    scale: Mapping[str, int] | None = None,
+    only: tuple[str, ...] | None = None,
+) -> tuple[dict[str, Any], Mapping[tuple[str, str], int]]:
+    """Ask the run what would change, and count the jobs that would be stranded."""
+    from bananas_topology.local.client import request, stranded_jobs
+
+    path = file or Path(record.topology)
+    read_topology(path, "changed")
+    absolute = str(path.absolute())
+    described = request(record, "diff", file=absolute, scale=scale or {}, only=only)
+    return described, stranded_jobs(record, described)
+
+
+def _as_json(described: dict[str, Any], stranded: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+    jobs = [
+        {"priority": priority, "job_type": job_type, "jobs": number}
+        for (priority, job_type), number in sorted(stranded.items())
+    ]
+    return {**described, "stranded": jobs}
+
+
+def _print(described: dict[str, Any], stranded: Mapping[tuple[str, str], int]) -> None:
+    from bananas_topology.local.takers import describe_stranded
+
+    if described["is_empty"]:
+        print("no differences")
+        return
+    for mark, text in _lines(described["difference"]):
+        color = {"+": "32", "-": "31", "~": "33"}[mark]
+        print(console.styled(visible(f"{mark} {text}"), color, sys.stdout))
+    if stranded:
+        print(visible(f"! {describe_stranded(stranded)}"))
+
+
+def _lines(difference: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if difference["name"]:
+        yield "~", "name: {} → {}".format(*difference["name"])
+    for pool in difference["pools"]:
+        yield _pool_mark(pool), _pool_text(pool)
+        for each in pool["settings"]:
+            yield "~", f"  {each['name']}: {_change(each)}"
+    for section in ("jobs", "schedules"):
+        for each in difference[section]:
+            mark = "+" if each["before"] is None else "-" if each["after"] is None else "~"
+            yield mark, f"{section}.{each['name']}: {_change(each)}"
+
+
+def _pool_mark(pool: dict[str, Any]) -> str:
+    return "+" if pool["is_added"] else "-" if pool["is_removed"] else "~"
+
+
+def _pool_text(pool: dict[str, Any]) -> str:
+    name, before, after = f"pools.{pool['pool']}", pool["before"], pool["after"]
+    if pool["is_added"]:
+        return f"{name}: {quantity(after, 'process')} to start"
+    if pool["is_removed"]:
+        return f"{name}: {quantity(before, 'process')} to finish and stop"
+    parts = [f"{before} → {after} processes"] if before != after else []
+    if pool["replaced"] and after:
+        parts.append(f"{quantity(min(pool['replaced'], before), 'process')} to replace")
+    return f"{name}: {', '.join(parts)}"
+
+
+def _change(each: dict[str, Any]) -> str:
+    before, after = each["before"], each["after"]
+    if before == "" or after == "":
+        return "added" if before is None else "removed" if after is None else "changed"
+    if before is None:
+        return str(after)
+    return before if after is None else f"{before} → {after}"

@@ -1,0 +1,300 @@
+"""Changes what runs to what a topology says, without a moment in which a job type has no worker.
+
+1. Of each pool that is new or changed, start a process and wait until it is ready; of one that
+   grows, all that it grows by.
+2. Check that every kind of waiting job keeps a worker.
+3. Replace the other processes of changed pools one by one; let the rest finish its jobs and exit.
+
+What runs is judged by the plans of the processes themselves. So the way back, where something does
+not become ready, is the same change towards what ran before.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bananas_topology.contract.names import API
+from bananas_topology.errors import ControlFailed, RedisUnavailable, RedisUnsuitable
+from bananas_topology.jobs.inspect import Inspector, WorkerView
+from bananas_topology.jobs.waiting_jobs import WaitingJobs
+from bananas_topology.local.changes import Changes, together
+from bananas_topology.local.deployment import Deployment, check_requirements, deploy
+from bananas_topology.local.difference import difference
+from bananas_topology.local.settings import Settings
+from bananas_topology.local.takers import Taker, count_stranded, describe_stranded, merged
+from bananas_topology.spec.load import check
+from bananas_topology.spec.model import Topology
+from bananas_topology.supervisor.directories import check_rename, rename
+from bananas_topology.supervisor.operation import Operation, Steps
+from bananas_topology.supervisor.plan import ChildPlan
+from bananas_topology.supervisor.record import Publication
+from bananas_topology.supervisor.state import ChildState
+from bananas_topology.supervisor.supervisor import Supervisor
+from bananas_topology.system.clock import monotonic
+from bananas_topology.units import quantity
+
+#: Seconds of reading from Redis in one turn of the supervisor's loop.
+READ_S = 0.05
+
+#: Seconds for a process to become ready where nobody says how long it may take.
+READY_TIMEOUT_S = 60.0
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+
+class Applier:
+    """Makes operations that apply a topology. `deployment` and `settings` are what was started."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        changes: Changes,
+        deployment: Deployment,
+        settings: Settings,
+        publication: Publication,
+        jobs: tuple[Inspector, WaitingJobs],
+    ) -> None:
+        self._supervisor = supervisor
+        self._changes = changes
+        self.deployment = deployment
+        self._settings = settings
+        self._publication = publication
+        self._inspector, self._waiting = jobs
+
+    def describe(self, settings: Settings) -> dict[str, Any]:
+        """Say what differs between what runs and the file of `settings`, and who takes which jobs.
+
+        Raises:
+            ControlFailed: the file cannot be applied.
+        """
+        wanted, running = self._read(settings), self._running()
+        found = difference(running, self._live(), wanted)
+        return {
+            "topology": str(wanted.topology.path.absolute()),
+            "name": wanted.topology.name,
+            "is_empty": found.is_empty,
+            "difference": found.to_json(),
+            "takers": {"before": running.takers.to_json(), "after": wanted.takers.to_json()},
+        }
+
+    def apply(self, settings: Settings, ready_timeout_s: float, *, force: bool) -> Operation:
+        """Apply the file of `settings`; with `force` even if waiting jobs lose their workers.
+
+        Raises:
+            ControlFailed: the file cannot be applied.
+        """
+        wanted = self._read(settings)
+        steps = self._apply(wanted, settings, ready_timeout_s, force=force)
+        return Operation(f"apply {wanted.topology.path.name}", steps)
+
+    def reload(self) -> None:
+        """Apply the file again that was started or applied last; say so if that cannot be done."""
+        try:
+            self._supervisor.begin(self.apply(self.same_file(), READY_TIMEOUT_S, force=False))
+        except ControlFailed as error:
+            log.error("topology not applied: %s", error)
+
+    def same_file(self) -> Settings:
+        """The settings to apply that file."""
+        return replace(self._settings, file=str(self.deployment.topology.path), scale={})
+
+    def _read(self, settings: Settings) -> Deployment:
+        """Read and check a file with the environment that everything was started with."""
+        running = self.deployment.topology
+        file = Path(settings.file)
+        if file.absolute().parent.resolve() != running.path.absolute().parent.resolve():
+            raise ControlFailed(
+                f"{file} is in another folder than {running.path}, which is running: stop that "
+                "with `bananas down` first"
+            )
+        path = running.path.parent / file.name
+        topology = check(path, self.deployment.host.environ).topology
+        if topology is None:
+            raise ControlFailed(
+                f"{path} has errors, in the environment of the running `up`; see `bananas "
+                f"validate {path}`"
+            )
+        settings = replace(settings, redis_url=self._settings.redis_url)
+        self._check_server(topology, settings)
+        wanted = deploy(topology, settings, self.deployment.host)
+        api = topology.api if API in wanted.counts else None
+        check_requirements(topology, settings, api)
+        check_rename(Path(self._publication.record.directory), topology.name)
+        return wanted
+
+    def _check_server(self, topology: Topology, settings: Settings) -> None:
+        running = self.deployment.topology.redis
+        url = settings.redis_url
+        if (url or topology.redis.url) != (url or running.url):
+            what = "redis.url"
+        elif topology.redis.key_prefix != running.key_prefix:
+            what = "redis.key_prefix"
+        else:
+            return
+        raise ControlFailed(
+            f"{what} has changed: the waiting jobs would stay behind. Once `bananas queues` "
+            "shows none, run `bananas down`, then `bananas up -d`"
+        )
+
+    def _running(self) -> Deployment:
+        """What runs now: pools may have been scaled since it was started."""
+        live = {pool: len(plans) for pool, plans in self._live().items()}
+        return replace(self.deployment, counts=live)
+
+    def _live(self) -> Mapping[str, list[ChildPlan]]:
+        pools = dict.fromkeys(state.pool for state in self._supervisor.children)
+        live = {pool: [s.child.plan for s in self._changes.members(pool)] for pool in pools}
+        return {pool: plans for pool, plans in live.items() if plans}
+
+    def _apply(
+        self, wanted: Deployment, settings: Settings, timeout_s: float, *, force: bool
+    ) -> Steps:
+        before = self._running()
+        verify = None if force else self._keep_takers
+        try:
+            summary = yield from self._change(wanted, timeout_s, verify)
+        except ControlFailed as error:
+            yield from self._roll_back(before, timeout_s, error)
+            raise
+        self.deployment, self._settings = wanted, settings
+        self._publish(wanted.topology)
+        return summary
+
+    def _roll_back(self, before: Deployment, timeout_s: float, error: ControlFailed) -> Steps:
+        log.error("rolling back: %s", error)
+        try:
+            yield from self._change(before, timeout_s, None)
+        except ControlFailed as another:
+            raise ControlFailed(f"{error}; rolling back failed, too: {another}") from error
+        raise ControlFailed(f"{error}; rolled back to what ran before") from error
+
+    def _publish(self, topology: Topology) -> None:
+        """Let other commands, and the next `up`, find what runs by its new name and file."""
+        record = self._publication.record
+        path = topology.path
+        try:
+            rename(Path(record.directory), topology.name, path.name)
+            self._publication.update(
+                replace(record, name=topology.name, topology=os.path.abspath(path))
+            )
+        except OSError as problem:
+            log.error("state file not written: %s", problem)
+
+    def _change(
+        self,
+        wanted: Deployment,
+        timeout_s: float,
+        verify: Callable[[Deployment, float], Steps] | None,
+    ) -> Steps:
+        self._changes.retarget(wanted.plan, wanted.names)
+        pools = dict.fromkeys((*wanted.names, *(state.pool for state in self._supervisor.children)))
+        total = sum(map(len, self._live().values()))
+        added = [
+            self._changes.add(pool)
+            for pool in pools
+            for _ in range(self._number_to_add_first(pool, wanted))
+        ]
+        yield from self._changes.until_ready(added, timeout_s)
+        if verify is not None:
+            yield from verify(wanted, timeout_s)
+        yield from together([self._turn_over(pool, wanted, timeout_s) for pool in pools])
+        now = quantity(sum(map(len, self._live().values())), "process")
+        return f"applied {wanted.topology.path.name}: {now}, {total} before"
+
+    def _split(self, pool: str, wanted: Deployment) -> tuple[list[ChildState], list[ChildState]]:
+        """The processes of a pool: those that run as wanted, and the others."""
+        members = self._changes.members(pool)
+        current = [state for state in members if wanted.is_current(state.child.plan)]
+        return current, [state for state in members if state not in current]
+
+    def _number_to_add_first(self, pool: str, wanted: Deployment) -> int:
+        current, outdated = self._split(pool, wanted)
+        count = wanted.counts.get(pool, 0)
+        missing = max(0, count - len(current))
+        if not any(state.is_active for state in outdated):
+            return missing
+        if pool == API:
+            return 0  # two cannot listen on one port
+        return min(missing, 1 + max(0, count - len(current) - len(outdated)))
+
+    def _turn_over(self, pool: str, wanted: Deployment, timeout_s: float) -> Steps:
+        """Replace the outdated processes of a pool in turn; those without a successor together."""
+        count = wanted.counts.get(pool, 0)
+        while True:
+            current, outdated = self._split(pool, wanted)
+            missing = max(0, count - len(current))
+            leaving = [*outdated[:1]] if missing else [*outdated, *current[count:]]
+            if not leaving:
+                return ""
+            for state in leaving:
+                self._supervisor.retire(state)
+            yield from self._changes.until_gone(leaving)
+            if missing:
+                yield from self._changes.until_ready([self._changes.succeed(leaving[0])], timeout_s)
+
+    def _keep_takers(self, wanted: Deployment, timeout_s: float) -> Steps:
+        """Check what the workers themselves say: their handlers may have changed, too.
+
+        Raises:
+            ControlFailed: waiting jobs would lose their workers, or that cannot be checked.
+        """
+        staying = self._staying(wanted)
+        leaving = {state.name for state in self._supervisor.children} - staying
+        if not leaving:
+            return ""
+        deadline = monotonic() + timeout_s
+        try:
+            while True:
+                workers = self._inspector.workers()
+                missing = staying - {worker.worker_id for worker in workers}
+                if not missing or monotonic() >= deadline:
+                    break
+                yield f"waiting for {', '.join(sorted(missing))} to register"
+            scheduler = self._running().takers.has_scheduler
+            stay = [each for each in workers if each.worker_id not in leaving]
+            before = merged(map(_taker, workers), has_scheduler=scheduler)
+            after = merged(map(_taker, stay), has_scheduler=wanted.takers.has_scheduler)
+            stranded = yield from _paced(count_stranded(self._waiting, before, after))
+        except (RedisUnavailable, RedisUnsuitable) as error:
+            raise ControlFailed(
+                f"cannot tell which jobs would lose their workers: {error}"
+            ) from error
+        if stranded:
+            raise ControlFailed(
+                f"{describe_stranded(stranded)}; `bananas apply --force` applies it nevertheless"
+            )
+        return ""
+
+    def _staying(self, wanted: Deployment) -> set[str]:
+        """Names of the workers that go on, or of whose kind there will be some."""
+        return {
+            state.name
+            for pool in wanted.names
+            if pool != API
+            for state in self._split(pool, wanted)[0][: wanted.counts.get(pool, 0)]
+            if state.is_ready
+        }
+
+
+def _taker(worker: WorkerView) -> Taker:
+    return Taker(frozenset(worker.priorities), frozenset(worker.job_types))
+
+
+def _paced(counting: Generator[None, None, _T]) -> Generator[str, None, _T]:
+    """Let the supervisor's loop turn between reads."""
+    while True:
+        until = monotonic() + READ_S
+        while monotonic() < until:
+            try:
+                next(counting)
+            except StopIteration as end:
+                found: _T = end.value
+                return found
+        yield "counting the jobs that wait"

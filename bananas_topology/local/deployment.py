@@ -1,0 +1,118 @@
+"""A topology as it runs on this host: how many processes of which pool, and how each is started."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bananas_topology.contract.names import API
+from bananas_topology.contract.values import Mode
+from bananas_topology.errors import ControlFailed
+from bananas_topology.local.settings import Settings
+from bananas_topology.local.takers import Taker, Takers
+from bananas_topology.spec.model import Api, Pool, Topology
+from bananas_topology.supervisor.plan import (
+    ChildPlan,
+    Host,
+    plan_replica,
+    select_api,
+    select_pools,
+)
+
+#: Modules installed by the extra `api`.
+_API_MODULES = ("fastapi", "uvicorn")
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """`counts` are the processes by pool, the api among them; a pool that is not selected has none.
+
+    Planning starts nothing.
+    """
+
+    topology: Topology
+    counts: Mapping[str, int]
+    host: Host
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The pools that may have processes, in file order, with the api last."""
+        api = (API,) if self.topology.api is not None else ()
+        return (*(pool.name for pool in self.topology.pools), *api)
+
+    def plan(self, pool: str, index: int) -> ChildPlan:
+        """Plan one process.
+
+        Raises:
+            ControlFailed: there is no such pool.
+        """
+        return plan_replica(self.topology, pool, index, self.host)
+
+    def is_current(self, plan: ChildPlan) -> bool:
+        """Whether a process that was started by this plan is what should run."""
+        if plan.pool not in self.names:
+            return False
+        return self.plan(plan.pool, int(plan.name.rpartition("-")[2])) == plan
+
+    @property
+    def takers(self) -> Takers:
+        """Which jobs its workers accept, as far as the topology says."""
+        pools = [pool for pool in self.topology.pools if self.counts.get(pool.name)]
+        return Takers(
+            tuple(
+                Taker(
+                    frozenset(pool.worker.priorities),
+                    frozenset(pool.worker.job_types)
+                    if pool.worker.mode is Mode.JOB_SPECIALIZED
+                    else None,
+                )
+                for pool in pools
+                if pool.worker.mode is not Mode.SCHEDULER_ONLY
+            ),
+            has_scheduler=any(pool.worker.enable_scheduler for pool in pools),
+        )
+
+
+def select(
+    topology: Topology, settings: Settings
+) -> tuple[tuple[tuple[Pool, int], ...], Api | None]:
+    """Select the pools to start with their numbers of processes, and the api.
+
+    Raises:
+        ControlFailed: unknown pool, number of replicas out of range, or nothing left to start.
+    """
+    pools = select_pools(topology, settings.scale, settings.only)
+    return pools, select_api(topology, settings.only)
+
+
+def deploy(topology: Topology, settings: Settings, host: Host) -> Deployment:
+    """Select what is to run of a topology.
+
+    Raises:
+        ControlFailed: unknown pool, number of replicas out of range, or nothing left to start.
+    """
+    pools, api = select(topology, settings)
+    counts = {pool.name: count for pool, count in pools}
+    if api is not None:
+        counts[API] = 1
+    return Deployment(topology, counts, host)
+
+
+def check_requirements(topology: Topology, settings: Settings, api: Api | None) -> None:
+    """Check that what a topology needs on this host is there.
+
+    Raises:
+        ControlFailed: the server's URL is not known, or packages of the api are not installed.
+    """
+    if topology.redis.is_external and not (settings.redis_url or topology.redis.url):
+        # Falling back to an empty bundled server would hide that the jobs are elsewhere.
+        raise ControlFailed(
+            f"redis.url in {topology.path} refers to a variable that is not set; "
+            "set it or use --redis-url"
+        )
+    if api is not None and any(importlib.util.find_spec(name) is None for name in _API_MODULES):
+        raise ControlFailed(
+            "the api requires additional packages: run pip install 'bananas-topology[api]', "
+            "or start only the pools with --only POOL,POOL"
+        )
