@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bananas_topology.cli import console
+from bananas_topology.cli import completion, console
 from bananas_topology.cli.options import DEFAULT_FILE, AsFormat, Format, Overrides, TopologyFile
 from bananas_topology.cli.scale import parse_scale
 from bananas_topology.cli.topology import TopologyFiles, name_of, topology_files
@@ -33,9 +33,19 @@ _COLUMNS = ("process", "pid", "state", "uptime", "restarts", "busy", "jobs", "me
 
 
 _Watch = Annotated[bool, typer.Option("--watch", "-w", help="Refresh every second until Ctrl-C.")]
-_Scales = Annotated[list[str], typer.Argument(metavar="POOL=N", help="Replicas by pool.")]
+_Scales = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="POOL=N", help="Replicas by pool.", autocompletion=completion.scaled_pools
+    ),
+]
 _Pools = Annotated[
-    list[str] | None, typer.Argument(metavar="[POOL]", help="Pools; all if none are given.")
+    list[str] | None,
+    typer.Argument(
+        metavar="[POOL]",
+        help="Pools; all if none are given.",
+        autocompletion=completion.pools,
+    ),
 ]
 WaitTimeout = Annotated[
     str,

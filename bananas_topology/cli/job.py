@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bananas_topology.cli import console
+from bananas_topology.cli import completion, console
 from bananas_topology.cli.options import AsFormat, Format, Overrides, RedisUrl, TopologyFile
 from bananas_topology.cli.topology import topology_files
 
@@ -21,7 +21,14 @@ MAX_PAYLOAD_CHARACTERS = 500
 #: Lines at the end of the traceback shown in text output.
 MAX_TRACEBACK_LINES = 20
 
-_Id = Annotated[str, typer.Argument(metavar="ID", help="Job id, as printed by `bananas enqueue`.")]
+_Id = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="Job id, as printed by `bananas enqueue`.",
+        autocompletion=completion.job_ids,
+    ),
+]
 
 
 def job(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bananas_topology.cli import console
+from bananas_topology.cli import completion, console
 from bananas_topology.cli.options import DEFAULT_FILE, FILE_HELP, AsFormat, Format, Overrides
 from bananas_topology.cli.topology import name_of, topology_files
 from bananas_topology.system.clock import parse_timestamp, wall_now
@@ -40,7 +40,11 @@ class Level(StrEnum):
 
 _Pools = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[POOL]", help="Pools or processes; all if none are given."),
+    typer.Argument(
+        metavar="[POOL]",
+        help="Pools or processes; all if none are given.",
+        autocompletion=completion.pools_and_processes,
+    ),
 ]
 _Follow = Annotated[bool, typer.Option("--follow", "-f", help="Show new lines as they come.")]
 _Since = Annotated[

@@ -14,12 +14,13 @@ from typing import Any
 
 import redis
 
+from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.errors import JobNotFound
 from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.depths import MAX_TYPES, DepthReading, QueueDepth
 from bananas_topology.jobs.job import claimed_at
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.stored import parse_fields, parse_json, parse_moment, to_bytes
+from bananas_topology.jobs.stored import parse_fields, parse_json, parse_moment, to_bytes, to_text
 
 #: Number of results read in one round trip.
 _BATCH = 500
@@ -171,6 +172,21 @@ class Inspector:
             raise JobNotFound(f'no job has the id "{job_id}", or its retention has expired')
         claims = [(w, fence) for w, fence in zip(workers, fences, strict=True) if fence]
         return _job_view(job_id, stored, _decode_hash(result), due, failure, claims)
+
+    def some_ids(self, limit: int = 50) -> list[str]:
+        """Ids of jobs: up to `limit` of each worker's, each queue's, delayed and dead ones."""
+        keys = self._keys
+        with translate_errors(self._client):
+            workers = self._worker_ids()
+            pipeline = self._client.pipeline(transaction=False)
+            for worker_id in workers:
+                pipeline.hkeys(keys.claims(worker_id))
+            for priority in PRIORITIES:
+                pipeline.lrange(keys.queue(priority), -limit, -1)
+            pipeline.zrange(keys.scheduled, 0, limit - 1)
+            pipeline.lrange(keys.dead, 0, limit - 1)
+            found = pipeline.execute()
+        return [to_text(job_id) for ids in found for job_id in ids[:limit]]
 
     def results(self, job_ids: list[str]) -> dict[str, Any]:
         """Read the results, by id, of the jobs among these that have completed."""
