@@ -73,6 +73,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "starlette": ("api",),
     "anyio": ("api",),
     "uvicorn": ("api",),
+    "watchfiles": ("local/watch.py",),
 }
 
 

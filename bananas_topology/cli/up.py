@@ -66,6 +66,10 @@ _Adopt = Annotated[
         show_default=False,
     ),
 ]
+_Watch = Annotated[
+    bool,
+    typer.Option("--watch", help="Apply the file and restart workers when their sources change."),
+]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be started and exit.")]
 _Drain = Annotated[
     bool, typer.Option("--drain", help="Exit when no jobs are left; fail if any died.")
@@ -83,6 +87,7 @@ def up(
     wait_timeout: WaitTimeout = WAIT_TIMEOUT,
     yes: Yes = False,
     adopt: _Adopt = None,
+    watch: _Watch = False,
     dry_run: _DryRun = False,
     drain: _Drain = False,
     log_format: _LogFormat = LogFormat.AUTO,
@@ -113,7 +118,7 @@ def up(
     """
     files = topology_files(overlays, overrides, file)
     topology = read_topology(files, "started")
-    settings = _settings(files, scale or [], only or [], log_format, redis_url, drain, adopt)
+    settings = _settings(files, scale or [], only or [], log_format, redis_url, drain, adopt, watch)
     if detach:
         _check_can_detach(files, drain)
     background = (files, wait_timeout, yes) if detach else None
@@ -167,6 +172,7 @@ def _settings(
     redis_url: str | None,
     drain: bool,
     adopt: str | None,
+    watch: bool,
 ) -> Settings:
     from bananas_topology.cli.server import explicit_url
     from bananas_topology.local.settings import Settings
@@ -181,13 +187,12 @@ def _settings(
         log_format=None if log_format is LogFormat.AUTO else log_format.value,
         drain=drain,
         adopt=adopt,
+        watch=watch,
     )
 
 
-def _change_running(
-    topology: Topology, settings: Settings, wait_timeout: str, *, yes: bool
-) -> bool:
-    """Apply the topology if it is running already; returns whether it is."""
+def _detach(topology: Topology, settings: Settings, wait_timeout: str, *, yes: bool) -> int:
+    """Start it in the background, or apply it if it is running; returns the exit code."""
     from bananas_topology.supervisor.record import running
 
     path = topology.path.absolute()
@@ -196,15 +201,15 @@ def _change_running(
         for each in running(path.parent)
         if each.name == topology.name or each.topology == str(path)
     ]
-    for record in records[:1]:
+    for record in records:
         console.notice(f"{record.name} is already running (process {record.pid})")
         only = settings.only or None
         apply_to(record, path, wait_timeout, yes=yes, scale=settings.scale, only=only)
-    return bool(records)
+        return OK
+    return _start_detached(topology, settings, wait_timeout)
 
 
 def _start_detached(topology: Topology, settings: Settings, wait_timeout: str) -> int:
-    """Start it in the background; returns the exit code."""
     from bananas_topology.local.detach import start_detached
 
     timeout_s = seconds(wait_timeout, "--wait-timeout")

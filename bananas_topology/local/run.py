@@ -35,6 +35,7 @@ from bananas_topology.local.notices import render_only
 from bananas_topology.local.settings import Settings
 from bananas_topology.local.sockets import CONTROL, NOTIFY, socket_directory
 from bananas_topology.local.status import Reporter
+from bananas_topology.local.watch import Watcher, check_installed
 from bananas_topology.spec.model import Api, Pool, Topology
 from bananas_topology.supervisor.directories import has_data, state_directory, unused_data
 from bananas_topology.supervisor.log_files import LogFiles
@@ -84,6 +85,8 @@ def run(topology: Topology, settings: Settings, environ: Mapping[str, str], scre
     """
     pools, api = select(topology, settings)
     check_requirements(topology, settings, api)
+    if settings.watch:
+        check_installed()
     path = topology.path.absolute()
     directory = state_directory(path.parent, topology.name, path.name, settings.adopt)
     with ExitStack() as stack:
@@ -111,6 +114,7 @@ def run(topology: Topology, settings: Settings, environ: Mapping[str, str], scre
             notify_socket=stack.enter_context(NotifySocket(sockets / NOTIFY)),
             is_drained=drain.is_over if drain else None,
             on_poll=on_poll,
+            stays=settings.watch,
             on_hangup=None if has_terminal() else lambda: reload(),
         )
         record = _record(topology, url, sockets / CONTROL, directory)
@@ -199,6 +203,8 @@ def _serve(
     server = ControlServer(Path(publication.record.control), commands.by_name())
     supervisor.serve(stack.enter_context(server))
     supervisor.serve(Reporter(supervisor, Notifier.from_environ(os.environ)))
+    if settings.watch:
+        supervisor.serve(stack.enter_context(Watcher(supervisor, changes, applier)))
     return applier.reload
 
 

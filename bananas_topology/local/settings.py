@@ -11,7 +11,8 @@ class Settings:
     """Values that JSON can hold: they are handed to the process that runs in the background.
 
     `redis_url` None: the topology's, or the bundled server. `log_format` None: the topology's.
-    `adopt` is another topology of the folder whose data is taken over.
+    `watch`: apply the file and restart workers when their sources change. `adopt` is another
+    topology of the folder, whose data is taken over.
     """
 
     file: str
@@ -23,3 +24,4 @@ class Settings:
     log_format: str | None = None
     drain: bool = False
     adopt: str | None = None
+    watch: bool = False

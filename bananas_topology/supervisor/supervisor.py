@@ -79,7 +79,8 @@ class Supervisor:
     `notify_socket` receives the children's reports; without one no child becomes ready.
     `is_drained` is polled; the supervisor stops once it returns true. `on_poll` is called at the
     same interval, and whenever a process exits, to look after processes that are not children.
-    `on_hangup` is called on SIGHUP; without it, that is a request to stop.
+    `on_hangup` is called on SIGHUP; without it, that is a request to stop. With `stays` it runs on
+    where every child was given up: somebody will fix them, and restart them.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Supervisor:
         is_drained: Callable[[], bool] | None = None,
         on_poll: Callable[[], None] | None = None,
         on_hangup: Callable[[], None] | None = None,
+        stays: bool = False,
     ) -> None:
         self._output = output
         self._sink = output.sink
@@ -100,6 +102,7 @@ class Supervisor:
         self._is_drained = is_drained
         self._on_poll = on_poll
         self._on_hangup = on_hangup
+        self._stays = stays
         self._poll_at = 0.0
         self._monitor = Monitor()
         self._sources: list[PollSource] = []
@@ -216,7 +219,8 @@ class Supervisor:
         """Whether nothing runs, and nothing will. All pools may have been scaled to none."""
         if any(state.is_active for state in self._children):
             return False
-        return self.is_stopping or any(state.is_given_up for state in self._children)
+        is_given_up = any(state.is_given_up for state in self._children)
+        return self.is_stopping or (is_given_up and not self._stays)
 
     def _on_signal(self, received: signal.Signals) -> None:
         if received == signal.SIGCHLD:

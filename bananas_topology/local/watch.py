@@ -1,0 +1,130 @@
+"""`up --watch`: applies the topology file and restarts workers as their sources are edited.
+
+A thread of watchfiles sees the changes, and only passes on their paths; everything else happens in
+the supervisor's loop.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import select
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Self
+
+from bananas_topology.errors import ControlFailed
+from bananas_topology.local.apply import READY_TIMEOUT_S, Applier
+from bananas_topology.local.changes import Changes
+from bananas_topology.supervisor.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from watchfiles import Change
+
+#: Milliseconds in which changes are taken together: editors write a file in several steps.
+DEBOUNCE_MS = 200
+
+#: Milliseconds after which the thread looks whether it is to end.
+_TIMEOUT_MS = 500
+
+log = logging.getLogger(__name__)
+
+
+def check_installed() -> None:
+    """Check that watching is possible.
+
+    Raises:
+        ControlFailed: the package that it needs is not installed.
+    """
+    if importlib.util.find_spec("watchfiles") is None:
+        raise ControlFailed(
+            "--watch requires an additional package: run pip install 'bananas-topology[watch]'"
+        )
+
+
+class Watcher:
+    """Watches a topology's folder, and those below it, for its file and Python sources.
+
+    A source of the supervisor's loop. Directories that begin with a dot are ignored. While a change
+    is under way, those that follow wait.
+    """
+
+    def __init__(self, supervisor: Supervisor, changes: Changes, applier: Applier) -> None:
+        self._supervisor = supervisor
+        self._changes = changes
+        self._applier = applier
+        self._folder = applier.deployment.topology.path.absolute().parent.resolve()
+        self._paths: SimpleQueue[Path] = SimpleQueue()
+        self._pending: set[Path] = set()
+        self._stop = threading.Event()
+        self._read_fd, self._write_fd = os.pipe()
+        os.set_blocking(self._read_fd, False)
+        os.set_blocking(self._write_fd, False)
+        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(2 * _TIMEOUT_MS / 1000)
+        if not self._thread.is_alive():
+            os.close(self._read_fd)
+            os.close(self._write_fd)
+
+    def interests(self) -> Mapping[int, int]:
+        return {self._read_fd: select.POLLIN}
+
+    def on_ready(self, fd: int) -> None:
+        """Take in the changed paths."""
+        with suppress(BlockingIOError):
+            os.read(fd, 4096)
+        with suppress(Empty):
+            while True:
+                self._pending.add(self._paths.get_nowait())
+
+    def on_turn(self) -> None:
+        """Act on changed paths once nothing else is under way: the topology comes first."""
+        supervisor = self._supervisor
+        if not self._pending or supervisor.operation is not None or supervisor.is_stopping:
+            return
+        file = self._folder / self._applier.deployment.topology.path.name
+        if file in self._pending:
+            self._pending.discard(file)
+            log.info("%s changed", file.name)
+            self._applier.reload()
+            return
+        sources = sorted(path for path in self._pending if path.suffix == ".py")
+        self._pending.clear()
+        if sources:
+            more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
+            log.info("%s%s changed", os.path.relpath(sources[0], self._folder), more)
+            supervisor.begin(self._changes.restart([], READY_TIMEOUT_S))
+
+    def _watch(self) -> None:
+        # Imported here: only those who watch need it.
+        from watchfiles import watch
+
+        changes = watch(
+            self._folder,
+            watch_filter=self._is_relevant,
+            debounce=DEBOUNCE_MS,
+            stop_event=self._stop,
+            rust_timeout=_TIMEOUT_MS,
+            raise_interrupt=False,
+        )
+        for change in changes:
+            for _, path in change:
+                self._paths.put(Path(path))
+            with suppress(BlockingIOError):  # full: the loop will wake up anyway
+                os.write(self._write_fd, b".")
+
+    def _is_relevant(self, change: Change, path: str) -> bool:
+        relative = Path(path).relative_to(self._folder)
+        is_hidden = any(part.startswith(".") for part in relative.parts)
+        return not is_hidden and relative.suffix in (".py", ".yaml", ".yml")
