@@ -122,7 +122,7 @@ def _examine(files: TopologyFiles, redis_url: str | None, observe_s: float | Non
     path = files.path
     report: CheckResult | None = check_topology(files) if files.is_there else None
     topology = report.topology if report else None
-    record = find(path.parent, topology.name if topology else None)
+    record = find(path.parent, topology.name if topology else None, path)
     url = explicit_url(redis_url, os.environ) or (topology.redis.url if topology else None)
     url = url or (record.redis_url if record else None)
     if report is None and url is None:

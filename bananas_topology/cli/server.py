@@ -136,7 +136,8 @@ def _find(files: TopologyFiles) -> tuple[Topology | None, RunRecord | None]:
     topology = _topology(files) if files.is_there else None
     if not files.is_given and topology is None:
         _warn_of_other_name()
-    return topology, find(files.path.parent, topology.name if topology else None)
+    name = topology.name if topology else None
+    return topology, find(files.path.parent, name, files.path)
 
 
 def _topology(files: TopologyFiles) -> Topology | None:

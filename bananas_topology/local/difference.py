@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
 
 from bananas_topology.contract.api import API_SETTINGS
-from bananas_topology.contract.jobs import JobSettings, Schedule
+from bananas_topology.contract.jobs import Schedule
 from bananas_topology.contract.worker import WORKER_SETTINGS
 from bananas_topology.local.deployment import Deployment
 from bananas_topology.supervisor.plan import ChildPlan
@@ -71,8 +71,8 @@ def difference(
     return Difference(
         name=None if before.name == after.name else (before.name, after.name),
         pools=tuple(_pools(running, live, wanted)),
-        jobs=tuple(_entries(before.jobs, after.jobs, JobSettings)),
-        schedules=tuple(_entries(before.schedules, after.schedules, Schedule)),
+        jobs=tuple(_entries(before.jobs, after.jobs)),
+        schedules=tuple(_entries(before.schedules, after.schedules)),
     )
 
 
@@ -120,19 +120,18 @@ def _hidden(value: str | None) -> str | None:
     return None if value is None else ""
 
 
-def _entries(before: Mapping[str, Any], after: Mapping[str, Any], kind: type) -> Iterator[Changed]:
+def _entries(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Changed]:
     """Entries of a section that were added or removed, and the fields of others that changed."""
     for name in sorted(before.keys() | after.keys()):
         old, new = before.get(name), after.get(name)
-        if old == new:
-            continue
         if old is None or new is None:
             yield Changed(name, _summary(old), _summary(new))
             continue
-        for each in fields(kind):
-            values = [_text(each.name, getattr(entry, each.name)) for entry in (old, new)]
-            if values[0] != values[1]:
-                yield Changed(f"{name}.{each.name.removesuffix('_ms')}", *values)
+        values = (_fields(old), _fields(new))
+        for field in sorted({*values[0], *values[1]}):
+            texts = [each.get(field) for each in values]
+            if texts[0] != texts[1]:
+                yield Changed(f"{name}.{field}", *texts)
 
 
 def _summary(entry: Any) -> str | None:
@@ -140,15 +139,18 @@ def _summary(entry: Any) -> str | None:
         return None
     if isinstance(entry, Schedule):
         return f"{entry.cron} {entry.job}"
-    values = {each.name: _text(each.name, getattr(entry, each.name)) for each in fields(entry)}
-    return " ".join(
-        f"{name.removesuffix('_ms')} {value}" for name, value in values.items() if value is not None
-    )
+    return " ".join(f"{name} {text}" for name, text in _fields(entry).items())
 
 
-def _text(field: str, value: Any) -> str | None:
-    if value is None:
-        return None
-    if field.endswith("_ms"):
-        return format_duration(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _fields(entry: Any, prefix: str = "") -> dict[str, str]:
+    """The fields of an entry that are set, with those of values inside it."""
+    texts: dict[str, str] = {}
+    for each in fields(entry):
+        value, name = getattr(entry, each.name), prefix + each.name.removesuffix("_ms")
+        if is_dataclass(value):
+            texts |= _fields(value, f"{name}.")
+        elif value is not None and each.name.endswith("_ms"):
+            texts[name] = format_duration(value)
+        elif value is not None:
+            texts[name] = str(value).lower() if isinstance(value, bool) else str(value)
+    return texts

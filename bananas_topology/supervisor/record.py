@@ -106,12 +106,15 @@ class Publication:
         self.record = record
 
 
-def find(directory: Path, name: str | None = None) -> RunRecord | None:
+def find(directory: Path, name: str | None = None, file: Path | None = None) -> RunRecord | None:
     """Find the running `up` of a topology in this directory; without a name, the latest one.
 
-    As `running`.
+    As `running`. Where none has the name, that of the `file` is found: its name was edited since.
     """
-    return max(running(directory, name), key=lambda record: record.started_at, default=None)
+    found = running(directory, name)
+    if not found and file is not None:
+        found = [each for each in running(directory) if each.topology == str(file.absolute())]
+    return max(found, key=lambda record: record.started_at, default=None)
 
 
 def running(directory: Path, name: str | None = None) -> list[RunRecord]:

@@ -133,7 +133,7 @@ class Supervisor:
 
     def run(self) -> RunResult:
         """Run the children until stopped, drained, or no child is left to restart."""
-        with SignalInbox(_signals()) as inbox:
+        with SignalInbox(_signals(hangup_stops=self._on_hangup is None)) as inbox:
             try:
                 for state in self._children:
                     self._start(state)
@@ -373,9 +373,9 @@ def _stream(output: Output, plan: ChildPlan) -> Stream:
     return output.stream(plan.name, plan.pool, is_json=plan.env.get("LOG_FORMAT") == "json")
 
 
-def _signals() -> tuple[signal.Signals, ...]:
-    """The signals to handle. An ignored SIGHUP stays ignored: nohup relies on it."""
+def _signals(*, hangup_stops: bool) -> tuple[signal.Signals, ...]:
+    """The signals to handle. An ignored SIGHUP that would stop stays ignored: for nohup."""
     handled = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    if hangup_stops and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
         return handled
     return (*handled, signal.SIGHUP)

@@ -363,7 +363,10 @@ def test_file_with_a_new_name_keeps_its_data_and_another_file_says_where_it_is(
     with Client(record_of(shop).redis_url) as client:
         job_id = client.enqueue("effect", 1, delay="1h")
     succeed(shop, "down")
+    succeed(shop, "up", "-d")
     _edit(shop, "name: shop", "name: store")
+    assert json.loads(shop("job", job_id, "--format", "json").stdout)["status"] == "scheduled"
+    succeed(shop, "down")
 
     messages = succeed(shop, "up", "-d")
 

@@ -114,14 +114,17 @@ def test_schedule_concerns_only_pools_with_a_scheduler(setup: Setup) -> None:
 
 def test_job_settings_and_entries_are_compared_one_by_one(setup: Setup) -> None:
     found = setup.differ(
-        ("{timeout: 30s}", "{timeout: 1m, priority: low}\n  report: {max_retries: 1}"),
+        (
+            "{timeout: 30s}",
+            "{timeout: 1m, priority: low}\n  report: {max_retries: 1, keep: {dead: 2h}}",
+        ),
         ('  nightly: {cron: "0 2 * * *", job: mail}', '  daily: {cron: "0 2 * * *", job: mail}'),
     )
 
     assert found.jobs == (
         Changed("mail.priority", None, "low"),
         Changed("mail.timeout", "30s", "1m"),
-        Changed("report", None, "max_retries 1"),
+        Changed("report", None, "max_retries 1 keep.dead 2h"),
     )
     assert found.schedules == (
         Changed("daily", None, "0 2 * * * mail"),
