@@ -12,8 +12,8 @@ import typer
 from bananas_topology.cli import console
 from bananas_topology.cli.control import WAIT_TIMEOUT, WaitTimeout, change, seconds
 from bananas_topology.cli.exit_codes import FAILED, OK
-from bananas_topology.cli.options import DEFAULT_FILE, AsFormat, Format
-from bananas_topology.cli.topology import STDIN, read_topology
+from bananas_topology.cli.options import DEFAULT_FILE, AsFormat, Format, Overlays, Overrides
+from bananas_topology.cli.topology import TopologyFiles, name_of, read_topology, topology_files
 from bananas_topology.errors import ControlFailed
 from bananas_topology.system.terminal import visible
 from bananas_topology.units import quantity
@@ -31,7 +31,12 @@ Force = Annotated[
 ]
 
 
-def diff(file: _File = None, format: AsFormat = Format.TEXT) -> None:
+def diff(
+    file: _File = None,
+    overlays: Overlays = None,
+    overrides: Overrides = None,
+    format: AsFormat = Format.TEXT,
+) -> None:
     """Show what `bananas apply` would change.
 
     Compares a topology with what runs: pools that are added, removed, scaled or changed, schedules,
@@ -46,8 +51,8 @@ def diff(file: _File = None, format: AsFormat = Format.TEXT) -> None:
 
         bananas diff --format json | jq .difference.pools
     """
-    record = _run(file)
-    described, stranded = _describe(record, file)
+    files = topology_files(overlays, overrides, file)
+    described, stranded = _describe(_run(files), files)
     if format is Format.JSON:
         console.print_json(_as_json(described, stranded))
     else:
@@ -57,6 +62,8 @@ def diff(file: _File = None, format: AsFormat = Format.TEXT) -> None:
 
 def apply(
     file: _File = None,
+    overlays: Overlays = None,
+    overrides: Overrides = None,
     yes: Yes = False,
     force: Force = False,
     wait_timeout: WaitTimeout = WAIT_TIMEOUT,
@@ -79,12 +86,13 @@ def apply(
 
         bananas apply specialized.yaml
     """
-    apply_to(_run(file), file, wait_timeout, yes=yes, force=force)
+    files = topology_files(overlays, overrides, file)
+    apply_to(_run(files), files, wait_timeout, yes=yes, force=force)
 
 
 def apply_to(
     record: RunRecord,
-    file: Path | None,
+    files: TopologyFiles,
     wait_timeout: str,
     *,
     yes: bool,
@@ -92,14 +100,14 @@ def apply_to(
     scale: Mapping[str, int] | None = None,
     only: tuple[str, ...] | None = None,
 ) -> None:
-    """Apply a file to a run, after asking.
+    """Apply files to a run, after asking.
 
     Raises:
         ControlFailed: it cannot be applied, or was rolled back.
         typer.Exit: the answer was no.
     """
     timeout_s = seconds(wait_timeout, "--wait-timeout")
-    described, stranded = _describe(record, file, scale, only)
+    described, stranded = _describe(record, files, scale, only)
     if described["is_empty"]:
         console.notice(
             f"{record.name} runs as {Path(described['topology']).name} says; nothing to change "
@@ -114,7 +122,7 @@ def apply_to(
     change(
         record,
         "apply",
-        file=described["topology"],
+        **_selection(files),
         scale=scale or {},
         only=only,
         force=force,
@@ -122,12 +130,22 @@ def apply_to(
     )
 
 
-def _run(file: Path | None) -> RunRecord:
+def _run(files: TopologyFiles) -> RunRecord:
     from bananas_topology.local.client import find_run_to_change
 
-    if file == STDIN:
+    if files.reads_stdin:
         raise typer.BadParameter("expected a file that can be read again", param_hint="[FILE]")
-    return find_run_to_change(Path.cwd(), file, DEFAULT_FILE)
+    path, name = (files.path, name_of(files)) if files.is_given else (None, None)
+    return find_run_to_change(Path.cwd(), path, DEFAULT_FILE, name)
+
+
+def _selection(files: TopologyFiles) -> dict[str, Any]:
+    """The arguments that select the topology; null for what the run has itself."""
+    overrides = list(files.overrides)
+    if not files.is_given:
+        return {"file": None, "overlays": None, "overrides": overrides or None}
+    overlays = [str(path.absolute()) for path in files.overlays]
+    return {"file": str(files.path.absolute()), "overlays": overlays, "overrides": overrides}
 
 
 def _ask() -> None:
@@ -141,17 +159,16 @@ def _ask() -> None:
 
 def _describe(
     record: RunRecord,
-    file: Path | None,
+    files: TopologyFiles,
     scale: Mapping[str, int] | None = None,
     only: tuple[str, ...] | None = None,
 ) -> tuple[dict[str, Any], Mapping[tuple[str, str], int]]:
     """Ask the run what would change, and count the jobs that would be stranded."""
     from bananas_topology.local.client import request, stranded_jobs
 
-    path = file or Path(record.topology)
-    read_topology(path, "changed")
-    absolute = str(path.absolute())
-    described = request(record, "diff", file=absolute, scale=scale or {}, only=only)
+    if files.is_given:
+        read_topology(files, "changed")
+    described = request(record, "diff", **_selection(files), scale=scale or {}, only=only)
     return described, stranded_jobs(record, described)
 
 

@@ -49,8 +49,9 @@ def pools_and_processes() -> list[str]:
 def job_ids() -> list[str]:
     """Ids of jobs that run, wait, are delayed or dead: some of each."""
     from bananas_topology.cli.server import inspecting, locate
+    from bananas_topology.cli.topology import TopologyFiles
 
-    with inspecting(locate(None, None)) as inspector:
+    with inspecting(locate(None, TopologyFiles())) as inspector:
         return inspector.some_ids()
 
 

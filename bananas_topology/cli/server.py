@@ -137,7 +137,7 @@ def _find(files: TopologyFiles) -> tuple[Topology | None, RunRecord | None]:
     if not files.is_given and topology is None:
         _warn_of_other_name()
     name = topology.name if topology else None
-    return topology, find(files.path.parent, name, files.path)
+    return topology, find(files.path.parent, name, None if files.is_merged else files.path)
 
 
 def _topology(files: TopologyFiles) -> Topology | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -191,22 +192,22 @@ def _settings(
     )
 
 
-def _detach(topology: Topology, settings: Settings, wait_timeout: str, *, yes: bool) -> int:
+def _detach(
+    topology: Topology, settings: Settings, files: TopologyFiles, wait_timeout: str, yes: bool
+) -> int:
     """Start it in the background, or apply it if it is running; returns the exit code."""
-    from bananas_topology.supervisor.record import running
+    from bananas_topology.supervisor.record import find
 
     path = topology.path.absolute()
-    records = [
-        each
-        for each in running(path.parent)
-        if each.name == topology.name or each.topology == str(path)
-    ]
-    for record in records:
-        console.notice(f"{record.name} is already running (process {record.pid})")
-        only = settings.only or None
-        apply_to(record, path, wait_timeout, yes=yes, scale=settings.scale, only=only)
-        return OK
-    return _start_detached(topology, settings, wait_timeout)
+    # One file with different overlays may run under several names.
+    record = find(path.parent, topology.name, None if files.is_merged else path)
+    if record is None:
+        return _start_detached(topology, settings, wait_timeout)
+    console.notice(f"{record.name} is already running (process {record.pid})")
+    given = replace(files, is_given=True)
+    only = settings.only or None
+    apply_to(record, given, wait_timeout, yes=yes, scale=settings.scale, only=only)
+    return OK
 
 
 def _start_detached(topology: Topology, settings: Settings, wait_timeout: str) -> int:

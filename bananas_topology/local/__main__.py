@@ -38,8 +38,8 @@ def main() -> int:
         _say(f"error: {settings.file} has errors; see `bananas validate {settings.file}`")
         return FAILED
     try:
-        path = topology.path.absolute()
-        directory = state_directory(path.parent, topology.name, path.name, settings.adopt)
+        folder = topology.path.absolute().parent
+        directory = state_directory(folder, topology.name, settings.source, settings.adopt)
     except BananasTopologyError as error:
         _say(f"error: {error}")
         return FAILED

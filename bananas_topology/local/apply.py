@@ -115,7 +115,12 @@ class Applier:
                 "with `bananas down` first"
             )
         path = running.path.parent / file.name
-        topology = check(path, self.deployment.host.environ).topology
+        topology = check(
+            path,
+            self.deployment.host.environ,
+            overlays=[Path(each) for each in settings.overlays],
+            overrides=settings.overrides,
+        ).topology
         if topology is None:
             raise ControlFailed(
                 f"{path} has errors, in the environment of the running `up`; see `bananas "
@@ -164,7 +169,7 @@ class Applier:
             yield from self._roll_back(before, timeout_s, error)
             raise
         self.deployment, self._settings = wanted, settings
-        self._publish(wanted.topology)
+        self._publish(wanted.topology, settings.source)
         return summary
 
     def _roll_back(self, before: Deployment, timeout_s: float, error: ControlFailed) -> Steps:
@@ -175,12 +180,12 @@ class Applier:
             raise ControlFailed(f"{error}; rolling back failed, too: {another}") from error
         raise ControlFailed(f"{error}; rolled back to what ran before") from error
 
-    def _publish(self, topology: Topology) -> None:
+    def _publish(self, topology: Topology, source: str) -> None:
         """Let other commands, and the next `up`, find what runs by its new name and file."""
         record = self._publication.record
         path = topology.path
         try:
-            rename(Path(record.directory), topology.name, path.name)
+            rename(Path(record.directory), topology.name, source)
             self._publication.update(
                 replace(record, name=topology.name, topology=os.path.abspath(path))
             )

@@ -63,8 +63,12 @@ def find_run(
     return (chosen or records)[0]
 
 
-def find_run_to_change(directory: Path, file: Path | None, default_file: Path) -> RunRecord:
+def find_run_to_change(
+    directory: Path, file: Path | None, default_file: Path, name: str | None = None
+) -> RunRecord:
     """Find the run that a topology is to be applied to: its own, or the only one of its folder.
+
+    `name` as for `find_run`.
 
     Raises:
         ControlFailed: none runs, or several and none of them is of this file.
@@ -73,6 +77,7 @@ def find_run_to_change(directory: Path, file: Path | None, default_file: Path) -
         return find_run(directory, None, default_file)
     records = running(file.absolute().parent)
     own = [each for each in records if each.topology == _absolute(file)]
+    own = [each for each in own if each.name == name] or own
     if len(own or records) == 1:
         return (own or records)[0]
     if not records:
@@ -170,7 +175,7 @@ def last_lines(
     topology: Path, name: str, child: str, since: datetime, count: int = 10
 ) -> list[str]:
     """The latest lines of a process of a topology, whether it still runs or not."""
-    directory = find_directory(topology.parent, name, topology.name)
+    directory = find_directory(topology.parent, name, "")
     if directory is None:
         return []
     wanted = Filter(children=[child], since=since)

@@ -57,11 +57,12 @@ class Commands:
         return self._begin(self._changes.restart(pools, float(arguments["ready_timeout_s"])))
 
     def diff(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """``file``, ``scale`` and ``only`` as for `apply`: see `Applier.describe`."""
+        """``file`` and what else selects a topology, as for `apply`: see `Applier.describe`."""
         return self._applier.describe(self._settings(arguments))
 
     def apply(self, arguments: Mapping[str, Any]) -> Operation:
-        """``file``: its path, null for the one that runs; ``scale``: processes by pool;
+        """``file``, ``overlays`` and ``overrides``: as for `up`, null for those of the run;
+        ``scale``: processes by pool;
         ``only``: pools, null for those selected at the start; ``force``;
         ``ready_timeout_s`` for each process that starts.
         """
@@ -79,13 +80,13 @@ class Commands:
     def _settings(self, arguments: Mapping[str, Any]) -> Settings:
         settings = self._applier.same_file()
         scale = {str(pool): int(count) for pool, count in arguments["scale"].items()}
-        file, only = arguments["file"], arguments["only"]
-        return replace(
-            settings,
-            file=settings.file if file is None else str(file),
-            only=settings.only if only is None else tuple(map(str, only)),
-            scale=scale,
-        )
+        given: dict[str, Any] = {"scale": scale}
+        if arguments["file"] is not None:
+            given["file"] = str(arguments["file"])
+        for name in ("overlays", "overrides", "only"):
+            if arguments[name] is not None:
+                given[name] = tuple(map(str, arguments[name]))
+        return replace(settings, **given)
 
     def _begin(self, operation: Operation) -> Operation:
         self._supervisor.begin(operation)

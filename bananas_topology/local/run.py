@@ -87,8 +87,8 @@ def run(topology: Topology, settings: Settings, environ: Mapping[str, str], scre
     check_requirements(topology, settings, api)
     if settings.watch:
         check_installed()
-    path = topology.path.absolute()
-    directory = state_directory(path.parent, topology.name, path.name, settings.adopt)
+    folder = topology.path.absolute().parent
+    directory = state_directory(folder, topology.name, settings.source, settings.adopt)
     with ExitStack() as stack:
         stack.enter_context(exclusive_lock(directory, topology.name))
         sockets = stack.enter_context(socket_directory(directory))
@@ -96,9 +96,7 @@ def run(topology: Topology, settings: Settings, environ: Mapping[str, str], scre
         client = stack.enter_context(connect(url, key_prefix=topology.redis.key_prefix))
         for warning in check_server(client):
             screen.notice(f"warning: {warning}")
-        # Whoever started us wants to hear from us, not from the children.
-        inherited = {name: text for name, text in environ.items() if name != VARIABLE}
-        host = Host(inherited, url, settings.log_format, screen.is_colored)
+        host = Host(_inherited(environ), url, settings.log_format, screen.is_colored)
         workers = plan_children(topology, pools, host)
         plans = (*workers, *([plan_api(topology, api, host)] if api else []))
         for text in render_only(pools, api):
@@ -118,7 +116,7 @@ def run(topology: Topology, settings: Settings, environ: Mapping[str, str], scre
             on_hangup=None if has_terminal() else lambda: reload(),
         )
         record = _record(topology, url, sockets / CONTROL, directory)
-        publication = Publication(record, _publishing_directories(directory, record, path.parent))
+        publication = Publication(record, _publishing_directories(directory, record, folder))
         reload = _serve(stack, supervisor, deployment, settings, publication, client)
         # From here on others find us, and can reach us.
         stack.enter_context(publication)
@@ -154,6 +152,11 @@ def _redis(
     url = server.start()
     screen.notice(f"redis: bundled Valkey at {redact(url)}, data in {os.path.relpath(directory)}")
     return url, server.restart_if_dead
+
+
+def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
+    """What children inherit: whoever started us wants to hear from us, not from them."""
+    return {name: text for name, text in environ.items() if name != VARIABLE}
 
 
 def _record(topology: Topology, url: str, control: Path, directory: Path) -> RunRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +26,8 @@ class Settings:
     drain: bool = False
     adopt: str | None = None
     watch: bool = False
+
+    @property
+    def source(self) -> str:
+        """The names of the files, which tell topologies of one folder apart."""
+        return " ".join(Path(file).name for file in (self.file, *self.overlays))
