@@ -15,6 +15,7 @@ from bananas_topology.cli import console, dead
 from bananas_topology.cli.control import down, ps, restart, scale
 from bananas_topology.cli.doctor import doctor
 from bananas_topology.cli.enqueue.command import enqueue
+from bananas_topology.cli.env_file import TopologyCommand
 from bananas_topology.cli.exit_codes import FAILED, INTERRUPTED, USAGE
 from bananas_topology.cli.import_topology import import_topology
 from bananas_topology.cli.init import init
@@ -46,9 +47,10 @@ app = typer.Typer(
 _TOPOLOGY = (init, validate, up, ps, logs, scale, restart, down, render)
 _JOBS = (enqueue, queues, top, job, doctor, rescue, schema)
 for command in (*_TOPOLOGY, *_JOBS):
-    app.command()(command)
+    is_independent = command in (init, schema)
+    app.command(cls=None if is_independent else TopologyCommand)(command)
 app.command("import")(import_topology)
-app.command("redis-url")(redis_url)
+app.command("redis-url", cls=TopologyCommand)(redis_url)
 app.add_typer(dead.app, name="dead")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,19 +26,21 @@ def display_name(file: Path) -> str:
     return "<stdin>" if file == STDIN else str(file)
 
 
-def check_topology(file: Path, patch_check: PatchCheck | None = None) -> CheckResult:
+def check_topology(
+    file: Path, patch_check: PatchCheck | None = None, environ: Mapping[str, str] = os.environ
+) -> CheckResult:
     """Check a topology; ``-`` is standard input, whose relative paths start here.
 
-    `patch_check` as in `spec.load.check`.
+    `patch_check` as in `spec.load.check`; `environ` has the variables for its text.
     """
     from bananas_topology.spec.load import check, check_bytes
     from bananas_topology.spec.reader import MAX_BYTES
 
     if file != STDIN:
-        return check(file, os.environ, patch_check)
+        return check(file, environ, patch_check)
     # One byte more than is allowed shows that it is too long.
     data = sys.stdin.buffer.read(MAX_BYTES + 1)
-    return check_bytes(data, Path(display_name(file)), os.environ, patch_check)
+    return check_bytes(data, Path(display_name(file)), environ, patch_check)
 
 
 def read_topology(file: Path, action: str) -> Topology:

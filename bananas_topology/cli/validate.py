@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bananas_topology.cli import console
+from bananas_topology.cli.env_file import environment_of
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.options import DEFAULT_FILE, AsFormat, Format
 from bananas_topology.cli.topology import check_topology, display_name
@@ -30,7 +31,12 @@ _Files = Annotated[
 _Strict = Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")]
 
 
-def validate(files: _Files = None, format: AsFormat = Format.TEXT, strict: _Strict = False) -> None:
+def validate(
+    context: typer.Context,
+    files: _Files = None,
+    format: AsFormat = Format.TEXT,
+    strict: _Strict = False,
+) -> None:
     """Validate topology files.
 
     Reports all errors and warnings with their position and how to fix them: on a terminal with
@@ -49,7 +55,8 @@ def validate(files: _Files = None, format: AsFormat = Format.TEXT, strict: _Stri
     from bananas_topology.spec.diagnostics import Severity
 
     reports = {
-        display_name(file): check_topology(file, patch_errors) for file in files or [DEFAULT_FILE]
+        display_name(file): check_topology(file, patch_errors, environment_of(context, file))
+        for file in files or [DEFAULT_FILE]
     }
     diagnostics = [each for report in reports.values() for each in report.diagnostics]
     errors = sum(each.severity is Severity.ERROR for each in diagnostics)
