@@ -7,14 +7,13 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bananas_topology.cli import console
-from bananas_topology.cli.options import DEFAULT_FILE, AsFormat, Format
+from bananas_topology.cli.options import DEFAULT_FILE, AsFormat, Format, LogLevel
 from bananas_topology.system.clock import parse_timestamp, wall_now
 from bananas_topology.system.terminal import visible, visible_json
 from bananas_topology.units import parse_duration_ms
@@ -26,15 +25,6 @@ if TYPE_CHECKING:
 
 #: The time that text lines begin with: that of their arrival is shown already.
 _TIME = re.compile(r"^\d\d:\d\d:\d\d ")
-
-
-class Level(StrEnum):
-    """Log levels, by how much they matter."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARN = "warn"
-    ERROR = "error"
 
 
 _Pools = Annotated[
@@ -58,7 +48,7 @@ _Tail = Annotated[
     ),
 ]
 _Level = Annotated[
-    Level | None,
+    LogLevel | None,
     typer.Option("--level", help="Only lines of this level or above.", show_default=False),
 ]
 # Not -f as elsewhere: that means --follow here, as in other programs that show logs.

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from bananas_topology.cli import console
 from bananas_topology.cli.control import WAIT_TIMEOUT, WaitTimeout, seconds
 from bananas_topology.cli.exit_codes import FAILED, OK
-from bananas_topology.cli.options import DEFAULT_FILE, RedisUrl
+from bananas_topology.cli.options import DEFAULT_FILE, LogLevel, RedisUrl
 from bananas_topology.cli.scale import parse_scale
 from bananas_topology.cli.topology import STDIN, read_topology
 from bananas_topology.contract.redis_url import redact
@@ -56,6 +57,17 @@ _Drain = Annotated[
     bool, typer.Option("--drain", help="Exit when no jobs are left; fail if any died.")
 ]
 _LogFormat = Annotated[LogFormat, typer.Option("--log-format", help="Log format of the workers.")]
+_LogLevel = Annotated[
+    LogLevel | None,
+    typer.Option(
+        "--log-level",
+        help="Least severe level to log.  [default: as in the topology]",
+        show_default=False,
+    ),
+]
+_Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Do not show jobs as they finish on a terminal.")
+]
 
 
 def up(
@@ -67,6 +79,8 @@ def up(
     dry_run: _DryRun = False,
     drain: _Drain = False,
     log_format: _LogFormat = LogFormat.AUTO,
+    log_level: _LogLevel = None,
+    quiet: _Quiet = False,
     redis_url: RedisUrl = None,
 ) -> None:
     """Run a topology on this host until Ctrl-C.
@@ -76,9 +90,9 @@ def up(
     topology file. Ctrl-C waits for running jobs to finish; a second Ctrl-C requeues them and
     stops immediately.
 
-    `bananas ps`, `logs`, `scale`, `restart` and `down` control a running `up`. With -d it runs in
-    the background. If a process does not become ready, its last lines are shown and the exit code
-    is 1; the others keep running.
+    `bananas ps`, `logs`, `scale`, `restart` and `down` control it. With -d it runs in the
+    background; if a process does not become ready, its last lines are shown, the exit code is 1,
+    and the others keep running. A terminal shows each job as it finishes, or many as a rate.
 
     Examples:
 
@@ -88,26 +102,32 @@ def up(
 
         bananas up --only worker-high,scheduler
 
-        bananas up -d && bananas logs -f
-
         bananas up --dry-run
 
         bananas up --drain && echo "all jobs completed"
     """
-    from bananas_topology.local.run import run, select
-
     topology = read_topology(file, "started")
-    settings = _settings(file, scale or [], only or [], log_format, redis_url, drain)
-    selected = select(topology, settings)
+    settings = _settings(file, scale or [], only or [], redis_url, drain)
+    settings = _with_output(settings, log_format, log_level, quiet)
     if detach:
         _check_can_detach(file, drain)
+    _start(topology, settings, wait_timeout if detach else None, dry_run=dry_run)
+
+
+def _start(
+    topology: Topology, settings: Settings, wait_timeout: str | None, *, dry_run: bool
+) -> NoReturn:
+    """Run in the foreground, or in the background if there is a time to wait; then exit."""
+    from bananas_topology.local.run import run, select
+
+    selected = select(topology, settings)
     _warn_of_unset_secrets(*selected)
     if dry_run:
         _print_plan(settings.redis_url or topology.redis.url, *selected)
-    elif detach:
+        raise typer.Exit(OK)
+    if wait_timeout is not None:
         raise typer.Exit(_start_detached(topology, settings, wait_timeout))
-    else:
-        raise typer.Exit(run(topology, settings, os.environ, _screen()))
+    raise typer.Exit(run(topology, settings, os.environ, _screen()))
 
 
 def _check_can_detach(file: Path, drain: bool) -> None:
@@ -133,7 +153,6 @@ def _settings(
     file: Path,
     scale: list[str],
     only: list[str],
-    log_format: LogFormat,
     redis_url: str | None,
     drain: bool,
 ) -> Settings:
@@ -145,8 +164,18 @@ def _settings(
         scale=dict(parse_scale(text, "--scale") for text in scale),
         only=tuple(name.strip() for text in only for name in text.split(",")),
         redis_url=explicit_url(redis_url, os.environ),
-        log_format=None if log_format is LogFormat.AUTO else log_format.value,
         drain=drain,
+    )
+
+
+def _with_output(
+    settings: Settings, log_format: LogFormat, log_level: LogLevel | None, quiet: bool
+) -> Settings:
+    return replace(
+        settings,
+        log_format=None if log_format is LogFormat.AUTO else log_format.value,
+        log_level=log_level.value if log_level else None,
+        is_quiet=quiet,
     )
 
 

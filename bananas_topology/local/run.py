@@ -29,6 +29,7 @@ from bananas_topology.local.changes import Changes
 from bananas_topology.local.commands import Commands
 from bananas_topology.local.control import ControlServer
 from bananas_topology.local.drain import Drain
+from bananas_topology.local.job_stream import JobStream
 from bananas_topology.local.logs import LOG_DIRECTORY
 from bananas_topology.local.settings import Settings
 from bananas_topology.local.sockets import CONTROL, NOTIFY, socket_directory
@@ -101,19 +102,22 @@ def run(topology: Topology, settings: Settings, environ: Mapping[str, str], scre
         client = stack.enter_context(connect(url, key_prefix=topology.redis.key_prefix))
         for warning in check_server(client):
             screen.notice(f"warning: {warning}")
-        host = Host(environ, url, settings.log_format, screen.is_colored)
+        host = _host(environ, url, settings, screen)
         workers = plan_children(topology, pools, host)
         plans = (*workers, *([plan_api(topology, api, host)] if api else []))
         screen.notice(f"starting {_summary(topology, *selected)}; {screen.how_to_stop}")
         files = LogFiles(directory / LOG_DIRECTORY)
-        output = stack.enter_context(_output(plans, screen, files))
+        output = stack.enter_context(_output(plans, screen, files, settings.log_level))
         drain = _drain(topology, workers, client, output, screen) if settings.drain else None
+        jobs = _job_stream(output, settings) if host.shows_jobs else None
         supervisor = Supervisor(
             plans,
             output,
             notify_socket=stack.enter_context(NotifySocket(sockets / NOTIFY)),
             is_drained=drain.is_over if drain else None,
             on_poll=on_poll,
+            on_jobs=jobs.take if jobs else None,
+            sources=[jobs] if jobs else [],
         )
         record = _record(topology, url, sockets / CONTROL)
         _serve(stack, supervisor, topology, host, record)
@@ -177,6 +181,17 @@ def _redis(
     return url, server.restart_if_dead
 
 
+def _host(environ: Mapping[str, str], url: str, settings: Settings, screen: Screen) -> Host:
+    return Host(
+        environ,
+        url,
+        settings.log_format,
+        screen.is_colored,
+        settings.log_level,
+        shows_jobs=screen.is_terminal and not settings.is_quiet,
+    )
+
+
 def _record(topology: Topology, url: str, control: Path) -> RunRecord:
     pid = os.getpid()
     return RunRecord(
@@ -218,7 +233,9 @@ def _plan(topology: Topology, host: Host, pool: str, index: int) -> ChildPlan:
 
 
 @contextmanager
-def _output(plans: Sequence[ChildPlan], screen: Screen, files: LogFiles) -> Iterator[Output]:
+def _output(
+    plans: Sequence[ChildPlan], screen: Screen, files: LogFiles, log_level: str | None
+) -> Iterator[Output]:
     """Direct the output of the children and the supervisor's log to the screen."""
     sink = Sink(screen.fd, partial(_report_closed_output, screen))
     output = Output(sink, [plan.name for plan in plans], screen.paint, files)
@@ -229,7 +246,7 @@ def _output(plans: Sequence[ChildPlan], screen: Screen, files: LogFiles) -> Iter
     source = WorkerConfig(worker_id=SUPERVISOR, pool=SUPERVISOR)
     handler.setFormatter(JsonFormatter(source) if is_json else TextFormatter(screen.is_colored))
     logger = logging.getLogger("bananas_topology")
-    logger.setLevel(logging.INFO)
+    logger.setLevel((log_level or "info").upper())
     logger.addHandler(handler)
     try:
         yield output
@@ -254,6 +271,12 @@ def _drain(
     if screen.is_terminal:
         return Drain(inspector, workers, output.sink.show_status, show_every_s=0.0)
     return Drain(inspector, workers, logging.getLogger(__name__).info, show_every_s=PROGRESS_S)
+
+
+def _job_stream(output: Output, settings: Settings) -> JobStream:
+    """Show finished jobs. Where a drain shows its progress, that is their number, too."""
+    show_rate = (lambda text: None) if settings.drain else output.sink.show_status
+    return JobStream(output.show, show_rate)
 
 
 def _exit_code(result: RunResult, drain: Drain | None, children: int, screen: Screen) -> int:

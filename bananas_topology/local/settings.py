@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 class Settings:
     """Values that JSON can hold: they are handed to the process that runs in the background.
 
-    `redis_url` None: the topology's, or the bundled server. `log_format` None: the topology's.
+    `redis_url` None: the topology's, or the bundled server. `log_format`, `log_level` None: the
+    topology's. `is_quiet`: jobs are not shown as they finish.
     """
 
     file: str
@@ -18,4 +19,6 @@ class Settings:
     only: tuple[str, ...] = ()
     redis_url: str | None = None
     log_format: str | None = None
+    log_level: str | None = None
+    is_quiet: bool = False
     drain: bool = False

@@ -17,7 +17,7 @@ import logging
 import math
 import select
 import signal
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,7 +30,7 @@ from bananas_topology.supervisor.plan import ChildPlan
 from bananas_topology.supervisor.restarts import Exit, GiveUp, RestartPolicy, decide, record_exit
 from bananas_topology.supervisor.state import ChildState
 from bananas_topology.system.clock import monotonic, wall_now
-from bananas_topology.system.notify import VARIABLE, NotifySocket
+from bananas_topology.system.notify import JOBS, VARIABLE, NotifySocket
 from bananas_topology.system.signals import DEBOUNCE_S, SignalInbox
 
 #: Seconds between SIGQUIT, which asks a child to exit immediately, and SIGKILL.
@@ -76,6 +76,7 @@ class Supervisor:
     `notify_socket` receives the children's reports; without one no child becomes ready.
     `is_drained` is polled; the supervisor stops once it returns true. `on_poll` is called at the
     same interval, and whenever a process exits, to look after processes that are not children.
+    `on_jobs` gets what a child reports of finished jobs, as JSON. `sources` as for `serve`.
     """
 
     def __init__(
@@ -87,6 +88,8 @@ class Supervisor:
         notify_socket: NotifySocket | None = None,
         is_drained: Callable[[], bool] | None = None,
         on_poll: Callable[[], None] | None = None,
+        on_jobs: Callable[[ChildState, str], None] | None = None,
+        sources: Iterable[PollSource] = (),
     ) -> None:
         self._output = output
         self._sink = output.sink
@@ -94,9 +97,10 @@ class Supervisor:
         self._notify_socket = notify_socket
         self._is_drained = is_drained
         self._on_poll = on_poll
+        self._on_jobs = on_jobs
         self._poll_at = 0.0
         self._monitor = Monitor()
-        self._sources: list[PollSource] = []
+        self._sources: list[PollSource] = [*sources]
         self._operation: Operation | None = None
         self._stopping_since: float | None = None
         self._quit_at = math.inf
@@ -266,8 +270,12 @@ class Supervisor:
             return
         by_pid = {state.child.pid: state for state in self._children}
         for received in self._notify_socket.receive():
-            if received.pid in by_pid:
-                by_pid[received.pid].on_notification(received)
+            if (state := by_pid.get(received.pid)) is None:
+                continue
+            if (jobs := received.fields.get(JOBS)) is None:
+                state.on_notification(received)
+            elif self._on_jobs is not None:
+                self._on_jobs(state, jobs)
 
     def _run_due_actions(self, now: float) -> None:
         """Start, replace and kill the children that are due, take the next step, and poll."""

@@ -18,6 +18,11 @@ from typing import Self
 #: The variable with the socket's path; a leading ``@`` stands for Linux's abstract namespace.
 VARIABLE = "NOTIFY_SOCKET"
 
+#: Set if whoever listens also wants to know finished jobs, and the field that has them, as JSON:
+#: their number ``count``, and ``jobs``, a list of the first ones. A message with it has no others.
+JOBS_VARIABLE = "NOTIFY_JOBS"
+JOBS = "X_JOBS"
+
 _MAX_MESSAGE_BYTES = 64 * 1024
 
 #: Messages taken at a time, so that a flood cannot hold the receiver.

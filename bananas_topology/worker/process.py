@@ -30,12 +30,13 @@ from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.connection import close_inherited
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.system.clock import monotonic
-from bananas_topology.system.notify import Notifier
+from bananas_topology.system.notify import JOBS_VARIABLE, Notifier
 from bananas_topology.system.signals import SignalInbox
 from bananas_topology.worker import forks
 from bananas_topology.worker.exchange import ExchangeLoop
 from bananas_topology.worker.exit_hooks import run_exit_hooks
 from bananas_topology.worker.health import Health, log_stacks
+from bananas_topology.worker.job_reports import JobReports
 from bananas_topology.worker.periodic import PeriodicTask, next_due, run_due
 from bananas_topology.worker.recycling import Recycling
 from bananas_topology.worker.run import BoundHandler
@@ -75,9 +76,11 @@ class Worker:
         self._received: list[signal.Signals] = []
         self._received_at = 0.0
         self._slots = Slots(config.concurrency, handlers, Settler(random.random))
-        self._exchange = ExchangeLoop(config, tuple(handlers), broker, self._slots)
+        notifier = Notifier.from_environ(os.environ)
+        self._reports = JobReports(notifier) if os.environ.pop(JOBS_VARIABLE, "") else None
+        self._exchange = ExchangeLoop(config, tuple(handlers), broker, self._slots, self._reports)
         self._shutdown = Shutdown(config.grace_ms / 1000)
-        self._health = Health(config.liveness_file, Notifier.from_environ(os.environ), self._counts)
+        self._health = Health(config.liveness_file, notifier, self._counts)
         self._recycling = Recycling(config, random.random())
         self._restart = RestartCheck(ServerUrl.of(config))
         self._stuck = StuckSlots(self._slots, config.concurrency)
@@ -127,6 +130,8 @@ class Worker:
                     log.error("worker id taken by another process: give every worker its own id")
                     self._stop(exit_code=0)
                 self._health.update(is_ready=self._is_ready())
+                if self._reports is not None:
+                    self._reports.send()
                 self._sleep(inbox)
             self._exchange.quiet()
             log.info("worker stopped")
@@ -284,6 +289,8 @@ class Worker:
             self._slots.next_deadline(),
             next_due(self._tasks),
         ]
+        if self._reports is not None:
+            moments.append(self._reports.due)
         since = self._slots.waiting_since()
         if since is not None:
             moments.append(since + LATE_S)
