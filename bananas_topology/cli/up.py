@@ -65,6 +65,17 @@ _LogLevel = Annotated[
         show_default=False,
     ),
 ]
+_MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port",
+        metavar="PORT",
+        min=1,
+        max=65535,
+        help="Serve the metrics of all processes at /metrics.",
+        show_default=False,
+    ),
+]
 _Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Do not show jobs as they finish on a terminal.")
 ]
@@ -81,6 +92,7 @@ def up(
     log_format: _LogFormat = LogFormat.AUTO,
     log_level: _LogLevel = None,
     quiet: _Quiet = False,
+    metrics_port: _MetricsPort = None,
     redis_url: RedisUrl = None,
 ) -> None:
     """Run a topology on this host until Ctrl-C.
@@ -108,7 +120,7 @@ def up(
     """
     topology = read_topology(file, "started")
     settings = _settings(file, scale or [], only or [], redis_url, drain)
-    settings = _with_output(settings, log_format, log_level, quiet)
+    settings = _with_output(settings, log_format, log_level, quiet, metrics_port)
     if detach:
         _check_can_detach(file, drain)
     _start(topology, settings, wait_timeout if detach else None, dry_run=dry_run)
@@ -169,13 +181,18 @@ def _settings(
 
 
 def _with_output(
-    settings: Settings, log_format: LogFormat, log_level: LogLevel | None, quiet: bool
+    settings: Settings,
+    log_format: LogFormat,
+    log_level: LogLevel | None,
+    quiet: bool,
+    metrics_port: int | None,
 ) -> Settings:
     return replace(
         settings,
         log_format=None if log_format is LogFormat.AUTO else log_format.value,
         log_level=log_level.value if log_level else None,
         is_quiet=quiet,
+        metrics_port=metrics_port,
     )
 
 

@@ -56,7 +56,7 @@ from bananas_topology.supervisor.record import (
 from bananas_topology.supervisor.sink import Sink
 from bananas_topology.supervisor.supervisor import RunResult, Supervisor
 from bananas_topology.system.clock import format_timestamp, wall_now
-from bananas_topology.system.notify import Notifier, NotifySocket
+from bananas_topology.system.notify import JOBS, METRICS, Notifier, NotifySocket
 from bananas_topology.system.processes import start_time_token
 from bananas_topology.units import quantity
 from bananas_topology.worker.logs import JsonFormatter, TextFormatter
@@ -109,16 +109,17 @@ def run(topology: Topology, settings: Settings, environ: Mapping[str, str], scre
         files = LogFiles(directory / LOG_DIRECTORY)
         output = stack.enter_context(_output(plans, screen, files, settings.log_level))
         drain = _drain(topology, workers, client, output, screen) if settings.drain else None
-        jobs = _job_stream(output, settings) if host.shows_jobs else None
         supervisor = Supervisor(
             plans,
             output,
             notify_socket=stack.enter_context(NotifySocket(sockets / NOTIFY)),
             is_drained=drain.is_over if drain else None,
             on_poll=on_poll,
-            on_jobs=jobs.take if jobs else None,
-            sources=[jobs] if jobs else [],
         )
+        if host.shows_jobs:
+            _show_jobs(supervisor, output, settings)
+        if settings.metrics_port is not None:
+            _serve_metrics(stack, supervisor, settings.metrics_port, client, topology)
         record = _record(topology, url, sockets / CONTROL)
         _serve(stack, supervisor, topology, host, record)
         # From here on others find us, and can reach us.
@@ -189,6 +190,7 @@ def _host(environ: Mapping[str, str], url: str, settings: Settings, screen: Scre
         screen.is_colored,
         settings.log_level,
         shows_jobs=screen.is_terminal and not settings.is_quiet,
+        serves_metrics=settings.metrics_port is not None,
     )
 
 
@@ -273,10 +275,23 @@ def _drain(
     return Drain(inspector, workers, logging.getLogger(__name__).info, show_every_s=PROGRESS_S)
 
 
-def _job_stream(output: Output, settings: Settings) -> JobStream:
+def _show_jobs(supervisor: Supervisor, output: Output, settings: Settings) -> None:
     """Show finished jobs. Where a drain shows its progress, that is their number, too."""
     show_rate = (lambda text: None) if settings.drain else output.sink.show_status
-    return JobStream(output.show, show_rate)
+    stream = JobStream(output.show, show_rate)
+    supervisor.receive(JOBS, stream.take)
+    supervisor.serve(stream)
+
+
+def _serve_metrics(
+    stack: ExitStack, supervisor: Supervisor, port: int, client: redis.Redis, topology: Topology
+) -> None:
+    # Imported here: a run without a port is spared the memory.
+    from bananas_topology.local.metrics import RunMetrics, serve_metrics
+
+    metrics = RunMetrics(supervisor, Inspector(client, Keys(topology.redis.key_prefix)))
+    supervisor.receive(METRICS, metrics.take)
+    stack.callback(serve_metrics(port, metrics).server_close)
 
 
 def _exit_code(result: RunResult, drain: Drain | None, children: int, screen: Screen) -> int:

@@ -11,7 +11,7 @@ class Settings:
     """Values that JSON can hold: they are handed to the process that runs in the background.
 
     `redis_url` None: the topology's, or the bundled server. `log_format`, `log_level` None: the
-    topology's. `is_quiet`: jobs are not shown as they finish.
+    topology's. `is_quiet`: jobs are not shown as they finish. `metrics_port` None: no metrics.
     """
 
     file: str
@@ -21,4 +21,5 @@ class Settings:
     log_format: str | None = None
     log_level: str | None = None
     is_quiet: bool = False
+    metrics_port: int | None = None
     drain: bool = False

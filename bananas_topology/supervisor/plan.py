@@ -17,7 +17,7 @@ from bananas_topology.contract.worker import WORKER_SETTINGS
 from bananas_topology.errors import ControlFailed, InvalidArgument
 from bananas_topology.launch import WORKER_MODULE, Launch, launch_for, launch_for_api
 from bananas_topology.spec.model import Api, Pool, Topology
-from bananas_topology.system.notify import JOBS_VARIABLE
+from bananas_topology.system.notify import JOBS_VARIABLE, METRICS_VARIABLE
 
 #: Variables that differ between a local child and a container.
 LOCAL_VARIABLES = ("REDIS_URL", "WORKER_ID", "LOG_LEVEL", "LOG_FORMAT", "LOG_COLOR")
@@ -50,7 +50,7 @@ class Host:
     """Settings of this host: the Redis URL, the inherited environment, and log formatting.
 
     `log_format` None: use the pool's format, or text if it has none. `log_level` None: the pool's.
-    `shows_jobs`: workers report the jobs that they have finished.
+    `shows_jobs`: workers report the jobs that they have finished; `serves_metrics`: their counts.
     """
 
     environ: Mapping[str, str]
@@ -59,6 +59,7 @@ class Host:
     log_color: bool = False
     log_level: str | None = None
     shows_jobs: bool = False
+    serves_metrics: bool = False
 
 
 def select_pools(
@@ -174,6 +175,8 @@ def _child(
         local["LOG_LEVEL"] = host.log_level
     if host.shows_jobs and local["LOG_FORMAT"] == "text":
         local[JOBS_VARIABLE] = "true"
+    if host.serves_metrics:
+        local[METRICS_VARIABLE] = "true"
     return ChildPlan(
         name=name,
         pool=pool,

@@ -17,7 +17,7 @@ import logging
 import math
 import select
 import signal
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,7 +30,7 @@ from bananas_topology.supervisor.plan import ChildPlan
 from bananas_topology.supervisor.restarts import Exit, GiveUp, RestartPolicy, decide, record_exit
 from bananas_topology.supervisor.state import ChildState
 from bananas_topology.system.clock import monotonic, wall_now
-from bananas_topology.system.notify import JOBS, VARIABLE, NotifySocket
+from bananas_topology.system.notify import EXTENSIONS, VARIABLE, NotifySocket
 from bananas_topology.system.signals import DEBOUNCE_S, SignalInbox
 
 #: Seconds between SIGQUIT, which asks a child to exit immediately, and SIGKILL.
@@ -76,7 +76,6 @@ class Supervisor:
     `notify_socket` receives the children's reports; without one no child becomes ready.
     `is_drained` is polled; the supervisor stops once it returns true. `on_poll` is called at the
     same interval, and whenever a process exits, to look after processes that are not children.
-    `on_jobs` gets what a child reports of finished jobs, as JSON. `sources` as for `serve`.
     """
 
     def __init__(
@@ -88,8 +87,6 @@ class Supervisor:
         notify_socket: NotifySocket | None = None,
         is_drained: Callable[[], bool] | None = None,
         on_poll: Callable[[], None] | None = None,
-        on_jobs: Callable[[ChildState, str], None] | None = None,
-        sources: Iterable[PollSource] = (),
     ) -> None:
         self._output = output
         self._sink = output.sink
@@ -97,10 +94,10 @@ class Supervisor:
         self._notify_socket = notify_socket
         self._is_drained = is_drained
         self._on_poll = on_poll
-        self._on_jobs = on_jobs
+        self._receivers: dict[str, Callable[[ChildState, str], None]] = {}
         self._poll_at = 0.0
         self._monitor = Monitor()
-        self._sources: list[PollSource] = [*sources]
+        self._sources: list[PollSource] = []
         self._operation: Operation | None = None
         self._stopping_since: float | None = None
         self._quit_at = math.inf
@@ -114,6 +111,11 @@ class Supervisor:
         return self._children
 
     @property
+    def exits(self) -> Mapping[tuple[str, str], int]:
+        """Exits of children by pool and kind; a copy, for other threads."""
+        return dict(self._monitor.exits)
+
+    @property
     def is_stopping(self) -> bool:
         return self._stopping_since is not None
 
@@ -125,6 +127,10 @@ class Supervisor:
     def serve(self, source: PollSource) -> None:
         """Let the loop poll something else too."""
         self._sources.append(source)
+
+    def receive(self, extension: str, receiver: Callable[[ChildState, str], None]) -> None:
+        """Hand on what children report in messages with this field: see `EXTENSIONS`."""
+        self._receivers[extension] = receiver
 
     def run(self) -> RunResult:
         """Run the children until stopped, drained, or no child is left to restart."""
@@ -272,10 +278,12 @@ class Supervisor:
         for received in self._notify_socket.receive():
             if (state := by_pid.get(received.pid)) is None:
                 continue
-            if (jobs := received.fields.get(JOBS)) is None:
+            names = [name for name in EXTENSIONS if name in received.fields]
+            if not names:
                 state.on_notification(received)
-            elif self._on_jobs is not None:
-                self._on_jobs(state, jobs)
+            for name in names:
+                if name in self._receivers:
+                    self._receivers[name](state, received.fields[name])
 
     def _run_due_actions(self, now: float) -> None:
         """Start, replace and kill the children that are due, take the next step, and poll."""

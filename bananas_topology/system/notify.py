@@ -23,6 +23,13 @@ VARIABLE = "NOTIFY_SOCKET"
 JOBS_VARIABLE = "NOTIFY_JOBS"
 JOBS = "X_JOBS"
 
+#: The same for a worker's counts: `up` adds up and serves them.
+METRICS_VARIABLE = "NOTIFY_METRICS"
+METRICS = "X_METRICS"
+
+#: Fields of messages that say nothing about the state of a process.
+EXTENSIONS = (JOBS, METRICS)
+
 _MAX_MESSAGE_BYTES = 64 * 1024
 
 #: Messages taken at a time, so that a flood cannot hold the receiver.
@@ -52,10 +59,13 @@ class Notifier:
             self._socket.close()
             self._socket = None
 
-    def send(self, **fields: str | int) -> None:
-        """Send one message, with the sender's process id; lost if the receiver is not reading."""
+    def send(self, **fields: str | int) -> bool:
+        """Send one message, with the sender's process id; lost if the receiver is not reading.
+
+        Returns whether it was sent.
+        """
         if not self._address:
-            return
+            return False
         lines = {"MAINPID": os.getpid(), **fields}
         message = "".join(f"{name}={value}\n" for name, value in lines.items()).encode()
         with suppress(OSError):
@@ -63,6 +73,8 @@ class Notifier:
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
                 self._socket.setblocking(False)
             self._socket.sendto(message, self._address)
+            return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.connection import close_inherited
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.system.clock import monotonic
-from bananas_topology.system.notify import JOBS_VARIABLE, Notifier
+from bananas_topology.system.notify import JOBS_VARIABLE, METRICS_VARIABLE, Notifier
 from bananas_topology.system.signals import SignalInbox
 from bananas_topology.worker import forks
 from bananas_topology.worker.exchange import ExchangeLoop
@@ -48,6 +48,7 @@ from bananas_topology.worker.usage import REPORT_S, UsageReport
 
 if TYPE_CHECKING:
     from bananas_topology.worker.exporter import HealthServer
+    from bananas_topology.worker.metric_reports import MetricReports
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -94,7 +95,18 @@ class Worker:
         ]
         if self._slots.has_async:
             self._tasks.append(PeriodicTask(0.5, self._slots.check_event_loop))
+        wants_metrics = os.environ.pop(METRICS_VARIABLE, "")
+        self._metric_reports = self._report_metrics(notifier) if wants_metrics else None
         self._health_server = self._serve_health(config) if config.metrics_port else None
+
+    def _report_metrics(self, notifier: Notifier) -> MetricReports:
+        # Imported here: most workers are spared the memory and the time.
+        from bananas_topology.worker.metric_reports import INTERVAL_S, MetricReports
+
+        self._exchange.tally.is_scraped = True
+        reports = MetricReports(notifier, self._exchange.tally, self._slots)
+        self._tasks.append(PeriodicTask(INTERVAL_S, reports.send))
+        return reports
 
     def _serve_health(self, config: WorkerConfig) -> HealthServer:
         # Imported here: a worker without a port is spared the memory and the time.
@@ -134,6 +146,8 @@ class Worker:
                     self._reports.send()
                 self._sleep(inbox)
             self._exchange.quiet()
+            if self._metric_reports is not None:
+                self._metric_reports.send()
             log.info("worker stopped")
             run_exit_hooks(self._shutdown.exit_code, self._shutdown.exit_hooks_s, inbox)
         return self._shutdown.exit_code
