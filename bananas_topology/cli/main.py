@@ -46,11 +46,12 @@ app = typer.Typer(
 #: In the order of the help: for a topology and what runs of it, then for jobs.
 _TOPOLOGY = (init, validate, up, ps, logs, scale, restart, down, render)
 _JOBS = (enqueue, queues, top, job, doctor, rescue, schema)
+#: They do not read a topology, so that no mistake in a `.env` can keep anybody from stopping.
+_WITHOUT_TOPOLOGY = (init, ps, scale, restart, down, schema)
 for command in (*_TOPOLOGY, *_JOBS):
-    is_independent = command in (init, schema)
-    app.command(cls=None if is_independent else TopologyCommand)(command)
+    app.command(cls=None if command in _WITHOUT_TOPOLOGY else TopologyCommand)(command)
 app.command("import")(import_topology)
-app.command("redis-url", cls=TopologyCommand)(redis_url)
+app.command("redis-url")(redis_url)
 app.add_typer(dead.app, name="dead")
 
 

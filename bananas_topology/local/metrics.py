@@ -84,7 +84,7 @@ class Totals:
 
 
 class _Window:
-    """The readings that rates are computed from: the earlier is at least `_WINDOW_S` old, in time."""
+    """The readings that rates are computed from: in time, `_WINDOW_S` ago and earlier."""
 
     def __init__(self, first: Usage) -> None:
         self._before = self._last = first

@@ -89,6 +89,13 @@ def test_an_error_is_one_line(shell: Shell, name: str, text: str, message: str) 
     assert result.stderr.count("\n") == 1
 
 
+def test_an_error_does_not_keep_anybody_from_stopping(shell: Shell) -> None:
+    (shell.directory / ".env").write_text("NAME=pa$word")
+
+    for command in ("ps", "down"):
+        assert "nothing is running here" in shell(command).stderr
+
+
 def test_commands_for_jobs_find_the_server_by_the_env_file(
     shell: Shell, server_url: str, prefix: str
 ) -> None:
