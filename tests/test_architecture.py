@@ -24,6 +24,8 @@ MAX_FUNCTION_LINES = 50
 GROUND = ("errors", "units", "backoff", "system", "handlers", "contract")
 #: What `local` shares with the worker: how it logs, and what its counts mean.
 SHARED_BY_WORKERS = ("worker.logs", "worker.metrics", "worker.job_metrics", "worker.usage")
+MODEL = ("spec.model", "spec.container")
+
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("errors", ()),
     ("units", ("errors",)),
@@ -44,7 +46,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("supervisor.plan", (*GROUND, "launch", "spec.model", "supervisor")),
     ("supervisor", (*GROUND, "launch")),
     ("local", (*GROUND, "spec", "jobs", "launch", "supervisor", *SHARED_BY_WORKERS)),
-    ("render", (*GROUND, "launch", "spec.model", "spec.diagnostics", "yaml_writer")),
+    ("render", (*GROUND, "launch", *MODEL, "spec.diagnostics", "yaml_writer")),
     ("importer", (*GROUND, "spec", "yaml_writer")),
     ("doctor", (*GROUND, "jobs", "spec")),
     ("cli", ("",)),

@@ -204,8 +204,9 @@ def print_diagnostics(report: CheckResult, stream: IO[str] | None = None) -> Non
             print(one_line(str(diagnostic)), file=stream)
         return
     console = rich_console(stream)
-    lines = report.source.splitlines()
+    lines_of = {file: text.splitlines() for file, text in report.sources.items()}
     for diagnostic in report.diagnostics:
+        lines = lines_of[diagnostic.file]
         console.print(_diagnostic_line(diagnostic), soft_wrap=True)
         if 0 < diagnostic.span.line <= len(lines):
             shown = _excerpt(diagnostic, lines[diagnostic.span.line - 1], console.width)

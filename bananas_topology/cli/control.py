@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bananas_topology.cli import console
-from bananas_topology.cli.options import DEFAULT_FILE, AsFormat, Format, TopologyFile
+from bananas_topology.cli.options import DEFAULT_FILE, AsFormat, Format, Overrides, TopologyFile
 from bananas_topology.cli.scale import parse_scale
+from bananas_topology.cli.topology import TopologyFiles, name_of, topology_files
 from bananas_topology.errors import ControlFailed
 from bananas_topology.system.clock import parse_timestamp, sleep
 from bananas_topology.system.terminal import visible
@@ -56,7 +57,12 @@ _Timeout = Annotated[
 _Now = Annotated[bool, typer.Option("--now", help="Requeue running jobs and stop immediately.")]
 
 
-def ps(format: AsFormat = Format.TEXT, watch: _Watch = False, file: TopologyFile = None) -> None:
+def ps(
+    format: AsFormat = Format.TEXT,
+    watch: _Watch = False,
+    files: TopologyFile = None,
+    overrides: Overrides = None,
+) -> None:
     """Show the processes of a running `bananas up`.
 
     Works for a foreground `up` too. `jobs` counts completed jobs since `up` started; `busy` is
@@ -73,7 +79,7 @@ def ps(format: AsFormat = Format.TEXT, watch: _Watch = False, file: TopologyFile
     from bananas_topology.local.client import request
 
     while True:
-        described = request(_run(file), "ps")
+        described = request(_run(topology_files(files, overrides)), "ps")
         if watch:
             console.clear_screen()
         if format is Format.JSON:
@@ -87,7 +93,10 @@ def ps(format: AsFormat = Format.TEXT, watch: _Watch = False, file: TopologyFile
 
 
 def scale(
-    replicas: _Scales, wait_timeout: WaitTimeout = WAIT_TIMEOUT, file: TopologyFile = None
+    replicas: _Scales,
+    wait_timeout: WaitTimeout = WAIT_TIMEOUT,
+    files: TopologyFile = None,
+    overrides: Overrides = None,
 ) -> None:
     """Change the number of processes of running pools.
 
@@ -102,14 +111,17 @@ def scale(
         bananas scale worker-high=5 worker-low=0
     """
     wanted = dict(parse_scale(text, "POOL=N") for text in replicas)
-    record = _run(file)
+    record = _run(topology_files(files, overrides))
     _change(
         record, "scale", replicas=wanted, ready_timeout_s=seconds(wait_timeout, "--wait-timeout")
     )
 
 
 def restart(
-    pools: _Pools = None, wait_timeout: WaitTimeout = WAIT_TIMEOUT, file: TopologyFile = None
+    pools: _Pools = None,
+    wait_timeout: WaitTimeout = WAIT_TIMEOUT,
+    files: TopologyFile = None,
+    overrides: Overrides = None,
 ) -> None:
     """Restart processes one by one, without interrupting a job.
 
@@ -123,7 +135,7 @@ def restart(
 
         bananas restart worker-high worker-low
     """
-    record = _run(file)
+    record = _run(topology_files(files, overrides))
     _change(
         record,
         "restart",
@@ -132,7 +144,12 @@ def restart(
     )
 
 
-def down(timeout: _Timeout = None, now: _Now = False, file: TopologyFile = None) -> None:
+def down(
+    timeout: _Timeout = None,
+    now: _Now = False,
+    files: TopologyFile = None,
+    overrides: Overrides = None,
+) -> None:
     """Stop a running `bananas up`.
 
     Running jobs have the grace periods of their pools to finish; those that take longer are
@@ -148,7 +165,7 @@ def down(timeout: _Timeout = None, now: _Now = False, file: TopologyFile = None)
     """
     from bananas_topology.local.client import request, wait_until_gone
 
-    record = _run(file)
+    record = _run(topology_files(files, overrides))
     limit_s = None if timeout is None else seconds(timeout, "--timeout")
     with console.status_line() as show:
         request(record, "down", show, timeout_s=0.0 if now else limit_s)
@@ -170,10 +187,11 @@ def seconds(text: str, parameter: str) -> float:
         raise typer.BadParameter(f'{error}, got "{text}"', param_hint=parameter) from error
 
 
-def _run(file: Path | None) -> RunRecord:
+def _run(files: TopologyFiles) -> RunRecord:
     from bananas_topology.local.client import find_run
 
-    return find_run(Path.cwd(), file, DEFAULT_FILE)
+    name = name_of(files) if files.is_merged else None
+    return find_run(Path.cwd(), files.path if files.is_given else None, DEFAULT_FILE, name)
 
 
 def _change(record: RunRecord, command: str, **arguments: Any) -> None:

@@ -11,7 +11,8 @@ import typer
 from bananas_topology.cli import console
 from bananas_topology.cli.env_file import TopologyCommand
 from bananas_topology.cli.exit_codes import FAILED, OK
-from bananas_topology.cli.options import AsFormat, Format, RedisUrl, TopologyFile
+from bananas_topology.cli.options import AsFormat, Format, Overrides, RedisUrl, TopologyFile
+from bananas_topology.cli.topology import topology_files
 from bananas_topology.units import quantity
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def list_dead(
     older_than: _OlderThan = None,
     limit: _Limit = 100,
     format: AsFormat = Format.TEXT,
-    file: TopologyFile = None,
+    files: TopologyFile = None,
+    overrides: Overrides = None,
     redis_url: RedisUrl = None,
 ) -> None:
     """List dead jobs and their errors, most recent first.
@@ -67,7 +69,7 @@ def list_dead(
     from bananas_topology.jobs.views import dead_job_json
 
     selection = _filter(ids, job_type, error, older_than)
-    with dead_jobs(locate(redis_url, file)) as dead:
+    with dead_jobs(locate(redis_url, topology_files(files, overrides))) as dead:
         found = list(islice(dead.list(selection), limit + 1 if limit else None))
         shown = found[: limit or None]
         total = dead.count()
@@ -92,7 +94,8 @@ def retry(
     error: _Error = None,
     older_than: _OlderThan = None,
     all_: _All = False,
-    file: TopologyFile = None,
+    files: TopologyFile = None,
+    overrides: Overrides = None,
     redis_url: RedisUrl = None,
 ) -> None:
     """Retry dead jobs.
@@ -110,7 +113,7 @@ def retry(
     from bananas_topology.cli.server import dead_jobs, locate
 
     selection = _required_filter(ids, job_type, error, older_than, all_)
-    with dead_jobs(locate(redis_url, file)) as dead:
+    with dead_jobs(locate(redis_url, topology_files(files, overrides))) as dead:
         revival = dead.retry(selection)
     print(f"{quantity(revival.jobs, 'job')} requeued")
     _report_skipped("not dead, or unreadable" if ids else "unreadable", revival.unreadable)
@@ -128,7 +131,8 @@ def purge(
     error: _Error = None,
     older_than: _OlderThan = None,
     all_: _All = False,
-    file: TopologyFile = None,
+    files: TopologyFile = None,
+    overrides: Overrides = None,
     redis_url: RedisUrl = None,
 ) -> None:
     """Delete dead jobs permanently.
@@ -144,7 +148,7 @@ def purge(
     from bananas_topology.cli.server import dead_jobs, locate
 
     selection = _required_filter(ids, job_type, error, older_than, all_)
-    with dead_jobs(locate(redis_url, file)) as dead:
+    with dead_jobs(locate(redis_url, topology_files(files, overrides))) as dead:
         purged = dead.purge(selection)
     print(f"{quantity(purged, 'job')} deleted")
     raise typer.Exit(_exit_code(purged, ids))

@@ -15,8 +15,8 @@ import typer
 
 from bananas_topology.cli import console
 from bananas_topology.cli.exit_codes import FAILED, OK
-from bananas_topology.cli.options import DEFAULT_FILE, AsFormat, Format, RedisUrl
-from bananas_topology.cli.topology import check_topology
+from bananas_topology.cli.options import AsFormat, Format, Overlays, Overrides, RedisUrl
+from bananas_topology.cli.topology import TopologyFiles, check_topology, topology_files
 from bananas_topology.errors import ControlFailed
 from bananas_topology.system.terminal import visible
 
@@ -55,6 +55,8 @@ _Watch = Annotated[bool, typer.Option("--watch", help="Repeat until Ctrl-C.")]
 
 def doctor(
     file: _File = None,
+    overlays: Overlays = None,
+    overrides: Overrides = None,
     only: _Only = None,
     observe: _Observe = "3s",
     watch: _Watch = False,
@@ -86,8 +88,9 @@ def doctor(
         raise typer.BadParameter(str(problem), param_hint="--only") from problem
     observe_s = _seconds(observe)
     is_live = any(each.group.is_live for each in checks)
+    files = topology_files(overlays, overrides, file)
     while True:
-        examination = _examine(file, redis_url, observe_s if is_live else None)
+        examination = _examine(files, redis_url, observe_s if is_live else None)
         results = run(checks, examination)
         _print(results, format, clear=watch)
         if not watch:
@@ -107,7 +110,7 @@ def _seconds(observe: str) -> float:
         raise typer.BadParameter(message, param_hint="--observe") from problem
 
 
-def _examine(file: Path | None, redis_url: str | None, observe_s: float | None) -> Examination:
+def _examine(files: TopologyFiles, redis_url: str | None, observe_s: float | None) -> Examination:
     """Find the topology and the server as other commands do; here, either may be missing.
 
     `observe_s` None: no check needs the server.
@@ -116,8 +119,8 @@ def _examine(file: Path | None, redis_url: str | None, observe_s: float | None) 
     from bananas_topology.doctor.gather import Target, examine
     from bananas_topology.supervisor.record import find
 
-    path = file or DEFAULT_FILE
-    report: CheckResult | None = check_topology(path) if file or path.exists() else None
+    path = files.path
+    report: CheckResult | None = check_topology(files) if files.is_there else None
     topology = report.topology if report else None
     record = find(path.parent, topology.name if topology else None)
     url = explicit_url(redis_url, os.environ) or (topology.redis.url if topology else None)

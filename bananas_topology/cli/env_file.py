@@ -22,7 +22,7 @@ _SHELL = "bananas_topology.shell"
 
 
 class TopologyCommand(TyperCommand):
-    """A command with the option `--env-file`. Its topology is the parameter `file` or `files`."""
+    """A command with the option `--env-file`. Its topology is the first of its files."""
 
     def __init__(self, *arguments: Any, params: list[Any] | None = None, **more: Any) -> None:
         option = TyperOption(
@@ -37,7 +37,8 @@ class TopologyCommand(TyperCommand):
         """Add the variables to the environment, and run the command."""
         ctx.meta[_PARAMETER] = [Path(text) for text in ctx.params.pop(_PARAMETER, None) or ()]
         ctx.meta[_SHELL] = dict(os.environ)
-        given = ctx.params.get("file") or ctx.params.get("files") or DEFAULT_FILE
+        named = (ctx.params.get(name) for name in ("file", "files", "overlays"))
+        given = next((each for each in named if each), DEFAULT_FILE)
         first = given if isinstance(given, str | Path) else given[0]
         os.environ.update(_environment(ctx, Path(first)))
         return super().invoke(ctx)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bananas_topology.cli import console
-from bananas_topology.cli.options import AsFormat, Format, RedisUrl, TopologyFile
+from bananas_topology.cli.options import AsFormat, Format, Overrides, RedisUrl, TopologyFile
+from bananas_topology.cli.topology import topology_files
 
 if TYPE_CHECKING:
     from bananas_topology.jobs.inspect import JobView
@@ -24,7 +25,11 @@ _Id = Annotated[str, typer.Argument(metavar="ID", help="Job id, as printed by `b
 
 
 def job(
-    id: _Id, format: AsFormat = Format.TEXT, file: TopologyFile = None, redis_url: RedisUrl = None
+    id: _Id,
+    format: AsFormat = Format.TEXT,
+    files: TopologyFile = None,
+    overrides: Overrides = None,
+    redis_url: RedisUrl = None,
 ) -> None:
     """Show the status, times and result of a job.
 
@@ -39,7 +44,7 @@ def job(
     from bananas_topology.cli.server import inspecting, locate
     from bananas_topology.jobs.views import job_json
 
-    with inspecting(locate(redis_url, file)) as inspector:
+    with inspecting(locate(redis_url, topology_files(files, overrides))) as inspector:
         view = inspector.job(id)
     if format is Format.JSON:
         console.print_json(job_json(view))

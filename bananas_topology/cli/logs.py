@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bananas_topology.cli import console
-from bananas_topology.cli.options import DEFAULT_FILE, AsFormat, Format, LogLevel
+from bananas_topology.cli.options import (
+    DEFAULT_FILE,
+    FILE_HELP,
+    AsFormat,
+    Format,
+    LogLevel,
+    Overrides,
+)
+from bananas_topology.cli.topology import name_of, topology_files
 from bananas_topology.system.clock import parse_timestamp, wall_now
 from bananas_topology.system.terminal import visible, visible_json
 from bananas_topology.units import parse_duration_ms
@@ -53,13 +61,8 @@ _Level = Annotated[
 ]
 # Not -f as elsewhere: that means --follow here, as in other programs that show logs.
 _File = Annotated[
-    Path | None,
-    typer.Option(
-        "--file",
-        metavar="FILE",
-        help="Topology to read.  [default: topology.yaml]",
-        show_default=False,
-    ),
+    list[Path] | None,
+    typer.Option("--file", metavar="FILE", help=FILE_HELP, show_default=False),
 ]
 
 
@@ -70,7 +73,8 @@ def logs(
     tail: _Tail = None,
     level: _Level = None,
     format: AsFormat = Format.TEXT,
-    file: _File = None,
+    files: _File = None,
+    overrides: Overrides = None,
 ) -> None:
     """Show the output of the processes that `bananas up` runs.
 
@@ -90,7 +94,10 @@ def logs(
     from bananas_topology.local.client import find_state
     from bananas_topology.supervisor.record import is_running
 
-    directory, record = find_state(Path.cwd(), file, DEFAULT_FILE)
+    chosen = topology_files(files, overrides)
+    name = name_of(chosen) if chosen.is_merged else None
+    file = chosen.path if chosen.is_given else None
+    directory, record = find_state(Path.cwd(), file, DEFAULT_FILE, name)
     directory /= local_logs.LOG_DIRECTORY
     wanted = local_logs.Filter(
         children=local_logs.choose_children(directory, pools or ()),

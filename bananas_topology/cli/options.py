@@ -43,13 +43,36 @@ RedisUrl = Annotated[
     ),
 ]
 
+#: What `-f` means where it is not taken, and `--file` everywhere.
+FILE_HELP = (
+    "Topology to read; - is standard input. Further files are merged into it, the last one wins. "
+    "Repeatable.  [default: topology.yaml]"
+)
+
 TopologyFile = Annotated[
-    Path | None,
+    list[Path] | None,
+    typer.Option("--file", "-f", metavar="FILE", help=FILE_HELP, show_default=False),
+]
+
+#: Of commands that take the topology as an argument.
+Overlays = Annotated[
+    list[Path] | None,
     typer.Option(
         "--file",
         "-f",
         metavar="FILE",
-        help="Topology to read; - is standard input.  [default: topology.yaml]",
+        help="File to merge into the topology, the last one wins; without an argument, the first "
+        "one is the topology. Repeatable.",
+        show_default=False,
+    ),
+]
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Set a value of the topology, such as pools.worker.replicas=5. Repeatable.",
         show_default=False,
     ),
 ]

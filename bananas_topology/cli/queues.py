@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from bananas_topology.cli import console
-from bananas_topology.cli.options import AsFormat, Format, RedisUrl, TopologyFile
+from bananas_topology.cli.options import AsFormat, Format, Overrides, RedisUrl, TopologyFile
+from bananas_topology.cli.topology import topology_files
 
 if TYPE_CHECKING:
     from bananas_topology.jobs.depths import QueueDepth, ReadyList
@@ -18,7 +19,10 @@ _SHOWN_TYPES = 50
 
 
 def queues(
-    format: AsFormat = Format.TEXT, file: TopologyFile = None, redis_url: RedisUrl = None
+    format: AsFormat = Format.TEXT,
+    files: TopologyFile = None,
+    overrides: Overrides = None,
+    redis_url: RedisUrl = None,
 ) -> None:
     """Show queue depths and workers.
 
@@ -36,7 +40,7 @@ def queues(
     from bananas_topology.cli.server import inspecting, locate
     from bananas_topology.jobs.views import queues_json
 
-    with inspecting(locate(redis_url, file)) as inspector:
+    with inspecting(locate(redis_url, topology_files(files, overrides))) as inspector:
         state = inspector.overview()
     if format is Format.JSON:
         console.print_json(queues_json(state))

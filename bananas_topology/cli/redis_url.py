@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from bananas_topology.cli.options import TopologyFile
+from bananas_topology.cli.options import Overrides, TopologyFile
+from bananas_topology.cli.topology import topology_files
 
 
-def redis_url(file: TopologyFile = None) -> None:
+def redis_url(
+    files: TopologyFile = None,
+    overrides: Overrides = None,
+) -> None:
     """Print the Redis URL of a running `up`, including its password.
 
     For redis-cli, and for programs that are not started by `up`. The bundled server's password is
@@ -19,4 +23,4 @@ def redis_url(file: TopologyFile = None) -> None:
     """
     from bananas_topology.cli.server import running_up
 
-    print(running_up(file).redis_url)
+    print(running_up(topology_files(files, overrides)).redis_url)

@@ -11,8 +11,8 @@ import typer
 
 from bananas_topology.cli import console
 from bananas_topology.cli.exit_codes import FAILED, OK
-from bananas_topology.cli.options import DEFAULT_FILE
-from bananas_topology.cli.topology import read_topology
+from bananas_topology.cli.options import Overlays, Overrides
+from bananas_topology.cli.topology import read_topology, topology_files
 from bananas_topology.units import quantity
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 _SECRET_MODE = 0o600
 
 _File = Annotated[
-    Path,
+    Path | None,
     typer.Argument(
-        metavar="FILE",
+        metavar="[FILE]",
         help="Topology file; - is standard input.  [default: topology.yaml]",
         show_default=False,
     ),
@@ -86,7 +86,9 @@ _Replaces = Annotated[
 
 
 def render(
-    file: _File = DEFAULT_FILE,
+    file: _File = None,
+    overlays: Overlays = None,
+    overrides: Overrides = None,
     compose: _Compose = False,
     k8s: _K8s = False,
     systemd: _Systemd = False,
@@ -111,18 +113,15 @@ def render(
 
         bananas render --systemd > /etc/systemd/system/bananas-shop.service
 
-        bananas render --k8s -o deploy/ --check
+        bananas render --k8s base.yaml -f prod.yaml --set image=shop:1.4.2
 
         bananas render --k8s | $(bananas render --k8s --prune-command)
     """
-    from bananas_topology.render.target import find_target, target_names
+    from bananas_topology.render.target import find_target
 
     name = _target_name(compose=compose, k8s=k8s, systemd=systemd, target=target)
-    if name not in target_names():
-        expected = ", ".join(target_names())
-        raise typer.BadParameter(f'expected one of {expected}, got "{name}"', param_hint="--target")
     _check_options(name, output, check, with_secrets, prune_command, replaces)
-    topology = read_topology(file, "rendered")
+    topology = read_topology(topology_files(overlays, overrides, file), "rendered")
     if prune_command:
         raise typer.Exit(_print_prune_command(topology))
     rendering = find_target(name).render(topology)
@@ -138,6 +137,8 @@ def render(
 
 
 def _target_name(*, compose: bool, k8s: bool, systemd: bool, target: str | None) -> str:
+    from bananas_topology.render.target import target_names
+
     targets = [
         *(["compose"] if compose else []),
         *(["k8s"] if k8s else []),
@@ -150,7 +151,11 @@ def _target_name(*, compose: bool, k8s: bool, systemd: bool, target: str | None)
             f"expected one of --compose, --k8s, --systemd and --target NAME, got {given}",
             param_hint="target",
         )
-    return targets[0]
+    (name,) = targets
+    if name not in target_names():
+        expected = ", ".join(target_names())
+        raise typer.BadParameter(f'expected one of {expected}, got "{name}"', param_hint="--target")
+    return name
 
 
 def _check_options(

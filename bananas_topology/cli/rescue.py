@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bananas_topology.cli import console
-from bananas_topology.cli.options import AsFormat, Format, RedisUrl, TopologyFile
+from bananas_topology.cli.options import AsFormat, Format, Overrides, RedisUrl, TopologyFile
+from bananas_topology.cli.topology import topology_files
 from bananas_topology.units import format_duration, quantity
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def rescue(
     yes: _Yes = False,
     limit: _Limit = 100,
     format: AsFormat = Format.TEXT,
-    file: TopologyFile = None,
+    files: TopologyFile = None,
+    overrides: Overrides = None,
     redis_url: RedisUrl = None,
 ) -> None:
     """Requeue jobs that dead workers of the Go implementation left in `queue:processing`.
@@ -52,7 +54,7 @@ def rescue(
     """
     from bananas_topology.cli.server import locate, stranded_jobs
 
-    server = locate(redis_url, file)
+    server = locate(redis_url, topology_files(files, overrides))
     older_than_ms = _older_than_ms(older_than, server.topology)
     with stranded_jobs(server) as stranded:
         jobs = stranded.observe(older_than_ms)

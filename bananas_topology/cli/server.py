@@ -10,12 +10,11 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bananas_topology.cli import console
 from bananas_topology.cli.options import DEFAULT_FILE, OTHER_FILE
-from bananas_topology.cli.topology import check_topology, display_name
+from bananas_topology.cli.topology import TopologyFiles, check_topology
 from bananas_topology.contract.redis_url import redact, require_valid_url
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import ControlFailed
@@ -58,16 +57,15 @@ def explicit_url(redis_url: str | None, environ: Mapping[str, str]) -> str | Non
     return require_valid_url(named.resolve()) if named else None
 
 
-def locate(redis_url: str | None, file: Path | None) -> Server:
-    """Locate the server for a command; `file` None: ``topology.yaml``, if it exists.
+def locate(redis_url: str | None, files: TopologyFiles) -> Server:
+    """Locate the server for a command.
 
     Raises:
         ControlFailed: no server is configured, or the topology has errors.
     """
-    path = file or DEFAULT_FILE
-    topology, record = _find(file)
-    if topology is None and record is None and (file or path.exists()):
-        raise ControlFailed(f"{display_name(path)} has errors; run `bananas validate {path}`")
+    topology, record = _find(files)
+    if topology is None and record is None and files.is_there:
+        raise ControlFailed(f"{files} has errors; run `bananas validate {files.arguments}`")
     url = explicit_url(redis_url, os.environ) or (topology.redis.url if topology else None)
     _warn_if_elsewhere(record, url)
     url = url or (record.redis_url if record else None)
@@ -79,13 +77,13 @@ def locate(redis_url: str | None, file: Path | None) -> Server:
     return Server(url, key_prefix(topology, record), topology)
 
 
-def running_up(file: Path | None) -> RunRecord:
-    """Find the running `up` of a topology; `file` None: ``topology.yaml``, or any here without it.
+def running_up(files: TopologyFiles) -> RunRecord:
+    """Find the running `up` of a topology, or any here if there is no file.
 
     Raises:
         ControlFailed: none is running.
     """
-    _, record = _find(file)
+    _, record = _find(files)
     if record is None:
         raise ControlFailed("no running `bananas up` found here: start it, or name its --file")
     return record
@@ -131,23 +129,21 @@ def client_of(server: Server) -> Client:
     return Client(server.url, key_prefix=server.key_prefix)
 
 
-def _find(file: Path | None) -> tuple[Topology | None, RunRecord | None]:
+def _find(files: TopologyFiles) -> tuple[Topology | None, RunRecord | None]:
     """Read the topology, if there is one, and the state file of its `up`, if it runs."""
     from bananas_topology.supervisor.record import find
 
-    path = file or DEFAULT_FILE
-    topology = _topology(path) if file or path.exists() else None
-    if file is None and topology is None:
+    topology = _topology(files) if files.is_there else None
+    if not files.is_given and topology is None:
         _warn_of_other_name()
-    return topology, find(path.parent, topology.name if topology else None)
+    return topology, find(files.path.parent, topology.name if topology else None)
 
 
-def _topology(path: Path) -> Topology | None:
+def _topology(files: TopologyFiles) -> Topology | None:
     """Read the topology; print a warning and return None if it has errors."""
-    report = check_topology(path)
+    report = check_topology(files)
     if report.topology is None:
-        name = display_name(path)
-        console.notice(f"warning: {name} has errors; run `bananas validate {path}`")
+        console.notice(f"warning: {files} has errors; run `bananas validate {files.arguments}`")
     return report.topology
 
 

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bananas_topology.cli import console
 from bananas_topology.cli.control import WAIT_TIMEOUT, WaitTimeout, seconds
 from bananas_topology.cli.exit_codes import FAILED, OK
-from bananas_topology.cli.options import DEFAULT_FILE, LogLevel, RedisUrl
+from bananas_topology.cli.options import LogLevel, Overlays, Overrides, RedisUrl
 from bananas_topology.cli.scale import parse_scale
-from bananas_topology.cli.topology import STDIN, read_topology
+from bananas_topology.cli.topology import TopologyFiles, read_topology, topology_files
 from bananas_topology.contract.redis_url import redact
 from bananas_topology.system.clock import wall_now
 
@@ -39,7 +39,12 @@ class LogFormat(StrEnum):
 
 
 _File = Annotated[
-    Path, typer.Argument(metavar="[FILE]", help="Topology file; - is standard input.")
+    Path | None,
+    typer.Argument(
+        metavar="[FILE]",
+        help="Topology file; - is standard input.  [default: topology.yaml]",
+        show_default=False,
+    ),
 ]
 _Scale = Annotated[
     list[str] | None,
@@ -82,7 +87,9 @@ _Quiet = Annotated[
 
 
 def up(
-    file: _File = DEFAULT_FILE,
+    file: _File = None,
+    overlays: Overlays = None,
+    overrides: Overrides = None,
     scale: _Scale = None,
     only: _Only = None,
     detach: _Detach = False,
@@ -112,40 +119,41 @@ def up(
 
         bananas up topologies/specialized.yaml --scale worker-high=5
 
+        bananas up base.yaml -f staging.yaml --set pools.worker.concurrency=5
+
         bananas up --only worker-high,scheduler
 
         bananas up --dry-run
 
         bananas up --drain && echo "all jobs completed"
     """
-    topology = read_topology(file, "started")
-    settings = _settings(file, scale or [], only or [], redis_url, drain)
+    files = topology_files(overlays, overrides, file)
+    topology = read_topology(files, "started")
+    settings = _settings(files, scale or [], only or [], redis_url, drain)
     settings = _with_output(settings, log_format, log_level, quiet, metrics_port)
     if detach:
-        _check_can_detach(file, drain)
-    _start(topology, settings, wait_timeout if detach else None, dry_run=dry_run)
+        _check_can_detach(files, drain)
+    raise typer.Exit(_run(topology, settings, dry_run, wait_timeout if detach else None))
 
 
-def _start(
-    topology: Topology, settings: Settings, wait_timeout: str | None, *, dry_run: bool
-) -> NoReturn:
-    """Run in the foreground, or in the background if there is a time to wait; then exit."""
+def _run(topology: Topology, settings: Settings, dry_run: bool, wait_timeout: str | None) -> int:
+    """Start the topology, in the background if there is a `wait_timeout`; returns the exit code."""
     from bananas_topology.local.run import run, select
 
     selected = select(topology, settings)
-    _warn_of_unset_secrets(*selected)
+    _warn_of_unset_variables(*selected)
     if dry_run:
         _print_plan(settings.redis_url or topology.redis.url, *selected)
-        raise typer.Exit(OK)
+        return OK
     if wait_timeout is not None:
-        raise typer.Exit(_start_detached(topology, settings, wait_timeout))
-    raise typer.Exit(run(topology, settings, os.environ, _screen()))
+        return _start_detached(topology, settings, wait_timeout)
+    return run(topology, settings, os.environ, _screen())
 
 
-def _check_can_detach(file: Path, drain: bool) -> None:
+def _check_can_detach(files: TopologyFiles, drain: bool) -> None:
     if drain:
         raise typer.BadParameter("cannot be combined with --detach", param_hint="--drain")
-    if file == STDIN:
+    if files.reads_stdin:
         raise typer.BadParameter("requires a file that can be read again", param_hint="--detach")
 
 
@@ -154,15 +162,15 @@ def _print_plan(url: str | None, pools: Sequence[tuple[Pool, int]], api: Api | N
     console.print_plan(pools, api)
 
 
-def _warn_of_unset_secrets(pools: Sequence[tuple[Pool, int]], api: Api | None) -> None:
-    from bananas_topology.supervisor.plan import unset_secrets
+def _warn_of_unset_variables(pools: Sequence[tuple[Pool, int]], api: Api | None) -> None:
+    from bananas_topology.supervisor.plan import unset_variables
 
-    for name, owners in unset_secrets(pools, api, os.environ).items():
-        console.notice(f"warning: {name}, a secret of {', '.join(owners)}, is not set")
+    for name, owners in unset_variables(pools, api, os.environ).items():
+        console.notice(f"warning: {name} of {', '.join(owners)} is not set")
 
 
 def _settings(
-    file: Path,
+    files: TopologyFiles,
     scale: list[str],
     only: list[str],
     redis_url: str | None,
@@ -172,7 +180,9 @@ def _settings(
     from bananas_topology.local.settings import Settings
 
     return Settings(
-        file=str(file),
+        file=str(files.path),
+        overlays=tuple(map(str, files.overlays)),
+        overrides=files.overrides,
         scale=dict(parse_scale(text, "--scale") for text in scale),
         only=tuple(name.strip() for text in only for name in text.split(",")),
         redis_url=explicit_url(redis_url, os.environ),

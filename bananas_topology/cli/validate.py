@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,8 +12,8 @@ import typer
 from bananas_topology.cli import console
 from bananas_topology.cli.env_file import environment_of
 from bananas_topology.cli.exit_codes import FAILED, OK
-from bananas_topology.cli.options import DEFAULT_FILE, AsFormat, Format
-from bananas_topology.cli.topology import check_topology, display_name
+from bananas_topology.cli.options import AsFormat, Format, Overlays, Overrides
+from bananas_topology.cli.topology import check_topology, topology_files
 from bananas_topology.units import quantity
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ _Strict = Annotated[bool, typer.Option("--strict", help="Treat warnings as error
 def validate(
     context: typer.Context,
     files: _Files = None,
+    overlays: Overlays = None,
+    overrides: Overrides = None,
     format: AsFormat = Format.TEXT,
     strict: _Strict = False,
 ) -> None:
@@ -49,14 +52,18 @@ def validate(
 
         bananas validate topologies/*.yaml --strict
 
+        bananas validate base.yaml -f prod.yaml --set pools.worker.replicas=5
+
         bananas validate --format json | jq '.diagnostics[].code'
     """
     from bananas_topology.render.patch_errors import patch_errors
     from bananas_topology.spec.diagnostics import Severity
 
+    paths: Sequence[Path | None] = files or (None,)
+    topologies = [topology_files(overlays, overrides, path) for path in paths]
     reports = {
-        display_name(file): check_topology(file, patch_errors, environment_of(context, file))
-        for file in files or [DEFAULT_FILE]
+        str(each): check_topology(each, patch_errors, environment_of(context, each.path))
+        for each in topologies
     }
     diagnostics = [each for report in reports.values() for each in report.diagnostics]
     errors = sum(each.severity is Severity.ERROR for each in diagnostics)

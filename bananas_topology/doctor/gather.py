@@ -27,11 +27,8 @@ from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.server_facts import read_server
 from bananas_topology.jobs.stranded import StrandedJobs
 from bananas_topology.jobs.survey import Surveyor
-from bananas_topology.spec.defaults import apply_defaults
 from bananas_topology.spec.load import CheckResult
 from bananas_topology.spec.model import Topology
-from bananas_topology.spec.nodes import MapNode
-from bananas_topology.spec.reader import read_document
 from bananas_topology.system.clock import monotonic, sleep
 
 #: Seconds between two surveys, at least; a long observation has `_MAX_SURVEYS` of them.
@@ -76,7 +73,11 @@ def examine(
     is_up: bool,
 ) -> Examination:
     """Gather everything. `checked` is the result of checking the file, None if there is none."""
-    file = _topology_facts(path, checked, environ) if checked else None
+    file = (
+        TopologyFacts(path, checked.diagnostics, checked.topology, checked.own_settings)
+        if checked
+        else None
+    )
     topology = file.topology if file else None
     live, problem = _live_facts(target, topology)
     if live is None and target.url is None and file and topology is None:
@@ -89,17 +90,6 @@ def examine(
         is_configured=target.url is not None,
         is_up=is_up,
     )
-
-
-def _topology_facts(path: Path, checked: CheckResult, environ: Mapping[str, str]) -> TopologyFacts:
-    root = read_document(str(path), checked.source.encode(), environ).root
-    pools = apply_defaults(root).items.get("pools") if isinstance(root, MapNode) else None
-    own = {
-        name: frozenset(pool.items)
-        for name, pool in (pools.items if isinstance(pools, MapNode) else {}).items()
-        if isinstance(pool, MapNode)
-    }
-    return TopologyFacts(path, checked.diagnostics, checked.topology, own)
 
 
 def _live_facts(target: Target, topology: Topology | None) -> tuple[LiveFacts | None, str]:
@@ -132,15 +122,15 @@ def read_host(path: Path, topology: Topology | None, environ: Mapping[str, str])
     loggers = [pool.worker for pool in pools if pool.worker.log_file_enabled]
     folders += [Path(worker.log_file_path).parent for worker in loggers]
     api = topology.api if topology else None
-    secrets = {name for pool in pools for name in pool.secrets}
-    secrets |= set(api.secrets) if api else set()
+    wanted = {name for pool in pools for name in pool.shell_variables}
+    wanted |= set(api.shell_variables) if api else set()
     return HostFacts(
         memory_available=_memory_available(),
         max_open_files=_limit(resource.RLIMIT_NOFILE),
         max_processes=_limit(resource.RLIMIT_NPROC),
         disks=tuple(_disks(folders)),
         ports_in_use=frozenset({api.config.port} if api and _is_in_use(api.config.port) else ()),
-        unset_variables=frozenset(name for name in secrets if not environ.get(name)),
+        unset_variables=frozenset(name for name in wanted if not environ.get(name)),
     )
 
 

@@ -28,7 +28,11 @@ from bananas_topology.supervisor.record import state_directory
 def main() -> int:
     """Run until stopped; returns the exit code."""
     settings = Settings(**json.loads(sys.stdin.read()))
-    topology = check(Path(settings.file), os.environ).topology
+    overlays = [Path(file) for file in settings.overlays]
+    checked = check(
+        Path(settings.file), os.environ, overlays=overlays, overrides=settings.overrides
+    )
+    topology = checked.topology
     if topology is None:
         _say(f"error: {settings.file} has errors; see `bananas validate {settings.file}`")
         return FAILED

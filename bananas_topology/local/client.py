@@ -29,20 +29,26 @@ _PAUSE_S = 0.02
 Show = Callable[[str], None]
 
 
-def find_run(directory: Path, file: Path | None, default_file: Path) -> RunRecord:
+def find_run(
+    directory: Path, file: Path | None, default_file: Path, name: str | None = None
+) -> RunRecord:
     """Find the run that is meant: of `file`, or else the only one in the directory.
 
-    Where several run in the directory, that of `default_file` is meant.
+    Where several run in the directory, that of `default_file` is meant. `name` is the topology's,
+    if it is known: overlays may give one file several names.
 
     Raises:
         ControlFailed: none runs, or several and none of them is meant.
     """
     if file is not None:
-        records = [each for each in running(file.parent) if each.topology == _absolute(file)]
+        records = [each for each in running(file.parent, name) if each.topology == _absolute(file)]
         if not records:
             raise ControlFailed(f"{file} is not running; start it with: bananas up -d {file}")
+        if len(records) > 1:
+            names = ", ".join(sorted(each.name for each in records))
+            raise ControlFailed(f"{file} runs as {names}; choose one with its overlays")
         return records[0]
-    records = running(directory)
+    records = running(directory, name)
     if not records:
         raise ControlFailed("nothing is running here; start with: bananas up -d")
     chosen = [each for each in records if each.topology == _absolute(directory / default_file)]
@@ -53,7 +59,7 @@ def find_run(directory: Path, file: Path | None, default_file: Path) -> RunRecor
 
 
 def find_state(
-    directory: Path, file: Path | None, default_file: Path
+    directory: Path, file: Path | None, default_file: Path, name: str | None = None
 ) -> tuple[Path, RunRecord | None]:
     """Find the state directory of a run, or of the latest one that has ended.
 
@@ -62,20 +68,22 @@ def find_state(
     """
     root = file.parent if file is not None else directory
     if file is not None:
-        record = next((each for each in running(root) if each.topology == _absolute(file)), None)
+        record = next(
+            (each for each in running(root, name) if each.topology == _absolute(file)), None
+        )
     else:
-        record = find_run(directory, None, default_file) if running(directory) else None
+        record = find_run(directory, None, default_file, name) if running(directory, name) else None
     if record is not None:
         return Path(record.topology).parent / STATE_DIRECTORY / record.name, record
     topology = file or directory / default_file
     states = [path.parent for path in (root / STATE_DIRECTORY).glob(f"*/{LOG_DIRECTORY}")]
-    if len(states) > 1 and topology.exists():
+    if len(states) > 1 and name is None and topology.exists():
         # Only the topology knows which of them is its own. Imported here: it takes long.
         from bananas_topology.spec.load import check
 
         report = check(topology, os.environ)
-        name = report.topology.name if report.topology is not None else ""
-        states = [path for path in states if path.name == name] or states
+        name = report.topology.name if report.topology is not None else None
+    states = [path for path in states if path.name == name] or states
     if not states:
         raise ControlFailed("nothing has run here; start with: bananas up -d")
     return max(states, key=lambda path: (path / LOG_DIRECTORY).stat().st_mtime), None

@@ -31,6 +31,7 @@ from bananas_topology.local.control import ControlServer
 from bananas_topology.local.drain import Drain
 from bananas_topology.local.job_stream import JobStream
 from bananas_topology.local.logs import LOG_DIRECTORY
+from bananas_topology.local.notices import render_only
 from bananas_topology.local.settings import Settings
 from bananas_topology.local.sockets import CONTROL, NOTIFY, socket_directory
 from bananas_topology.local.status import Reporter
@@ -105,6 +106,8 @@ def run(topology: Topology, settings: Settings, environ: Mapping[str, str], scre
         host = _host(environ, url, settings, screen)
         workers = plan_children(topology, pools, host)
         plans = (*workers, *([plan_api(topology, api, host)] if api else []))
+        for text in render_only(*selected):
+            screen.notice(f"notice: {text}")
         screen.notice(f"starting {_summary(topology, *selected)}; {screen.how_to_stop}")
         files = LogFiles(directory / LOG_DIRECTORY)
         output = stack.enter_context(_output(plans, screen, files, settings.log_level))

@@ -15,6 +15,8 @@ class Settings:
     """
 
     file: str
+    overlays: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
     scale: Mapping[str, int] = field(default_factory=dict)
     only: tuple[str, ...] = ()
     redis_url: str | None = None

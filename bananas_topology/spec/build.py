@@ -16,6 +16,7 @@ from bananas_topology.contract.names import SCHEDULER
 from bananas_topology.contract.settings import POOL
 from bananas_topology.contract.values import PRESETS, Mode
 from bananas_topology.contract.worker import SCHEDULER_ONLY, WORKER_SETTINGS, WorkerConfig
+from bananas_topology.spec.container_parts import container_of
 from bananas_topology.spec.model import ManagedRedis, Pool, Redis, Topology
 from bananas_topology.spec.nodes import ScalarNode, child
 from bananas_topology.spec.parts import (
@@ -30,6 +31,9 @@ from bananas_topology.spec.parts import (
     resources_of,
 )
 from bananas_topology.spec.section import SectionReader
+
+#: How long the scheduler's container may take to start; as that of a pool, in milliseconds.
+DEFAULT_STARTUP_MS = 300_000
 
 
 def build(root: SectionReader, path: Path) -> Topology:
@@ -95,6 +99,12 @@ def _pool(name: str, section: SectionReader, worker: WorkerConfig, image: str) -
         placement=placement_of(section),
         disruption=disruption_of(section),
         egress=egress_of(section),
+        container=container_of(section),
+        startup_ms=(
+            section.duration_ms("startup", at_least=1_000)
+            if "startup" in section.part["properties"]
+            else DEFAULT_STARTUP_MS
+        ),
     )
 
 

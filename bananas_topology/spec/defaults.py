@@ -13,7 +13,12 @@ from bananas_topology.contract.worker import WORKER_SETTINGS
 from bananas_topology.spec.nodes import MapNode, ScalarNode, child
 
 #: Fields that are merged key by key; any other is replaced as a whole.
-_MERGED = ("env", "logging", "file", "keep", "resources", "requests", "limits")
+_MERGED = (
+    *("env", "volumes", "init", "logging", "file", "keep", "resources", "requests", "limits"),
+)
+
+#: Those that are maps from names to values.
+_OF_NAMES = ("env", "volumes", "init")
 
 #: Fields that a scheduler-only pool does not inherit: it runs no jobs.
 _NOT_FOR_SCHEDULERS = (
@@ -22,11 +27,19 @@ _NOT_FOR_SCHEDULERS = (
 )
 
 #: Fields that the `scheduler:` section inherits from `defaults:`.
-_FOR_SCHEDULER_SECTION = ("image", "env", "secrets", "placement", "egress", "logging")
+_FOR_SCHEDULER_SECTION = (
+    *("image", "env", "secrets", "env_from", "volumes", "priority_class"),
+    *("runtime_class", "placement", "egress", "logging"),
+)
 
 
-def merged(above: MapNode | None, below: MapNode | None) -> MapNode:
-    """A new map with everything in `above`, and what only `below` has."""
+def merged(
+    above: MapNode | None, below: MapNode | None, by_key: Collection[str] = _MERGED
+) -> MapNode:
+    """A new map with everything in `above`, and what only `below` has.
+
+    Maps that both have under a name in `by_key` are merged, too.
+    """
     result = MapNode(above.start if above else 0, above.end if above else 0)
     for source in (above, below):
         for name, key in source.keys.items() if source else ():
@@ -34,8 +47,10 @@ def merged(above: MapNode | None, below: MapNode | None) -> MapNode:
             node, present = source.items[name], result.items.get(name)
             if present is None:
                 result.set(key, node)
-            elif name in _MERGED and isinstance(present, MapNode) and isinstance(node, MapNode):
-                result.items[name] = merged(present, node)
+            elif name in by_key and isinstance(present, MapNode) and isinstance(node, MapNode):
+                # In a map of names each entry is one value, whatever its name is.
+                inner = () if name in _OF_NAMES else by_key
+                result.items[name] = merged(present, node, inner)
     return result
 
 

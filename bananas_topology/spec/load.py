@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bananas_topology.spec.build import build
@@ -11,7 +11,8 @@ from bananas_topology.spec.defaults import apply_defaults
 from bananas_topology.spec.diagnostics import Diagnostic, InvalidTopology, Severity, declare
 from bananas_topology.spec.document import Document
 from bananas_topology.spec.model import Topology
-from bananas_topology.spec.nodes import KeyPath, MapNode, locate_value
+from bananas_topology.spec.nodes import KeyPath, MapNode, child, locate_value
+from bananas_topology.spec.overlays import merge, read_overrides
 from bananas_topology.spec.reader import MAX_BYTES, broken_paths, read_document
 from bananas_topology.spec.rules import apply_rules
 from bananas_topology.spec.schema import schema
@@ -23,14 +24,16 @@ UNREADABLE = declare("BT001", "Cannot read the file", "bananas validate nowhere.
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """All diagnostics in file order; `topology` is None if one of them is an error.
+    """All diagnostics, file by file in order; `topology` is None if one of them is an error.
 
-    `source` is the text of the file, as far as it could be read.
+    `sources` has the text of each file, as far as it could be read. `own_settings` are the fields
+    that each pool's section, or `defaults`, sets itself.
     """
 
     diagnostics: tuple[Diagnostic, ...]
     topology: Topology | None
-    source: str
+    sources: Mapping[str, str]
+    own_settings: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 #: Finds patches that do not apply, which takes rendering: their paths, and messages.
@@ -42,9 +45,34 @@ PATCH_FAILS = declare(
 
 
 def check(
-    path: Path, environ: Mapping[str, str], patch_check: PatchCheck | None = None
+    path: Path,
+    environ: Mapping[str, str],
+    patch_check: PatchCheck | None = None,
+    *,
+    overlays: Sequence[Path] = (),
+    overrides: Sequence[str] = (),
 ) -> CheckResult:
-    """Read and check a file; that it cannot be read is a diagnostic, too."""
+    """Read and check a file; that it cannot be read is a diagnostic, too.
+
+    `overlays` are merged into it, and then `overrides`, which are `PATH=VALUE`.
+
+    Raises:
+        ValueError: an override is malformed.
+    """
+    documents = [read_file(file, environ) for file in (path, *overlays)]
+    documents += override_documents(overrides, environ)
+    return check_documents(documents, path, patch_check)
+
+
+def check_bytes(
+    data: bytes, path: Path, environ: Mapping[str, str], patch_check: PatchCheck | None = None
+) -> CheckResult:
+    """Check the content of a file; `path` is only its name."""
+    return check_documents([read_document(str(path), data, environ)], path, patch_check)
+
+
+def read_file(path: Path, environ: Mapping[str, str]) -> Document:
+    """Read a file without checking it; that it cannot be read is a diagnostic."""
     try:
         with path.open("rb") as file:
             # One byte more than is allowed shows that it is too large, however large it is.
@@ -54,8 +82,8 @@ def check(
         reason = error.strerror or str(error)
         hint = _hint_for_missing(path) if isinstance(error, FileNotFoundError) else None
         document.report(UNREADABLE, (0, 0), f"cannot read the file: {reason}", hint)
-        return _result(document, None)
-    return check_bytes(data, path, environ, patch_check)
+        return document
+    return read_document(str(path), data, environ)
 
 
 def _hint_for_missing(path: Path) -> str:
@@ -66,12 +94,23 @@ def _hint_for_missing(path: Path) -> str:
     return "create one with `bananas init`"
 
 
-def check_bytes(
-    data: bytes, path: Path, environ: Mapping[str, str], patch_check: PatchCheck | None = None
+def override_documents(overrides: Sequence[str], environ: Mapping[str, str]) -> Sequence[Document]:
+    """Read the overrides, if there are any, as the last of the documents to check.
+
+    Raises:
+        ValueError: an override is malformed.
+    """
+    return [read_overrides(overrides, environ)] if overrides else []
+
+
+def check_documents(
+    documents: Sequence[Document], path: Path, patch_check: PatchCheck | None = None
 ) -> CheckResult:
-    """Check the content of a file; `path` is only its name."""
-    document = read_document(str(path), data, environ)
-    if document.root is None:
+    """Check a topology: a document, and the overlays that are merged into it, in order."""
+    document, *overlays = documents
+    is_usable = all(each.root is not None for each in documents)
+    merge(document, overlays)
+    if document.root is None or not is_usable:
         return _result(document, None)
     broken = broken_paths(document.root)
     invalid_paths = broken | check_shape(document, broken)
@@ -103,9 +142,17 @@ def load(path: Path, environ: Mapping[str, str]) -> Topology:
 
 
 def _result(document: Document, topology: Topology | None) -> CheckResult:
+    files = list(document.sources)
     diagnostics = sorted(
-        set(document.diagnostics), key=lambda each: (each.span, each.code, each.message)
+        set(document.diagnostics),
+        key=lambda each: (files.index(each.file), each.span, each.code, each.message),
     )
     if any(each.severity is Severity.ERROR for each in diagnostics):
         topology = None
-    return CheckResult(tuple(diagnostics), topology, document.text)
+    pools = child(document.root, "pools")
+    own_settings = {
+        name: frozenset(pool.items)
+        for name, pool in (pools.items if isinstance(pools, MapNode) else {}).items()
+        if isinstance(pool, MapNode)
+    }
+    return CheckResult(tuple(diagnostics), topology, document.sources, own_settings)

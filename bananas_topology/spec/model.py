@@ -7,21 +7,24 @@ numbers include their unit.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bananas_topology.contract.api import ApiConfig
 from bananas_topology.contract.jobs import JobSettings, Schedule
 from bananas_topology.contract.worker import WorkerConfig
+from bananas_topology.spec.container import Container
 
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """Amounts of CPU and memory; None for not set."""
+    """Amounts of CPU, memory and disk; None for not set. `devices` are numbers by kind."""
 
     cpu_millis: int | None = None
     memory_bytes: int | None = None
+    ephemeral_storage_bytes: int | None = None
+    devices: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,8 @@ class Pool:
 
     `worker` has the settings of the pool; `launch` adds those of the topology as a whole.
     `log_format` is as in the file: None means json, but text with `up`.
-    `secrets` are environment variables whose values must not appear in any file.
+    `secrets` are environment variables whose values must not appear in any file. `startup_ms` is
+    how long a container may take until its worker runs.
     """
 
     name: str
@@ -121,11 +125,18 @@ class Pool:
     placement: Placement | None
     disruption: Disruption | None
     egress: tuple[Egress, ...]
+    container: Container
+    startup_ms: int
 
     @property
     def total_threads(self) -> int:
         """Jobs that the pool can run at the same time, in all its replicas."""
         return self.worker.concurrency * self.replicas
+
+    @property
+    def shell_variables(self) -> tuple[str, ...]:
+        """Variables that must have a value in the shell for `up` and Compose."""
+        return (*self.secrets, *self.container.required_variables)
 
     @property
     def has_replicas(self) -> bool:
@@ -190,6 +201,12 @@ class Api:
     autoscale: Autoscale | None
     placement: Placement | None
     disruption: Disruption | None
+    container: Container
+
+    @property
+    def shell_variables(self) -> tuple[str, ...]:
+        """Variables that must have a value in the shell for `up` and Compose."""
+        return (*self.secrets, *self.container.required_variables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,12 +238,22 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceAccount:
+    """The service account of all pods; `name` None: ours. One that is not created must exist."""
+
+    name: str | None
+    is_created: bool
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Kubernetes:
     """Settings for Kubernetes only.
 
     `creates_namespace` False: the namespace exists already, and is not ours to change.
     `autoscaler` is "hpa" or "keda"; `monitoring` "annotations", "prometheus-operator" or "none".
     `secret` is the name of the Secret with credentials and every variable named in `secrets`.
+    `assigns_user`: the cluster chooses the user of pods. `image_pull_policy` None: by the image.
     """
 
     namespace: str
@@ -235,6 +262,9 @@ class Kubernetes:
     monitoring: str
     secret: str
     network: Network
+    assigns_user: bool
+    service_account: ServiceAccount
+    image_pull_policy: str | None
     image_pull_secrets: tuple[str, ...]
     labels: Mapping[str, str]
     annotations: Mapping[str, str]

@@ -113,6 +113,24 @@ class ListNode:
 Node = ScalarNode | MapNode | ListNode
 
 
+def shift(root: Node, by: int) -> None:
+    """Add to the offsets of all nodes and keys."""
+    seen: set[int] = set()
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        # Anchors and `<<` put the same node into several places.
+        seen.add(id(node))
+        node.start, node.end = node.start + by, node.end + by
+        if isinstance(node, MapNode):
+            waiting.extend(node.keys.values())
+            waiting.extend(node.items.values())
+        elif isinstance(node, ListNode):
+            waiting.extend(node.items)
+
+
 def plain(node: Node) -> Any:
     """The node as plain dicts, lists and scalars."""
     if isinstance(node, ScalarNode):

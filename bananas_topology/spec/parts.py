@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from bananas_topology.contract.api import API_SETTINGS, ApiConfig
 from bananas_topology.contract.names import API
+from bananas_topology.spec.container_parts import container_of
 from bananas_topology.spec.model import (
     Amounts,
     Api,
@@ -18,8 +22,10 @@ from bananas_topology.spec.model import (
     Placement,
     Resources,
     ScalingStep,
+    ServiceAccount,
     Toleration,
 )
+from bananas_topology.spec.nodes import plain
 from bananas_topology.spec.section import SectionReader
 
 
@@ -30,7 +36,15 @@ def resources_of(section: SectionReader) -> Resources:
 
 
 def _amounts(section: SectionReader) -> Amounts:
-    return Amounts(section.cpu_millis("cpu"), section.memory_bytes("memory"))
+    items = section.node.items if section.node else {}
+    return Amounts(
+        section.cpu_millis("cpu"),
+        section.memory_bytes("memory"),
+        section.memory_bytes("ephemeral_storage")
+        if "ephemeral_storage" in section.part["properties"]
+        else None,
+        {name: int(plain(node)) for name, node in items.items() if "/" in name},
+    )
 
 
 def autoscale_of(section: SectionReader) -> Autoscale:
@@ -132,19 +146,28 @@ def api_of(section: SectionReader, image: str) -> Api:
         autoscale=autoscale,
         placement=placement_of(section),
         disruption=disruption_of(section),
+        container=container_of(section),
     )
 
 
 def kubernetes_of(section: SectionReader, name: str) -> Kubernetes:
     """Settings for Kubernetes only; `name` is the topology's."""
-    namespace = section.section("namespace")
+    namespace, account = section.section("namespace"), section.section("service_account")
+    is_openshift = section.string("platform") == "openshift"
     return Kubernetes(
         namespace=section.optional_string("namespace") or namespace.optional_string("name") or name,
         creates_namespace=namespace.boolean("create"),
         autoscaler=section.string("autoscaler"),
         monitoring=section.string("monitoring"),
         secret=section.optional_string("secret") or f"{name}-secrets",
-        network=_network_of(section.section("network")),
+        network=_network_of(section.section("network"), is_openshift),
+        assigns_user=is_openshift,
+        service_account=ServiceAccount(
+            account.optional_string("name"),
+            account.boolean("create"),
+            account.string_map("annotations"),
+        ),
+        image_pull_policy=section.optional_string("image_pull_policy"),
         image_pull_secrets=section.strings("image_pull_secrets"),
         labels=section.string_map("labels"),
         annotations=section.string_map("annotations"),
@@ -155,12 +178,24 @@ def kubernetes_of(section: SectionReader, name: str) -> Kubernetes:
     )
 
 
-def _network_of(section: SectionReader) -> Network:
+#: Where OpenShift's DNS servers are.
+_OPENSHIFT_DNS: Mapping[str, tuple[Any, ...]] = {
+    "namespaces": ("openshift-dns",),
+    "cidrs": (),
+    "ports": (53, 5353),
+}
+
+
+def _network_of(section: SectionReader, is_openshift: bool) -> Network:
     dns = section.section("dns")
+    namespaces, cidrs, ports = (
+        _OPENSHIFT_DNS[name] if is_openshift and not dns.has(name) else dns.value(name)
+        for name in ("namespaces", "cidrs", "ports")
+    )
     return Network(
-        dns_namespaces=tuple(dns.value("namespaces")),
-        dns_cidrs=tuple(dns.value("cidrs")),
-        dns_ports=tuple(int(port) for port in dns.value("ports")),
+        dns_namespaces=tuple(namespaces),
+        dns_cidrs=tuple(cidrs),
+        dns_ports=tuple(int(port) for port in ports),
         scrape_from=tuple(section.value("scrape_from")),
         api_from=section.strings("api_from") if section.has("api_from") else None,
     )

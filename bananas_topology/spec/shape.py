@@ -196,11 +196,20 @@ def _invalid_value(error: _SchemaError) -> tuple[Code, str, str | None]:
             owner = subject_of(error.path[:-1])
             return EMPTY_OR_REPEATED, f"{owner} has {value} twice", "remove one of them"
         case "oneOf":
-            first, second = (f'"{each["required"][0]}"' for each in error.wanted)
-            has_any = any(each["required"][0] in error.value for each in error.wanted)
-            found = f"both {first} and {second}" if has_any else f"neither {first} nor {second}"
-            return NOT_EXACTLY_ONE, f"{subject} has {found}; expected exactly one", None
+            names = [each["required"][0] for each in error.wanted if "required" in each]
+            return NOT_EXACTLY_ONE, f"{subject} has {_found_of(names, error.value)}", None
     return WRONG_TYPE, f"{subject} is invalid: {error.keyword}", None
+
+
+def _found_of(names: list[str], value: dict[str, Any]) -> str:
+    """Say which of several fields are there, of which exactly one was expected."""
+    given = [f'"{name}"' for name in names if name in value]
+    *first, last = (f'"{name}"' for name in names)
+    if given:
+        return f"both {given[0]} and {given[1]}; expected exactly one"
+    if len(first) == 1:
+        return f"neither {first[0]} nor {last}; expected exactly one"
+    return f"none of {', '.join(first)} and {last}; expected exactly one"
 
 
 def _expected(part: dict[str, Any]) -> str:

@@ -101,16 +101,16 @@ def select_api(topology: Topology, only: Collection[str]) -> Api | None:
     return topology.api if not only or API in only else None
 
 
-def unset_secrets(
+def unset_variables(
     pools: Collection[tuple[Pool, int]], api: Api | None, environ: Mapping[str, str]
 ) -> dict[str, tuple[str, ...]]:
-    """The secrets without a value in the environment, with the pools that declare them."""
-    owners = [(pool.name, pool.secrets) for pool, count in pools if count]
+    """Secrets and references without a value in the environment, with the pools that need them."""
+    owners = [(pool.name, pool.shell_variables) for pool, count in pools if count]
     if api is not None:
-        owners.append((API, api.secrets))
+        owners.append((API, api.shell_variables))
     unset: dict[str, tuple[str, ...]] = {}
-    for owner, secrets in owners:
-        for name in secrets:
+    for owner, names in owners:
+        for name in names:
             if not environ.get(name):
                 unset[name] = (*unset.get(name, ()), owner)
     return unset

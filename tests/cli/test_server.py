@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bananas_topology.cli.server import Server, locate
+from bananas_topology.cli.topology import topology_files
 from bananas_topology.errors import ControlFailed, RedisUnsuitable
 from bananas_topology.supervisor.record import RunRecord, published_record, state_directory
 from bananas_topology.system.processes import start_time_token
@@ -45,6 +46,10 @@ def _up(name: str = "shop", directory: str = ".") -> Iterator[None]:
         yield
 
 
+def _locate(url: str | None, *files: Path) -> Server:
+    return locate(url, topology_files(files, None))
+
+
 def _where(server: Server) -> tuple[str, str]:
     return server.url, server.key_prefix
 
@@ -57,34 +62,34 @@ def test_server_and_password_come_from_the_files_that_a_pod_has(
 
     monkeypatch.setenv("REDIS_URL", "redis://environment/1")
     monkeypatch.setenv("REDIS_PASSWORD_FILE", "secrets/password")
-    assert locate(None, None).url == "redis://:p%2Fw@environment/1"
+    assert _locate(None).url == "redis://:p%2Fw@environment/1"
     monkeypatch.delenv("REDIS_URL")
     monkeypatch.setenv("REDIS_URL_FILE", "secrets/url")
-    assert locate(None, None).url == "redis://app:p%2Fw@db"
-    assert locate("redis://asked", None).url == "redis://asked"
+    assert _locate(None).url == "redis://app:p%2Fw@db"
+    assert _locate("redis://asked").url == "redis://asked"
 
     Path("secrets/url").unlink()
     with pytest.raises(RedisUnsuitable, match=r"cannot read secrets/url"):
-        locate(None, None)
+        _locate(None)
 
 
 def test_server_comes_from_command_line_environment_topology_then_running_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with _up():
-        assert _where(locate(None, None)) == ("redis://record", "recorded")
+        assert _where(_locate(None)) == ("redis://record", "recorded")
         _write(TOPOLOGY + REDIS)
-        assert _where(locate(None, None)) == ("redis://topology", "fruit")
+        assert _where(_locate(None)) == ("redis://topology", "fruit")
         monkeypatch.setenv("REDIS_URL", "redis://environment")
-        assert _where(locate(None, None)) == ("redis://environment", "fruit")
-        assert _where(locate("redis://asked", None)) == ("redis://asked", "fruit")
+        assert _where(_locate(None)) == ("redis://environment", "fruit")
+        assert _where(_locate("redis://asked")) == ("redis://asked", "fruit")
 
 
 def test_topology_without_a_url_uses_its_running_up() -> None:
     _write(TOPOLOGY)
 
     with _up("other"), _up():
-        server = locate(None, None)
+        server = _locate(None)
 
     assert _where(server) == ("redis://record", "bananas")
 
@@ -93,18 +98,18 @@ def test_up_of_a_topology_elsewhere_is_found_where_it_was_started() -> None:
     _write(TOPOLOGY, "topologies/shop.yaml")
 
     with _up(), _up(directory="topologies"):
-        assert locate(None, None).url == "redis://record"
-        assert locate(None, Path("topologies/shop.yaml")).url == "redis://record"
+        assert _locate(None).url == "redis://record"
+        assert _locate(None, Path("topologies/shop.yaml")).url == "redis://record"
 
 
 def test_without_a_topology_the_environment_sets_the_prefix(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert locate("redis://asked", None).key_prefix == "bananas"
+    assert _locate("redis://asked").key_prefix == "bananas"
 
     monkeypatch.setenv("REDIS_KEY_PREFIX", "mine")
 
-    assert locate("redis://asked", None).key_prefix == "mine"
+    assert _locate("redis://asked").key_prefix == "mine"
 
 
 def test_topology_with_errors_is_a_warning_while_its_up_runs(
@@ -113,7 +118,7 @@ def test_topology_with_errors_is_a_warning_while_its_up_runs(
     _write(TOPOLOGY.replace("thin", "thinn"))
 
     with _up():
-        server = locate(None, None)
+        server = _locate(None)
 
     assert _where(server) == ("redis://record", "recorded")
     assert "warning: topology.yaml has errors" in capsys.readouterr().err
@@ -124,19 +129,19 @@ def test_topology_with_errors_is_an_error_otherwise(url: str | None) -> None:
     _write(TOPOLOGY.replace("thin", "thinn"))
 
     with pytest.raises(ControlFailed, match=r"topology\.yaml has errors"):
-        locate(url, None)
+        _locate(url)
 
 
 def test_explicit_topology_must_exist() -> None:
     with pytest.raises(ControlFailed, match=r"other\.yaml"):
-        locate("redis://asked", Path("other.yaml"))
+        _locate("redis://asked", Path("other.yaml"))
 
 
 def test_warning_if_the_workers_here_use_another_server(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with _up():
-        locate("redis://app:s3cret@elsewhere", None)
+        _locate("redis://app:s3cret@elsewhere")
 
     messages = capsys.readouterr().err
     assert "`bananas up` in this directory uses redis://record" in messages

@@ -127,22 +127,25 @@ def test_dry_run_hides_the_password_of_the_server(shop: Path) -> None:
     assert bundled.stderr == "redis: bundled server\n"
 
 
-def test_declared_secret_without_a_value_is_a_warning(shop: Path) -> None:
+def test_variable_that_the_shell_should_have_is_a_warning(shop: Path) -> None:
     (shop / "topology.yaml").write_text(
         "version: 1\nname: shop\nhandlers: [jobs]\npools:\n"
-        "  a: {secrets: [SMTP_PASSWORD, DB_PASSWORD, EMPTY]}\n"
+        "  a:\n"
+        "    secrets: [SMTP_PASSWORD, DB_PASSWORD, EMPTY]\n"
+        "    env: {URL: {secret: pg}, NAME: {config: pg}, MAYBE: {secret: pg, optional: true}}\n"
         "  b: {secrets: [SMTP_PASSWORD], concurrency: 2}\n"
     )
-    environ = _environ(DB_PASSWORD="x", EMPTY="")
+    environ = _environ(DB_PASSWORD="x", EMPTY="", NAME="x")
 
     planned = Shell(shop, environ)("up", "--dry-run")
     started = Shell(shop, environ)("up", "--drain", "--only", "b")
 
-    assert [line for line in planned.stderr.splitlines() if "secret" in line] == [
-        "warning: SMTP_PASSWORD, a secret of a, b, is not set",
-        "warning: EMPTY, a secret of a, is not set",
+    assert [line for line in planned.stderr.splitlines() if "not set" in line] == [
+        "warning: SMTP_PASSWORD of a, b is not set",
+        "warning: EMPTY of a is not set",
+        "warning: URL of a is not set",
     ]
-    assert "warning: SMTP_PASSWORD, a secret of b, is not set\n" in started.stderr
+    assert "warning: SMTP_PASSWORD of b is not set\n" in started.stderr
     assert "EMPTY" not in started.stderr
 
 

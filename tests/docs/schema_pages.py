@@ -37,7 +37,7 @@ def _maps_in_order(schema: Schema, definitions: Schema) -> list[str]:
 
 
 def _collect(name: str, definitions: Schema, found: dict[str, None]) -> None:
-    if name in found or "properties" not in json.dumps(definitions[name]):
+    if name in found:
         return
     if "properties" in definitions[name]:
         found[name] = None

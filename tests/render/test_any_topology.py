@@ -62,10 +62,27 @@ AUTOSCALE = st.fixed_dictionaries(
         "scale_down": st.fixed_dictionaries({"percent": st.integers(1, 100)}),
     },
 )
+#: Names of existing objects, and volumes at paths of their own.
+OBJECT = st.sampled_from(("a", "pg-app", "redis-data", "a.b-c"))
+SOURCE = st.one_of(
+    st.fixed_dictionaries({"secret": OBJECT}, optional={"optional": st.booleans()}),
+    st.fixed_dictionaries({"config": OBJECT}, optional={"optional": st.booleans()}),
+)
+VOLUME = st.one_of(
+    st.fixed_dictionaries({"claim": OBJECT}, optional={"read_only": st.booleans()}),
+    st.just({"temporary": "1Gi"}),
+    st.fixed_dictionaries({"config": OBJECT}),
+    st.fixed_dictionaries({"secret": OBJECT}),
+)
+VOLUMES = st.dictionaries(NAME, VOLUME, max_size=3).map(
+    lambda volumes: {
+        name: {**volume, "path": f"/mnt/{name}/$(X)"} for name, volume in volumes.items()
+    }
+)
 POOL = st.fixed_dictionaries(
     {
         "concurrency": st.integers(1, 1000),
-        "env": st.dictionaries(VARIABLE, TEXT, max_size=4),
+        "env": st.dictionaries(VARIABLE, TEXT | SOURCE, max_size=4),
         "resources": st.fixed_dictionaries({"requests": AMOUNTS}),
     },
     optional={
@@ -76,6 +93,12 @@ POOL = st.fixed_dictionaries(
         "disruption": st.fixed_dictionaries({"max_unavailable": st.integers(1, 5)}),
         "egress": st.lists(st.just({"cidr": "10.0.0.0/8", "ports": [443]}), max_size=1),
         "job_timeout": st.sampled_from(("30s", "1.5h", "300ms")),
+        "env_from": st.lists(SOURCE, max_size=2),
+        "volumes": VOLUMES,
+        "init": st.dictionaries(
+            NAME, st.fixed_dictionaries({"command": st.lists(TEXT, min_size=1)}), max_size=2
+        ),
+        "startup": st.sampled_from(("1s", "5m", "1h")),
     },
 )
 API = st.fixed_dictionaries(
@@ -187,6 +210,7 @@ def test_any_topology_renders_to_a_complete_compose_file(document: dict[str, Any
         variables = {
             name: text.replace("$$", "$")
             for name, text in compose["services"][pool.name]["environment"].items()
+            if text is not None
         }
         assert launch_for(topology, pool).env.items() <= variables.items()
 

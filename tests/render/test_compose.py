@@ -95,9 +95,15 @@ def test_a_worker_gets_the_variables_of_its_launch(path: Path) -> None:
     for pool in topology.pools:
         launch = launch_for(topology, pool)
         service = services[pool.name]
-        given = {name: text.replace("$$", "$") for name, text in service["environment"].items()}
-        for name in pool.secrets:
-            assert re.search(r"\$\{\w+:\?", given.pop(name))
+        given = {
+            name: None if text is None else text.replace("$$", "$")
+            for name, text in service["environment"].items()
+        }
+        for name, reference in pool.container.references.items():
+            assert given[name] is None or not reference.is_optional
+            given[name] = given[name] or "${OPTIONAL:?}"
+        for name in (*pool.secrets, *pool.container.references):
+            assert re.search(r"\$\{\w+:\?", given.pop(name) or "")
         for name in service["secrets"]:
             assert given.pop(f"{name}_FILE") == f"/run/secrets/{name}"
         given.pop("REDIS_URL", None)
@@ -132,20 +138,23 @@ def test_services_avoid_the_mistakes_of_hand_written_files(path: Path) -> None:
     for secret, source in document["secrets"].items():
         assert source == {"file": f"${{SECRETS_DIR:-./secrets}}/{secret}"}
     for name, service in document["services"].items():
-        assert service["restart"] == "unless-stopped", name
+        is_init = service["restart"] == "no"
+        assert is_init or service["restart"] == "unless-stopped", name
         assert service["init"] is True
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert not service["user"].startswith(("0", "root"))
-        assert service["healthcheck"]["test"]
+        assert is_init or service["healthcheck"]["test"]
         assert service["logging"]["options"] == {"max-size": "10m", "max-file": "5"}
         assert "container_name" not in service
         for port in service.get("ports", []):
             first, last = re.fullmatch(r"(\d+)(?:-(\d+))?:\d+", port).groups()  # type: ignore[union-attr]
             assert int(last or first) - int(first) + 1 >= service["deploy"]["replicas"]
         for server in service.get("depends_on", {}):
-            assert service["depends_on"][server] == {"condition": "service_healthy"}
+            is_server = document["services"][server]["restart"] != "no"
+            condition = "service_healthy" if is_server else "service_completed_successfully"
+            assert service["depends_on"][server] == {"condition": condition}
 
 
 @each_topology
@@ -158,7 +167,7 @@ def test_the_managed_redis_is_durable_bounded_and_unreachable_from_outside(path:
         return
 
     for service in document["services"].values():
-        assert list(service["depends_on"]) == ["redis"]
+        assert next(iter(service["depends_on"])) == "redis"
     (start,) = redis["command"]
     limit = parse_memory_bytes(redis["deploy"]["resources"]["limits"]["memory"])
     assert "--appendonly yes" in start

@@ -74,7 +74,7 @@ def test_a_worker_has_the_same_variables_in_every_target(path: Path) -> None:
         expected = dict(launch_for(topology, pool).env)
         for environments, differing in places:
             env = environments[pool.name]
-            own = {*differing, *pool.secrets}
+            own = {*differing, *pool.secrets, *pool.container.references}
             assert _without(env, own) == _without(expected, own), pool.name
             assert env.keys() - expected.keys() <= own
 
@@ -124,7 +124,7 @@ def test_the_api_has_the_same_variables_in_every_target(path: Path) -> None:
         if each["kind"] == "Deployment"
         and each["metadata"]["labels"]["app.kubernetes.io/component"] == "api"
     )
-    own = {*FILES, *topology.api.secrets}
+    own = {*FILES, *topology.api.secrets, *topology.api.container.references}
     expected = dict(launch_for_api(topology, topology.api).env)
 
     for env in (

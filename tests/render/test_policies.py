@@ -25,6 +25,7 @@ ACCEPTED = {
     "CKV_K8S_14": "the topology's author chooses the image; a notice reports unpinned ones",
     "CKV_K8S_15": "only a tag that may move is looked up at each start",
     "CKV_K8S_35": "workers are configured by environment variables on every target",
+    "CKV_K8S_40": "OpenShift assigns the user, a high one",
     "CKV_K8S_43": "the topology's author may pin the image by digest",
 }
 

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from bananas_topology.contract.worker import from_env
 from bananas_topology.launch import launch_for
 from bananas_topology.spec.diagnostics import Severity, declared_codes
-from bananas_topology.spec.load import check_bytes
+from bananas_topology.spec.load import (
+    CheckResult,
+    check_bytes,
+    check_documents,
+    override_documents,
+)
+from bananas_topology.spec.reader import read_document
 
 SEEDS = [
     path.read_text("utf-8")
@@ -34,6 +40,8 @@ AWKWARD = [
     "\U0001f34c",
 ]  # fmt: skip
 
+ENVIRON = {"A": "1", "B": "x: [y"}
+
 LIMITS = settings(
     max_examples=150,
     deadline=5_000,
@@ -42,11 +50,13 @@ LIMITS = settings(
 
 
 def _check(data: bytes) -> None:
-    result = check_bytes(data, Path("any.yaml"), {"A": "1", "B": "x: [y"})
+    _assert_sound(check_bytes(data, Path("any.yaml"), ENVIRON))
 
-    lines = re.split(r"\r\n|\r|\n", result.source)
+
+def _assert_sound(result: CheckResult) -> None:
+    lines_of = {file: re.split(r"\r\n|\r|\n", text) for file, text in result.sources.items()}
     for each in result.diagnostics:
-        span = each.span
+        span, lines = each.span, lines_of[each.file]
         assert each.code in CODES
         assert (span.line, span.column) <= (span.end_line, span.end_column)
         for line, column in ((span.line, span.column), (span.end_line, span.end_column)):
@@ -103,6 +113,31 @@ def test_any_edited_topology(text: str, edits: list[tuple[float, int, str]]) -> 
         text = text[:at] + insertion + text[at + length :]
 
     _check(text.encode("utf-8", "surrogatepass"))
+
+
+@given(
+    st.sampled_from(SEEDS),
+    st.lists(st.sampled_from(SEEDS) | st.text(max_size=60) | st.sampled_from(AWKWARD), max_size=2),
+    st.lists(
+        st.tuples(
+            st.sampled_from(("", "pools", "pools.a", "pools.worker.replicas", "x-a", "env.b\\.c")),
+            st.sampled_from(AWKWARD) | st.text(max_size=20),
+        ),
+        max_size=3,
+    ),
+)
+@example(SEEDS[0], [], [("x-a", "null"), ("x-a.b", "1"), ("x-a", "&a [*a]")])
+@example(SEEDS[0], ["pools: null"], [("pools.worker", "\n\n!!int x")])
+@LIMITS
+def test_any_overlays(text: str, overlays: list[str], overrides: list[tuple[str, str]]) -> None:
+    documents = [
+        read_document(f"{at}.yaml", each.encode("utf-8", "surrogatepass"), ENVIRON)
+        for at, each in enumerate([text, *overlays])
+    ]
+    texts = [f"{path}={value}" for path, value in overrides]
+    # Without a path, it is no override.
+    documents += override_documents([each for each in texts if each[0] != "="], ENVIRON)
+    _assert_sound(check_documents(documents, Path("0.yaml")))
 
 
 @given(st.sampled_from(SEEDS), st.data())

@@ -19,6 +19,8 @@ _TEXTS = {
     "duration": ["0", "1ms", "1.5s", "30s", "5m", "1h30m", "90s"],
     "memory": ["1", "512Mi", "1.5g", "4Gi", "64 MB"],
     "number of cores": ["1", "0.5", "500m", "2"],
+    "up to 253": ["a", "pg-app", "a.b-c"],
+    "absolute path": ["/a", "/a/b", "/tmp", "/"],
     "variable": ["A", "B_1", "LOG_LEVEL", "DB_PASSWORD"],
     "DNS label": ["a", "b", "high", "redis", "api", "scheduler", "x-1"],
     "job type": ["a", "b", "send_email", "é"],
@@ -62,7 +64,7 @@ def _values(part: dict[str, Any]) -> st.SearchStrategy[Any]:
         return st.sampled_from([low, high]) | st.integers(low, min(high, low + 5))
     if kinds is None:
         return st.recursive(st.none() | st.integers() | st.floats(), st.lists, max_leaves=3)
-    return _texts(part)
+    return _texts(part) | _maps(part) if "object" in kinds else _texts(part)
 
 
 def _maps(part: dict[str, Any]) -> st.SearchStrategy[Any]:
@@ -74,12 +76,18 @@ def _maps(part: dict[str, Any]) -> st.SearchStrategy[Any]:
         values = part.get("additionalProperties")
         inner = _values(values) if isinstance(values, dict) else st.integers()
         return st.dictionaries(names, inner, min_size=part.get("minProperties", 0), max_size=3)
-    required = set(part.get("required", ()))
-    if "oneOf" in part:
-        required |= {part["oneOf"][0]["required"][0]}
-        properties = {
-            k: v for k, v in properties.items() if [{"required": [k]}] != part["oneOf"][1:]
-        }
+    choices = [each["required"][0] for each in part.get("oneOf", ()) if "required" in each]
+    if not choices:
+        return _fields(part, properties, ())
+    others = {name: each for name, each in properties.items() if name not in choices}
+    forms = [_fields(part, {one: properties[one], **others}, (one,)) for one in choices]
+    return st.one_of(forms)
+
+
+def _fields(
+    part: dict[str, Any], properties: dict[str, Any], chosen: tuple[str, ...]
+) -> st.SearchStrategy[Any]:
+    required = {*part.get("required", ()), *chosen}
     strategies = {name: _values(each) for name, each in properties.items()}
     optional = {name: each for name, each in strategies.items() if name not in required}
     return st.fixed_dictionaries({name: strategies[name] for name in required}, optional=optional)

@@ -25,7 +25,7 @@ def test_a_valid_file_is_a_topology(tmp_path: Path) -> None:
     result = check(path, {})
 
     assert result.diagnostics == ()
-    assert result.source == GOOD.decode()
+    assert result.sources == {str(path): GOOD.decode()}
     assert result.topology is not None
     assert result.topology == load(path, {})
     assert result.topology.path == path

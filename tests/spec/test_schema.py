@@ -24,6 +24,7 @@ from bananas_topology.contract.names import API, SCHEDULER
 from bananas_topology.contract.settings import POOL, Setting
 from bananas_topology.contract.values import JOB_TYPE_PATTERN, MAX_RETRIES, PRIORITIES
 from bananas_topology.contract.worker import WORKER_SETTINGS, WorkerConfig
+from bananas_topology.spec.container import Container
 from bananas_topology.spec.model import Pool
 from bananas_topology.spec.schema import definition, published_text, schema, schema_text
 
@@ -229,6 +230,8 @@ def test_the_schema_is_in_the_wheel() -> None:
 
 def test_the_schema_has_every_field_of_a_pool() -> None:
     settings = {path[0] for each in WORKER_SETTINGS if (path := each.path_in(POOL))}
-    fields = {each.name for each in dataclasses.fields(Pool)} - {"name", "worker", "log_format"}
+    own = {each.name.removesuffix("_ms") for each in dataclasses.fields(Pool)}
+    of_container = {each.name for each in dataclasses.fields(Container)} - {"references"}
+    fields = (own | of_container) - {"name", "worker", "log_format", "container"}
 
     assert set(schema()["$defs"]["pool"]["properties"]) == settings | fields

@@ -42,7 +42,7 @@ def test_a_topology_is_valid_without_a_warning(path: Path) -> None:
 
     assert report.diagnostics == ()
     assert report.topology is not None
-    assert report.source.startswith("# yaml-language-server: $schema=")
+    assert next(iter(report.sources.values())).startswith("# yaml-language-server: $schema=")
 
 
 @pytest.mark.parametrize(

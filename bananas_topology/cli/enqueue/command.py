@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bananas_topology.cli.options import RedisUrl, TopologyFile
-from bananas_topology.cli.topology import STDIN
+from bananas_topology.cli.options import Overrides, RedisUrl, TopologyFile
+from bananas_topology.cli.topology import STDIN, TopologyFiles, topology_files
 
 _Name = Annotated[
     str | None,
@@ -69,7 +68,8 @@ def enqueue(
     id: _Id = None,
     wait: _Wait = False,
     batch: _Batch = None,
-    file: TopologyFile = None,
+    files: TopologyFile = None,
+    overrides: Overrides = None,
     redis_url: RedisUrl = None,
 ) -> None:
     """Enqueue one job or a batch of jobs.
@@ -98,19 +98,25 @@ def enqueue(
     from bananas_topology.cli.enqueue.single import enqueue_one, read_job
     from bananas_topology.cli.server import locate
 
-    _check_stdin_is_read_once(file, payload or batch)
-    if batch is None:
-        if name is None:
-            raise typer.BadParameter("expected a job type, or --batch FILE", param_hint="NAME")
-        job = read_job(name, payload, priority, id, delay, at, max_retries)
-        raise typer.Exit(enqueue_one(job, priority, locate(redis_url, file), wait))
-    if any((name, payload, priority, delay, at, max_retries is not None, id, wait)):
+    chosen = topology_files(files, overrides)
+    _check_stdin_is_read_once(chosen, payload or batch)
+    if batch is not None:
+        of_one_job = (name, payload, priority, delay, at, max_retries is not None, id, wait)
+        _check_batch_is_alone(any(of_one_job))
+        raise typer.Exit(enqueue_batch(batch, locate(redis_url, chosen)))
+    if name is None:
+        raise typer.BadParameter("expected a job type, or --batch FILE", param_hint="NAME")
+    job = read_job(name, payload, priority, id, delay, at, max_retries)
+    raise typer.Exit(enqueue_one(job, priority, locate(redis_url, chosen), wait))
+
+
+def _check_batch_is_alone(has_others: bool) -> None:
+    if has_others:
         raise typer.BadParameter(
             "cannot be combined with NAME or options of a single job", param_hint="--batch"
         )
-    raise typer.Exit(enqueue_batch(batch, locate(redis_url, file)))
 
 
-def _check_stdin_is_read_once(file: Path | None, source: str | None) -> None:
-    if file == STDIN and source == str(STDIN):
+def _check_stdin_is_read_once(files: TopologyFiles, source: str | None) -> None:
+    if files.reads_stdin and source == str(STDIN):
         raise typer.BadParameter("standard input can be read only once", param_hint="--file")

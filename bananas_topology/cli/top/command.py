@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bananas_topology.cli import console
-from bananas_topology.cli.options import RedisUrl, TopologyFile
+from bananas_topology.cli.options import Overrides, RedisUrl, TopologyFile
+from bananas_topology.cli.topology import topology_files
 from bananas_topology.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -30,7 +31,12 @@ _MIN_INTERVAL_MS = 100
 _Interval = Annotated[str, typer.Option(metavar="DURATION", help="Time between two readings.")]
 
 
-def top(interval: _Interval = "1s", file: TopologyFile = None, redis_url: RedisUrl = None) -> None:
+def top(
+    interval: _Interval = "1s",
+    files: TopologyFile = None,
+    overrides: Overrides = None,
+    redis_url: RedisUrl = None,
+) -> None:
     """Watch pools, workers, queues and running jobs live.
 
     Press ? for the keys: they sort and filter, pause, look into a job, and retry a dead one. With a
@@ -47,7 +53,7 @@ def top(interval: _Interval = "1s", file: TopologyFile = None, redis_url: RedisU
     if not (console.is_terminal(sys.stdin) and console.is_terminal(sys.stdout)):
         raise InvalidArgument("expected a terminal: use `bananas queues --format json` in scripts")
     interval_s = _interval_s(interval)
-    server = locate(redis_url, file)
+    server = locate(redis_url, topology_files(files, overrides))
     number = _run(server, interval_s)
     if number == signal.SIGINT:
         raise KeyboardInterrupt

@@ -89,18 +89,18 @@ def ports_are_free(examination: Examination) -> Verdict:
 
 @check(
     "DR305", Group.HOST, "Secret variables",
-    "every variable in `secrets` is set in this environment",
+    "every variable in `secrets`, and every required reference in `env`, is set here",
     "export the variable, or put it into the unit's or container's environment",
 )  # fmt: skip
 def secrets_are_set(examination: Examination) -> Verdict:
     """`bananas up` passes them on; in a cluster they come from the Secret."""
     topology = examination.topology
-    names = {name for pool in topology.pools for name in pool.secrets}
-    names |= set(topology.api.secrets) if topology.api else set()
+    names = {name for pool in topology.pools for name in pool.shell_variables}
+    names |= set(topology.api.shell_variables) if topology.api else set()
     unset = sorted(names & examination.host.unset_variables)
     if unset:
         return warning(f"not set: {listing(unset)}")
-    return ok(f"{quantity(len(names), 'secret')} set" if names else "no secrets")
+    return ok(f"{quantity(len(names), 'variable')} set" if names else "no secrets")
 
 
 @check(

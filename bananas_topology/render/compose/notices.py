@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bananas_topology.render.compose.services import swarm_constraints
+from bananas_topology.render.compose.services import GPU, swarm_constraints
 from bananas_topology.render.containers import USER_ID, log_directory
 from bananas_topology.render.names import path_of
+from bananas_topology.spec.container import Container
 from bananas_topology.spec.model import Api, Placement, Pool, Topology
 from bananas_topology.units import format_memory
 
@@ -51,8 +52,49 @@ def _workload(path: str, part: Pool | Api) -> Iterator[str]:
             f"{part.replicas} unless changed with docker compose up --scale"
         )
     yield from _placement(path, part.placement)
+    yield from _container(path, part.container)
+    limits = part.resources.limits
+    if others := ", ".join(each for each in limits.devices if each != GPU):
+        yield f"{path}.resources.limits {others} is ignored: Compose knows {GPU} only"
+    if limits.ephemeral_storage_bytes is not None:
+        yield f"{path}.resources.limits.ephemeral_storage is ignored: Compose does not limit disks"
     if part.disruption is not None:
         yield f"{path}.disruption is ignored: Compose does not evict containers"
+
+
+def _container(path: str, container: Container) -> Iterator[str]:
+    for field, name in (
+        ("priority_class", container.priority_class),
+        ("runtime_class", container.runtime_class),
+    ):
+        if name is not None:
+            yield f"{path}.{field} is ignored: only Kubernetes has such classes"
+    if container.init:
+        names = ", ".join(each.name for each in container.init)
+        yield f"{path}.init {names}: runs once for the pool, not once for each replica"
+    if container.references:
+        names = ", ".join(container.references)
+        yield f"{path}.env {names}: Compose reads the values from the shell or .env"
+    for at, each in enumerate(container.env_from):
+        directory = "SECRETS_DIR" if each.source.is_secret else "CONFIG_DIR"
+        yield f"{path}.env_from[{at}] is the file {each.source.name}.env in {directory}"
+        if each.prefix:
+            yield f"{path}.env_from[{at}].prefix is ignored: Compose adds no prefix to variables"
+    for volume in container.volumes:
+        field = f"{path}.volumes.{volume.name}"
+        if volume.source is not None:
+            directory = "SECRETS_DIR" if volume.source.is_secret else "CONFIG_DIR"
+            yield (
+                f"{field} is the directory {volume.source.name} in {directory}, whose files user "
+                f"{USER_ID} must be able to read"
+            )
+        elif volume.claim is None:
+            yield f"{field} is in memory, and counts towards the container's memory limit"
+        elif not volume.is_read_only:
+            yield (
+                f"{field}: the image must contain {volume.path}, owned by user {USER_ID}; "
+                "otherwise the new volume belongs to root"
+            )
 
 
 def _placement(path: str, placement: Placement | None) -> Iterator[str]:

@@ -12,6 +12,8 @@ from typing import Any
 
 from bananas_topology.contract.names import REDIS
 from bananas_topology.launch import Launch, launch_for, launch_for_api
+from bananas_topology.render.compose.references import required
+from bananas_topology.render.compose.sources import REDIS_VOLUME, env_files, mounts, references
 from bananas_topology.render.containers import METRICS_PORT, TMP_BYTES, USER_ID, log_directory
 from bananas_topology.render.credentials import (
     TOKEN_KEY,
@@ -29,6 +31,7 @@ from bananas_topology.render.redis_server import (
     ping,
     start_script,
 )
+from bananas_topology.spec.container import InitCommand
 from bananas_topology.spec.model import Api, Placement, Pool, Resources, Topology
 from bananas_topology.units import format_duration
 
@@ -44,7 +47,12 @@ LIVENESS_FILE = "/tmp/alive"
 
 #: Named after the server: an internal network with only the server and its clients on it.
 REDIS_NETWORK = REDIS
-REDIS_VOLUME = "redis-data"
+
+#: The only device of Kubernetes that Compose has a name for.
+GPU = "nvidia.com/gpu"
+
+#: How long the api may take to start, in milliseconds.
+_API_STARTUP_MS = 60_000
 
 #: Docker keeps this much of a container's output: enough to look at, without filling the disk.
 _DOCKER_LOGS = {"driver": "json-file", "options": {"max-size": "10m", "max-file": "5"}}
@@ -74,42 +82,60 @@ HARDENED: Mapping[str, Any] = {
 }
 
 
-class Reference(str):
-    """Text with `${VARIABLE}` for Compose to interpolate."""
-
-
-def required(name: str, hint: str = "set it in the environment or in .env") -> Reference:
-    """A reference to a variable; Compose refuses to start without it and prints `hint`."""
-    return Reference(f"${{{name}:?{hint}}}")
-
-
 def worker_service(topology: Topology, pool: Pool) -> dict[str, Any]:
     """The service of a pool."""
     launch = launch_for(topology, pool)
     added = {"METRICS_PORT": str(METRICS_PORT), "LIVENESS_FILE": LIVENESS_FILE}
-    service = _program(topology, pool.image, launch)
+    service = _program(topology, pool, launch)
     files = worker_files(topology)
-    service["environment"] = _environment(topology, launch, pool.secrets, files, added)
+    service["environment"] = _environment(topology, pool, launch, files, added)
     service["secrets"] = list(files)
     service["deploy"] = _deploy(pool.replicas, pool.resources, pool.placement)
-    service["healthcheck"] = _healthcheck(["CMD", "python", "-m", "bananas_topology.liveness"])
+    test = ["CMD", "python", "-m", "bananas_topology.liveness"]
+    service["healthcheck"] = _healthcheck(test, pool.startup_ms)
+    _add_logs(service, pool)
+    *_, last = (None, *init_services(topology, pool))
+    if last is not None:
+        depends_on = {last: {"condition": "service_completed_successfully"}}
+        service["depends_on"] = {**service.get("depends_on", {}), **depends_on}
+    return {**service, **HARDENED}
+
+
+def init_services(topology: Topology, pool: Pool) -> dict[str, dict[str, Any]]:
+    """The services that run a pool's commands before its workers, one after the other."""
+    made: dict[str, dict[str, Any]] = {}
+    launch = launch_for(topology, pool)
+    files = worker_files(topology)
+    for init in pool.container.init:
+        service = _program(topology, pool, launch, init)
+        service["environment"] = _environment(topology, pool, launch, files, {})
+        service["secrets"] = list(files)
+        _add_logs(service, pool)
+        if made:
+            before = {list(made)[-1]: {"condition": "service_completed_successfully"}}
+            service["depends_on"] = {**service.get("depends_on", {}), **before}
+        made[f"{pool.name}-{init.name}"] = {**service, **HARDENED, "restart": "no"}
+    return made
+
+
+def _add_logs(service: dict[str, Any], pool: Pool) -> None:
     if directory := log_directory(pool.worker):
         # Anonymous, so that each container has its own: replicas must not share log files.
-        service["volumes"] = [{"type": "volume", "target": directory}]
-    return {**service, **HARDENED}
+        logs = {"type": "volume", "target": directory}
+        service["volumes"] = [logs, *service.get("volumes", [])]
 
 
 def api_service(topology: Topology, api: Api) -> dict[str, Any]:
     """The service of the api."""
     launch = launch_for_api(topology, api)
-    service = _program(topology, api.image, launch)
+    service = _program(topology, api, launch)
     files = api_files(topology)
-    service["environment"] = _environment(topology, launch, api.secrets, files, {})
+    service["environment"] = _environment(topology, api, launch, files, {})
     service["secrets"] = list(files)
     service["deploy"] = _deploy(api.replicas, api.resources, api.placement)
     url = f"http://127.0.0.1:{api.config.port}/readyz"
     probe = f"import urllib.request as request; request.urlopen('{url}', timeout=4)"
-    service["healthcheck"] = _healthcheck(["CMD", "python", "-c", probe])
+    service["healthcheck"] = _healthcheck(["CMD", "python", "-c", probe], _API_STARTUP_MS)
     if api.publish is not None:
         # A range of at least as many ports as replicas: validation rejects fewer.
         service["ports"] = [f"{api.publish}:{api.config.port}"]
@@ -163,31 +189,39 @@ def swarm_constraints(placement: Placement | None) -> list[str]:
     return [f"node.labels.{name} == {text}" for name, text in labels.items() if "/" not in name]
 
 
-def _program(topology: Topology, image: str, launch: Launch) -> dict[str, Any]:
-    """What a worker and the api have in common."""
+def _program(
+    topology: Topology, part: Pool | Api, launch: Launch, init: InitCommand | None = None
+) -> dict[str, Any]:
+    """What a worker, the commands before it, and the api have in common."""
+    image = (init.image if init else None) or part.image
     service: dict[str, Any] = {"image": image}
     if topology.build is not None and image == topology.image:
         service["build"] = topology.build
     service["user"] = APP_USER
-    service["entrypoint"] = ["python", "-m", launch.module]
+    service["entrypoint"] = list(init.command) if init else ["python", "-m", launch.module]
     service["stop_grace_period"] = format_duration(launch.grace_ms)
     if not topology.redis.is_external:
         service["depends_on"] = {REDIS: {"condition": "service_healthy"}}
         service["networks"] = ["default", REDIS_NETWORK]
+    if part.container.env_from:
+        service["env_file"] = env_files(part.container)
+    if part.container.volumes:
+        service["volumes"] = mounts(part.container)
     return service
 
 
 def _environment(
     topology: Topology,
+    part: Pool | Api,
     launch: Launch,
-    secrets: Sequence[str],
     files: Sequence[str],
     added: Mapping[str, str],
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """All variables of a process: those of the contract in table order, then its own."""
-    variables = {
+    variables: dict[str, Any] = {
         **launch.env,
-        **{name: required(name) for name in secrets if name not in (URL_KEY, TOKEN_KEY)},
+        **{name: required(name) for name in part.secrets if name not in (URL_KEY, TOKEN_KEY)},
+        **references(part.container),
         **added,
         **file_variables(files, SECRETS_DIRECTORY),
     }
@@ -198,11 +232,14 @@ def _environment(
 
 def _deploy(replicas: int, resources: Resources, placement: Placement | None) -> dict[str, Any]:
     deploy: dict[str, Any] = {"replicas": replicas}
-    amounts = {
+    amounts: dict[str, dict[str, Any]] = {
         kind: given
         for kind, wanted in (("limits", resources.limits), ("reservations", resources.requests))
         if (given := _amounts(wanted.cpu_millis, wanted.memory_bytes))
     }
+    if devices := resources.limits.devices.get(GPU):
+        device = {"driver": "nvidia", "count": devices, "capabilities": ["gpu"]}
+        amounts["reservations"] = {**amounts.get("reservations", {}), "devices": [device]}
     if amounts:
         deploy["resources"] = amounts
     if constraints := swarm_constraints(placement):
@@ -210,8 +247,8 @@ def _deploy(replicas: int, resources: Resources, placement: Placement | None) ->
     return deploy
 
 
-def _amounts(cpu_millis: int | None, memory_bytes: int | None) -> dict[str, str]:
-    amounts = {}
+def _amounts(cpu_millis: int | None, memory_bytes: int | None) -> dict[str, Any]:
+    amounts: dict[str, Any] = {}
     if cpu_millis is not None:
         amounts["cpus"] = compose_cpus(cpu_millis)
     if memory_bytes is not None:
@@ -219,11 +256,11 @@ def _amounts(cpu_millis: int | None, memory_bytes: int | None) -> dict[str, str]
     return amounts
 
 
-def _healthcheck(test: list[str]) -> dict[str, Any]:
+def _healthcheck(test: list[str], startup_ms: int) -> dict[str, Any]:
     return {
         "test": test,
         "interval": "10s",
         "timeout": "5s",
         "retries": 3,
-        "start_period": "1m",  # handlers may be slow to import; a success ends it at once
+        "start_period": format_duration(startup_ms),  # a success ends it at once
     }

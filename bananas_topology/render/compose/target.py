@@ -13,14 +13,19 @@ from typing import Any
 from bananas_topology.contract.names import API, REDIS
 from bananas_topology.render.compose.anchors import with_anchors
 from bananas_topology.render.compose.notices import notices
+from bananas_topology.render.compose.references import Reference
 from bananas_topology.render.compose.service_keys import invalid_service
 from bananas_topology.render.compose.services import (
     REDIS_NETWORK,
-    REDIS_VOLUME,
-    Reference,
     api_service,
+    init_services,
     redis_service,
     worker_service,
+)
+from bananas_topology.render.compose.sources import (
+    REDIS_VOLUME,
+    SECRETS_DIRECTORY,
+    named_volumes,
 )
 from bananas_topology.render.patches import Patchable, apply_patches
 from bananas_topology.render.target import File, Rendering, header
@@ -29,9 +34,6 @@ from bananas_topology.yaml_writer import to_yaml, with_blank_lines
 
 #: The file name that `docker compose` looks for first.
 FILE_NAME = "compose.yaml"
-
-#: The host's directory of files with credentials, for Compose to interpolate.
-_SECRETS = "${SECRETS_DIR:-./secrets}"
 
 _REQUIRED = re.compile(r"(?<!\$)\$\{(\w+):\?")
 
@@ -49,15 +51,22 @@ class ComposeTarget:
         """
         workers = [pool.name for pool in topology.pools]
         services = {pool.name: worker_service(topology, pool) for pool in topology.pools}
+        for pool in topology.pools:
+            services |= init_services(topology, pool)
         rest: dict[str, Any] = {}
         if topology.api is not None:
             services[API] = api_service(topology, topology.api)
         if not topology.redis.is_external:
             services[REDIS] = redis_service(topology)
             rest["networks"] = {"default": {}, REDIS_NETWORK: {"internal": True}}
-            rest["volumes"] = {REDIS_VOLUME: {}}
+        parts = (*topology.pools, *([topology.api] if topology.api else ()))
+        volumes = named_volumes(part.container for part in parts)
+        if not topology.redis.is_external:
+            volumes = {REDIS_VOLUME: {}, **volumes}
+        if volumes:
+            rest["volumes"] = volumes
         rest["secrets"] = {
-            name: {"file": f"{_SECRETS}/{name}"}
+            name: {"file": f"{SECRETS_DIRECTORY}/{name}"}
             for name in dict.fromkeys(
                 name for service in services.values() for name in service["secrets"]
             )

@@ -24,6 +24,7 @@ from bananas_topology.render.kubernetes.pods import (
     tmp_mount,
     tmp_volume,
 )
+from bananas_topology.render.kubernetes.sources import mounts, volumes
 from bananas_topology.render.kubernetes.variables import api_environment
 from bananas_topology.render.kubernetes.workloads import workload
 from bananas_topology.spec.model import Api, Ingress, Topology
@@ -46,8 +47,13 @@ def api_objects(topology: Topology, api: Api) -> list[Object]:
         _container(topology, api),
         grace_ms=_LINGER_MS + launch_for_api(topology, api).grace_ms,
         placement=api.placement,
-        volumes=[tmp_volume(), credentials_volume(topology, api_files(topology))],
+        volumes=[
+            tmp_volume(),
+            credentials_volume(topology, api_files(topology)),
+            *volumes(api.container),
+        ],
         scrape_port=api.config.port,
+        of=api.container,
     )
     return [
         _service(topology, api),
@@ -106,13 +112,13 @@ def _container(topology: Topology, api: Api) -> Object:
     return {
         "name": "api",
         "image": api.image,
-        "imagePullPolicy": pull_policy(api.image),
+        "imagePullPolicy": pull_policy(topology, api.image),
         "command": ["python", "-m", launch_for_api(topology, api).module],
         **api_environment(topology, api),
         "ports": [{"name": "http", "containerPort": api.config.port}],
         **container_resources(api.resources),
-        **http_probes("http", startup=30, liveness=3, readiness=2),
+        **http_probes("http", startup_ms=60_000, liveness=3, readiness=2),
         "lifecycle": {"preStop": {"exec": {"command": _LINGER}}},
         "securityContext": container_security(),
-        "volumeMounts": [tmp_mount(), credentials_mount()],
+        "volumeMounts": [tmp_mount(), credentials_mount(), *mounts(api.container)],
     }

@@ -12,7 +12,7 @@ _RESTRICTED = {
 
 def account_name(topology: Topology) -> str:
     """The service account of all pods."""
-    return object_name(topology, "bananas")
+    return topology.kubernetes.service_account.name or object_name(topology, "bananas")
 
 
 def pull_secrets(topology: Topology) -> list[dict[str, str]]:
@@ -34,10 +34,13 @@ def namespace_object(topology: Topology) -> Object:
 
 def service_account(topology: Topology) -> Object:
     """An account without a token: no pod uses the cluster's API."""
+    about = metadata(topology, account_name(topology))
+    if annotations := topology.kubernetes.service_account.annotations:
+        about["annotations"] = {**about.get("annotations", {}), **annotations}
     account: Object = {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
-        "metadata": metadata(topology, account_name(topology)),
+        "metadata": about,
         "automountServiceAccountToken": False,
     }
     if topology.kubernetes.image_pull_secrets:

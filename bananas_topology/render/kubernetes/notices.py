@@ -7,17 +7,19 @@ from collections.abc import Iterator
 from bananas_topology.render.kubernetes import keda
 from bananas_topology.render.kubernetes.api import api_autoscaler
 from bananas_topology.render.kubernetes.hpa import QUEUE_DEPTH_METRIC, REQUEST_RATE_METRIC
+from bananas_topology.render.kubernetes.namespace import account_name
 from bananas_topology.render.kubernetes.network import (
     ALL_NAMESPACES,
     scrape_namespaces,
 )
-from bananas_topology.render.kubernetes.pods import pull_policy
+from bananas_topology.render.kubernetes.pods import is_moving
 from bananas_topology.render.kubernetes.redis import (
     CPU_REQUEST_MILLIS,
     is_managed,
     redis_ports,
 )
 from bananas_topology.render.kubernetes.secrets import secret_keys
+from bananas_topology.render.kubernetes.sources import needed_objects
 from bananas_topology.render.kubernetes.workloads import blocks_drains, min_replicas
 from bananas_topology.render.names import path_of
 from bananas_topology.spec.model import Amounts, Api, Pool, Resources, Topology
@@ -65,6 +67,13 @@ def _kubernetes(topology: Topology) -> Iterator[str]:
         f"with the keys {', '.join(secret_keys(topology))}; "
         "render --with-secrets -o DIR writes it from environment variables"
     )
+    if not kubernetes.service_account.is_created:
+        yield f"kubernetes.service_account {account_name(topology)} is not rendered and must exist"
+    if kubernetes.assigns_user:
+        yield (
+            "kubernetes.platform openshift: images run as a user that OpenShift assigns, in group "
+            "0; what they write to must be writable for that group"
+        )
     if kubernetes.monitoring == "prometheus-operator":
         yield (
             "kubernetes.monitoring prometheus-operator requires the Prometheus Operator; set the "
@@ -124,9 +133,30 @@ def _workload(path: str, part: Pool | Api) -> Iterator[str]:
         )
     if blocks_drains(part):
         yield f"{path}.disruption would block every node drain: rendered as maxUnavailable 1"
+    if needed := list(dict.fromkeys(needed_objects(part.container))):
+        yield f"{path} requires objects that are not rendered: {'; '.join(needed)}"
+    if (most := _max_replicas(part)) > 1:
+        for volume in part.container.volumes:
+            if volume.claim is not None and not volume.is_read_only:
+                yield (
+                    f"{path}.volumes.{volume.name}: up to {most} pods share claim {volume.claim}; "
+                    "on several nodes that requires the access mode ReadWriteMany"
+                )
+    for field, name in (
+        ("priority_class", part.container.priority_class),
+        ("runtime_class", part.container.runtime_class),
+    ):
+        if name is not None:
+            yield f"{path}.{field} {name} must exist in the cluster"
+    if devices := ", ".join(part.resources.limits.devices):
+        yield f"{path}.resources: pods stay pending until a node offers {devices}"
     if part.placement is not None and part.placement.require:
         labels = ", ".join(f"{key}={value}" for key, value in part.placement.require.items())
         yield f"{path}.placement.require: pods stay pending until a node has the label {labels}"
+
+
+def _max_replicas(part: Pool | Api) -> int:
+    return part.autoscale.max_replicas if part.autoscale else part.replicas
 
 
 def _images(topology: Topology) -> Iterator[str]:
@@ -134,7 +164,7 @@ def _images(topology: Topology) -> Iterator[str]:
     if topology.api is not None:
         images.append(topology.api.image)
     for image in dict.fromkeys(images):
-        if pull_policy(image) == "Always":
+        if is_moving(image):
             yield f"image {image} is not pinned: name a version"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bananas_topology.render.containers import TMP_BYTES, USER_ID
@@ -14,11 +14,16 @@ from bananas_topology.render.kubernetes.objects import (
     pods_selector,
     tag_of,
 )
+from bananas_topology.render.kubernetes.sources import SECRET_MODE
+from bananas_topology.spec.container import Container
 from bananas_topology.spec.model import Amounts, Placement, Resources, Toleration, Topology
 from bananas_topology.units import format_cpu, format_memory
 
 #: Where credentials are mounted.
 CREDENTIALS_DIRECTORY = "/run/secrets/bananas"
+
+#: Between two checks of a container that starts, in milliseconds.
+_STARTUP_PERIOD_MS = 2_000
 
 #: All preferred labels have the same weight.
 _PREFERENCE_WEIGHT = 100
@@ -33,14 +38,17 @@ def container_security() -> Object:
     }
 
 
-def pod_security() -> Object:
-    """An unprivileged user, and the runtime's default seccomp profile."""
-    return {
-        "runAsNonRoot": True,
+def pod_security(topology: Topology) -> Object:
+    """An unprivileged user, unless the cluster assigns one, and the default seccomp profile."""
+    user: Object = {
         "runAsUser": USER_ID,
         "runAsGroup": USER_ID,
         "fsGroup": USER_ID,
         "fsGroupChangePolicy": "OnRootMismatch",
+    }
+    return {
+        "runAsNonRoot": True,
+        **({} if topology.kubernetes.assigns_user else user),
         "seccompProfile": {"type": "RuntimeDefault"},
     }
 
@@ -54,18 +62,26 @@ def pod_template(
     volumes: list[Object],
     placement: Placement | None = None,
     scrape_port: int | None = None,
+    of: Container | None = None,
+    init: Sequence[Object] = (),
 ) -> Object:
     """A pod template around one container. `grace_ms` is rounded up to whole seconds."""
+    classes = {
+        "priorityClassName": of.priority_class if of else None,
+        "runtimeClassName": of.runtime_class if of else None,
+    }
     annotations = {**topology.kubernetes.annotations, **_scraping(topology, scrape_port)}
     spec: Object = {
         "serviceAccountName": account_name(topology),
         "automountServiceAccountToken": False,
         # Otherwise Kubernetes sets API_PORT and the like for every Service, over our variables.
         "enableServiceLinks": False,
-        "securityContext": pod_security(),
+        "securityContext": pod_security(topology),
         "terminationGracePeriodSeconds": seconds(grace_ms),
+        **{name: text for name, text in classes.items() if text is not None},
         **_placement(placement),
         "topologySpreadConstraints": _spread(topology, component),
+        **({"initContainers": list(init)} if init else {}),
         "containers": [container],
     }
     if topology.kubernetes.image_pull_secrets:
@@ -95,8 +111,7 @@ def credentials_volume(topology: Topology, keys: Iterable[str]) -> Object:
         "name": "credentials",
         "secret": {
             "secretName": topology.kubernetes.secret,
-            # Readable by the pod's group, which is the volume's.
-            "defaultMode": 0o440,
+            "defaultMode": SECRET_MODE,
             "items": [{"key": key, "path": key} for key in keys],
         },
     }
@@ -109,11 +124,12 @@ def container_resources(resources: Resources) -> Object:
     return {"resources": given} if given else {}
 
 
-def http_probes(port: str, *, startup: int, liveness: int, readiness: int) -> Object:
-    """Probes of a named port, by numbers of failed checks in a row.
+def http_probes(port: str, *, startup_ms: int, liveness: int, readiness: int) -> Object:
+    """Probes of a named port, by numbers of failed checks in a row, and by the time to start.
 
     /livez succeeds while the process makes progress, /readyz while it can also use Redis.
     """
+    startup = -(-startup_ms // _STARTUP_PERIOD_MS)
     return {
         "startupProbe": _probe("/livez", port, period_s=2, timeout_s=2, failures=startup),
         "livenessProbe": _probe("/livez", port, period_s=10, timeout_s=5, failures=liveness),
@@ -121,10 +137,15 @@ def http_probes(port: str, *, startup: int, liveness: int, readiness: int) -> Ob
     }
 
 
-def pull_policy(image: str) -> str:
-    """``Always`` for a tag that may move, so that each start looks it up again."""
-    is_moving = "@" not in image and tag_of(image) in (None, "latest")
-    return "Always" if is_moving else "IfNotPresent"
+def pull_policy(topology: Topology, image: str) -> str:
+    """The topology's, or ``Always`` for a tag that may move, so that each start looks it up."""
+    by_image = "Always" if is_moving(image) else "IfNotPresent"
+    return topology.kubernetes.image_pull_policy or by_image
+
+
+def is_moving(image: str) -> bool:
+    """Whether an image of the same name may be another one tomorrow."""
+    return "@" not in image and tag_of(image) in (None, "latest")
 
 
 def seconds(duration_ms: int) -> int:
@@ -151,7 +172,9 @@ def _amounts(amounts: Amounts) -> dict[str, str]:
         made["cpu"] = format_cpu(amounts.cpu_millis)
     if amounts.memory_bytes is not None:
         made["memory"] = format_memory(amounts.memory_bytes)
-    return made
+    if amounts.ephemeral_storage_bytes is not None:
+        made["ephemeral-storage"] = format_memory(amounts.ephemeral_storage_bytes)
+    return {**made, **{kind: str(number) for kind, number in amounts.devices.items()}}
 
 
 def _scraping(topology: Topology, port: int | None) -> dict[str, str]:

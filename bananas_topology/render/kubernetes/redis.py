@@ -133,7 +133,7 @@ def _container(topology: Topology) -> Object:
     return {
         "name": "redis",
         "image": managed.image,
-        "imagePullPolicy": pull_policy(managed.image),
+        "imagePullPolicy": pull_policy(topology, managed.image),
         "command": ["sh", "-ec", start_script(managed.memory_bytes, password_file)],
         "ports": [{"name": "redis", "containerPort": PORT}],
         "resources": {

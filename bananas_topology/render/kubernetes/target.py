@@ -54,7 +54,8 @@ def _files(topology: Topology) -> Iterator[tuple[str, list[Object]]]:
     """All files with their objects; what others depend on comes first."""
     if topology.kubernetes.creates_namespace:
         yield NAMESPACE_FILE, [namespace_object(topology)]
-    yield "account.yaml", [service_account(topology)]
+    if topology.kubernetes.service_account.is_created:
+        yield "account.yaml", [service_account(topology)]
     yield "network.yaml", list(network_policies(topology))
     if is_managed(topology):
         yield "redis.yaml", redis_objects(topology)

@@ -22,6 +22,7 @@ from bananas_topology.render.environment import in_table_order
 from bananas_topology.render.kubernetes.objects import Object
 from bananas_topology.render.kubernetes.pods import CREDENTIALS_DIRECTORY
 from bananas_topology.render.kubernetes.redis import redis_name
+from bananas_topology.render.kubernetes.sources import env_from, references
 from bananas_topology.render.redis_server import PORT
 from bananas_topology.spec.model import Api, Pool, Topology
 
@@ -33,7 +34,7 @@ _EXPANDED = re.compile(r"\$(?=[$(])")
 
 
 def worker_environment(topology: Topology, pool: Pool) -> Object:
-    """``env`` of one pool's container.
+    """``env`` and ``envFrom`` of one pool's container.
 
     All of it is in the pod template, nothing in a ConfigMap: an old pod that restarts during a
     rollout, and a revision that ``kubectl rollout undo`` returns to, get the variables that they
@@ -44,16 +45,18 @@ def worker_environment(topology: Topology, pool: Pool) -> Object:
         name: _value(text) for name, text in _allowed(plain, pool.secrets).items()
     }
     entries["WORKER_ID"] = {"valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
-    entries |= _references(topology, pool.secrets)
-    return {"env": _entries(entries | _credentials(topology, worker_files(topology)))}
+    entries |= _references(topology, pool.secrets) | references(pool.container)
+    entries |= _credentials(topology, worker_files(topology))
+    return {**env_from(pool.container), "env": _entries(entries)}
 
 
 def api_environment(topology: Topology, api: Api) -> Object:
-    """``env`` of the api's container."""
+    """``env`` and ``envFrom`` of the api's container."""
     plain = _allowed(launch_for_api(topology, api).env, api.secrets)
     entries: dict[str, Any] = {name: _value(text) for name, text in plain.items()}
-    entries |= _references(topology, api.secrets)
-    return {"env": _entries(entries | _credentials(topology, api_files(topology)))}
+    entries |= _references(topology, api.secrets) | references(api.container)
+    entries |= _credentials(topology, api_files(topology))
+    return {**env_from(api.container), "env": _entries(entries)}
 
 
 def _allowed(env: Mapping[str, str], secrets: Iterable[str]) -> dict[str, str]:
@@ -79,8 +82,13 @@ def _credentials(topology: Topology, files: Iterable[str]) -> dict[str, Object]:
     return {name: {"value": text} for name, text in made.items()}
 
 
+def literal(text: str) -> str:
+    """Text in which Kubernetes expands nothing."""
+    return _EXPANDED.sub("$$", text)
+
+
 def _value(text: str) -> Object:
-    return {"value": _EXPANDED.sub("$$", text)}
+    return {"value": literal(text)}
 
 
 def _entries(entries: Mapping[str, Object]) -> list[Object]:

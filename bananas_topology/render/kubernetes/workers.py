@@ -19,8 +19,11 @@ from bananas_topology.render.kubernetes.pods import (
     tmp_mount,
     tmp_volume,
 )
-from bananas_topology.render.kubernetes.variables import worker_environment
+from bananas_topology.render.kubernetes.sources import mounts, volumes
+from bananas_topology.render.kubernetes.variables import literal, worker_environment
 from bananas_topology.render.kubernetes.workloads import workload
+from bananas_topology.render.names import MAX_LABEL, dns_label
+from bananas_topology.spec.container import InitCommand
 from bananas_topology.spec.model import Pool, Topology
 
 
@@ -37,10 +40,14 @@ def pool_objects(topology: Topology, pool: Pool) -> list[Object]:
             tmp_volume(),
             credentials_volume(topology, worker_files(topology)),
             *_log_volumes(pool.worker),
+            *volumes(pool.container),
         ],
         scrape_port=METRICS_PORT,
+        of=pool.container,
+        init=[_init_container(topology, pool, command) for command in pool.container.init],
     )
-    return workload(topology, component, pool, pod, _autoscaler(topology, component, pool))
+    scaler = _autoscaler(topology, component, pool)
+    return workload(topology, component, pool, pod, scaler, startup_ms=pool.startup_ms)
 
 
 def _autoscaler(topology: Topology, component: Component, pool: Pool) -> Object | None:
@@ -57,17 +64,36 @@ def _container(topology: Topology, pool: Pool) -> Object:
     return {
         "name": "worker",
         "image": pool.image,
-        "imagePullPolicy": pull_policy(pool.image),
+        "imagePullPolicy": pull_policy(topology, pool.image),
         "command": ["python", "-m", launch_for(topology, pool).module],
         **worker_environment(topology, pool),
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
         **container_resources(pool.resources),
-        # Five minutes to start, because handlers may be slow to import. A restart costs the jobs
-        # that run, so it takes a minute of failed checks.
-        **http_probes("metrics", startup=150, liveness=6, readiness=3),
+        # A restart costs the jobs that run, so it takes a minute of failed checks.
+        **http_probes("metrics", startup_ms=pool.startup_ms, liveness=6, readiness=3),
         "securityContext": container_security(),
-        "volumeMounts": [tmp_mount(), credentials_mount(), *_log_mounts(pool.worker)],
+        "volumeMounts": _mounts(pool),
     }
+
+
+def _init_container(topology: Topology, pool: Pool, command: InitCommand) -> Object:
+    """A container with everything that the worker has, which runs before it."""
+    image = command.image or pool.image
+    return {
+        "name": dns_label(f"init-{command.name}", MAX_LABEL),
+        "image": image,
+        "imagePullPolicy": pull_policy(topology, image),
+        "command": [literal(word) for word in command.command],
+        **worker_environment(topology, pool),
+        **container_resources(pool.resources),
+        "securityContext": container_security(),
+        "volumeMounts": _mounts(pool),
+    }
+
+
+def _mounts(pool: Pool) -> list[Object]:
+    own = [tmp_mount(), credentials_mount(), *_log_mounts(pool.worker)]
+    return [*own, *mounts(pool.container)]
 
 
 def _log_mounts(worker: WorkerConfig) -> list[Object]:

@@ -8,6 +8,7 @@ from bananas_topology.render.kubernetes.objects import (
     component_metadata,
     pods_selector,
 )
+from bananas_topology.render.kubernetes.pods import seconds
 from bananas_topology.spec.model import Api, Disruption, Pool, Topology
 
 #: A rollout never runs fewer pods than wanted. Two schedulers at a time do no harm.
@@ -16,6 +17,10 @@ _ROLLING_UPDATE = {
     "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"},
 }
 
+#: How long a rollout may make no progress by default, and how much more than a start it may take
+#: to pull an image and find a node, in milliseconds.
+_PROGRESS_MS, _PROGRESS_MARGIN_MS = 600_000, 300_000
+
 
 def workload(
     topology: Topology,
@@ -23,11 +28,13 @@ def workload(
     part: Pool | Api,
     pod: Object,
     autoscaler: Object | None,
+    *,
+    startup_ms: int = 0,
 ) -> list[Object]:
-    """The objects of one workload, around its pod template."""
+    """The objects of one workload, around its pod template, whose pods start in `startup_ms`."""
     return [
         # An autoscaler owns the number of replicas: each apply would reset it.
-        _deployment(topology, component, pod, None if autoscaler else part.replicas),
+        _deployment(topology, component, pod, None if autoscaler else part.replicas, startup_ms),
         disruption_budget(topology, component, part.disruption, min_replicas(part)),
         *([autoscaler] if autoscaler else []),
     ]
@@ -77,9 +84,14 @@ def _bound(disruption: Disruption | None, replicas: int) -> dict[str, int]:
 
 
 def _deployment(
-    topology: Topology, component: Component, pod: Object, replicas: int | None
+    topology: Topology, component: Component, pod: Object, replicas: int | None, startup_ms: int
 ) -> Object:
     size: Object = {} if replicas is None else {"replicas": replicas}
+    deadline_ms = startup_ms + _PROGRESS_MARGIN_MS
+    # Kubernetes' own deadline for a rollout to make progress is long enough for most.
+    slow: Object = (
+        {"progressDeadlineSeconds": seconds(deadline_ms)} if deadline_ms > _PROGRESS_MS else {}
+    )
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -88,6 +100,7 @@ def _deployment(
             **size,
             "selector": pods_selector(topology, component),
             "strategy": _ROLLING_UPDATE,
+            **slow,
             "template": pod,
         },
     }

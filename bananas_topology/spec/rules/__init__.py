@@ -5,10 +5,26 @@ from __future__ import annotations
 from bananas_topology.spec.document import Document
 from bananas_topology.spec.model import Topology
 from bananas_topology.spec.nodes import KeyPath, locate_key, locate_value
-from bananas_topology.spec.rules import pools, routing, schedules, settings, sizing
+from bananas_topology.spec.rules import (
+    containers,
+    pools,
+    routing,
+    schedules,
+    settings,
+    sizing,
+)
 from bananas_topology.spec.rules.context import RULES, RuleContext
 
-__all__ = ["RULES", "apply_rules", "pools", "routing", "schedules", "settings", "sizing"]
+__all__ = [
+    "RULES",
+    "apply_rules",
+    "containers",
+    "pools",
+    "routing",
+    "schedules",
+    "settings",
+    "sizing",
+]
 
 
 def apply_rules(document: Document, topology: Topology, invalid_paths: set[KeyPath]) -> None:

@@ -34,11 +34,16 @@ _REQUIRED_BY = {
 def _environments(
     context: RuleContext,
 ) -> Iterator[tuple[KeyPath, str, Mapping[str, str], tuple[str, ...]]]:
-    """The sections with variables: path, subject of messages, env and secrets."""
+    """The sections with variables: path, subject of messages, env and secrets.
+
+    In `env`, a reference has no text.
+    """
     for pool in context.topology.pools:
-        yield context.path_of(pool), f'pool "{pool.name}"', pool.env, pool.secrets
+        env = {**pool.env, **dict.fromkeys(pool.container.references, "")}
+        yield context.path_of(pool), f'pool "{pool.name}"', env, pool.secrets
     if api := context.topology.api:
-        yield ("api",), "the api", api.env, api.secrets
+        env = {**api.env, **dict.fromkeys(api.container.references, "")}
+        yield ("api",), "the api", env, api.secrets
 
 
 @rule("BT230", "Variable that Bananas sets itself", example="env: {WORKER_MODE: thin}")

@@ -1,0 +1,136 @@
+"""Overlays: further files, and values of the command line, that change a topology.
+
+They are merged as nodes, before anything is checked, so that every diagnostic is at the file that
+has the value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from bananas_topology.spec.diagnostics import declare
+from bananas_topology.spec.document import Document
+from bananas_topology.spec.messages import format_value
+from bananas_topology.spec.nodes import KeyPath, MapNode, Node, ScalarNode, plain
+from bananas_topology.spec.reader import read_document
+from bananas_topology.spec.yaml_scalars import parse_scalar
+
+NOT_A_MAP = declare("BT016", "Overlay that is not a map of fields", "- replicas: 5")
+
+#: Stands for a file in diagnostics about values of the command line: one line for each of them.
+OVERRIDES = "--set"
+
+#: Fields of which a map has exactly one: by the name of the map, or of the map that it is in.
+_ALTERNATIVES = {
+    "disruption": ("min_available", "max_unavailable"),
+    "env": ("secret", "config"),
+    "volumes": ("claim", "temporary", "config", "secret"),
+}
+
+_KEY = re.compile(r"(?:[^\\.=]|\\.)+", re.DOTALL)
+
+
+def merge(base: Document, overlays: Sequence[Document]) -> None:
+    """Merge overlays into a document, later ones last.
+
+    Maps are merged key by key. Any other value replaces the one below it, and `null` removes it.
+    """
+    for overlay in overlays:
+        base.append(overlay)
+        if isinstance(overlay.root, MapNode) and isinstance(base.root, MapNode):
+            base.root = _merged(base.root, overlay.root)
+        elif overlay.root is not None and not isinstance(overlay.root, MapNode):
+            found = format_value(plain(overlay.root), ())
+            place = (overlay.root.start, overlay.root.end)
+            base.report(NOT_A_MAP, place, f"the overlay is {found}; expected a map of fields")
+
+
+def _merged(below: MapNode, above: MapNode, path: KeyPath = (), *, removes: bool = True) -> MapNode:
+    """Both maps in a new one; `removes`: null stands for no value, and not for itself."""
+    result = MapNode(below.start, below.end)
+    for name, key in below.keys.items():
+        result.set(key, below.items[name])
+    replaced = _replaced(above, path)
+    for name in replaced:
+        result.remove(name)
+    for name, key in above.keys.items():
+        node, present = above.items[name], result.items.get(name)
+        if isinstance(present, MapNode) and isinstance(node, MapNode):
+            result.items[name] = _merged(present, node, (*path, name), removes=removes)
+        elif removes and _is_null(node) and (present is not None or name in replaced):
+            result.remove(name)
+        else:
+            result.set(key, node)
+    return result
+
+
+def _replaced(above: MapNode, path: KeyPath) -> Sequence[str]:
+    """The alternatives to a field of `above`, which cannot be beside it."""
+    names = next((_ALTERNATIVES[str(step)] for step in path[-2:] if step in _ALTERNATIVES), ())
+    given = [name for name in names if name in above.items and not _is_null(above.items[name])]
+    return names if given else ()
+
+
+def _is_null(node: Node) -> bool:
+    """Whether it was written as null; a value that was left out may be a mistake."""
+    return isinstance(node, ScalarNode) and node.is_plain and node.value is None and bool(node.text)
+
+
+def read_overrides(overrides: Sequence[str], environ: Mapping[str, str]) -> Document:
+    r"""Read values of the command line, such as `pools.worker.replicas=5`.
+
+    The value is YAML. A dot in a key is written as `\.`.
+
+    Raises:
+        ValueError: one of them has no path, or no value.
+    """
+    text = "\n".join(overrides)
+    document = Document(OVERRIDES, text)
+    document.root = MapNode(0, 0)
+    start = 0
+    for override in overrides:
+        keys, at = _parse(override, start)
+        end = start + len(override)
+        value = _read_value(text[:end], at, environ)
+        document.diagnostics += value.diagnostics
+        if value.root is not None:
+            document.root = _merged(document.root, _nested(keys, value.root), removes=False)
+        start = end + 1
+    return document
+
+
+def _parse(override: str, start: int) -> tuple[list[ScalarNode], int]:
+    """Read the keys of an override at an offset; returns them, and the offset of the value."""
+    keys: list[ScalarNode] = []
+    position = 0
+    while match := _KEY.match(override, position):
+        name = re.sub(r"\\(.)", r"\1", match[0], flags=re.DOTALL)
+        keys.append(ScalarNode(start + match.start(), start + match.end(), name, True, None))
+        position = match.end() + 1
+        if override[match.end() : position] == "=":
+            return keys, start + position
+    raise ValueError(f'expected PATH=VALUE such as pools.worker.replicas=5, got "{override}"')
+
+
+def _read_value(text: str, at: int, environ: Mapping[str, str]) -> Document:
+    """Read what is at an offset as a document in which positions are those of the whole text."""
+    value = text[at:]
+    if parse_scalar(value.strip()) is None:
+        # Neither is a document by itself: nothing stands for an empty string.
+        document = Document(OVERRIDES, text)
+        document.root = scalar = ScalarNode(at, len(text), value, bool(value.strip()), None)
+        scalar.value = None if scalar.is_plain else ""
+        return document
+    before = re.sub(r"[^\n]", " ", text[:at])
+    return read_document(OVERRIDES, (before + value).encode("utf-8", "surrogateescape"), environ)
+
+
+def _nested(keys: Sequence[ScalarNode], value: Node) -> MapNode:
+    *outer, last = keys
+    result = MapNode(last.start, value.end)
+    result.set(last, value)
+    for key in reversed(outer):
+        inner, result = result, MapNode(key.start, value.end)
+        result.set(key, inner)
+    return result

@@ -1,0 +1,110 @@
+"""Overlays and values of the command line, for every command that takes a topology."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.shell import JOBS, Shell
+
+BASE = """\
+version: 1
+name: shop
+handlers: [jobs]
+pools:
+  worker: {mode: thin, concurrency: 2}
+"""
+PROD = "pools: {worker: {replicas: 3}}\n"
+
+
+@pytest.fixture
+def files(shell: Shell) -> Shell:
+    (shell.directory / "base.yaml").write_text(BASE)
+    (shell.directory / "prod.yaml").write_text(PROD)
+    (shell.directory / "jobs.py").write_text(JOBS)
+    return shell
+
+
+@pytest.mark.parametrize("given", ["base.yaml -f prod.yaml", "-f base.yaml -f prod.yaml"])
+def test_the_first_file_is_the_topology_and_others_are_merged(files: Shell, given: str) -> None:
+    arguments = [*given.split(), "--set", "pools.worker.concurrency=7"]
+
+    planned = files("up", "--dry-run", *arguments)
+    validated = files("validate", *arguments)
+    rendered = files("render", "--compose", *arguments)
+
+    assert planned.stdout.splitlines()[1].startswith("worker\tthin\t3\t21")
+    assert validated.stderr == "base.yaml: valid: 1 pool, 3 processes, 21 threads\n"
+    assert "replicas: 3" in rendered.stdout
+    assert 'WORKER_CONCURRENCY: "7"' in rendered.stdout
+
+
+def test_the_default_file_takes_overrides(files: Shell) -> None:
+    (files.directory / "topology.yaml").write_text(BASE)
+
+    planned = files("up", "--dry-run", "--set", "pools.worker.replicas=4")
+
+    assert planned.stdout.splitlines()[1].startswith("worker\tthin\t4\t8")
+
+
+def test_a_diagnostic_names_the_file_that_has_the_value(files: Shell) -> None:
+    (files.directory / "prod.yaml").write_text("pools:\n  worker: {replicas: many}\n")
+
+    validated = files("validate", "base.yaml", "-f", "prod.yaml", "--set", "image=a b")
+    _, shown = files.on_terminal("validate", "base.yaml", "-f", "prod.yaml")
+    planned = files("queues", "-f", "base.yaml", "-f", "prod.yaml")
+
+    first, second = validated.stdout.splitlines()
+    assert first.startswith("prod.yaml:2:22: error BT101: ")
+    assert second.startswith("--set:1:7: error BT106: ")
+    assert "worker: {replicas: many}" in shown
+    assert "run `bananas validate base.yaml -f prod.yaml`" in planned.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["validate", "up --dry-run", "render --k8s", "queues", "doctor"]
+)
+def test_a_malformed_override_is_a_wrong_command_line(files: Shell, command: str) -> None:
+    (files.directory / "topology.yaml").write_text(BASE)
+
+    result = files(*command.split(), "--set", "replicas")
+
+    assert result.returncode == 2
+    assert "expected PATH=VALUE" in result.stderr
+
+
+def test_an_overlay_can_come_from_standard_input(files: Shell) -> None:
+    planned = files("up", "--dry-run", "base.yaml", "-f", "-", stdin=PROD)
+
+    assert planned.stdout.splitlines()[1].startswith("worker\tthin\t3\t6")
+
+
+def test_commands_connect_as_the_overlay_says(files: Shell) -> None:
+    arguments = ["-f", "base.yaml", "--set", "redis.key_prefix=other"]
+
+    enqueued = files("enqueue", "double", "--payload", "1", *arguments)
+    queues = json.loads(files("queues", "--format", "json", *arguments).stdout)
+
+    assert enqueued.returncode == 0, enqueued.stderr
+    assert queues["queues"]["normal"]["ready"] == 1
+    files("dead", "list", *arguments)
+
+
+def test_up_in_the_background_has_the_overlays(files: Shell) -> None:
+    arguments = ["-f", "base.yaml", "-f", "prod.yaml", "--set", "name=shop-prod"]
+
+    started = files("up", "-d", *arguments)
+    try:
+        assert started.returncode == 0, started.stderr
+        ps = json.loads(files("ps", "--format", "json", *arguments).stdout)
+        other = files("ps", "-f", "base.yaml", "--set", "name=shop-dev")
+        logs = files("logs", *(word.replace("-f", "--file") for word in arguments))
+    finally:
+        stopped = files("down", *arguments)
+
+    assert ps["name"] == "shop-prod"
+    assert [each["name"] for each in ps["processes"]] == [f"worker-{at}" for at in range(3)]
+    assert other.returncode == 1
+    assert "worker-2" in logs.stdout
+    assert stopped.returncode == 0, stopped.stderr
