@@ -26,6 +26,7 @@ from bananas_topology.errors import (
     RequestRejected,
     ResultNotFound,
     WaitTimeout,
+    WrongJobState,
 )
 from bananas_topology.handlers import Duration, delay_to_ms
 from bananas_topology.jobs.access import ServerUrl
@@ -175,6 +176,20 @@ class Client:
             JobNotFound: no job has this id, or its retention has expired.
         """
         return self._with_retries(lambda: self._inspector.job(str(job_id)))
+
+    def cancel(self, job_id: str | UUID) -> None:
+        """Delete a job that has not started: one that is ready, delayed, or due to be retried.
+
+        Raises:
+            JobNotFound: no job has this id.
+            WrongJobState: it runs, has completed, or is dead.
+        """
+        # Not retried: after a lost reply, the job would no longer be found.
+        if not self._broker.cancel(str(job_id)):
+            status = self.get(job_id).status
+            raise WrongJobState(
+                f'job "{job_id}" is {status}: only jobs that have not started can be cancelled'
+            )
 
     def results(self, job_ids: Iterable[str | UUID]) -> dict[str, Any]:
         """Read the results, by id, of the jobs among these that have completed."""

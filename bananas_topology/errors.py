@@ -115,6 +115,14 @@ class ResultNotFound(BananasTopologyError):
     """The job has completed, but its result has expired, or was not to be kept."""
 
 
+class InvalidCursor(BananasTopologyError):
+    """A search cannot continue: the cursor is not one of an earlier page."""
+
+
+class WrongJobState(BananasTopologyError):
+    """The operation does not apply to a job in this state; the message names it."""
+
+
 class WaitTimeout(BananasTopologyError):
     """The job did not finish within the timeout; it may still do so."""
 

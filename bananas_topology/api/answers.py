@@ -11,8 +11,17 @@ from typing import Any, TypedDict
 import msgspec
 
 from bananas_topology.api.bodies import MAX_JOBS, NewJobBody
+from bananas_topology.api.dead_bodies import DeadSelection
 from bananas_topology.api.problems import MEDIA_TYPE
-from bananas_topology.jobs.views import JobJson, QueuesJson
+from bananas_topology.jobs.views import (
+    DeadChangeJson,
+    DeadPageJson,
+    JobJson,
+    JobPageJson,
+    PoolsJson,
+    QueuesJson,
+    WorkersJson,
+)
 
 Answers = dict[int | str, dict[str, Any]]
 
@@ -51,10 +60,16 @@ class ProblemJson(TypedDict):
     detail: str
 
 
-_TYPES = (
+_TYPES: tuple[type[Any], ...] = (
     NewJobBody,
+    DeadSelection,
     JobJson,
+    JobPageJson,
     QueuesJson,
+    WorkersJson,
+    PoolsJson,
+    DeadPageJson,
+    DeadChangeJson,
     EnqueuedJson,
     EnqueuedListJson,
     StatusJson,
@@ -64,19 +79,29 @@ _TYPES = (
 _REFERENCES, SCHEMAS = msgspec.json.schema_components(
     _TYPES, ref_template="#/components/schemas/{name}"
 )
-_NEW_JOB, JOB, QUEUES, _ENQUEUED, _ENQUEUED_LIST, STATUS, HEALTH, _PROBLEM = _REFERENCES
+_BY_TYPE = dict(zip(_TYPES, _REFERENCES, strict=True))
+
+
+def reference(shape: type[Any]) -> dict[str, Any]:
+    """The schema of a type, as a reference to the document's components."""
+    return _BY_TYPE[shape]
+
 
 #: The body of a request to enqueue, and of its answer.
+_NEW_JOB = reference(NewJobBody)
 ONE_OR_MORE_JOBS = {"oneOf": [_NEW_JOB, {"type": "array", "items": _NEW_JOB, "maxItems": MAX_JOBS}]}
-ENQUEUED = {"oneOf": [_ENQUEUED, _ENQUEUED_LIST]}
+ENQUEUED = {"oneOf": [reference(EnqueuedJson), reference(EnqueuedListJson)]}
 
 #: Why a request may fail, by status.
 _REASONS = {
     HTTPStatus.BAD_REQUEST: "The body is not valid JSON",
     HTTPStatus.UNAUTHORIZED: "The token is missing or wrong",
+    HTTPStatus.FORBIDDEN: "The token only reads; or there is none, and the request is foreign",
     HTTPStatus.NOT_FOUND: "There is no such job, or its retention has expired",
     HTTPStatus.REQUEST_TIMEOUT: "The body did not arrive in time",
+    HTTPStatus.CONFLICT: "The job is in another state",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body, or a job in it, is too large",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is of a type that forms send",
     HTTPStatus.UNPROCESSABLE_ENTITY: "A value is not valid",
     HTTPStatus.INTERNAL_SERVER_ERROR: "An error of the API, which its log describes",
     HTTPStatus.SERVICE_UNAVAILABLE: "Redis cannot be used, or there are too many connections",
@@ -91,6 +116,16 @@ _HEADERS = {
 #: Statuses that any request may be answered with.
 _ALWAYS = (HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE)
 
+#: Statuses of the guard, and those of it and of reading the body of a request that has one.
+_GUARDED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+BODY_FAILURES = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+)
+
 
 def content(schema: dict[str, Any], media_type: str = "application/json") -> dict[str, Any]:
     """A body with this schema."""
@@ -98,13 +133,21 @@ def content(schema: dict[str, Any], media_type: str = "application/json") -> dic
 
 
 def answers(
-    body: dict[str, Any], *failures: HTTPStatus, status: HTTPStatus = HTTPStatus.OK
+    body: dict[str, Any],
+    *failures: HTTPStatus,
+    status: HTTPStatus = HTTPStatus.OK,
+    is_probe: bool = False,
 ) -> Answers:
-    """The answers of a route: the `body` of success, and the problems it may return."""
+    """The answers of a route: the `body` of success, and the problems it may return.
+
+    Probes are not guarded.
+    """
     found: Answers = {int(status): {"description": status.phrase} | _header(status) | body}
-    for failure in sorted({*failures, *_ALWAYS}):
+    for failure in sorted({*failures, *_ALWAYS, *(() if is_probe else _GUARDED)}):
         reason = {"description": _REASONS[failure]}
-        found[int(failure)] = reason | _header(failure) | content(_PROBLEM, MEDIA_TYPE)
+        found[int(failure)] = (
+            reason | _header(failure) | content(reference(ProblemJson), MEDIA_TYPE)
+        )
     return found
 
 

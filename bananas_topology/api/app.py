@@ -6,28 +6,32 @@ itself. Everything that blocks on Redis, or computes for long, runs in a thread.
 
 from __future__ import annotations
 
-import asyncio
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
 import anyio.to_thread
-import msgspec
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi.responses import HTMLResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.types import ASGIApp
 
 from bananas_topology import __version__
+from bananas_topology.api import dead_routes, fleet_routes, job_routes
 from bananas_topology.api.answers import (
     ENQUEUED,
-    HEALTH,
-    JOB,
     ONE_OR_MORE_JOBS,
-    QUEUES,
     SCHEMAS,
-    STATUS,
+    HealthJson,
+    StatusJson,
     answers,
     content,
+    reference,
 )
+from bananas_topology.api.body import read_body
+from bananas_topology.api.docs import DOCS_STYLE, docs_page
+from bananas_topology.api.encoding import encoded_response, json_response
+from bananas_topology.api.guard import Guard, SecurityHeaders
 from bananas_topology.api.metrics import Measuring, Metrics
 from bananas_topology.api.problems import (
     Problem,
@@ -36,65 +40,60 @@ from bananas_topology.api.problems import (
     problem_response,
 )
 from bananas_topology.api.service import Service
-from bananas_topology.api.token import Token
+from bananas_topology.api.token import NO_TOKEN, Token
 from bananas_topology.api.waiting import WaitingRoom
 from bananas_topology.errors import RequestRejected
+from bananas_topology.jobs.views import JobJson, QueuesJson
 from bananas_topology.units import parse_duration_ms
-
-#: Maximum size of a request body, in bytes.
-MAX_BODY_BYTES = 16 * 2**20
-
-#: Maximum time that a request's body may take to arrive, in seconds.
-BODY_S = 60.0
 
 #: Maximum time that a request waits for a job, in milliseconds.
 MAX_WAIT_MS = 60_000
 
 
 class Api:
-    """State shared by the routes: the service, metrics, waiting requests, and the token."""
+    """State shared by the routes: the service, metrics, and waiting requests."""
 
-    def __init__(self, service: Service, token: Token) -> None:
+    def __init__(self, service: Service) -> None:
         self.service = service
         self.metrics = Metrics(service.inspector)
         self.waiting = WaitingRoom(service)
-        self._token = token
-
-    def check_token(self, header: str) -> None:
-        """Check the Authorization header, if a token is configured.
-
-        Raises:
-            Problem: 401.
-        """
-        if not self._token.allows(header):
-            raise Problem(
-                HTTPStatus.UNAUTHORIZED, "expected the header Authorization: Bearer <API_TOKEN>"
-            )
 
 
-class _Described(FastAPI):
+class _App(FastAPI):
     """An application whose OpenAPI document includes the schemas of what msgspec encodes."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        # Around all other layers, so that the response to an unexpected error has them, too.
+        return SecurityHeaders(super().build_middleware_stack())
 
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
         components = document.setdefault("components", {})
         components.setdefault("schemas", {}).update(SCHEMAS)
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        # Without a token, requests need none.
+        document["security"] = [{"token": []}, {}]
         return document
 
 
-def make_app(service: Service, token: Token) -> FastAPI:
-    """Create the ASGI application; an empty token disables authentication."""
-    app = _Described(
+def make_app(service: Service, token: Token, read_token: Token = NO_TOKEN) -> FastAPI:
+    """Create the ASGI application. Without a token it serves this host only (see guard.py)."""
+    app = _App(
         title="Bananas",
         version=__version__,
         summary="Enqueue and inspect jobs, and monitor queues.",
+        docs_url=None,
         redoc_url=None,
     )
-    api = app.state.api = Api(service, token)
+    api = app.state.api = Api(service)
+    app.add_middleware(Guard, token=token, read_token=read_token)
     app.add_middleware(Measuring, metrics=api.metrics)
-    app.include_router(_private)
-    app.include_router(_public)
+    app.include_router(_jobs)
+    for each in (job_routes, dead_routes, fleet_routes):
+        app.include_router(each.router)
+    app.include_router(_operations)
+    app.add_route("/docs", _get_docs, include_in_schema=False)
+    app.add_route("/docs.css", _get_docs_style, include_in_schema=False)
     answer_with_problems(app)
     return app
 
@@ -104,30 +103,22 @@ def _api(request: Request) -> Api:
     return api
 
 
-def _check_token(request: Request) -> None:
-    _api(request).check_token(request.headers.get("authorization", ""))
+_jobs = APIRouter(tags=["jobs"])
+_operations = APIRouter(tags=["operations"])
 
 
-_private = APIRouter(dependencies=[Depends(_check_token)], tags=["jobs"])
-_public = APIRouter(tags=["operations"])
-
-# Without a token, requests need none.
-_SECURITY: dict[str, Any] = {"security": [{"token": []}, {}]}
-
-
-@_private.post(
+@_jobs.post(
     "/jobs",
     status_code=HTTPStatus.ACCEPTED,
     responses=answers(
         content(ENQUEUED),
         HTTPStatus.BAD_REQUEST,
-        HTTPStatus.UNAUTHORIZED,
         HTTPStatus.REQUEST_TIMEOUT,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
         status=HTTPStatus.ACCEPTED,
     ),
-    openapi_extra={"requestBody": {"required": True} | content(ONE_OR_MORE_JOBS)} | _SECURITY,
+    openapi_extra={"requestBody": {"required": True} | content(ONE_OR_MORE_JOBS)},
 )
 async def enqueue(request: Request) -> Response:
     """Enqueue one job or a list of jobs.
@@ -137,29 +128,27 @@ async def enqueue(request: Request) -> Response:
     a job that already exists is left unchanged.
     """
     api = _api(request)
-    body = await _body(request)
+    body = await read_body(request)
     try:
         ids, is_list = await anyio.to_thread.run_sync(api.service.enqueue, body)
     except RequestRejected as error:
         raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error)) from error
     api.metrics.enqueued.inc(len(ids))
     if is_list:
-        return _json({"ids": ids}, HTTPStatus.ACCEPTED)
-    response = _json({"id": ids[0]}, HTTPStatus.ACCEPTED)
+        return json_response({"ids": ids}, HTTPStatus.ACCEPTED)
+    response = json_response({"id": ids[0]}, HTTPStatus.ACCEPTED)
     root = request.scope.get("root_path", "")
     response.headers["Location"] = f"{root}/jobs/{quote(ids[0], safe='')}"
     return response
 
 
-@_private.get(
+@_jobs.get(
     "/jobs/{job_id:path}",
     responses=answers(
-        content(JOB),
-        HTTPStatus.UNAUTHORIZED,
+        content(reference(JobJson)),
         HTTPStatus.NOT_FOUND,
         HTTPStatus.UNPROCESSABLE_ENTITY,
     ),
-    openapi_extra=_SECURITY,
 )
 async def get_job(
     request: Request,
@@ -172,68 +161,55 @@ async def get_job(
     API stops or too many requests wait.
     """
     job = await _api(request).waiting.job(request, job_id, _wait_ms(wait) / 1000)
-    return no_response() if job is None else _encoded(job)
+    return no_response() if job is None else encoded_response(job)
 
 
-@_private.get(
+@_jobs.get(
     "/queues",
-    responses=answers(content(QUEUES), HTTPStatus.UNAUTHORIZED),
-    openapi_extra=_SECURITY,
+    responses=answers(content(reference(QueuesJson))),
 )
 def get_queues(request: Request) -> Response:
     """Get queue depths and live workers."""
-    return _encoded(_api(request).service.queues())
+    return encoded_response(_api(request).service.queues())
 
 
-@_public.get("/health", responses=answers(content(HEALTH)))
+@_operations.get("/health", responses=answers(content(reference(HealthJson))))
 def get_health(request: Request) -> Response:
     """Check that jobs are being processed: 200, or 503 with the reasons."""
     health = _api(request).service.health()
     counts = {"workers": health.workers, "ready": health.ready}
     if health.is_ok:
-        return _json({"status": "ok"} | counts)
+        return json_response({"status": "ok"} | counts)
     return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(health.problems), **counts)
 
 
-@_public.get("/livez", responses=answers(content(STATUS)))
+@_operations.get("/livez", responses=answers(content(reference(StatusJson)), is_probe=True))
 async def livez() -> Response:
     """Check that this process responds."""
-    return _json({"status": "ok"})
+    return json_response({"status": "ok"})
 
 
-@_public.get("/readyz", responses=answers(content(STATUS)))
+@_operations.get("/readyz", responses=answers(content(reference(StatusJson)), is_probe=True))
 def readyz(request: Request) -> Response:
     """Check that requests can be served: Redis responds."""
     problem = _api(request).service.redis_problem()
     if problem is None:
-        return _json({"status": "ok"})
+        return json_response({"status": "ok"})
     return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, problem)
 
 
-@_public.get("/metrics", responses=answers(content({"type": "string"}, "text/plain")))
+@_operations.get("/metrics", responses=answers(content({"type": "string"}, "text/plain")))
 def get_metrics(request: Request) -> Response:
     """Get metrics for Prometheus."""
     return Response(generate_latest(_api(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _body(request: Request) -> bytes:
-    """Read the request body, up to the limits of size and time."""
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_S):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    raise Problem(
-                        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                        f"expected a body of at most {MAX_BODY_BYTES} bytes; "
-                        "split the jobs into several requests",
-                    )
-    except TimeoutError as error:
-        raise Problem(
-            HTTPStatus.REQUEST_TIMEOUT, f"expected the whole body within {BODY_S:g} s"
-        ) from error
-    return bytes(body)
+async def _get_docs(request: Request) -> Response:
+    return HTMLResponse(docs_page(request.app.openapi()))
+
+
+async def _get_docs_style(request: Request) -> Response:
+    return Response(DOCS_STYLE, media_type="text/css", headers={"Cache-Control": "max-age=3600"})
 
 
 def _wait_ms(text: str) -> int:
@@ -241,11 +217,3 @@ def _wait_ms(text: str) -> int:
         return min(parse_duration_ms(text), MAX_WAIT_MS) if text else 0
     except ValueError as error:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f'wait: {error}, got "{text}"') from error
-
-
-def _json(value: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    return _encoded(msgspec.json.encode(value), status)
-
-
-def _encoded(body: bytes, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    return Response(body, status, media_type="application/json")

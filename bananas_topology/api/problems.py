@@ -14,10 +14,12 @@ from starlette.requests import ClientDisconnect
 
 from bananas_topology.errors import (
     BananasTopologyError,
+    InvalidCursor,
     InvalidJob,
     JobNotFound,
     RedisUnavailable,
     RedisUnsuitable,
+    WrongJobState,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 #: HTTP status by exception class, including subclasses; any other exception is a 500.
 _STATUSES: tuple[tuple[type[BananasTopologyError], HTTPStatus], ...] = (
     (InvalidJob, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (InvalidCursor, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (WrongJobState, HTTPStatus.CONFLICT),
     (JobNotFound, HTTPStatus.NOT_FOUND),
     (RedisUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
     (RedisUnsuitable, HTTPStatus.SERVICE_UNAVAILABLE),

@@ -23,7 +23,6 @@ from bananas_topology.api.app import make_app
 from bananas_topology.api.connections import ClientConnection, connection_limit
 from bananas_topology.api.service import Service
 from bananas_topology.api.token import Token
-from bananas_topology.client import Client
 from bananas_topology.contract.api import ApiConfig, api_from_env
 from bananas_topology.contract.names import API
 from bananas_topology.contract.worker import (
@@ -35,8 +34,6 @@ from bananas_topology.contract.worker import (
 from bananas_topology.errors import BananasTopologyError, InvalidSettings
 from bananas_topology.jobs.access import RestartCheck, ServerUrl
 from bananas_topology.jobs.connection import PRODUCER_TIMEOUT_S, connect, failure
-from bananas_topology.jobs.inspect import Inspector
-from bananas_topology.jobs.keys import Keys
 from bananas_topology.system.notify import Notifier
 from bananas_topology.worker import logs
 
@@ -121,14 +118,11 @@ def run() -> int:
         config = api_from_env(os.environ)
         _configure_logs(config)
         url, token = ServerUrl.of(config), Token(config.token, config.token_file)
+        read_token = Token(config.read_token, config.read_token_file, "API_READ_TOKEN")
         client = connect(url, key_prefix=config.key_prefix, timeout_s=PRODUCER_TIMEOUT_S)
-        service = Service(
-            Client(url, key_prefix=config.key_prefix),
-            Inspector(client, Keys(config.key_prefix)),
-        )
-        return _serve(
-            config, make_app(service, token), token, _Access(url, partial(failure, client))
-        )
+        service = Service.connect(url, config.key_prefix)
+        app = make_app(service, token, read_token)
+        return _serve(config, app, token, _Access(url, partial(failure, client)))
     except InvalidSettings as error:
         return _fail(error, EXIT_CONFIG)
     except BananasTopologyError as error:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import msgspec
+from starlette.requests import Request
 
 from bananas_topology.api.bodies import read_jobs
 from bananas_topology.client import Client, Patience
-from bananas_topology.errors import RedisUnavailable, RedisUnsuitable
+from bananas_topology.errors import RedisUnavailable, RedisUnsuitable, WrongJobState
+from bananas_topology.jobs.access import ServerUrl
+from bananas_topology.jobs.connection import PRODUCER_TIMEOUT_S, connect
+from bananas_topology.jobs.dead import DeadFilter, DeadJobs
 from bananas_topology.jobs.inspect import Inspector
+from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.search import Search
 from bananas_topology.jobs.views import job_json, queues_json
 from bananas_topology.units import quantity
 
@@ -45,6 +52,25 @@ class Service:
 
     client: Client
     inspector: Inspector
+    search: Search
+    dead: DeadJobs
+
+    @classmethod
+    def connect(cls, url: str | ServerUrl, key_prefix: str) -> Self:
+        """Make a service on the deployment with this server and prefix; connects when used."""
+        connection = connect(url, key_prefix=key_prefix, timeout_s=PRODUCER_TIMEOUT_S)
+        keys = Keys(key_prefix)
+        return cls(
+            Client(url, key_prefix=key_prefix),
+            Inspector(connection, keys),
+            Search(connection, keys),
+            DeadJobs(connection, keys),
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.client.close()
+        self.dead.close()
 
     def enqueue(self, body: bytes) -> tuple[list[str], bool]:
         """Enqueue the jobs of a request; returns their ids and whether the body was a list.
@@ -62,6 +88,22 @@ class Service:
             JobNotFound: the job does not exist or has expired.
         """
         return msgspec.json.encode(job_json(self.client.get(job_id)))
+
+    def retry(self, job_id: str) -> None:
+        """Retry a dead job.
+
+        Raises:
+            JobNotFound: the job does not exist or has expired.
+            WrongJobState: it is not dead, or cannot be read.
+        """
+        status = self.client.get(job_id).status
+        retried = self.dead.retry(DeadFilter(job_ids=frozenset({job_id})))
+        if retried.unreadable:
+            raise WrongJobState(f'job "{job_id}" cannot be retried: its JSON cannot be read')
+        for reason in retried.rejected.values():
+            raise WrongJobState(f'job "{job_id}" cannot be retried: {reason}')
+        if not retried.jobs:
+            raise WrongJobState(f'job "{job_id}" is {status}: only dead jobs can be retried')
 
     def finished_job(self, job_id: str, patience: Patience) -> bytes:
         """Read a job, as JSON, once it has finished or there is no patience left.
@@ -96,3 +138,9 @@ class Service:
                 (f"{quantity(ready, 'ready job')} but no workers running",), workers, ready
             )
         return Health((), workers, ready)
+
+
+def service_of(request: Request) -> Service:
+    """The service behind the routes of a request's application."""
+    service: Service = request.app.state.api.service
+    return service

@@ -6,7 +6,7 @@ import hmac
 import logging
 from pathlib import Path
 
-from bananas_topology.contract.api import read_token
+from bananas_topology.contract.api import parse_token
 from bananas_topology.errors import InvalidSettings
 from bananas_topology.system.files import read_secret
 
@@ -19,22 +19,23 @@ _Version = tuple[int, int, int]
 class Token:
     """A token, or the one in a file, which is read again when the file changes.
 
-    Empty if there is neither: then all requests are allowed.
+    Not set if there is neither: then it allows nothing. `variable` is its name in messages.
     """
 
-    def __init__(self, text: str, path: str = "") -> None:
+    def __init__(self, text: str, path: str = "", variable: str = "API_TOKEN") -> None:
         """Read the file, if there is one.
 
         Raises:
             InvalidSettings: it cannot be read, or contains no valid token.
         """
         self._path = path
+        self._variable = variable
         self._version = _version_of(path)
-        self._expected = _read(path) if path else text.encode()
+        self._expected = self._read() if path else text.encode()
 
     @property
     def is_set(self) -> bool:
-        """Whether requests need a token."""
+        """Whether there is a token."""
         return bool(self._expected)
 
     def allows(self, header: str) -> bool:
@@ -43,9 +44,9 @@ class Token:
             self._reread()
         scheme, _, given = header.partition(" ")
         is_bearer = scheme.lower() == "bearer"
-        return not self._expected or (
-            is_bearer and hmac.compare_digest(given.encode(), self._expected)
-        )
+        # Starlette decodes headers as Latin-1.
+        is_equal = hmac.compare_digest(given.encode("latin-1", "replace"), self._expected)
+        return self.is_set and is_bearer and is_equal
 
     def _reread(self) -> None:
         """Take over a new token; a file without a valid one leaves the old token in place."""
@@ -54,18 +55,17 @@ class Token:
             return
         self._version = version
         try:
-            self._expected = _read(self._path)
+            self._expected = self._read()
         except InvalidSettings as error:
-            log.error("token not changed: %s", error)
+            log.error("%s not changed: %s", self._variable, error)
         else:
-            log.info("token changed")
+            log.info("%s changed", self._variable)
 
-
-def _read(path: str) -> bytes:
-    try:
-        return read_token(read_secret(path)).encode()
-    except ValueError as error:
-        raise InvalidSettings([f'API_TOKEN_FILE is "{path}": {error}']) from error
+    def _read(self) -> bytes:
+        try:
+            return parse_token(read_secret(self._path)).encode()
+        except ValueError as error:
+            raise InvalidSettings([f'{self._variable}_FILE is "{self._path}": {error}']) from error
 
 
 def _version_of(path: str) -> _Version | None:
@@ -75,3 +75,7 @@ def _version_of(path: str) -> _Version | None:
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+#: No token: allows nothing.
+NO_TOKEN = Token("")

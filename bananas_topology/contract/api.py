@@ -23,7 +23,7 @@ from bananas_topology.errors import InvalidSettings
 MIN_TOKEN_LENGTH = 16
 
 
-def read_token(value: str) -> str:
+def parse_token(value: str) -> str:
     """Check a token; ValueError says what was expected."""
     if len(value) < MIN_TOKEN_LENGTH or not value.isprintable() or not value.isascii():
         raise ValueError(f"expected at least {MIN_TOKEN_LENGTH} printable ASCII characters")
@@ -44,12 +44,21 @@ class ApiConfig:
         8080, "API_PORT", integer(1, 65_535), "Port to listen on", "port", sections=(API,)
     )
     token: str = setting(
-        "", "API_TOKEN", Kind(f"{MIN_TOKEN_LENGTH} characters or more", read_token),
+        "", "API_TOKEN", Kind(f"{MIN_TOKEN_LENGTH} characters or more", parse_token),
         "Bearer token that clients must send", is_secret=True,
     )  # fmt: skip
     token_file: str = setting(
         "", "API_TOKEN_FILE", text("a path"),
         "File with the token, instead of API_TOKEN; read again when it changes",
+    )  # fmt: skip
+    read_token: str = setting(
+        "", "API_READ_TOKEN", Kind(f"{MIN_TOKEN_LENGTH} characters or more", parse_token),
+        "Bearer token of clients that only read, such as dashboards; requires API_TOKEN",
+        is_secret=True,
+    )  # fmt: skip
+    read_token_file: str = setting(
+        "", "API_READ_TOKEN_FILE", text("a path"),
+        "File with the read-only token, instead of API_READ_TOKEN; read again when it changes",
     )  # fmt: skip
     redis_url: str = _as_in_worker("redis_url")
     redis_url_file: str = _as_in_worker("redis_url_file")
@@ -73,9 +82,23 @@ def api_from_env(env: Mapping[str, str]) -> ApiConfig:
     values, problems = read_variables(env, API_SETTINGS)
     problems += check_exclusive(env, "REDIS_URL", "REDIS_URL_FILE")
     problems += check_exclusive(env, "API_TOKEN", "API_TOKEN_FILE")
+    problems += check_exclusive(env, "API_READ_TOKEN", "API_READ_TOKEN_FILE")
+    config = ApiConfig(**values)
+    if not problems:
+        problems += _check_tokens(config)
     if problems:
         raise InvalidSettings(problems)
-    return ApiConfig(**values)
+    return config
+
+
+def _check_tokens(config: ApiConfig) -> list[str]:
+    if not (config.read_token or config.read_token_file):
+        return []
+    if not (config.token or config.token_file):
+        return ["API_READ_TOKEN is set without API_TOKEN: set both"]
+    if config.read_token and config.read_token == config.token:
+        return ["API_READ_TOKEN is the same as API_TOKEN: expected another token"]
+    return []
 
 
 def api_to_env(config: ApiConfig) -> dict[str, str]:

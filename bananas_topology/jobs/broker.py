@@ -143,6 +143,12 @@ class Broker:
         call = Call(scripts.ENQUEUE, (self.keys.stats,), arguments)
         return [reply == 1 for reply in self._scripts.run_one(call)]
 
+    def cancel(self, job_id: str) -> bool:
+        """Delete a job that has not started; False if there is none that waits to start."""
+        arguments = (self.keys.prefix, to_bytes(job_id))
+        call = Call(scripts.CANCEL, (self.keys.scheduled,), arguments)
+        return bool(self._scripts.run_one(call))
+
     def exchange(
         self,
         consumer: Consumer,

@@ -27,6 +27,9 @@ from bananas_topology.system.clock import format_timestamp, wall_now
 #: Number of dead jobs read in one round trip.
 BATCH = 100
 
+#: Maximum number of dead jobs that one page examines.
+PAGE_EXAMINED = 2_000
+
 #: A job to requeue: id, body, priority, type.
 _NewEntry = tuple[bytes, bytes, str, str]
 
@@ -126,6 +129,29 @@ class DeadJobs:
                 if not entry.is_id_reused and selected.matches(entry.job, now):
                     yield entry.job
             start = stop
+
+    def page(
+        self, selected: DeadFilter, limit: int, distance: int | None = None
+    ) -> tuple[Sequence[DeadJob], int | None]:
+        """Read up to `limit` of the selected dead jobs, newest first, and where to continue.
+
+        `distance` counts from the end of the list, where burying moves nothing. If older jobs leave
+        the list between two pages, some jobs are on both. Examines up to `PAGE_EXAMINED` jobs.
+        """
+        found: list[DeadJob] = []
+        now, count = wall_now(), self.count()
+        distance = count if distance is None else min(distance, count)
+        last = max(distance - PAGE_EXAMINED, 0)
+        while distance > last:
+            stop = max(distance - BATCH, 0)
+            for entry in self._read_range(-distance, -stop - 1):
+                distance -= 1
+                if not entry.is_id_reused and selected.matches(entry.job, now):
+                    found.append(entry.job)
+                    if len(found) == limit:
+                        return found, distance or None
+            distance = min(distance, stop)
+        return found, distance or None
 
     def retry(self, selected: DeadFilter = EVERYTHING) -> RetriedDead:
         """Requeue the selected dead jobs, oldest first.

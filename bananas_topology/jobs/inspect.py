@@ -232,7 +232,7 @@ def _job_view(
     duration_ms = int(result["duration_ms"]) if result.get("duration_ms") else None
     return JobView(
         job_id=job_id,
-        status=_status(body, result, due, bool(claims)),
+        status=job_status(body, result, due, bool(claims)),
         body=body,
         due_at=None if due is None else datetime.fromtimestamp(due, UTC),
         worker_id=worker_id,
@@ -246,7 +246,7 @@ def _job_view(
     )
 
 
-def _status(
+def job_status(
     body: dict[str, Any] | None, result: dict[str, str], due: object, is_claimed: bool
 ) -> str:
     """The status by where the job is: other workers may leave that in its JSON out of date."""

@@ -31,6 +31,11 @@ def to_bytes(text: str) -> bytes:
     return text.encode(errors="surrogateescape")
 
 
+def printable(text: str) -> str:
+    """A text for display and JSON: bytes that are not UTF-8 are replaced."""
+    return to_bytes(text).decode(errors="replace")
+
+
 def parse_json(text: bytes | str | None) -> Any:
     """A JSON value; None if there is none or it cannot be parsed."""
     if not text:

@@ -6,15 +6,18 @@ Timestamps are RFC 3339 in UTC, as in the wire format; anything unknown or not a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, TypedDict
 
 import msgspec
 
+from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.jobs.dead import DeadJob
 from bananas_topology.jobs.depths import QueueDepth, ReadyList
 from bananas_topology.jobs.inspect import JobView, Overview, WorkerView
+from bananas_topology.jobs.search import JobPage, JobSummary
+from bananas_topology.jobs.stored import printable
 from bananas_topology.system.clock import format_timestamp
 
 Timestamp = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
@@ -41,6 +44,30 @@ class JobJson(TypedDict):
     failure: Any
 
 
+class JobSummaryJson(TypedDict):
+    """A job in a list. `worker_id` and `pool` run it now; `error` is its last failure."""
+
+    id: str
+    name: str | None
+    status: str
+    priority: str | None
+    attempts: int | None
+    created_at: Timestamp | None
+    due_at: Timestamp | None
+    worker_id: str | None
+    pool: str | None
+    started_at: Timestamp | None
+    completed_at: Timestamp | None
+    error: str | None
+
+
+class JobPageJson(TypedDict):
+    """Some jobs. `next` is the `cursor` of the next page; null at the end."""
+
+    jobs: list[JobSummaryJson]
+    next: str | None
+
+
 class DeadJobJson(TypedDict):
     """A dead job. `is_readable` is false if the stored job is corrupt and cannot be retried."""
 
@@ -52,6 +79,30 @@ class DeadJobJson(TypedDict):
     error: str
     traceback: str
     is_readable: bool
+
+
+class DeadPageJson(TypedDict):
+    """Some dead jobs, newest first, and the number of all dead jobs.
+
+    `next` is the `cursor` of the next page; null at the end.
+    """
+
+    jobs: list[DeadJobJson]
+    total: int
+    next: int | None
+
+
+class DeadChangeJson(TypedDict):
+    """How many dead jobs were retried or purged, or would be: `dry_run`.
+
+    Of those to retry, `unreadable` lists the ids of jobs whose JSON cannot be read, `rejected` why
+    the server rejects a job, by its id.
+    """
+
+    count: int
+    dry_run: bool
+    unreadable: list[str]
+    rejected: dict[str, str]
 
 
 class BacklogJson(TypedDict):
@@ -95,6 +146,30 @@ class WorkerJson(TypedDict):
     started_at: Timestamp | None
 
 
+class WorkersJson(TypedDict):
+    """The live workers, by id."""
+
+    workers: list[WorkerJson]
+
+
+class PoolJson(TypedDict):
+    """The live workers of a pool, added up. `slots`: jobs that they can run at a time."""
+
+    name: str
+    workers: int
+    slots: int
+    running: int
+    stuck: int
+    priorities: list[str]
+    job_types: list[str]
+
+
+class PoolsJson(TypedDict):
+    """The pools that have live workers, by name."""
+
+    pools: list[PoolJson]
+
+
 class QueuesJson(TypedDict):
     """Queue depths by priority, and the live workers."""
 
@@ -126,10 +201,32 @@ def job_json(view: JobView) -> JobJson:
     }
 
 
+def job_page_json(page: JobPage) -> JobPageJson:
+    """Describe a page of a search."""
+    return {"jobs": [_summary(job) for job in page.jobs], "next": page.cursor}
+
+
+def _summary(job: JobSummary) -> JobSummaryJson:
+    return {
+        "id": printable(job.job_id),
+        "name": job.job_type,
+        "status": job.status,
+        "priority": job.priority,
+        "attempts": job.attempts,
+        "created_at": _timestamp(job.created_at),
+        "due_at": _timestamp(job.due_at),
+        "worker_id": job.worker_id,
+        "pool": job.pool,
+        "started_at": _timestamp(job.started_at),
+        "completed_at": _timestamp(job.completed_at),
+        "error": job.error,
+    }
+
+
 def dead_job_json(job: DeadJob) -> DeadJobJson:
     """Describe one dead job."""
     return {
-        "id": job.job_id,
+        "id": printable(job.job_id),
         "name": job.job_type,
         "priority": job.priority,
         "attempts": job.attempts,
@@ -153,6 +250,35 @@ def queues_json(overview: Overview) -> QueuesJson:
         },
         "queues": {depth.priority: _queue(depth) for depth in overview.depths},
         "workers": [_worker(worker) for worker in overview.workers],
+    }
+
+
+def workers_json(workers: Iterable[WorkerView]) -> WorkersJson:
+    """Describe the live workers."""
+    return {"workers": [_worker(worker) for worker in workers]}
+
+
+def pools_json(workers: Iterable[WorkerView]) -> PoolsJson:
+    """Describe the pools of the live workers."""
+    by_pool: dict[str, list[WorkerView]] = {}
+    for worker in workers:
+        by_pool.setdefault(worker.pool, []).append(worker)
+    return {"pools": [_pool(name, members) for name, members in sorted(by_pool.items())]}
+
+
+def _pool(name: str, workers: list[WorkerView]) -> PoolJson:
+    return {
+        "name": name,
+        "workers": len(workers),
+        "slots": sum(worker.concurrency for worker in workers),
+        "running": sum(worker.running for worker in workers),
+        "stuck": sum(worker.stuck for worker in workers),
+        "priorities": [
+            priority
+            for priority in PRIORITIES
+            if any(priority in worker.priorities for worker in workers)
+        ],
+        "job_types": sorted({name for worker in workers for name in worker.job_types}),
     }
 
 

@@ -13,6 +13,9 @@ from bananas_topology.spec.model import Topology
 #: What a file with credentials contains. Its name is that of the variable without ``_FILE``.
 URL_KEY, TOKEN_KEY = "REDIS_URL", "API_TOKEN"
 
+#: The api's optional token: a variable, if the topology lists it in ``api.secrets``.
+READ_TOKEN_KEY = "API_READ_TOKEN"
+
 
 def worker_files(topology: Topology) -> tuple[str, ...]:
     """The files of a worker: an external server's URL, or the managed one's password."""

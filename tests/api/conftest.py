@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -10,17 +11,29 @@ from bananas_topology.api.app import make_app
 from bananas_topology.api.service import Service
 from bananas_topology.api.token import Token
 from bananas_topology.client import Client
-from bananas_topology.jobs.connection import connect
-from bananas_topology.jobs.inspect import Inspector
-from bananas_topology.jobs.keys import Keys
+
+TOKEN, READ_TOKEN = "correct horse battery", "staple of dashboards"
+
+JSON = {"Content-Type": "application/json"}
+
+
+def assert_problem(response: Any, status: int, expected: str) -> None:
+    """The response is a problem of this status, whose detail contains a text."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert problem["status"] == status
+    assert expected in problem["detail"]
+    assert "Traceback" not in response.text
 
 
 @contextmanager
-def serving(url: str, prefix: str, token: str = "") -> Iterator[TestClient]:
+def serving(url: str, prefix: str, token: str = "", read_token: str = "") -> Iterator[TestClient]:
     """Serve the api in this process, on the Redis server with this URL."""
-    with Client(url, key_prefix=prefix) as client, connect(url) as connection:
-        service = Service(client, Inspector(connection, Keys(prefix)))
-        with TestClient(make_app(service, Token(token)), raise_server_exceptions=False) as http:
+    with closing(Service.connect(url, prefix)) as service:
+        app = make_app(service, Token(token), Token(read_token))
+        http = TestClient(app, "http://localhost:8080", raise_server_exceptions=False)
+        with http:
             yield http
 
 
@@ -33,8 +46,8 @@ def http(server_url: str, prefix: str) -> Iterator[TestClient]:
 
 @pytest.fixture
 def private_http(server_url: str, prefix: str) -> Iterator[TestClient]:
-    """The api with a token."""
-    with serving(server_url, prefix, token="correct horse battery") as http:
+    """The api with its tokens."""
+    with serving(server_url, prefix, TOKEN, READ_TOKEN) as http:
         yield http
 
 

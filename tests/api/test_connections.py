@@ -16,7 +16,7 @@ import redis
 import uvicorn
 from fastapi.testclient import TestClient
 
-from bananas_topology.api import app as app_module
+from bananas_topology.api import body as body_module
 from bananas_topology.api import connections, waiting
 from bananas_topology.api.connections import ClientConnection
 from bananas_topology.client import Client
@@ -105,7 +105,7 @@ def test_clients_that_hang_up_free_their_places_and_are_no_errors(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     job_id = producer.enqueue("add")
-    request = f"GET /jobs/{job_id}?wait=50s HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    request = f"GET /jobs/{job_id}?wait=50s HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     waiters = [_connect(port, request) for _ in range(waiting.MAX_WAITING)]
     channel = keys.notify(job_id)
     wait_for(lambda: client.pubsub_numsub(channel)[0][1] == waiting.MAX_WAITING)
@@ -121,7 +121,7 @@ def test_clients_that_hang_up_free_their_places_and_are_no_errors(
 def test_clients_that_hang_up_within_a_body_are_no_errors(
     port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    head = b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+    head = b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
 
     _connect(port, head + b'{"name": "add", ').close()
     wait_for(lambda: _count(port, "/jobs", 499) == 1)
@@ -158,8 +158,8 @@ def test_a_header_that_trickles_in_is_not_waited_for(
 def test_a_body_that_does_not_come_is_not_waited_for(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app_module, "BODY_S", 0.3)
-    head = b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"
+    monkeypatch.setattr(body_module, "BODY_S", 0.3)
+    head = b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"
 
     with _connect(port, head) as client:
         assert client.recv(1_000).startswith(b"HTTP/1.1 408 ")
@@ -171,7 +171,9 @@ def test_a_response_that_is_not_read_is_not_waited_for(
     monkeypatch.setattr(connections, "REQUEST_S", 0.5)
     job_id = producer.enqueue("add", "x" * 10_000_000)
 
-    with _connect(port, f"GET /jobs/{job_id} HTTP/1.1\r\nHost: x\r\n\r\n".encode()) as client:
+    with _connect(
+        port, f"GET /jobs/{job_id} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    ) as client:
         wait_for(lambda: client.recv(1, socket.MSG_PEEK))
         wait_for(lambda: _count(port, "/jobs/{job_id:path}", 200) == 1)
 
@@ -179,7 +181,12 @@ def test_a_response_that_is_not_read_is_not_waited_for(
 
 
 @pytest.mark.parametrize(
-    "sent", [b"", b"GET /livez HT", b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"]
+    "sent",
+    [
+        b"",
+        b"GET /livez HT",
+        b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{",
+    ],
 )
 def test_half_open_connections_make_room(
     port: int, monkeypatch: pytest.MonkeyPatch, sent: bytes
@@ -197,7 +204,7 @@ def test_requests_beyond_the_limit_are_told_to_come_back(
     port: int, monkeypatch: pytest.MonkeyPatch, producer: Client
 ) -> None:
     job_id = producer.enqueue("add")
-    request = f"GET /jobs/{job_id}?wait=50s HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    request = f"GET /jobs/{job_id}?wait=50s HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     clients = [_connect(port, request) for _ in range(3)]
     wait_for(lambda: _get(port, "/livez")[0] == 200)
     monkeypatch.setattr(ClientConnection, "limit", 3)

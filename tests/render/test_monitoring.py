@@ -113,7 +113,11 @@ def test_both_workers_and_the_api_are_scraped(make_topology: MakeTopology) -> No
         for port in container["ports"]
     }
 
-    assert {each["port"] for each in monitor["spec"]["podMetricsEndpoints"]} == scraped
+    endpoints = {each["port"]: each for each in monitor["spec"]["podMetricsEndpoints"]}
+    assert endpoints.keys() == scraped
+    assert "authorization" not in endpoints["metrics"]
+    credentials = endpoints["http"]["authorization"]["credentials"]
+    assert credentials == {"name": "shop-secrets", "key": "API_TOKEN"}
     # Scraped once: by the monitor, not by annotations as well.
     assert "prometheus.io" not in json.dumps(objects)
 
@@ -134,3 +138,22 @@ def _wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
 def _get(port: int, path: str) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
         return str(response.read().decode())
+
+
+def test_prometheus_sends_the_read_only_token_if_there_is_one(make_topology: MakeTopology) -> None:
+    text = TOPOLOGY.replace("secrets: [API_TOKEN]", "secrets: [API_READ_TOKEN]")
+    assert text != TOPOLOGY
+    objects = objects_of(make_topology(text))
+    (monitor,) = (each for each in objects if each["kind"] == "PodMonitor")
+    (api,) = (
+        each
+        for each in objects
+        if each["metadata"]["name"].endswith("api") and each["kind"] == "Deployment"
+    )
+
+    [_, endpoint] = monitor["spec"]["podMetricsEndpoints"]
+    reference = endpoint["authorization"]["credentials"]
+    assert reference["key"] == "API_READ_TOKEN"
+    [container] = api["spec"]["template"]["spec"]["containers"]
+    variables = {each["name"]: each for each in container["env"]}
+    assert variables["API_READ_TOKEN"]["valueFrom"]["secretKeyRef"] == reference

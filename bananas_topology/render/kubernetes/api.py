@@ -52,7 +52,6 @@ def api_objects(topology: Topology, api: Api) -> list[Object]:
             credentials_volume(topology, api_files(topology)),
             *volumes(api.container),
         ],
-        scrape_port=api.config.port,
         of=api.container,
     )
     return [

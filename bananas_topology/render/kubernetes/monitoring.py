@@ -6,6 +6,7 @@ queues, so rules take their ``max``; counters of jobs differ per worker, so rule
 
 from __future__ import annotations
 
+from bananas_topology.render.credentials import READ_TOKEN_KEY, TOKEN_KEY
 from bananas_topology.render.kubernetes.objects import (
     Object,
     metadata,
@@ -34,9 +35,11 @@ def monitoring_objects(topology: Topology) -> list[Object]:
 
 def _pod_monitor(topology: Topology) -> Object:
     """Scrapes workers and schedulers at their metrics port, the api at its own port."""
-    endpoints = [{"port": "metrics", "path": "/metrics"}]
+    endpoints: list[Object] = [{"port": "metrics", "path": "/metrics"}]
     if topology.api is not None:
-        endpoints.append({"port": "http", "path": "/metrics"})
+        credentials = {"name": topology.kubernetes.secret, "key": _token_key(topology)}
+        authorization = {"type": "Bearer", "credentials": credentials}
+        endpoints.append({"port": "http", "path": "/metrics", "authorization": authorization})
     return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PodMonitor",
@@ -46,6 +49,12 @@ def _pod_monitor(topology: Topology) -> Object:
             "podMetricsEndpoints": endpoints,
         },
     }
+
+
+def _token_key(topology: Topology) -> str:
+    """The token of the api that Prometheus sends: the read-only one if there is one."""
+    assert topology.api is not None
+    return READ_TOKEN_KEY if READ_TOKEN_KEY in topology.api.secrets else TOKEN_KEY
 
 
 def _prometheus_rule(topology: Topology) -> Object:

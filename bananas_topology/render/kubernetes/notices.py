@@ -120,9 +120,7 @@ def _api(topology: Topology, api: Api) -> Iterator[str]:
             "see api.service_type and api.ingress"
         )
     if api.service_type != "ClusterIP":
-        yield (
-            f"api.service_type {api.service_type} exposes the api, including /metrics, without TLS"
-        )
+        yield f"api.service_type {api.service_type} exposes the api without TLS"
 
 
 def _workload(path: str, part: Pool | Api) -> Iterator[str]:

@@ -10,10 +10,15 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote, urlsplit
 
-from bananas_topology.contract.api import read_token
+from bananas_topology.contract.api import parse_token
 from bananas_topology.contract.redis_url import require_valid_url
 from bananas_topology.errors import RenderFailed
-from bananas_topology.render.credentials import TOKEN_KEY, api_files, worker_files
+from bananas_topology.render.credentials import (
+    READ_TOKEN_KEY,
+    TOKEN_KEY,
+    api_files,
+    worker_files,
+)
 from bananas_topology.render.kubernetes.keda import reads_redis
 from bananas_topology.render.kubernetes.objects import Object, metadata
 from bananas_topology.render.kubernetes.redis import is_managed
@@ -56,7 +61,7 @@ def secret_file(topology: Topology, environ: Mapping[str, str]) -> File:
             f"cannot write Secret {topology.kubernetes.secret}: "
             f"{', '.join(names)} not set in the environment"
         )
-    _check_token(topology, found)
+    _check_tokens(topology, found)
     secret: Object = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -68,17 +73,17 @@ def secret_file(topology: Topology, environ: Mapping[str, str]) -> File:
     return File(SECRET_FILE, text, is_streamed=False)
 
 
-def _check_token(topology: Topology, found: Mapping[str, str]) -> None:
-    """Reject a token that the api would reject when it starts."""
-    if topology.api is None:
-        return
-    try:
-        read_token(found[TOKEN_KEY])
-    except ValueError as error:
-        raise RenderFailed(
-            f"cannot write Secret {topology.kubernetes.secret}: {TOKEN_KEY} is not valid: {error}; "
-            "generate it with openssl rand -hex 32"
-        ) from error
+def _check_tokens(topology: Topology, found: Mapping[str, str]) -> None:
+    """Reject tokens that the api would reject when it starts."""
+    for key in (TOKEN_KEY, READ_TOKEN_KEY) if topology.api else ():
+        try:
+            if key in found:
+                parse_token(found[key])
+        except ValueError as error:
+            raise RenderFailed(
+                f"cannot write Secret {topology.kubernetes.secret}: {key} is not valid: {error}; "
+                "generate it with openssl rand -hex 32"
+            ) from error
 
 
 def _keys(topology: Topology) -> Iterator[str]:

@@ -14,6 +14,9 @@ from bananas_topology.spec.model import Patch
 from bananas_topology.spec.nodes import KeyPath, ScalarNode
 from bananas_topology.spec.rules.context import RuleContext, Violation, rule
 
+#: Variables that `secrets` of the api may list although they are settings of ours.
+_TOKENS = ("API_TOKEN", "API_READ_TOKEN")
+
 _LABEL_KEY = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 )
@@ -53,11 +56,12 @@ def env_sets_no_variable_of_ours(context: RuleContext) -> Iterator[Violation]:
         is_api = path == ("api",)
         settings = {each.variable: each for each in (API_SETTINGS if is_api else WORKER_SETTINGS)}
         places: list[tuple[str, KeyPath]] = [(name, (*path, "env", name)) for name in env]
-        # The api's token is a secret anyway: listing it changes nothing.
+        # API_TOKEN is a secret anyway: listing it changes nothing. API_READ_TOKEN is optional, so
+        # listing it says that there is one.
         places += [
             (name, (*path, "secrets", at))
             for at, name in enumerate(secrets)
-            if not (is_api and name == "API_TOKEN")
+            if not (is_api and name in _TOKENS)
         ]
         for name, place in places:
             if name in settings:
@@ -91,7 +95,7 @@ def env_has_no_secrets(context: RuleContext) -> Iterator[Violation]:
     """Everything in `env` appears in rendered files."""
     for path, subject, env, secrets in _environments(context):
         for name, value in env.items():
-            if name == "API_TOKEN" and path == ("api",):
+            if name in _TOKENS and path == ("api",):
                 continue  # an error already: BT230
             if value and is_secret_name(name) and name not in secrets:
                 message = f"{name} of {subject} looks like a secret, and appears in rendered files"

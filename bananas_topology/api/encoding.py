@@ -1,0 +1,19 @@
+"""Responses of JSON, encoded by msgspec."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi import Response
+
+
+def json_response(value: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    """Encode a response."""
+    return encoded_response(msgspec.json.encode(value), status)
+
+
+def encoded_response(body: bytes, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    """Make a response of what is encoded already."""
+    return Response(body, status, media_type="application/json")

@@ -1,0 +1,24 @@
+"""The routes of what runs jobs: workers and pools."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from bananas_topology.api.answers import answers, content, reference
+from bananas_topology.api.encoding import json_response
+from bananas_topology.api.service import service_of
+from bananas_topology.jobs.views import PoolsJson, WorkersJson, pools_json, workers_json
+
+router = APIRouter(tags=["workers"])
+
+
+@router.get("/workers", responses=answers(content(reference(WorkersJson))))
+def get_workers(request: Request) -> Response:
+    """Get the live workers. `GET /jobs?state=processing` has the jobs that they run."""
+    return json_response(workers_json(service_of(request).inspector.workers()))
+
+
+@router.get("/pools", responses=answers(content(reference(PoolsJson))))
+def get_pools(request: Request) -> Response:
+    """Get the pools that have live workers, with these added up."""
+    return json_response(pools_json(service_of(request).inspector.workers()))
