@@ -220,7 +220,7 @@ def test_topologies_run_side_by_side_even_in_deep_folders(shop: Shell, depth: in
 def test_scale_says_what_it_waits_for_and_interrupts_no_job(shop: Shell) -> None:
     _up(shop)
     with Client(_record(shop).redis_url) as client:
-        ids = [client.enqueue("nap", 2.0) for _ in range(6)]
+        ids = [client.enqueue("nap", 8.0) for _ in range(6)]
         wait_for(lambda: sum(each["busy"] for each in _ps(shop).values()) == 6)
 
         result = shop("scale", "worker=1", "other=2")

@@ -84,10 +84,9 @@ def black_hole(*, accepts: bool) -> Iterator[int]:
 
 
 def _swallow(listener: socket.socket) -> None:
-    accepted = []
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), contextlib.ExitStack() as accepted:
         while True:
-            accepted.append(listener.accept())
+            accepted.enter_context(listener.accept()[0])
 
 
 class Proxy:
