@@ -36,6 +36,10 @@ class PatchesFailed(RenderFailed):
 # For the operator.
 
 
+class InvalidEnvFile(BananasTopologyError):
+    """A file of environment variables cannot be read, or has an error."""
+
+
 class InvalidSettings(BananasTopologyError):
     """One or more environment variables have invalid values.
 

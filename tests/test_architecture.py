@@ -22,6 +22,8 @@ MAX_FUNCTION_LINES = 50
 #: What each part may import of the others; parts are named by how their modules begin. The first
 #: that matches counts. A part may always import itself.
 GROUND = ("errors", "units", "backoff", "system", "handlers", "contract")
+#: What `local` shares with the worker: how it logs, and what its counts mean.
+SHARED_BY_WORKERS = ("worker.logs", "worker.metrics", "worker.job_metrics", "worker.usage")
 MODEL = ("spec.model", "spec.container")
 
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -43,7 +45,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("api", (*GROUND, "jobs", "client", "worker.logs")),
     ("supervisor.plan", (*GROUND, "launch", "spec.model", "supervisor")),
     ("supervisor", (*GROUND, "launch")),
-    ("local", (*GROUND, "spec", "jobs", "launch", "supervisor", "worker.logs")),
+    ("local", (*GROUND, "spec", "jobs", "launch", "supervisor", *SHARED_BY_WORKERS)),
     ("render", (*GROUND, "launch", *MODEL, "spec.diagnostics", "yaml_writer")),
     ("importer", (*GROUND, "spec", "yaml_writer")),
     ("doctor", (*GROUND, "jobs", "spec")),
@@ -68,7 +70,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "typer": ("cli",),
     "rich": ("cli/console.py", "cli/top"),
     "cronsim": ("worker/cron.py", "worker/scheduler.py", "spec/rules"),
-    "prometheus_client": ("worker", "api", "jobs/queue_metrics.py"),
+    "prometheus_client": ("worker", "api", "jobs/queue_metrics.py", "local/metrics.py"),
     "fastapi": ("api",),
     "starlette": ("api",),
     "anyio": ("api",),

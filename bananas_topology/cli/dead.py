@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bananas_topology.cli import console
+from bananas_topology.cli.env_file import TopologyCommand
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.options import AsFormat, Format, Overrides, RedisUrl, TopologyFile
 from bananas_topology.cli.topology import topology_files
@@ -42,7 +43,7 @@ _All = Annotated[bool, typer.Option("--all", help="All dead jobs.")]
 _Limit = Annotated[int, typer.Option(metavar="N", min=0, help="Maximum rows; 0 for no limit.")]
 
 
-@app.command("list")
+@app.command("list", cls=TopologyCommand)
 def list_dead(
     ids: _Ids = None,
     job_type: _Type = None,
@@ -86,7 +87,7 @@ def list_dead(
         )
 
 
-@app.command()
+@app.command(cls=TopologyCommand)
 def retry(
     ids: _Ids = None,
     job_type: _Type = None,
@@ -123,7 +124,7 @@ def retry(
     raise typer.Exit(FAILED if revival.rejected else code)
 
 
-@app.command()
+@app.command(cls=TopologyCommand)
 def purge(
     ids: _Ids = None,
     job_type: _Type = None,

@@ -7,14 +7,20 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bananas_topology.cli import completion, console
-from bananas_topology.cli.options import DEFAULT_FILE, FILE_HELP, AsFormat, Format, Overrides
+from bananas_topology.cli.options import (
+    DEFAULT_FILE,
+    FILE_HELP,
+    AsFormat,
+    Format,
+    LogLevel,
+    Overrides,
+)
 from bananas_topology.cli.topology import name_of, topology_files
 from bananas_topology.system.clock import parse_timestamp, wall_now
 from bananas_topology.system.terminal import visible, visible_json
@@ -27,15 +33,6 @@ if TYPE_CHECKING:
 
 #: The time that text lines begin with: that of their arrival is shown already.
 _TIME = re.compile(r"^\d\d:\d\d:\d\d ")
-
-
-class Level(StrEnum):
-    """Log levels, by how much they matter."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARN = "warn"
-    ERROR = "error"
 
 
 _Pools = Annotated[
@@ -63,7 +60,7 @@ _Tail = Annotated[
     ),
 ]
 _Level = Annotated[
-    Level | None,
+    LogLevel | None,
     typer.Option("--level", help="Only lines of this level or above.", show_default=False),
 ]
 # Not -f as elsewhere: that means --follow here, as in other programs that show logs.

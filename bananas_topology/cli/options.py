@@ -22,6 +22,15 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class LogLevel(StrEnum):
+    """Log levels, by how much they matter."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARN = "warn"
+    ERROR = "error"
+
+
 AsFormat = Annotated[Format, typer.Option("--format", help="Output format.")]
 
 RedisUrl = Annotated[

@@ -33,6 +33,9 @@ _File = Annotated[
 ]
 _Compose = Annotated[bool, typer.Option("--compose", help="Render a Docker Compose file.")]
 _K8s = Annotated[bool, typer.Option("--k8s", help="Render Kubernetes manifests.")]
+_Systemd = Annotated[
+    bool, typer.Option("--systemd", help="Render a systemd unit that runs `bananas up`.")
+]
 _Target = Annotated[
     str | None,
     typer.Option(
@@ -88,6 +91,7 @@ def render(
     overrides: Overrides = None,
     compose: _Compose = False,
     k8s: _K8s = False,
+    systemd: _Systemd = False,
     target: _Target = None,
     output: _Output = None,
     check: _Check = False,
@@ -95,7 +99,7 @@ def render(
     prune_command: _PruneCommand = False,
     replaces: _Replaces = None,
 ) -> None:
-    """Render a topology as a Compose file or Kubernetes manifests.
+    """Render a topology as a Compose file, Kubernetes manifests or a systemd unit.
 
     The output is reproducible: the same topology renders to the same bytes. Anything the target
     cannot express is reported on standard error. Secret values are not rendered: manifests refer
@@ -107,17 +111,15 @@ def render(
 
         bananas render --k8s | kubectl apply -f -
 
-        bananas render --k8s -o deploy/ && git diff deploy/
+        bananas render --systemd > /etc/systemd/system/bananas-shop.service
 
         bananas render --k8s base.yaml -f prod.yaml --set image=shop:1.4.2
-
-        bananas render --k8s -o deploy/ --check
 
         bananas render --k8s | $(bananas render --k8s --prune-command)
     """
     from bananas_topology.render.target import find_target
 
-    name = _target_name(compose, k8s, target)
+    name = _target_name(compose=compose, k8s=k8s, systemd=systemd, target=target)
     _check_options(name, output, check, with_secrets, prune_command, replaces)
     topology = read_topology(topology_files(overlays, overrides, file), "rendered")
     if prune_command:
@@ -134,18 +136,20 @@ def render(
     _write(rendering, output, secrets, replaces)
 
 
-def _target_name(compose: bool, k8s: bool, target: str | None) -> str:
+def _target_name(*, compose: bool, k8s: bool, systemd: bool, target: str | None) -> str:
     from bananas_topology.render.target import target_names
 
     targets = [
         *(["compose"] if compose else []),
         *(["k8s"] if k8s else []),
+        *(["systemd"] if systemd else []),
         *([target] if target is not None else []),
     ]
     if len(targets) != 1:
         given = "more than one" if targets else "none"
         raise typer.BadParameter(
-            f"expected one of --compose, --k8s and --target NAME, got {given}", param_hint="target"
+            f"expected one of --compose, --k8s, --systemd and --target NAME, got {given}",
+            param_hint="target",
         )
     (name,) = targets
     if name not in target_names():

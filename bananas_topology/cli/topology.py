@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,16 +78,20 @@ def display_name(file: Path) -> str:
     return "<stdin>" if file == STDIN else str(file)
 
 
-def check_topology(files: TopologyFiles, patch_check: PatchCheck | None = None) -> CheckResult:
+def check_topology(
+    files: TopologyFiles,
+    patch_check: PatchCheck | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> CheckResult:
     """Check a topology; ``-`` is standard input, whose relative paths start here.
 
-    `patch_check` as in `spec.load.check`.
+    `patch_check` as in `spec.load.check`; `environ` has the variables for its text.
     """
     from bananas_topology.spec.load import check_documents, override_documents
 
-    documents = [_read(path) for path in (files.path, *files.overlays)]
+    documents = [_read(path, environ) for path in (files.path, *files.overlays)]
     try:
-        documents += override_documents(files.overrides, os.environ)
+        documents += override_documents(files.overrides, environ)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--set") from error
     path = Path(display_name(files.path))
@@ -113,12 +117,12 @@ def name_of(files: TopologyFiles) -> str | None:
     return topology.name if topology is not None else None
 
 
-def _read(file: Path) -> Document:
+def _read(file: Path, environ: Mapping[str, str]) -> Document:
     from bananas_topology.spec.load import read_file
     from bananas_topology.spec.reader import MAX_BYTES, read_document
 
     if file != STDIN:
-        return read_file(file, os.environ)
+        return read_file(file, environ)
     # One byte more than is allowed shows that it is too long.
     data = sys.stdin.buffer.read(MAX_BYTES + 1)
-    return read_document(display_name(file), data, os.environ)
+    return read_document(display_name(file), data, environ)

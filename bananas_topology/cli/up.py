@@ -16,7 +16,7 @@ from bananas_topology.cli import console
 from bananas_topology.cli.apply import Yes, apply_to
 from bananas_topology.cli.control import WAIT_TIMEOUT, WaitTimeout, seconds
 from bananas_topology.cli.exit_codes import FAILED, OK
-from bananas_topology.cli.options import Overlays, Overrides, RedisUrl
+from bananas_topology.cli.options import LogLevel, Overlays, Overrides, RedisUrl
 from bananas_topology.cli.scale import parse_scale
 from bananas_topology.cli.topology import TopologyFiles, read_topology, topology_files
 from bananas_topology.contract.redis_url import redact
@@ -76,6 +76,28 @@ _Drain = Annotated[
     bool, typer.Option("--drain", help="Exit when no jobs are left; fail if any died.")
 ]
 _LogFormat = Annotated[LogFormat, typer.Option("--log-format", help="Log format of the workers.")]
+_LogLevel = Annotated[
+    LogLevel | None,
+    typer.Option(
+        "--log-level",
+        help="Least severe level to log.  [default: as in the topology]",
+        show_default=False,
+    ),
+]
+_MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port",
+        metavar="PORT",
+        min=1,
+        max=65535,
+        help="Serve the metrics of all processes at /metrics.",
+        show_default=False,
+    ),
+]
+_Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Do not show jobs as they finish on a terminal.")
+]
 
 
 def up(
@@ -92,6 +114,9 @@ def up(
     dry_run: _DryRun = False,
     drain: _Drain = False,
     log_format: _LogFormat = LogFormat.AUTO,
+    log_level: _LogLevel = None,
+    quiet: _Quiet = False,
+    metrics_port: _MetricsPort = None,
     redis_url: RedisUrl = None,
 ) -> None:
     """Run a topology on this host until Ctrl-C.
@@ -101,9 +126,10 @@ def up(
     topology file. Ctrl-C waits for running jobs to finish; a second Ctrl-C requeues them and
     stops immediately.
 
-    `bananas ps`, `logs`, `scale`, `restart` and `down` control a running `up`. With -d it runs in
-    the background. If a process does not become ready, its last lines are shown and the exit code
-    is 1; the others keep running. On a topology that is running already, it is `bananas apply`.
+    `bananas ps`, `logs`, `scale`, `restart` and `down` control it. With -d it runs in the
+    background; if a process does not become ready, its last lines are shown, the exit code is 1,
+    and the others keep running. On a running topology it is `bananas apply`. A terminal shows
+    each job as it finishes, or many as a rate.
 
     Examples:
 
@@ -113,13 +139,12 @@ def up(
 
         bananas up base.yaml -f staging.yaml --set pools.worker.concurrency=5
 
-        bananas up -d && bananas logs -f
-
         bananas up --drain && echo "all jobs completed"
     """
     files = topology_files(overlays, overrides, file)
     topology = read_topology(files, "started")
-    settings = _settings(files, scale or [], only or [], log_format, redis_url, drain, adopt, watch)
+    settings = _settings(files, scale or [], only or [], redis_url, drain, adopt, watch)
+    settings = _with_output(settings, log_format, log_level, quiet, metrics_port)
     if detach:
         _check_can_detach(files, drain)
     background = (files, wait_timeout, yes) if detach else None
@@ -169,7 +194,6 @@ def _settings(
     files: TopologyFiles,
     scale: list[str],
     only: list[str],
-    log_format: LogFormat,
     redis_url: str | None,
     drain: bool,
     adopt: str | None,
@@ -185,7 +209,6 @@ def _settings(
         scale=dict(parse_scale(text, "--scale") for text in scale),
         only=tuple(name.strip() for text in only for name in text.split(",")),
         redis_url=explicit_url(redis_url, os.environ),
-        log_format=None if log_format is LogFormat.AUTO else log_format.value,
         drain=drain,
         adopt=adopt,
         watch=watch,
@@ -208,6 +231,22 @@ def _detach(
     only = settings.only or None
     apply_to(record, given, wait_timeout, yes=yes, scale=settings.scale, only=only)
     return OK
+
+
+def _with_output(
+    settings: Settings,
+    log_format: LogFormat,
+    log_level: LogLevel | None,
+    quiet: bool,
+    metrics_port: int | None,
+) -> Settings:
+    return replace(
+        settings,
+        log_format=None if log_format is LogFormat.AUTO else log_format.value,
+        log_level=log_level.value if log_level else None,
+        is_quiet=quiet,
+        metrics_port=metrics_port,
+    )
 
 
 def _start_detached(topology: Topology, settings: Settings, wait_timeout: str) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bananas_topology.cli import console
+from bananas_topology.cli.env_file import environment_of
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.options import AsFormat, Format, Overlays, Overrides
 from bananas_topology.cli.topology import check_topology, topology_files
@@ -32,6 +33,7 @@ _Strict = Annotated[bool, typer.Option("--strict", help="Treat warnings as error
 
 
 def validate(
+    context: typer.Context,
     files: _Files = None,
     overlays: Overlays = None,
     overrides: Overrides = None,
@@ -59,7 +61,10 @@ def validate(
 
     paths: Sequence[Path | None] = files or (None,)
     topologies = [topology_files(overlays, overrides, path) for path in paths]
-    reports = {str(each): check_topology(each, patch_errors) for each in topologies}
+    reports = {
+        str(each): check_topology(each, patch_errors, environment_of(context, each.path))
+        for each in topologies
+    }
     diagnostics = [each for report in reports.values() for each in report.diagnostics]
     errors = sum(each.severity is Severity.ERROR for each in diagnostics)
     warnings = len(diagnostics) - errors

@@ -30,6 +30,7 @@ from bananas_topology.local.commands import Commands
 from bananas_topology.local.control import ControlServer
 from bananas_topology.local.deployment import Deployment, check_requirements, deploy, select
 from bananas_topology.local.drain import Drain
+from bananas_topology.local.job_stream import JobStream
 from bananas_topology.local.logs import LOG_DIRECTORY
 from bananas_topology.local.notices import render_only
 from bananas_topology.local.settings import Settings
@@ -50,7 +51,7 @@ from bananas_topology.supervisor.record import Publication, RunRecord, exclusive
 from bananas_topology.supervisor.sink import Sink
 from bananas_topology.supervisor.supervisor import RunResult, Supervisor
 from bananas_topology.system.clock import format_timestamp, wall_now
-from bananas_topology.system.notify import VARIABLE, Notifier, NotifySocket
+from bananas_topology.system.notify import JOBS, METRICS, VARIABLE, Notifier, NotifySocket
 from bananas_topology.system.processes import has_terminal, start_time_token
 from bananas_topology.units import quantity
 from bananas_topology.worker.logs import JsonFormatter, TextFormatter
@@ -93,10 +94,8 @@ def run(topology: Topology, settings: Settings, environ: Mapping[str, str], scre
         stack.enter_context(exclusive_lock(directory, topology.name))
         sockets = stack.enter_context(socket_directory(directory))
         url, on_poll = _redis(stack, topology, settings, directory, screen)
-        client = stack.enter_context(connect(url, key_prefix=topology.redis.key_prefix))
-        for warning in check_server(client):
-            screen.notice(f"warning: {warning}")
-        host = Host(_inherited(environ), url, settings.log_format, screen.is_colored)
+        client = _connect(stack, topology, url, screen)
+        host = _host(_inherited(environ), url, settings, screen)
         workers = plan_children(topology, pools, host)
         plans = (*workers, *([plan_api(topology, api, host)] if api else []))
         for text in render_only(pools, api):
@@ -104,7 +103,7 @@ def run(topology: Topology, settings: Settings, environ: Mapping[str, str], scre
         deployment = deploy(topology, settings, host)
         screen.notice(f"starting {_summary(topology, pools, api)}; {screen.how_to_stop}")
         files = LogFiles(directory / LOG_DIRECTORY)
-        output = stack.enter_context(_output(plans, screen, files))
+        output = stack.enter_context(_output(plans, screen, files, settings.log_level))
         drain = _drain(topology, workers, client, output, screen) if settings.drain else None
         supervisor = Supervisor(
             plans,
@@ -115,6 +114,7 @@ def run(topology: Topology, settings: Settings, environ: Mapping[str, str], scre
             stays=settings.watch,
             on_hangup=None if has_terminal() else lambda: reload(),
         )
+        _watch_reports(stack, supervisor, output, host, settings, client, topology)
         record = _record(topology, url, sockets / CONTROL, directory)
         publication = Publication(record, _publishing_directories(directory, record, folder))
         reload = _serve(stack, supervisor, deployment, settings, publication, client)
@@ -152,6 +152,25 @@ def _redis(
     url = server.start()
     screen.notice(f"redis: bundled Valkey at {redact(url)}, data in {os.path.relpath(directory)}")
     return url, server.restart_if_dead
+
+
+def _connect(stack: ExitStack, topology: Topology, url: str, screen: Screen) -> redis.Redis:
+    client: redis.Redis = stack.enter_context(connect(url, key_prefix=topology.redis.key_prefix))
+    for warning in check_server(client):
+        screen.notice(f"warning: {warning}")
+    return client
+
+
+def _host(environ: Mapping[str, str], url: str, settings: Settings, screen: Screen) -> Host:
+    return Host(
+        environ,
+        url,
+        settings.log_format,
+        screen.is_colored,
+        settings.log_level,
+        shows_jobs=screen.is_terminal and not settings.is_quiet,
+        serves_metrics=settings.metrics_port is not None,
+    )
 
 
 def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
@@ -212,7 +231,9 @@ def _serve(
 
 
 @contextmanager
-def _output(plans: Sequence[ChildPlan], screen: Screen, files: LogFiles) -> Iterator[Output]:
+def _output(
+    plans: Sequence[ChildPlan], screen: Screen, files: LogFiles, log_level: str | None
+) -> Iterator[Output]:
     """Direct the output of the children and the supervisor's log to the screen."""
     sink = Sink(screen.fd, partial(_report_closed_output, screen))
     output = Output(sink, [plan.name for plan in plans], screen.paint, files)
@@ -223,7 +244,7 @@ def _output(plans: Sequence[ChildPlan], screen: Screen, files: LogFiles) -> Iter
     source = WorkerConfig(worker_id=SUPERVISOR, pool=SUPERVISOR)
     handler.setFormatter(JsonFormatter(source) if is_json else TextFormatter(screen.is_colored))
     logger = logging.getLogger("bananas_topology")
-    logger.setLevel(logging.INFO)
+    logger.setLevel((log_level or "info").upper())
     logger.addHandler(handler)
     try:
         yield output
@@ -248,6 +269,41 @@ def _drain(
     if screen.is_terminal:
         return Drain(inspector, workers, output.sink.show_status, show_every_s=0.0)
     return Drain(inspector, workers, logging.getLogger(__name__).info, show_every_s=PROGRESS_S)
+
+
+def _watch_reports(
+    stack: ExitStack,
+    supervisor: Supervisor,
+    output: Output,
+    host: Host,
+    settings: Settings,
+    client: redis.Redis,
+    topology: Topology,
+) -> None:
+    """Pass on what workers report about their jobs: to the terminal, to the metrics port."""
+    if host.shows_jobs:
+        _show_jobs(supervisor, output, settings)
+    if settings.metrics_port is not None:
+        _serve_metrics(stack, supervisor, settings.metrics_port, client, topology)
+
+
+def _show_jobs(supervisor: Supervisor, output: Output, settings: Settings) -> None:
+    """Show finished jobs. Where a drain shows its progress, that is their number, too."""
+    show_rate = (lambda text: None) if settings.drain else output.sink.show_status
+    stream = JobStream(output.show, show_rate)
+    supervisor.receive(JOBS, stream.take)
+    supervisor.serve(stream)
+
+
+def _serve_metrics(
+    stack: ExitStack, supervisor: Supervisor, port: int, client: redis.Redis, topology: Topology
+) -> None:
+    # Imported here: a run without a port is spared the memory.
+    from bananas_topology.local.metrics import RunMetrics, serve_metrics
+
+    metrics = RunMetrics(supervisor, Inspector(client, Keys(topology.redis.key_prefix)))
+    supervisor.receive(METRICS, metrics.take)
+    stack.callback(serve_metrics(port, metrics).server_close)
 
 
 def _exit_code(result: RunResult, drain: Drain | None, children: int, screen: Screen) -> int:

@@ -11,7 +11,8 @@ from pathlib import Path
 class Settings:
     """Values that JSON can hold: they are handed to the process that runs in the background.
 
-    `redis_url` None: the topology's, or the bundled server. `log_format` None: the topology's.
+    `redis_url` None: the topology's, or the bundled server. `log_format`, `log_level` None: the
+    topology's. `is_quiet`: jobs are not shown as they finish. `metrics_port` None: no metrics.
     `watch`: apply the file and restart workers when their sources change. `adopt` is another
     topology of the folder, whose data is taken over.
     """
@@ -23,6 +24,9 @@ class Settings:
     only: tuple[str, ...] = ()
     redis_url: str | None = None
     log_format: str | None = None
+    log_level: str | None = None
+    is_quiet: bool = False
+    metrics_port: int | None = None
     drain: bool = False
     adopt: str | None = None
     watch: bool = False

@@ -92,18 +92,31 @@ class Reporter:
         now = monotonic()
         if fields != self._last or now - self._reported_at >= _REPORT_S:
             self._last, self._reported_at = fields, now
-            self._notifier.send(WATCHDOG=1, **fields)
+            self._notifier.send(WATCHDOG=1, STATUS=self._status(), **fields)
 
     def _fields(self) -> dict[str, str | int]:
         children = self._supervisor.children
         ready = sum(state.is_ready for state in children)
         self._is_ready = self._is_ready or ready == len(children) > 0
-        fields: dict[str, str | int] = {"STATUS": f"{ready} of {len(children)} processes ready"}
         if self._supervisor.is_stopping:
-            return {**fields, "STOPPING": 1}
+            return {"STOPPING": 1}
         if self._is_ready:
-            return {**fields, "READY": 1}
+            return {"READY": 1}
+        fields: dict[str, str | int] = {}
         failed = [state.name for state in children if state.phase is Phase.GIVEN_UP]
         if failed and len(failed) + ready == len(children):
             fields["X_FAILED"] = json.dumps(failed)
         return fields
+
+    def _status(self) -> str:
+        """Sum up the run for people: `systemctl status` shows it."""
+        children = self._supervisor.children
+        ready = sum(state.is_ready for state in children)
+        busy = sum(state.report.busy for state in children)
+        slots = sum(state.report.slots for state in children)
+        completed = sum(state.completed for state in children)
+        failed = sum(state.failed for state in children)
+        return (
+            f"{ready} of {len(children)} processes ready, {busy} of {slots} slots busy, "
+            f"{completed} jobs completed, {failed} failed"
+        )

@@ -45,7 +45,7 @@ class Rendering:
     notices: tuple[str, ...] = ()
 
     def stream(self) -> str:
-        """All files as one YAML stream, in which every document begins with ``---``.
+        """All files as one stream, in which every YAML document begins with ``---``.
 
         >>> print(Rendering((File("a.yaml", "a: 1\\n"), File("b.yaml", "---\\nb: 2\\n"))).stream())
         ---
@@ -54,7 +54,7 @@ class Rendering:
         b: 2
         <BLANKLINE>
         """
-        return "".join(_as_document(file.text) for file in self.files if file.is_streamed)
+        return "".join(_as_document(file) for file in self.files if file.is_streamed)
 
 
 @runtime_checkable
@@ -93,6 +93,7 @@ def header(topology: Topology, target: str, options: str = "") -> str:
 _BUILT_IN: Mapping[str, tuple[str, str]] = {
     "compose": ("bananas_topology.render.compose.target", "ComposeTarget"),
     "k8s": ("bananas_topology.render.kubernetes.target", "KubernetesTarget"),
+    "systemd": ("bananas_topology.render.systemd.target", "SystemdTarget"),
 }
 
 
@@ -138,5 +139,6 @@ def _installed() -> Iterator[EntryPoint]:
     yield from sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name)
 
 
-def _as_document(text: str) -> str:
-    return text if text.startswith("---") else f"---\n{text}"
+def _as_document(file: File) -> str:
+    is_bare = file.path.endswith(".yaml") and not file.text.startswith("---")
+    return f"---\n{file.text}" if is_bare else file.text

@@ -47,6 +47,23 @@ def describe(code: int, *, is_out_of_memory: bool = False, stalled_s: float | No
     return f"exit code {code}"
 
 
+def kind_of(code: int, *, is_out_of_memory: bool = False, is_stalled: bool = False) -> str:
+    """A word for an exit, one of few: for counting.
+
+    >>> kind_of(2), kind_of(-11), kind_of(-9, is_out_of_memory=True), kind_of(-6, is_stalled=True)
+    ('exit_2', 'sigsegv', 'out_of_memory', 'stalled')
+    """
+    if is_stalled:
+        return "stalled"
+    if code >= 0:
+        return f"exit_{code}"
+    if -code == signal.SIGKILL and is_out_of_memory:
+        return "out_of_memory"
+    with suppress(ValueError):
+        return signal.Signals(-code).name.lower()
+    return f"signal_{-code}"
+
+
 def _signalled(number: int, is_out_of_memory: bool) -> str:
     try:
         name = signal.Signals(number).name

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import signal
+from collections import Counter
 from collections.abc import Iterable
 
-from bananas_topology.supervisor.exits import OutOfMemoryKills, describe
+from bananas_topology.supervisor.exits import OutOfMemoryKills, describe, kind_of
 from bananas_topology.supervisor.state import (
     MAX_REPLACEMENTS,
     REPLACEMENT_WINDOW_S,
@@ -34,6 +35,8 @@ class Monitor:
         self._turned_at = monotonic()
         self._sampled_at = -math.inf
         self._out_of_memory_kills = OutOfMemoryKills()
+        #: Exits by pool and kind.
+        self.exits: Counter[tuple[str, str]] = Counter()
 
     def check(self, children: Iterable[ChildState], now: float) -> None:
         """Replace the children that have stalled; measure the others from time to time."""
@@ -52,8 +55,11 @@ class Monitor:
             self._out_of_memory_kills.update()
 
     def reason(self, state: ChildState, code: int) -> str:
-        """Say why a child's process exited."""
+        """Say why a child's process exited, and count it."""
         is_out_of_memory = not state.is_killed and self._out_of_memory_kills.has_happened()
+        is_stalled = state.stalled_s is not None
+        kind = kind_of(code, is_out_of_memory=is_out_of_memory, is_stalled=is_stalled)
+        self.exits[state.pool, kind] += 1
         return describe(code, is_out_of_memory=is_out_of_memory, stalled_s=state.stalled_s)
 
 

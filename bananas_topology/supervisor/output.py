@@ -90,9 +90,16 @@ class Output:
         file = self._files.file(name) if self._files is not None else None
         if is_json:
             return Stream(self.sink, lambda line: as_json(line, name, pool), file)
-        prefix = self._paint(pool, f"{name:<{self._width}} |").encode() + b" "
+        prefix = self._prefix(name, pool)
         text = bytes if is_formatted else as_text
         return Stream(self.sink, lambda line: (prefix + text(line)).rstrip(b" "), file)
+
+    def show(self, name: str, pool: str, text: str) -> None:
+        """Show a line about a child, which is not kept in its file."""
+        self.sink.write(self._prefix(name, pool) + text.encode(errors="backslashreplace"))
+
+    def _prefix(self, name: str, pool: str) -> bytes:
+        return self._paint(pool, f"{name:<{self._width}} |").encode() + b" "
 
 
 class StreamHandler(logging.Handler):

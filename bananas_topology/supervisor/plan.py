@@ -17,9 +17,10 @@ from bananas_topology.contract.worker import WORKER_SETTINGS
 from bananas_topology.errors import ControlFailed, InvalidArgument
 from bananas_topology.launch import WORKER_MODULE, Launch, launch_for, launch_for_api
 from bananas_topology.spec.model import Api, Pool, Topology
+from bananas_topology.system.notify import JOBS_VARIABLE, METRICS_VARIABLE
 
 #: Variables that differ between a local child and a container.
-LOCAL_VARIABLES = ("REDIS_URL", "WORKER_ID", "LOG_FORMAT", "LOG_COLOR")
+LOCAL_VARIABLES = ("REDIS_URL", "WORKER_ID", "LOG_LEVEL", "LOG_FORMAT", "LOG_COLOR")
 
 #: Maximum replicas accepted by `--scale`; a larger number is most likely a typo.
 MAX_REPLICAS = 1000
@@ -48,13 +49,17 @@ class ChildPlan:
 class Host:
     """Settings of this host: the Redis URL, the inherited environment, and log formatting.
 
-    `log_format` None: use the pool's format, or text if it has none.
+    `log_format` None: use the pool's format, or text if it has none. `log_level` None: the pool's.
+    `shows_jobs`: workers report the jobs that they have finished; `serves_metrics`: their counts.
     """
 
     environ: Mapping[str, str]
     redis_url: str
     log_format: str | None = None
     log_color: bool = False
+    log_level: str | None = None
+    shows_jobs: bool = False
+    serves_metrics: bool = False
 
 
 def select_pools(
@@ -166,6 +171,12 @@ def _child(
         "LOG_FORMAT": host.log_format or log_format or "text",
         "LOG_COLOR": str(log_color and host.log_color).lower(),
     }
+    if host.log_level is not None:
+        local["LOG_LEVEL"] = host.log_level
+    if host.shows_jobs and local["LOG_FORMAT"] == "text":
+        local[JOBS_VARIABLE] = "true"
+    if host.serves_metrics:
+        local[METRICS_VARIABLE] = "true"
     return ChildPlan(
         name=name,
         pool=pool,

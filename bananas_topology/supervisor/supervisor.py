@@ -30,7 +30,7 @@ from bananas_topology.supervisor.plan import ChildPlan
 from bananas_topology.supervisor.restarts import Exit, GiveUp, RestartPolicy, decide, record_exit
 from bananas_topology.supervisor.state import ChildState
 from bananas_topology.system.clock import monotonic, wall_now
-from bananas_topology.system.notify import VARIABLE, NotifySocket
+from bananas_topology.system.notify import EXTENSIONS, VARIABLE, NotifySocket
 from bananas_topology.system.signals import DEBOUNCE_S, SignalInbox
 
 #: Seconds between SIGQUIT, which asks a child to exit immediately, and SIGKILL.
@@ -103,6 +103,7 @@ class Supervisor:
         self._on_poll = on_poll
         self._on_hangup = on_hangup
         self._stays = stays
+        self._receivers: dict[str, Callable[[ChildState, str], None]] = {}
         self._poll_at = 0.0
         self._monitor = Monitor()
         self._sources: list[PollSource] = []
@@ -119,6 +120,11 @@ class Supervisor:
         return self._children
 
     @property
+    def exits(self) -> Mapping[tuple[str, str], int]:
+        """Exits of children by pool and kind; a copy, for other threads."""
+        return dict(self._monitor.exits)
+
+    @property
     def is_stopping(self) -> bool:
         return self._stopping_since is not None
 
@@ -130,6 +136,10 @@ class Supervisor:
     def serve(self, source: PollSource) -> None:
         """Let the loop poll something else too."""
         self._sources.append(source)
+
+    def receive(self, extension: str, receiver: Callable[[ChildState, str], None]) -> None:
+        """Hand on what children report in messages with this field: see `EXTENSIONS`."""
+        self._receivers[extension] = receiver
 
     def run(self) -> RunResult:
         """Run the children until stopped, drained, or no child is left to restart."""
@@ -280,8 +290,14 @@ class Supervisor:
             return
         by_pid = {state.child.pid: state for state in self._children}
         for received in self._notify_socket.receive():
-            if received.pid in by_pid:
-                by_pid[received.pid].on_notification(received)
+            if (state := by_pid.get(received.pid)) is None:
+                continue
+            names = [name for name in EXTENSIONS if name in received.fields]
+            if not names:
+                state.on_notification(received)
+            for name in names:
+                if name in self._receivers:
+                    self._receivers[name](state, received.fields[name])
 
     def _run_due_actions(self, now: float) -> None:
         """Start, replace and kill the children that are due, take the next step, and poll."""

@@ -18,6 +18,18 @@ from typing import Self
 #: The variable with the socket's path; a leading ``@`` stands for Linux's abstract namespace.
 VARIABLE = "NOTIFY_SOCKET"
 
+#: Set if whoever listens also wants to know finished jobs, and the field that has them, as JSON:
+#: their number ``count``, and ``jobs``, a list of the first ones. A message with it has no others.
+JOBS_VARIABLE = "NOTIFY_JOBS"
+JOBS = "X_JOBS"
+
+#: The same for a worker's counts: `up` adds up and serves them.
+METRICS_VARIABLE = "NOTIFY_METRICS"
+METRICS = "X_METRICS"
+
+#: Fields of messages that say nothing about the state of a process.
+EXTENSIONS = (JOBS, METRICS)
+
 _MAX_MESSAGE_BYTES = 64 * 1024
 
 #: Messages taken at a time, so that a flood cannot hold the receiver.
@@ -47,10 +59,13 @@ class Notifier:
             self._socket.close()
             self._socket = None
 
-    def send(self, **fields: str | int) -> None:
-        """Send one message, with the sender's process id; lost if the receiver is not reading."""
+    def send(self, **fields: str | int) -> bool:
+        """Send one message, with the sender's process id; lost if the receiver is not reading.
+
+        Returns whether it was sent.
+        """
         if not self._address:
-            return
+            return False
         lines = {"MAINPID": os.getpid(), **fields}
         message = "".join(f"{name}={value}\n" for name, value in lines.items()).encode()
         with suppress(OSError):
@@ -58,6 +73,8 @@ class Notifier:
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
                 self._socket.setblocking(False)
             self._socket.sendto(message, self._address)
+            return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.system.clock import monotonic
 from bananas_topology.worker.claiming import Claimer
 from bananas_topology.worker.heartbeat import Heartbeat
+from bananas_topology.worker.job_reports import JobReports
 from bananas_topology.worker.metrics import Tally
 from bananas_topology.worker.periodic import PeriodicTask, next_due, run_due
 from bananas_topology.worker.run import Run
@@ -94,7 +95,12 @@ class ExchangeLoop:
     """Brings jobs to the slots and settlements to Redis. All methods are for the worker's loop."""
 
     def __init__(
-        self, config: WorkerConfig, job_types: tuple[str, ...], broker: Broker, slots: Slots
+        self,
+        config: WorkerConfig,
+        job_types: tuple[str, ...],
+        broker: Broker,
+        slots: Slots,
+        reports: JobReports | None = None,
     ) -> None:
         consumer = Consumer.of(config, job_types)
         incarnation = uuid.uuid4().hex[:12]
@@ -103,7 +109,7 @@ class ExchangeLoop:
         self._slots = slots
         self.tally = Tally(is_scraped=config.metrics_port > 0)
         self.availability = RedisAvailability()
-        self._pending = PendingSettlements(self.tally)
+        self._pending = PendingSettlements(self.tally, reports)
         self._heartbeat = Heartbeat(
             config, consumer, incarnation, broker, slots, self._pending, self.tally
         )

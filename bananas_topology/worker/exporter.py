@@ -11,13 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
-    CounterMetricFamily,
     GaugeMetricFamily,
-    HistogramMetricFamily,
     Metric,
 )
 from prometheus_client.registry import Collector
@@ -25,9 +22,9 @@ from prometheus_client.registry import Collector
 from bananas_topology.errors import BananasTopologyError, InvalidSettings
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.queue_metrics import queue_gauges
-from bananas_topology.jobs.settlements import COUNTERS, Counter
 from bananas_topology.worker.health import Health
-from bananas_topology.worker.metrics import BUCKETS_S, Histogram, Tally, TypeTally
+from bananas_topology.worker.job_metrics import job_metrics
+from bananas_topology.worker.metrics import Tally
 from bananas_topology.worker.slots import Slots
 from bananas_topology.worker.usage import UsageMeter
 
@@ -88,28 +85,9 @@ class MetricsCollector(Collector):
 
     def _counts(self) -> Iterator[Metric]:
         source = self._sources
-        by_type = sorted(source.tally.by_type.items())
-        for counter in COUNTERS:
-            yield self._counter(counter, by_type)
-        enqueued = CounterMetricFamily(
-            "bananas_jobs_enqueued", "Jobs enqueued by this worker's schedules", labels=["pool"]
-        )
-        enqueued.add_metric([source.pool], source.tally.enqueued)
-        yield enqueued
-        duration = _histogram("bananas_job_duration_seconds", "Duration of runs")
-        wait = _histogram("bananas_job_wait_seconds", "Time from a job's creation to its first run")
-        for job_type, tally in by_type:
-            _add(duration, [source.pool, job_type], tally.duration)
-            _add(wait, [source.pool, job_type], tally.wait)
-        yield duration
-        yield wait
-
-    def _counter(self, counter: Counter, by_type: list[tuple[str, TypeTally]]) -> Metric:
-        name, labels = f"bananas_{counter.name}", ["pool", "job_type"]
-        family = CounterMetricFamily(name, counter.description, labels=labels)
-        for job_type, tally in by_type:
-            family.add_metric([self._sources.pool, job_type], tally.settled.total(counter))
-        return family
+        by_type = list(source.tally.by_type.items())
+        tallies = {(source.pool, job_type): tally for job_type, tally in by_type}
+        return job_metrics(tallies, {source.pool: source.tally.enqueued})
 
     def _slots(self) -> Iterator[Metric]:
         source = self._sources
@@ -135,16 +113,6 @@ class MetricsCollector(Collector):
             self._before, self._last = self._last, now
         utilization = now.utilization_since(self._before, self._sources.concurrency)
         return utilization, now.error_rate_since(self._before)
-
-
-def _histogram(name: str, text: str) -> HistogramMetricFamily:
-    return HistogramMetricFamily(name, text, labels=["pool", "job_type"])
-
-
-def _add(family: HistogramMetricFamily, labels: list[str], histogram: Histogram) -> None:
-    bounds = [*map(str, map(float, BUCKETS_S)), "+Inf"]
-    cumulative = accumulate(list(histogram.counts))
-    family.add_metric(labels, list(zip(bounds, cumulative, strict=True)), histogram.total_s)
 
 
 class HealthServer:

@@ -7,6 +7,8 @@ Prometheus metrics when they are scraped.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Self
 
 import msgspec
 
@@ -33,6 +35,21 @@ class Histogram:
         self.counts[bisect_left(BUCKETS_S, seconds)] += 1
         self.total_s += seconds
 
+    def values(self) -> list[float]:
+        """All numbers, as `set` reads them."""
+        return [*self.counts, self.total_s]
+
+    def set(self, values: Sequence[float]) -> None:
+        """Take over numbers.
+
+        Raises:
+            ValueError: they are too many or too few.
+        """
+        *counts, self.total_s = values
+        self.counts = [round(count) for count in counts]
+        if len(counts) != len(BUCKETS_S) + 1:
+            raise ValueError(f"expected {len(BUCKETS_S) + 2} numbers, got {len(values)}")
+
 
 class SettlementCounts(dict[type[Settlement], int]):
     """Number of settlements by class."""
@@ -53,6 +70,36 @@ class TypeTally:
         self.duration = Histogram()
         self.wait = Histogram()
 
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self:
+        """Make a tally of the `values` of another, or of sums of them.
+
+        Raises:
+            ValueError: they are too many or too few.
+        """
+        tally = cls()
+        begin = len(SETTLEMENTS)
+        middle = (begin + len(values)) // 2
+        for kind, count in zip(SETTLEMENTS, values, strict=False):
+            tally.settled[kind] = round(count)
+        tally.duration.set(values[begin:middle])
+        tally.wait.set(values[middle:])
+        return tally
+
+    def values(self) -> list[float]:
+        """All numbers, to be added up with those of other workers."""
+        return [*self.settled.values(), *self.duration.values(), *self.wait.values()]
+
+    @property
+    def completed(self) -> int:
+        """Number of completed jobs."""
+        return self.settled.total(COMPLETED)
+
+    @property
+    def failed(self) -> int:
+        """Number of failed runs."""
+        return self.settled.total(FAILED)
+
     def count(self, run: Run) -> None:
         """Count one settled run."""
         settlement = run.settlement
@@ -68,11 +115,11 @@ class Tally:
     """Counts of one worker since its start.
 
     `busy_s` is the time of all runs that have ended, `settled_s` of those that Redis has accepted.
-    `by_type` is filled only if the worker is scraped.
+    `by_type` is filled only if `is_scraped`.
     """
 
     def __init__(self, *, is_scraped: bool) -> None:
-        self._is_scraped = is_scraped
+        self.is_scraped = is_scraped
         self._settled = SettlementCounts()
         self.enqueued = 0
         self.busy_s = 0.0
@@ -94,7 +141,7 @@ class Tally:
         if run.settlement is not None:
             self._settled[type(run.settlement)] += 1
         self.settled_s += run.duration_s
-        if self._is_scraped and run.bound is not None:
+        if self.is_scraped and run.bound is not None:
             job_type = run.job_type
             if job_type not in self.by_type:
                 self.by_type[job_type] = TypeTally()

@@ -30,12 +30,13 @@ from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.connection import close_inherited
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.system.clock import monotonic
-from bananas_topology.system.notify import Notifier
+from bananas_topology.system.notify import JOBS_VARIABLE, METRICS_VARIABLE, Notifier
 from bananas_topology.system.signals import SignalInbox
 from bananas_topology.worker import forks
 from bananas_topology.worker.exchange import ExchangeLoop
 from bananas_topology.worker.exit_hooks import run_exit_hooks
 from bananas_topology.worker.health import Health, log_stacks
+from bananas_topology.worker.job_reports import JobReports
 from bananas_topology.worker.periodic import PeriodicTask, next_due, run_due
 from bananas_topology.worker.recycling import Recycling
 from bananas_topology.worker.run import BoundHandler
@@ -47,6 +48,7 @@ from bananas_topology.worker.usage import REPORT_S, UsageReport
 
 if TYPE_CHECKING:
     from bananas_topology.worker.exporter import HealthServer
+    from bananas_topology.worker.metric_reports import MetricReports
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -75,9 +77,11 @@ class Worker:
         self._received: list[signal.Signals] = []
         self._received_at = 0.0
         self._slots = Slots(config.concurrency, handlers, Settler(random.random))
-        self._exchange = ExchangeLoop(config, tuple(handlers), broker, self._slots)
+        notifier = Notifier.from_environ(os.environ)
+        self._reports = JobReports(notifier) if os.environ.pop(JOBS_VARIABLE, "") else None
+        self._exchange = ExchangeLoop(config, tuple(handlers), broker, self._slots, self._reports)
         self._shutdown = Shutdown(config.grace_ms / 1000)
-        self._health = Health(config.liveness_file, Notifier.from_environ(os.environ), self._counts)
+        self._health = Health(config.liveness_file, notifier, self._counts)
         self._recycling = Recycling(config, random.random())
         self._restart = RestartCheck(ServerUrl.of(config))
         self._stuck = StuckSlots(self._slots, config.concurrency)
@@ -91,7 +95,18 @@ class Worker:
         ]
         if self._slots.has_async:
             self._tasks.append(PeriodicTask(0.5, self._slots.check_event_loop))
+        wants_metrics = os.environ.pop(METRICS_VARIABLE, "")
+        self._metric_reports = self._report_metrics(notifier) if wants_metrics else None
         self._health_server = self._serve_health(config) if config.metrics_port else None
+
+    def _report_metrics(self, notifier: Notifier) -> MetricReports:
+        # Imported here: most workers are spared the memory and the time.
+        from bananas_topology.worker.metric_reports import INTERVAL_S, MetricReports
+
+        self._exchange.tally.is_scraped = True
+        reports = MetricReports(notifier, self._exchange.tally, self._slots)
+        self._tasks.append(PeriodicTask(INTERVAL_S, reports.send))
+        return reports
 
     def _serve_health(self, config: WorkerConfig) -> HealthServer:
         # Imported here: a worker without a port is spared the memory and the time.
@@ -127,8 +142,12 @@ class Worker:
                     log.error("worker id taken by another process: give every worker its own id")
                     self._stop(exit_code=0)
                 self._health.update(is_ready=self._is_ready())
+                if self._reports is not None:
+                    self._reports.send()
                 self._sleep(inbox)
             self._exchange.quiet()
+            if self._metric_reports is not None:
+                self._metric_reports.send()
             log.info("worker stopped")
             run_exit_hooks(self._shutdown.exit_code, self._shutdown.exit_hooks_s, inbox)
         return self._shutdown.exit_code
@@ -284,6 +303,8 @@ class Worker:
             self._slots.next_deadline(),
             next_due(self._tasks),
         ]
+        if self._reports is not None:
+            moments.append(self._reports.due)
         since = self._slots.waiting_since()
         if since is not None:
             moments.append(since + LATE_S)

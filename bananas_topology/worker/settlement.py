@@ -26,6 +26,7 @@ from bananas_topology.worker.execution import (
     Unreadable,
     clean,
 )
+from bananas_topology.worker.job_reports import JobReports
 from bananas_topology.worker.metrics import Tally
 from bananas_topology.worker.rejection import (
     closed_error,
@@ -159,8 +160,6 @@ def bury_as_poison(run: Run) -> Run:
 
 def log_settlement(run: Run, settlement: Settlement) -> None:
     """Log how a run ended, with the failure in full at level debug."""
-    if not log.isEnabledFor(settlement.level):
-        return
     job_id, failure = run.claim.job_id, settlement.failure
     fields = {
         "job_id": job_id,
@@ -197,13 +196,15 @@ class PendingSettlements:
 
     Settlements that the server rejects, with an error or by closing the connection, are sent again
     in ever smaller parts, so that only the one that it does not accept is replaced (rejection.py).
+    `reports` gets those that the log does not show.
 
     Raises (`receive`):
         RedisUnavailable, RedisUnsuitable: as the broker.
     """
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: Tally, reports: JobReports | None = None) -> None:
         self._tally = tally
+        self._reports = reports
         self._unsent: list[Run] = []
         self._in_flight: deque[tuple[PendingExchange, Sequence[Run]]] = deque()
         # Each is sent in an exchange of its own.
@@ -253,7 +254,11 @@ class PendingSettlements:
         self._unsent += runs
         for run in runs:
             self._tally.busy_s += run.duration_s
-            log_settlement(run, settlement_of(run))
+            settlement = settlement_of(run)
+            if log.isEnabledFor(settlement.level):
+                log_settlement(run, settlement)
+            elif self._reports is not None:
+                self._reports.add(run, settlement)
 
     def batch(self) -> Sequence[Run]:
         """The runs to settle in the next exchange."""

@@ -51,7 +51,7 @@ def test_usage_error_exits_with_2(shell: Shell, arguments: tuple[str, ...]) -> N
         ("up --scale wroker=1", 'did you mean "worker"?'),
         ("up --dry-run --only other", 'has no pool "other"'),
         ("up --scale worker", "expected POOL=N"),
-        ("render --target nomad", 'expected one of compose, k8s, got "nomad"'),
+        ("render --target nomad", 'expected one of compose, k8s, systemd, got "nomad"'),
         ("render --target nomad no-such-file.yaml", 'got "nomad"'),
     ],
 )

@@ -35,7 +35,7 @@ LANGUAGES = {"sh", "yaml", "python", "json", "text"}
 #: What a reader is expected to have, beside `bananas`.
 PROGRAMS = {
     "cd", "chmod", "curl", "docker", "echo", "export", "generate-jobs", "git", "grep", "jq", "kill",
-    "kubectl", "mkdir", "openssl", "pip", "redis-cli", "source", "watch",
+    "install", "kubectl", "mkdir", "openssl", "pip", "redis-cli", "source", "systemctl", "watch",
 }  # fmt: skip
 
 #: What a part of a topology is completed with.

@@ -197,7 +197,7 @@ def test_a_secret_with_missing_values_writes_nothing(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "expected one of --compose, --k8s and --target NAME"),
+        ([], "expected one of --compose, --k8s, --systemd and --target NAME"),
         (["--compose", "--k8s"], "got more than one"),
         (["--k8s", "--check"], "requires -o DIR"),
         (["--k8s", "--replaces", "old"], "requires -o DIR"),

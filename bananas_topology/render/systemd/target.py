@@ -1,0 +1,186 @@
+"""A topology as a systemd service that runs `bananas up`: one hardened unit file.
+
+`up` speaks systemd's protocol (readiness, status, watchdog), so the service is ready once all
+processes are, and is restarted if the supervisor stalls; the supervisor restarts its processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bananas_topology.launch import API_GRACE_MS, launch_for
+from bananas_topology.render.names import dns_label, path_of
+from bananas_topology.render.target import File, Rendering, header
+from bananas_topology.spec.model import Api, Pool, Topology
+from bananas_topology.units import quantity
+
+#: Milliseconds on top of the longest grace: the bundled server saves its data, output is written.
+STOP_MARGIN_MS = 30_000
+
+#: Bytes that the supervisor may use, on top of the limits of its processes.
+_SUPERVISOR_BYTES = 64 * 2**20
+
+#: Seconds without a sign of life after which the supervisor is replaced; it sends one each second.
+_WATCHDOG_S = 30
+
+_HARDENING = """\
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+AmbientCapabilities=
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+DevicePolicy=closed
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+RemoveIPC=yes
+KeyringMode=private
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged
+SystemCallErrorNumber=EPERM
+UMask=0077
+"""
+
+
+class SystemdTarget:
+    """The target behind ``bananas render --systemd``."""
+
+    name = "systemd"
+
+    def render(self, topology: Topology) -> Rendering:
+        """Make the one file."""
+        name = _service_name(topology)
+        text = header(topology, self.name) + _installation(topology, name) + _unit(topology, name)
+        return Rendering((File(f"{name}.service", text),), tuple(_notices(topology)))
+
+
+def _service_name(topology: Topology) -> str:
+    label = dns_label(topology.name)
+    return label if label.startswith("bananas-") else f"bananas-{label}"
+
+
+def _installation(topology: Topology, name: str) -> str:
+    lines = [
+        "# Put topology.yaml, the handlers and their virtual environment, .venv, into",
+        f"# /srv/{name}.",
+        "# Drop-ins (systemctl edit) change paths, the user and what follows.",
+    ]
+    if secrets := _secrets(topology):
+        lines.append(f"# Required in /etc/{name}.env, mode 0600: {', '.join(secrets)}")
+    lines += [
+        f"# {pool.name}: {quantity(pool.replicas, 'process')}, "
+        f"{quantity(pool.total_threads, 'thread')}"
+        for pool in topology.pools
+    ]
+    return "\n".join([*lines, "", ""])
+
+
+def _unit(topology: Topology, name: str) -> str:
+    directory = f"/srv/{name}"
+    state = f"{directory}/.bananas"
+    grace_ms = max([launch_for(topology, pool).grace_ms for pool in topology.pools], default=0)
+    stop_s = -(-(max(grace_ms, API_GRACE_MS) + STOP_MARGIN_MS) // 1000)
+    has_secrets = bool(_secrets(topology))
+    env_file = " --env-file %d/env" if has_secrets else ""
+    credential = f"LoadCredential=env:/etc/{name}.env\n" if has_secrets else ""
+    return f"""\
+[Unit]
+Description=Bananas topology {dns_label(topology.name)}
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type=notify
+NotifyAccess=main
+User=bananas
+Group=bananas
+WorkingDirectory={directory}
+{credential}ExecStartPre=+/usr/bin/install -d -m 700 -o bananas -g bananas {state}
+ExecStart={directory}/.venv/bin/bananas up topology.yaml{env_file}
+
+# The supervisor restarts its processes: a start has no time limit, and one of them that the kernel
+# kills for lack of memory is no reason to stop the others.
+TimeoutStartSec=infinity
+OOMPolicy=continue
+WatchdogSec={_WATCHDOG_S}
+Restart=on-failure
+RestartSec=5
+RestartPreventExitStatus=2
+
+# Only the supervisor gets SIGTERM, and running jobs have their grace period; then all are killed.
+KillMode=mixed
+TimeoutStopSec={stop_s}
+
+{_limits(topology)}ReadWritePaths=-{state}
+{_HARDENING}
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def _limits(topology: Topology) -> str:
+    """The limits of all processes together; none where one of them has none."""
+    parts: list[Pool | Api] = [*topology.pools, *([topology.api] if topology.api else [])]
+    running = [(part, _replicas(part)) for part in parts if _replicas(part)]
+    memory = [(part.resources.limits.memory_bytes, count) for part, count in running]
+    cpu = [(part.resources.limits.cpu_millis, count) for part, count in running]
+    text = "LimitNOFILE=65536\n"
+    if memory and all(limit is not None for limit, _ in memory):
+        total = sum((limit or 0) * count for limit, count in memory) + _SUPERVISOR_BYTES
+        if not topology.redis.is_external:
+            total += topology.redis.managed.memory_bytes
+        text += f"MemoryMax={total}\n"
+    if cpu and all(limit is not None for limit, _ in cpu):
+        text += f"CPUQuota={sum((limit or 0) * count for limit, count in cpu) // 10}%\n"
+    return text
+
+
+def _replicas(part: Pool | Api) -> int:
+    """How many processes `up` starts: the api has one."""
+    return part.replicas if isinstance(part, Pool) else 1
+
+
+def _secrets(topology: Topology) -> list[str]:
+    """Names of the variables whose values are in the credential."""
+    names = ["REDIS_URL"] if topology.redis.is_external else []
+    names += ["API_TOKEN"] if topology.api is not None else []
+    parts: list[Pool | Api] = [*topology.pools, *([topology.api] if topology.api else [])]
+    for part in parts:
+        names += part.secrets
+    return list(dict.fromkeys(names))
+
+
+def _notices(topology: Topology) -> Iterator[str]:
+    """What one host cannot express: each begins with the field that it is about."""
+    parts: list[tuple[str, Pool | Api]] = [(path_of(pool), pool) for pool in topology.pools]
+    parts += [("api", topology.api)] if topology.api else []
+    for path, part in parts:
+        if part.resources.limits.memory_bytes or part.resources.limits.cpu_millis:
+            yield (
+                f"{path}.resources.limits counts towards the limits of the whole service: systemd "
+                "has no limits for its single processes"
+            )
+        if part.autoscale is not None:
+            yield (
+                f"{path}.autoscale is ignored: change the number of processes with bananas scale"
+            )
+        if part.placement is not None:
+            yield f"{path}.placement is ignored: all processes run on one host"
+        if part.disruption is not None:
+            yield f"{path}.disruption is ignored: use bananas restart, which keeps workers ready"
+        if isinstance(part, Pool) and part.egress:
+            yield f"{path}.egress is ignored: set IPAddressAllow in a drop-in for the whole service"
+    if topology.api is not None and topology.api.ingress is not None:
+        yield "api.ingress is ignored: run a reverse proxy in front of api.port"

@@ -1,0 +1,63 @@
+"""Reports finished jobs to whoever started the worker and shows them: `bananas up` on a terminal.
+
+Only those that the log does not show. A worker that nobody has asked for them has no `JobReports`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+
+from bananas_topology.jobs.settlements import Settlement
+from bananas_topology.system.clock import monotonic
+from bananas_topology.system.notify import JOBS, Notifier
+from bananas_topology.worker.run import Run
+
+#: Seconds between two messages, so that a person sees each job at once and many cost little.
+REPORT_S = 0.1
+
+#: Jobs described in one message; the others are only counted.
+MAX_JOBS = 10
+
+#: Characters of an id or a type that are reported.
+MAX_TEXT = 200
+
+
+class JobReports:
+    """Collects jobs, and sends them at most every `REPORT_S`. All methods are for the loop."""
+
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
+        self._count = 0
+        self._jobs: list[dict[str, str | int]] = []
+        self._sent_at = -math.inf
+
+    @property
+    def due(self) -> float:
+        """When to call `send`; infinite while there is nothing to send."""
+        return self._sent_at + REPORT_S if self._count else math.inf
+
+    def add(self, run: Run, settlement: Settlement) -> None:
+        """Add a job that has finished; one that was released has not."""
+        if not settlement.counters:
+            return
+        self._count += 1
+        if len(self._jobs) < MAX_JOBS:
+            self._jobs.append(
+                {
+                    "event": settlement.event,
+                    "job_id": run.claim.job_id[:MAX_TEXT],
+                    "job_type": run.job_type[:MAX_TEXT],
+                    "attempt": run.attempt,
+                    "duration_ms": run.duration_ms,
+                }
+            )
+
+    def send(self) -> None:
+        """Send what is due."""
+        now = monotonic()
+        if now < self.due:
+            return
+        message = {"count": self._count, "jobs": self._jobs}
+        self._notifier.send(**{JOBS: json.dumps(message)})
+        self._sent_at, self._count, self._jobs = now, 0, []

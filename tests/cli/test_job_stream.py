@@ -1,0 +1,108 @@
+"""`bananas up` on a terminal shows jobs as they finish."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from bananas_topology import Client
+from bananas_topology.client import NewJob
+from tests.cli.shell import Shell
+
+TOPOLOGY = """\
+version: 1
+name: shop
+handlers: [jobs]
+redis: {url: "${REDIS_URL}", key_prefix: "${PREFIX}"}
+pools:
+  worker: {mode: thin, concurrency: 3, replicas: 2}
+"""
+
+JOBS = """\
+from bananas_topology import Bury, job
+
+
+@job("quick")
+def quick(payload: int) -> int:
+    return payload
+
+
+@job("fail")
+def fail(payload: object) -> None:
+    raise Bury("no use")
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path, server_url: str, prefix: str) -> Shell:
+    (tmp_path / "topology.yaml").write_text(TOPOLOGY)
+    (tmp_path / "jobs.py").write_text(JOBS)
+    ours = {"REDIS_URL": server_url, "PREFIX": prefix, "NO_COLOR": "1"}
+    return Shell(tmp_path, os.environ | ours)
+
+
+def _lines_about(shown: str, job_id: str) -> list[str]:
+    return [line for line in re.split(r"[\r\n]+", shown) if job_id in line]
+
+
+def test_each_finished_job_is_shown_once(shop: Shell, producer: Client) -> None:
+    done = producer.enqueue("quick", 1)
+    failed = producer.enqueue("fail")
+
+    _, shown = shop.on_terminal("up", "--drain")
+
+    [line] = _lines_about(shown, done)
+    expected = rf"worker-\d +\| \d\d:\d\d:\d\d info  job completed job_id={done} job_type=quick "
+    assert re.search(expected + r"attempt=1 duration_ms=\d+$", line), line
+    # The worker's log has it, with its error.
+    [line] = _lines_about(shown, failed)
+    assert "error job buried" in line
+    assert "no use" in line
+    logs = shop("logs", "--format", "json").stdout
+    assert done not in logs
+    assert failed in logs
+
+
+@pytest.mark.parametrize("option", ["--quiet", "--log-format=json"])
+def test_finished_jobs_are_not_shown_if_not_wanted(
+    shop: Shell, producer: Client, option: str
+) -> None:
+    job_id = producer.enqueue("quick", 1)
+
+    _, shown = shop.on_terminal("up", "--drain", option)
+
+    assert _lines_about(shown, job_id) == []
+
+
+def test_finished_jobs_are_not_shown_in_a_pipe(shop: Shell, producer: Client) -> None:
+    job_id = producer.enqueue("quick", 1)
+
+    result = shop("up", "--drain")
+
+    assert result.returncode == 0
+    assert job_id not in result.stdout + result.stderr
+
+
+def test_many_jobs_are_counted_instead(shop: Shell, producer: Client) -> None:
+    producer.enqueue_many([NewJob("quick", number) for number in range(2000)])
+
+    _, shown = shop.on_terminal("up", "--drain")
+
+    assert shown.count("job completed") <= 20
+    assert "2,000 completed" in shown
+
+
+def test_the_log_level_of_a_run_is_chosen(shop: Shell, producer: Client) -> None:
+    job_id = producer.enqueue("quick", 1)
+    shown = shop("up", "--drain", "--log-level", "debug").stdout
+    [line] = _lines_about(shown, job_id)
+    assert "debug job completed" in line
+
+    job_id = producer.enqueue("fail")
+    shown = shop("up", "--drain", "--log-level", "error").stdout
+    assert "worker ready" not in shown
+    [line] = _lines_about(shown, job_id)
+    assert "error job buried" in line

@@ -1,0 +1,119 @@
+"""The systemd unit: what systemd itself says about it, and what it must contain."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from configparser import RawConfigParser
+from pathlib import Path
+
+import pytest
+
+from bananas_topology.render.systemd.target import SystemdTarget
+from bananas_topology.spec.load import load
+from tests.conftest import MakeTopology
+from tests.render.cluster import ALL_TOPOLOGIES
+from tests.render.goldens import assert_golden, topology_id
+
+ANALYZE = shutil.which("systemd-analyze")
+
+needs_systemd = pytest.mark.skipif(ANALYZE is None, reason="requires systemd-analyze")
+
+#: The highest exposure that `systemd-analyze security` may find: 10 is a service without a sandbox.
+MAX_EXPOSURE = 2.5
+
+
+@pytest.mark.parametrize("path", ALL_TOPOLOGIES, ids=topology_id)
+def test_a_rendering_equals_its_golden(path: Path) -> None:
+    assert_golden(SystemdTarget().render(load(path, {})), path, "systemd")
+
+
+def _unit(directory: Path, text: str) -> Path:
+    """The unit, with programs that exist on this host."""
+    path = directory / "bananas-test.service"
+    path.write_text(re.sub(r"/srv/\S+/\.venv/bin/bananas", sys.executable, text))
+    return path
+
+
+@needs_systemd
+@pytest.mark.parametrize("path", ALL_TOPOLOGIES, ids=topology_id)
+def test_systemd_accepts_the_unit(path: Path, tmp_path: Path) -> None:
+    [file] = SystemdTarget().render(load(path, {})).files
+    unit = _unit(tmp_path, file.text)
+
+    done = subprocess.run(
+        [str(ANALYZE), "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False
+    )
+
+    about_unit = [line for line in done.stderr.splitlines() if unit.name in line]
+    assert about_unit == []
+    assert done.returncode == 0, done.stderr
+
+
+@needs_systemd
+def test_systemd_finds_the_unit_hardened(tmp_path: Path) -> None:
+    [file] = SystemdTarget().render(load(ALL_TOPOLOGIES[0], {})).files
+    unit = _unit(tmp_path, file.text)
+
+    done = subprocess.run(
+        [str(ANALYZE), "security", "--offline=yes", "--no-pager", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    found = re.search(r"exposure level for \S+: ([\d.]+)", done.stdout)
+    assert found is not None, done.stdout + done.stderr
+    assert float(found[1]) <= MAX_EXPOSURE, done.stdout
+
+
+def _service(text: str) -> dict[str, str]:
+    parser = RawConfigParser(strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(text)
+    return dict(parser["Service"])
+
+
+def test_limits_are_those_of_all_processes_where_each_has_one(make_topology: MakeTopology) -> None:
+    text = """
+        handlers: [jobs]
+        redis: {url: "redis://db"}
+        pools:
+          a: {mode: thin, concurrency: 1, replicas: 3, grace: 90s,
+              resources: {limits: {cpu: 500m, memory: 512Mi}}}
+          b: {mode: thin, concurrency: 1, grace: 30s, %s}
+    """
+    limited = "resources: {limits: {cpu: 1, memory: 1Gi}}"
+
+    [file] = SystemdTarget().render(make_topology(text % limited)).files
+    service = _service(file.text)
+    assert service["CPUQuota"] == "250%"
+    assert service["MemoryMax"] == str((3 * 512 + 1024 + 64) * 2**20)
+    assert service["TimeoutStopSec"] == "125"
+
+    [file] = SystemdTarget().render(make_topology(text % "replicas: 1")).files
+    assert not {"CPUQuota", "MemoryMax"} & _service(file.text).keys()
+
+
+def test_secrets_are_a_credential(make_topology: MakeTopology) -> None:
+    [file] = (
+        SystemdTarget()
+        .render(
+            make_topology(
+                """
+                handlers: [jobs]
+                redis: {url: "${REDIS_URL}"}
+                pools:
+                  a: {mode: thin, concurrency: 1, secrets: [SMTP_PASSWORD]}
+                """
+            )
+        )
+        .files
+    )
+
+    service = _service(file.text)
+    assert service["LoadCredential"] == "env:/etc/bananas-shop.env"
+    assert service["ExecStart"].endswith("up topology.yaml --env-file %d/env")
+    assert "# Required in /etc/bananas-shop.env, mode 0600: REDIS_URL, SMTP_PASSWORD" in file.text
