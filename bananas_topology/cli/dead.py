@@ -11,7 +11,7 @@ import typer
 from bananas_topology.cli import console
 from bananas_topology.cli.env_file import TopologyCommand
 from bananas_topology.cli.exit_codes import FAILED, OK
-from bananas_topology.cli.options import AsFormat, Format, Overrides, RedisUrl, TopologyFile
+from bananas_topology.cli.options import AsFormat, Format, Limit, Overrides, RedisUrl, TopologyFile
 from bananas_topology.cli.topology import topology_files
 from bananas_topology.units import quantity
 
@@ -40,7 +40,6 @@ _OlderThan = Annotated[
     str | None, typer.Option(metavar="DURATION", help="Only jobs that died longer ago: 30m, 24h.")
 ]
 _All = Annotated[bool, typer.Option("--all", help="All dead jobs.")]
-_Limit = Annotated[int, typer.Option(metavar="N", min=0, help="Maximum rows; 0 for no limit.")]
 
 
 @app.command("list", cls=TopologyCommand)
@@ -49,7 +48,7 @@ def list_dead(
     job_type: _Type = None,
     error: _Error = None,
     older_than: _OlderThan = None,
-    limit: _Limit = 100,
+    limit: Limit = 100,
     format: AsFormat = Format.TEXT,
     files: TopologyFile = None,
     overrides: Overrides = None,

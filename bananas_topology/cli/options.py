@@ -33,6 +33,8 @@ class LogLevel(StrEnum):
 
 AsFormat = Annotated[Format, typer.Option("--format", help="Output format.")]
 
+Limit = Annotated[int, typer.Option(metavar="N", min=0, help="Maximum rows; 0 for no limit.")]
+
 RedisUrl = Annotated[
     str | None,
     typer.Option(
@@ -54,7 +56,15 @@ TopologyFile = Annotated[
     typer.Option("--file", "-f", metavar="FILE", help=FILE_HELP, show_default=False),
 ]
 
-#: Of commands that take the topology as an argument.
+#: The topology as an argument, and what is merged into it.
+FileArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[FILE]",
+        help="Topology file; - is standard input.  [default: topology.yaml]",
+        show_default=False,
+    ),
+]
 Overlays = Annotated[
     list[Path] | None,
     typer.Option(

@@ -11,7 +11,7 @@ import typer
 
 from bananas_topology.cli import console
 from bananas_topology.cli.exit_codes import FAILED, OK
-from bananas_topology.cli.options import Overlays, Overrides
+from bananas_topology.cli.options import FileArgument, Overlays, Overrides
 from bananas_topology.cli.topology import read_topology, topology_files
 from bananas_topology.units import quantity
 
@@ -23,14 +23,6 @@ if TYPE_CHECKING:
 #: A file of secrets is accessible to its owner only.
 _SECRET_MODE = 0o600
 
-_File = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="[FILE]",
-        help="Topology file; - is standard input.  [default: topology.yaml]",
-        show_default=False,
-    ),
-]
 _Compose = Annotated[bool, typer.Option("--compose", help="Render a Docker Compose file.")]
 _K8s = Annotated[bool, typer.Option("--k8s", help="Render Kubernetes manifests.")]
 _Systemd = Annotated[
@@ -86,7 +78,7 @@ _Replaces = Annotated[
 
 
 def render(
-    file: _File = None,
+    file: FileArgument = None,
     overlays: Overlays = None,
     overrides: Overrides = None,
     compose: _Compose = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bananas_topology.cli import console
-from bananas_topology.cli.options import AsFormat, Format, Overrides, RedisUrl, TopologyFile
+from bananas_topology.cli.options import AsFormat, Format, Limit, Overrides, RedisUrl, TopologyFile
 from bananas_topology.cli.topology import topology_files
 from bananas_topology.units import format_duration, quantity
 
@@ -25,13 +25,12 @@ _OlderThan = Annotated[
     ),
 ]
 _Yes = Annotated[bool, typer.Option("--yes", help="Requeue them; otherwise only list them.")]
-_Limit = Annotated[int, typer.Option(metavar="N", min=0, help="Maximum rows; 0 for no limit.")]
 
 
 def rescue(
     older_than: _OlderThan = None,
     yes: _Yes = False,
-    limit: _Limit = 100,
+    limit: Limit = 100,
     format: AsFormat = Format.TEXT,
     files: TopologyFile = None,
     overrides: Overrides = None,

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +15,7 @@ from bananas_topology.cli import console
 from bananas_topology.cli.apply import Yes, apply_to
 from bananas_topology.cli.control import WAIT_TIMEOUT, WaitTimeout, seconds
 from bananas_topology.cli.exit_codes import FAILED, OK
-from bananas_topology.cli.options import LogLevel, Overlays, Overrides, RedisUrl
+from bananas_topology.cli.options import FileArgument, LogLevel, Overlays, Overrides, RedisUrl
 from bananas_topology.cli.scale import parse_scale
 from bananas_topology.cli.topology import TopologyFiles, read_topology, topology_files
 from bananas_topology.contract.redis_url import redact
@@ -39,14 +38,6 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-_File = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="[FILE]",
-        help="Topology file; - is standard input.  [default: topology.yaml]",
-        show_default=False,
-    ),
-]
 _Scale = Annotated[
     list[str] | None,
     typer.Option("--scale", metavar="POOL=N", help="Override the replicas of a pool. Repeatable."),
@@ -101,7 +92,7 @@ _Quiet = Annotated[
 
 
 def up(
-    file: _File = None,
+    file: FileArgument = None,
     overlays: Overlays = None,
     overrides: Overrides = None,
     scale: _Scale = None,
