@@ -11,9 +11,10 @@ import typer
 
 from bananas_topology.cli import console
 from bananas_topology.cli.control import WAIT_TIMEOUT, WaitTimeout, change, seconds
+from bananas_topology.cli.env_file import EnvFiles, env_files_of
 from bananas_topology.cli.exit_codes import FAILED, OK
-from bananas_topology.cli.options import DEFAULT_FILE, AsFormat, Format, Overlays, Overrides
-from bananas_topology.cli.topology import TopologyFiles, name_of, read_topology, topology_files
+from bananas_topology.cli.options import AsFormat, Format, Overlays, Overrides
+from bananas_topology.cli.topology import TopologyFiles, read_topology, topology_files, wanted_run
 from bananas_topology.errors import ControlFailed
 from bananas_topology.system.terminal import visible
 from bananas_topology.units import quantity
@@ -32,6 +33,7 @@ Force = Annotated[
 
 
 def diff(
+    context: typer.Context,
     file: _File = None,
     overlays: Overlays = None,
     overrides: Overrides = None,
@@ -52,7 +54,7 @@ def diff(
         bananas diff --format json | jq .difference.pools
     """
     files = topology_files(overlays, overrides, file)
-    described, stranded = _describe(_run(files), files)
+    described, stranded = _describe(_run(files), select(files, env_files_of(context)))
     if format is Format.JSON:
         console.print_json(_as_json(described, stranded))
     else:
@@ -61,6 +63,7 @@ def diff(
 
 
 def apply(
+    context: typer.Context,
     file: _File = None,
     overlays: Overlays = None,
     overrides: Overrides = None,
@@ -87,27 +90,26 @@ def apply(
         bananas apply specialized.yaml
     """
     files = topology_files(overlays, overrides, file)
-    apply_to(_run(files), files, wait_timeout, yes=yes, force=force)
+    selection = select(files, env_files_of(context))
+    apply_to(_run(files), selection, wait_timeout, yes=yes, force=force)
 
 
 def apply_to(
     record: RunRecord,
-    files: TopologyFiles,
+    selection: Mapping[str, Any],
     wait_timeout: str,
     *,
     yes: bool,
     force: bool = False,
-    scale: Mapping[str, int] | None = None,
-    only: tuple[str, ...] | None = None,
 ) -> None:
-    """Apply files to a run, after asking.
+    """Apply a topology to a run, after asking. `selection` has the arguments of `Commands.diff`.
 
     Raises:
         ControlFailed: it cannot be applied, or was rolled back.
         typer.Exit: the answer was no.
     """
     timeout_s = seconds(wait_timeout, "--wait-timeout")
-    described, stranded = _describe(record, files, scale, only)
+    described, stranded = _describe(record, selection)
     if described["is_empty"]:
         console.notice(
             f"{record.name} runs as {Path(described['topology']).name} says; nothing to change "
@@ -122,30 +124,43 @@ def apply_to(
     change(
         record,
         "apply",
-        **_selection(files),
-        scale=scale or {},
-        only=only,
+        **selection,
         force=force,
         ready_timeout_s=timeout_s,
     )
 
 
 def _run(files: TopologyFiles) -> RunRecord:
-    from bananas_topology.local.client import find_run_to_change
+    from bananas_topology.local.runs import find_run_to_change
 
     if files.reads_stdin:
         raise typer.BadParameter("expected a file that can be read again", param_hint="[FILE]")
-    path, name = (files.path, name_of(files)) if files.is_given else (None, None)
-    return find_run_to_change(Path.cwd(), path, DEFAULT_FILE, name)
+    return find_run_to_change(wanted_run(files))
 
 
-def _selection(files: TopologyFiles) -> dict[str, Any]:
-    """The arguments that select the topology; null for what the run has itself."""
+def select(
+    files: TopologyFiles,
+    env: EnvFiles,
+    scale: Mapping[str, int] | None = None,
+    only: tuple[str, ...] | None = None,
+) -> dict[str, Any]:
+    """The arguments that select a topology; null for what the run has itself.
+
+    Exits if the topology has errors.
+    """
+    if files.is_given:
+        read_topology(files, "changed")
+    absolute = [str(path.absolute()) for path in (files.path, *files.overlays)]
     overrides = list(files.overrides)
-    if not files.is_given:
-        return {"file": None, "overlays": None, "overrides": overrides or None}
-    overlays = [str(path.absolute()) for path in files.overlays]
-    return {"file": str(files.path.absolute()), "overlays": overlays, "overrides": overrides}
+    return {
+        "file": absolute[0] if files.is_given else None,
+        "overlays": absolute[1:] if files.is_given else None,
+        "overrides": overrides if files.is_given or overrides else None,
+        "env_files": env.paths,
+        "variables": env.variables if env.paths == () else None,
+        "scale": scale or {},
+        "only": only,
+    }
 
 
 def _ask() -> None:
@@ -158,17 +173,12 @@ def _ask() -> None:
 
 
 def _describe(
-    record: RunRecord,
-    files: TopologyFiles,
-    scale: Mapping[str, int] | None = None,
-    only: tuple[str, ...] | None = None,
+    record: RunRecord, selection: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Mapping[tuple[str, str], int]]:
     """Ask the run what would change, and count the jobs that would be stranded."""
     from bananas_topology.local.client import request, stranded_jobs
 
-    if files.is_given:
-        read_topology(files, "changed")
-    described = request(record, "diff", **_selection(files), scale=scale or {}, only=only)
+    described = request(record, "diff", **selection)
     return described, stranded_jobs(record, described)
 
 

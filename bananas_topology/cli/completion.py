@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr
 from io import StringIO
-from pathlib import Path
-
-from bananas_topology.cli.options import DEFAULT_FILE
 
 
 def _quietly(suggest: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
@@ -56,7 +53,9 @@ def job_ids() -> list[str]:
 
 
 def _names(field: str) -> list[str]:
-    from bananas_topology.local.client import find_run, request
+    from bananas_topology.cli.topology import TopologyFiles, wanted_run
+    from bananas_topology.local.client import request
+    from bananas_topology.local.runs import find_run
 
-    record = find_run(Path.cwd(), None, DEFAULT_FILE)
+    record = find_run(wanted_run(TopologyFiles()))
     return list(dict.fromkeys(str(each[field]) for each in request(record, "ps")["processes"]))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bananas_topology.cli import completion, console
-from bananas_topology.cli.options import DEFAULT_FILE, AsFormat, Format, Overrides, TopologyFile
+from bananas_topology.cli.options import AsFormat, Format, Overrides, TopologyFile
 from bananas_topology.cli.scale import parse_scale
-from bananas_topology.cli.topology import TopologyFiles, name_of, topology_files
+from bananas_topology.cli.topology import TopologyFiles, topology_files, wanted_run
 from bananas_topology.errors import ControlFailed
 from bananas_topology.system.clock import parse_timestamp, sleep
 from bananas_topology.system.terminal import visible
@@ -198,10 +197,9 @@ def seconds(text: str, parameter: str) -> float:
 
 
 def _run(files: TopologyFiles) -> RunRecord:
-    from bananas_topology.local.client import find_run
+    from bananas_topology.local.runs import find_run
 
-    name = name_of(files) if files.is_merged else None
-    return find_run(Path.cwd(), files.path if files.is_given else None, DEFAULT_FILE, name)
+    return find_run(wanted_run(files))
 
 
 def change(record: RunRecord, command: str, **arguments: Any) -> None:

@@ -115,8 +115,9 @@ def _examine(files: TopologyFiles, redis_url: str | None, observe_s: float | Non
 
     `observe_s` None: no check needs the server.
     """
-    from bananas_topology.cli.server import explicit_url, key_prefix
+    from bananas_topology.cli.server import key_prefix
     from bananas_topology.doctor.gather import Target, examine
+    from bananas_topology.jobs.access import explicit_url
     from bananas_topology.supervisor.record import find
 
     path = files.path

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from bananas_topology.cli import console
 from bananas_topology.cli.options import DEFAULT_FILE
+from bananas_topology.errors import InvalidEnvFile
 
-#: The parameter, and where the shell's own variables are kept.
+#: The parameter, and where the shell's own variables and those of the files are kept.
 _PARAMETER = "env_file"
 _SHELL = "bananas_topology.shell"
+_VARIABLES = "bananas_topology.variables"
 
 
 class TopologyCommand(TyperCommand):
@@ -40,8 +44,49 @@ class TopologyCommand(TyperCommand):
         named = (ctx.params.get(name) for name in ("file", "files", "overlays"))
         given = next((each for each in named if each), DEFAULT_FILE)
         first = given if isinstance(given, str | Path) else given[0]
-        os.environ.update(_environment(ctx, Path(first)))
+        ctx.meta[_VARIABLES] = self._read(ctx, Path(first))
+        os.environ.update(ctx.meta[_VARIABLES])
         return super().invoke(ctx)
+
+    def _read(self, ctx: Any, file: Path) -> Mapping[str, str]:
+        return _variables(ctx, file)
+
+
+class ControlCommand(TopologyCommand):
+    """A command for what runs: no mistake in a ``.env`` keeps anybody from looking or stopping.
+
+    The run itself refuses to apply one.
+    """
+
+    def _read(self, ctx: Any, file: Path) -> Mapping[str, str]:
+        try:
+            return super()._read(ctx, file)
+        except InvalidEnvFile as error:
+            if ctx.meta[_PARAMETER]:
+                raise
+            console.notice(f"warning: {error}")
+            return {}
+
+
+@dataclass(frozen=True, slots=True)
+class EnvFiles:
+    """The parts of a command's environment: of the shell, and of files.
+
+    `paths` as for `Settings.env_files`: empty if one, such as a pipe, can be read only once.
+    """
+
+    shell: Mapping[str, str]
+    paths: tuple[str, ...] | None
+    variables: Mapping[str, str]
+
+
+def env_files_of(context: typer.Context) -> EnvFiles:
+    """Return what a `TopologyCommand` has read."""
+    given: list[Path] = context.meta[_PARAMETER]
+    paths = tuple(str(path.absolute()) for path in given) if given else None
+    if not all(path.is_file() for path in given):
+        paths = ()
+    return EnvFiles(context.meta[_SHELL], paths, context.meta[_VARIABLES])
 
 
 def environment_of(context: typer.Context, file: Path) -> Mapping[str, str]:
@@ -52,11 +97,11 @@ def environment_of(context: typer.Context, file: Path) -> Mapping[str, str]:
     Raises:
         InvalidEnvFile: a file cannot be read, or has an error.
     """
-    return _environment(context, file)
+    return {**context.meta[_SHELL], **_variables(context, file)}
 
 
-def _environment(ctx: Any, file: Path) -> Mapping[str, str]:
+def _variables(ctx: Any, file: Path) -> Mapping[str, str]:
     # Imported here: a command's help does not need it.
-    from bananas_topology.spec.env_file import with_env_files
+    from bananas_topology.spec.env_file import variables_of
 
-    return with_env_files(ctx.meta[_SHELL], file.parent, ctx.meta[_PARAMETER] or None)
+    return variables_of(ctx.meta[_SHELL], file.parent, ctx.meta[_PARAMETER] or None)

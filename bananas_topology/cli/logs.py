@@ -14,14 +14,13 @@ import typer
 
 from bananas_topology.cli import completion, console
 from bananas_topology.cli.options import (
-    DEFAULT_FILE,
     FILE_HELP,
     AsFormat,
     Format,
     LogLevel,
     Overrides,
 )
-from bananas_topology.cli.topology import name_of, topology_files
+from bananas_topology.cli.topology import topology_files, wanted_run
 from bananas_topology.system.clock import parse_timestamp, wall_now
 from bananas_topology.system.terminal import visible, visible_json
 from bananas_topology.units import parse_duration_ms
@@ -95,13 +94,10 @@ def logs(
         bananas logs --since 10m --level warn
     """
     from bananas_topology.local import logs as local_logs
-    from bananas_topology.local.client import find_state
+    from bananas_topology.local.runs import find_state
     from bananas_topology.supervisor.record import is_running
 
-    chosen = topology_files(files, overrides)
-    name = name_of(chosen) if chosen.is_merged else None
-    file = chosen.path if chosen.is_given else None
-    directory, record = find_state(Path.cwd(), file, DEFAULT_FILE, name)
+    directory, record = find_state(wanted_run(topology_files(files, overrides)))
     directory /= local_logs.LOG_DIRECTORY
     wanted = local_logs.Filter(
         children=local_logs.choose_children(directory, pools or ()),

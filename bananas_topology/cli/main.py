@@ -16,7 +16,7 @@ from bananas_topology.cli.apply import apply, diff
 from bananas_topology.cli.control import down, ps, restart, scale
 from bananas_topology.cli.doctor import doctor
 from bananas_topology.cli.enqueue.command import enqueue
-from bananas_topology.cli.env_file import TopologyCommand
+from bananas_topology.cli.env_file import ControlCommand, TopologyCommand
 from bananas_topology.cli.exit_codes import FAILED, INTERRUPTED, USAGE
 from bananas_topology.cli.import_topology import import_topology
 from bananas_topology.cli.init import init
@@ -47,12 +47,15 @@ app = typer.Typer(
 #: In the order of the help: for a topology and what runs of it, then for jobs.
 _TOPOLOGY = (init, validate, up, ps, logs, scale, restart, diff, apply, down, render)
 _JOBS = (enqueue, queues, top, job, doctor, rescue, schema)
-#: They do not read a topology, so that no mistake in a `.env` can keep anybody from stopping.
-_WITHOUT_TOPOLOGY = (init, ps, scale, restart, down, schema)
+#: Those that are no `TopologyCommand`.
+_CLASSES = dict.fromkeys((ps, logs, scale, restart, diff, apply, down), ControlCommand) | {
+    init: None,
+    schema: None,
+}
 for command in (*_TOPOLOGY, *_JOBS):
-    app.command(cls=None if command in _WITHOUT_TOPOLOGY else TopologyCommand)(command)
+    app.command(cls=_CLASSES.get(command, TopologyCommand))(command)
 app.command("import")(import_topology)
-app.command("redis-url")(redis_url)
+app.command("redis-url", cls=ControlCommand)(redis_url)
 app.add_typer(dead.app, name="dead")
 
 

@@ -7,7 +7,7 @@ running `up`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from bananas_topology.cli import console
 from bananas_topology.cli.options import DEFAULT_FILE, OTHER_FILE
 from bananas_topology.cli.topology import TopologyFiles, check_topology
-from bananas_topology.contract.redis_url import redact, require_valid_url
+from bananas_topology.contract.redis_url import redact
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import ControlFailed
 
@@ -42,27 +42,14 @@ class Server:
         return (settings.priority if settings else None) or "normal"
 
 
-def explicit_url(redis_url: str | None, environ: Mapping[str, str]) -> str | None:
-    """Return the URL of the command line, or of the environment.
-
-    Raises:
-        InvalidRedisUrl: it is not valid.
-        RedisUnsuitable: REDIS_URL_FILE or REDIS_PASSWORD_FILE cannot be read.
-    """
-    from bananas_topology.jobs.access import ServerUrl
-
-    if redis_url:
-        return require_valid_url(redis_url)
-    named = ServerUrl.from_env(environ)
-    return require_valid_url(named.resolve()) if named else None
-
-
 def locate(redis_url: str | None, files: TopologyFiles) -> Server:
     """Locate the server for a command.
 
     Raises:
         ControlFailed: no server is configured, or the topology has errors.
     """
+    from bananas_topology.jobs.access import explicit_url
+
     topology, record = _find(files)
     if topology is None and record is None and files.is_there:
         raise ControlFailed(f"{files} has errors; run `bananas validate {files.arguments}`")

@@ -17,6 +17,7 @@ from bananas_topology.cli.exit_codes import FAILED
 from bananas_topology.cli.options import DEFAULT_FILE
 
 if TYPE_CHECKING:
+    from bananas_topology.local.runs import Wanted
     from bananas_topology.spec.document import Document
     from bananas_topology.spec.load import CheckResult, PatchCheck
     from bananas_topology.spec.model import Topology
@@ -111,10 +112,18 @@ def read_topology(files: TopologyFiles, action: str) -> Topology:
     return report.topology
 
 
-def name_of(files: TopologyFiles) -> str | None:
-    """Return the name of a topology; None if it has errors."""
-    topology = check_topology(files).topology
-    return topology.name if topology is not None else None
+def wanted_run(files: TopologyFiles) -> Wanted:
+    """Say which run a command is about."""
+    from bananas_topology.local.runs import Wanted
+
+    def name() -> str | None:
+        topology = check_topology(files).topology
+        return topology.name if topology is not None else None
+
+    file = Path(display_name(files.path)) if files.is_given else None
+    # Topologies from standard input are told apart by their names only.
+    is_named = files.is_merged or files.reads_stdin
+    return Wanted(Path.cwd(), file, DEFAULT_FILE, name, is_named)
 
 
 def _read(file: Path, environ: Mapping[str, str]) -> Document:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bananas_topology.cli import console
-from bananas_topology.cli.apply import Yes, apply_to
+from bananas_topology.cli.apply import Yes, apply_to, select
 from bananas_topology.cli.control import WAIT_TIMEOUT, WaitTimeout, seconds
+from bananas_topology.cli.env_file import EnvFiles, env_files_of
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.options import FileArgument, LogLevel, Overlays, Overrides, RedisUrl
 from bananas_topology.cli.scale import parse_scale
@@ -92,6 +93,7 @@ _Quiet = Annotated[
 
 
 def up(
+    context: typer.Context,
     file: FileArgument = None,
     overlays: Overlays = None,
     overrides: Overrides = None,
@@ -134,35 +136,40 @@ def up(
     """
     files = topology_files(overlays, overrides, file)
     topology = read_topology(files, "started")
-    settings = _settings(files, scale or [], only or [], redis_url, drain, adopt, watch)
+    env = env_files_of(context)
+    settings = _settings(files, env, scale or [], only or [], redis_url, drain, adopt, watch)
     settings = _with_output(settings, log_format, log_level, quiet, metrics_port)
-    if detach:
-        _check_can_detach(files, drain)
+    _check_can_detach(files, detach=detach, drain=drain)
     background = (files, wait_timeout, yes) if detach else None
-    raise typer.Exit(_run(topology, settings, dry_run, background))
+    raise typer.Exit(_run(topology, settings, env, background, dry_run=dry_run))
 
 
 def _run(
     topology: Topology,
     settings: Settings,
-    dry_run: bool,
+    env: EnvFiles,
     background: tuple[TopologyFiles, str, bool] | None,
+    *,
+    dry_run: bool,
 ) -> int:
     """Start the topology, in the background with the arguments for that; returns the exit code."""
-    from bananas_topology.local.deployment import select
+    from bananas_topology.local.deployment import select, server_of
     from bananas_topology.local.run import run
 
     selected = select(topology, settings)
+    url = server_of(topology, settings, os.environ)
     _warn_of_unset_variables(*selected)
     if dry_run:
-        _print_plan(settings.redis_url or topology.redis.url, *selected)
+        _print_plan(url, *selected)
         return OK
     if background is not None:
-        return _detach(topology, settings, *background)
-    return run(topology, settings, os.environ, _screen())
+        return _detach(topology, settings, env, *background)
+    return run(topology, settings, env.shell, _screen())
 
 
-def _check_can_detach(files: TopologyFiles, drain: bool) -> None:
+def _check_can_detach(files: TopologyFiles, *, detach: bool, drain: bool) -> None:
+    if not detach:
+        return
     if drain:
         raise typer.BadParameter("cannot be combined with --detach", param_hint="--drain")
     if files.reads_stdin:
@@ -183,6 +190,7 @@ def _warn_of_unset_variables(pools: Sequence[tuple[Pool, int]], api: Api | None)
 
 def _settings(
     files: TopologyFiles,
+    env: EnvFiles,
     scale: list[str],
     only: list[str],
     redis_url: str | None,
@@ -190,16 +198,17 @@ def _settings(
     adopt: str | None,
     watch: bool,
 ) -> Settings:
-    from bananas_topology.cli.server import explicit_url
     from bananas_topology.local.settings import Settings
 
     return Settings(
         file=str(files.path),
         overlays=tuple(map(str, files.overlays)),
         overrides=files.overrides,
+        env_files=env.paths,
+        variables=env.variables,
         scale=dict(parse_scale(text, "--scale") for text in scale),
         only=tuple(name.strip() for text in only for name in text.split(",")),
-        redis_url=explicit_url(redis_url, os.environ),
+        redis_url=redis_url,
         drain=drain,
         adopt=adopt,
         watch=watch,
@@ -207,7 +216,12 @@ def _settings(
 
 
 def _detach(
-    topology: Topology, settings: Settings, files: TopologyFiles, wait_timeout: str, yes: bool
+    topology: Topology,
+    settings: Settings,
+    env: EnvFiles,
+    files: TopologyFiles,
+    wait_timeout: str,
+    yes: bool,
 ) -> int:
     """Start it in the background, or apply it if it is running; returns the exit code."""
     from bananas_topology.supervisor.record import find
@@ -216,11 +230,11 @@ def _detach(
     # One file with different overlays may run under several names.
     record = find(path.parent, topology.name, None if files.is_merged else path)
     if record is None:
-        return _start_detached(topology, settings, wait_timeout)
+        return _start_detached(topology, settings, env, wait_timeout)
     console.notice(f"{record.name} is already running (process {record.pid})")
     given = replace(files, is_given=True)
-    only = settings.only or None
-    apply_to(record, given, wait_timeout, yes=yes, scale=settings.scale, only=only)
+    selection = select(given, env, settings.scale, settings.only or None)
+    apply_to(record, selection, wait_timeout, yes=yes)
     return OK
 
 
@@ -240,12 +254,14 @@ def _with_output(
     )
 
 
-def _start_detached(topology: Topology, settings: Settings, wait_timeout: str) -> int:
+def _start_detached(
+    topology: Topology, settings: Settings, env: EnvFiles, wait_timeout: str
+) -> int:
     from bananas_topology.local.detach import start_detached
 
     timeout_s = seconds(wait_timeout, "--wait-timeout")
     started_at = wall_now()
-    outcome = start_detached(settings, os.environ, timeout_s, console.notice)
+    outcome = start_detached(settings, env.shell, timeout_s, console.notice)
     if outcome.is_ready:
         console.notice(f"{topology.name} is running; stop it with `bananas down`")
         return OK

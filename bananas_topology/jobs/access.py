@@ -95,6 +95,19 @@ class ServerUrl:
         return tuple(text for text in (user, password) if text) if password else ()
 
 
+def explicit_url(option: str | None, environ: Mapping[str, str]) -> str | None:
+    """Return the URL of the command line's option, or of the environment.
+
+    Raises:
+        InvalidRedisUrl: it is not valid.
+        RedisUnsuitable: REDIS_URL_FILE or REDIS_PASSWORD_FILE cannot be read.
+    """
+    if option:
+        return require_valid_url(option)
+    named = ServerUrl.from_env(environ)
+    return require_valid_url(named.resolve()) if named else None
+
+
 class FileCredentials(CredentialProvider):
     """Authenticates each connection of redis-py with what the files contain at that moment."""
 

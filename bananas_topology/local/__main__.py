@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,8 @@ from bananas_topology.supervisor.output import SUPERVISOR
 def main() -> int:
     """Run until stopped; returns the exit code."""
     settings = Settings(**json.loads(sys.stdin.read()))
+    shell = dict(os.environ)
+    os.environ.update(settings.variables)
     overlays = [Path(file) for file in settings.overlays]
     checked = check(
         Path(settings.file), os.environ, overlays=overlays, overrides=settings.overrides
@@ -47,20 +50,20 @@ def main() -> int:
     file = LogFiles(directory / LOG_DIRECTORY).file(SUPERVISOR)
     _keep_tracebacks(file)
     try:
-        return _run(topology, settings, file)
+        return _run(topology, settings, shell, file)
     except BananasTopologyError as error:
         _say(f"error: {error}", file)
         return FAILED
 
 
-def _run(topology: Topology, settings: Settings, file: LogFile) -> int:
+def _run(topology: Topology, settings: Settings, shell: Mapping[str, str], file: LogFile) -> int:
     screen = Screen(
         fd=os.open(os.devnull, os.O_WRONLY),
         notice=lambda text: _say(text, file),
         paint=lambda pool, text: text,
         how_to_stop="stop with `bananas down`",
     )
-    return run(topology, settings, os.environ, screen)
+    return run(topology, settings, shell, screen)
 
 
 def _say(text: str, file: LogFile | None = None) -> None:

@@ -19,11 +19,21 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bananas_topology.contract.names import API
-from bananas_topology.errors import ControlFailed, RedisUnavailable, RedisUnsuitable
+from bananas_topology.errors import (
+    BananasTopologyError,
+    ControlFailed,
+    RedisUnavailable,
+    RedisUnsuitable,
+)
 from bananas_topology.jobs.inspect import Inspector, WorkerView
 from bananas_topology.jobs.waiting_jobs import WaitingJobs
 from bananas_topology.local.changes import Changes, together
-from bananas_topology.local.deployment import Deployment, check_requirements, deploy
+from bananas_topology.local.deployment import (
+    Deployment,
+    check_requirements,
+    deploy,
+    server_of,
+)
 from bananas_topology.local.difference import difference
 from bananas_topology.local.settings import Settings
 from bananas_topology.local.takers import Taker, count_stranded, describe_stranded, merged
@@ -74,7 +84,8 @@ class Applier:
         Raises:
             ControlFailed: the file cannot be applied.
         """
-        wanted, running = self._read(settings), self._running()
+        wanted, _ = self._read(settings)
+        running = self._running()
         found = difference(running, self._live(), wanted)
         return {
             "topology": str(wanted.topology.path.absolute()),
@@ -90,23 +101,46 @@ class Applier:
         Raises:
             ControlFailed: the file cannot be applied.
         """
-        wanted = self._read(settings)
+        wanted, settings = self._read(settings)
         steps = self._apply(wanted, settings, ready_timeout_s, force=force)
         return Operation(f"apply {wanted.topology.path.name}", steps)
 
-    def reload(self) -> None:
-        """Apply the file again that was started or applied last; say so if that cannot be done."""
+    def reload(self) -> Operation | None:
+        """Begin to apply the file again that was started or applied last.
+
+        If that cannot be done, the log says why.
+        """
         try:
-            self._supervisor.begin(self.apply(self.same_file(), READY_TIMEOUT_S, force=False))
+            operation = self.apply(self.same_file(), READY_TIMEOUT_S, force=False)
+            self._supervisor.begin(operation)
         except ControlFailed as error:
             log.error("topology not applied: %s", error)
+            return None
+        return operation
 
     def same_file(self) -> Settings:
         """The settings to apply that file."""
         return replace(self._settings, file=str(self.deployment.topology.path), scale={})
 
-    def _read(self, settings: Settings) -> Deployment:
-        """Read and check a file with the environment that everything was started with."""
+    def _read(self, settings: Settings) -> tuple[Deployment, Settings]:
+        """Read and check a file, with the variables of the shell that everything was started from.
+
+        Those of files are read again.
+        """
+        try:
+            settings = replace(settings.reread(self._shell), redis_url=self._settings.redis_url)
+            return self._deploy(settings, {**self._shell, **settings.variables}), settings
+        except ControlFailed:
+            raise
+        except BananasTopologyError as error:
+            raise ControlFailed(str(error)) from error
+
+    @property
+    def _shell(self) -> dict[str, str]:
+        environ, variables = self.deployment.host.environ, self._settings.variables
+        return {name: text for name, text in environ.items() if name not in variables}
+
+    def _deploy(self, settings: Settings, environ: Mapping[str, str]) -> Deployment:
         running = self.deployment.topology
         file = Path(settings.file)
         if file.absolute().parent.resolve() != running.path.absolute().parent.resolve():
@@ -117,7 +151,7 @@ class Applier:
         path = running.path.parent / file.name
         topology = check(
             path,
-            self.deployment.host.environ,
+            environ,
             overlays=[Path(each) for each in settings.overlays],
             overrides=settings.overrides,
         ).topology
@@ -126,20 +160,19 @@ class Applier:
                 f"{path} has errors, in the environment of the running `up`; see `bananas "
                 f"validate {path}`"
             )
-        settings = replace(settings, redis_url=self._settings.redis_url)
-        self._check_server(topology, settings)
-        wanted = deploy(topology, settings, self.deployment.host)
+        url = server_of(topology, settings, environ)
+        self._check_server(topology, url)
+        wanted = deploy(topology, settings, replace(self.deployment.host, environ=environ))
         api = topology.api if API in wanted.counts else None
-        check_requirements(topology, settings, api)
+        check_requirements(topology, url, api)
         check_rename(Path(self._publication.record.directory), topology.name)
         return wanted
 
-    def _check_server(self, topology: Topology, settings: Settings) -> None:
-        running = self.deployment.topology.redis
-        url = settings.redis_url
-        if (url or topology.redis.url) != (url or running.url):
-            what = "redis.url"
-        elif topology.redis.key_prefix != running.key_prefix:
+    def _check_server(self, topology: Topology, url: str | None) -> None:
+        running = self.deployment.topology
+        if url != server_of(running, self._settings, self.deployment.host.environ):
+            what = "REDIS_URL" if topology.redis.url == running.redis.url else "redis.url"
+        elif topology.redis.key_prefix != running.redis.key_prefix:
             what = "redis.key_prefix"
         else:
             return

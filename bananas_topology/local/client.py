@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,8 +17,8 @@ from bananas_topology.jobs.waiting_jobs import Counts, WaitingJobs
 from bananas_topology.local.control import VERSION
 from bananas_topology.local.logs import LOG_DIRECTORY, Filter, read
 from bananas_topology.local.takers import Takers, count_stranded
-from bananas_topology.supervisor.directories import find_directory, owner_of
-from bananas_topology.supervisor.record import STATE_DIRECTORY, RunRecord, is_running, running
+from bananas_topology.supervisor.directories import find_directory
+from bananas_topology.supervisor.record import RunRecord, is_running, running
 from bananas_topology.system.clock import monotonic, sleep
 
 #: Seconds that the first line of an answer may take.
@@ -32,58 +31,6 @@ _PAUSE_S = 0.02
 
 #: Receives what is waited for, in words.
 Show = Callable[[str], None]
-
-
-def find_run(
-    directory: Path, file: Path | None, default_file: Path, name: str | None = None
-) -> RunRecord:
-    """Find the run that is meant: of `file`, or else the only one in the directory.
-
-    Where several run in the directory, that of `default_file` is meant. `name` is the topology's,
-    if it is known: overlays may give one file several names.
-
-    Raises:
-        ControlFailed: none runs, or several and none of them is meant.
-    """
-    if file is not None:
-        records = [each for each in running(file.parent, name) if each.topology == _absolute(file)]
-        if not records:
-            raise ControlFailed(f"{file} is not running; start it with: bananas up -d {file}")
-        if len(records) > 1:
-            names = ", ".join(sorted(each.name for each in records))
-            raise ControlFailed(f"{file} runs as {names}; choose one with its overlays")
-        return records[0]
-    records = running(directory, name)
-    if not records:
-        raise ControlFailed("nothing is running here; start with: bananas up -d")
-    chosen = [each for each in records if each.topology == _absolute(directory / default_file)]
-    if len(records) > 1 and not chosen:
-        files = ", ".join(sorted(each.topology for each in records))
-        raise ControlFailed(f"several topologies are running here; choose one with -f: {files}")
-    return (chosen or records)[0]
-
-
-def find_run_to_change(
-    directory: Path, file: Path | None, default_file: Path, name: str | None = None
-) -> RunRecord:
-    """Find the run that a topology is to be applied to: its own, or the only one of its folder.
-
-    `name` as for `find_run`.
-
-    Raises:
-        ControlFailed: none runs, or several and none of them is of this file.
-    """
-    if file is None:
-        return find_run(directory, None, default_file)
-    records = running(file.absolute().parent)
-    own = [each for each in records if each.topology == _absolute(file)]
-    own = [each for each in own if each.name == name] or own
-    if len(own or records) == 1:
-        return (own or records)[0]
-    if not records:
-        raise ControlFailed(f"nothing is running there; start it with: bananas up -d {file}")
-    files = ", ".join(sorted(each.topology for each in records))
-    raise ControlFailed(f"several topologies are running there, and none is {file}: {files}")
 
 
 def stranded_jobs(record: RunRecord, described: dict[str, Any]) -> Counts:
@@ -101,41 +48,6 @@ def stranded_jobs(record: RunRecord, described: dict[str, Any]) -> Counts:
             except StopIteration as end:
                 found: Counts = end.value
                 return found
-
-
-def find_state(
-    directory: Path, file: Path | None, default_file: Path, name: str | None = None
-) -> tuple[Path, RunRecord | None]:
-    """Find the state directory of a run, or of the latest one that has ended.
-
-    Raises:
-        ControlFailed: none has ever run here, or several run and none of them is meant.
-    """
-    root = file.parent if file is not None else directory
-    if file is not None:
-        record = next(
-            (each for each in running(root, name) if each.topology == _absolute(file)), None
-        )
-    else:
-        record = find_run(directory, None, default_file, name) if running(directory, name) else None
-    if record is not None:
-        return Path(record.directory), record
-    topology = file or directory / default_file
-    states = [path.parent for path in (root / STATE_DIRECTORY).glob(f"*/{LOG_DIRECTORY}")]
-    if len(states) > 1 and name is None and topology.exists():
-        # Only the topology knows which of them is its own. Imported here: it takes long.
-        from bananas_topology.spec.load import check
-
-        report = check(topology, os.environ)
-        name = report.topology.name if report.topology is not None else None
-    states = [path for path in states if owner_of(path).name == name] or states
-    if not states:
-        raise ControlFailed("nothing has run here; start with: bananas up -d")
-    return max(states, key=lambda path: (path / LOG_DIRECTORY).stat().st_mtime), None
-
-
-def _absolute(path: Path) -> str:
-    return str(path.absolute())
 
 
 def request(

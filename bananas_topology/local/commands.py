@@ -61,7 +61,8 @@ class Commands:
         return self._applier.describe(self._settings(arguments))
 
     def apply(self, arguments: Mapping[str, Any]) -> Operation:
-        """``file``, ``overlays`` and ``overrides``: as for `up`, null for those of the run;
+        """``file``, ``overlays``, ``overrides`` and ``env_files``: as in `Settings`, null for those
+        of the run; ``variables``: where ``env_files`` is empty;
         ``scale``: processes by pool;
         ``only``: pools, null for those selected at the start; ``force``;
         ``ready_timeout_s`` for each process that starts.
@@ -83,9 +84,11 @@ class Commands:
         given: dict[str, Any] = {"scale": scale}
         if arguments["file"] is not None:
             given["file"] = str(arguments["file"])
-        for name in ("overlays", "overrides", "only"):
+        for name in ("overlays", "overrides", "only", "env_files"):
             if arguments[name] is not None:
                 given[name] = tuple(map(str, arguments[name]))
+        if given.get("env_files") == ():  # they cannot be read again
+            given["variables"] = dict(arguments["variables"])
         return replace(settings, **given)
 
     def _begin(self, operation: Operation) -> Operation:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bananas_topology.contract.names import API
 from bananas_topology.contract.values import Mode
 from bananas_topology.errors import ControlFailed
+from bananas_topology.jobs.access import explicit_url
 from bananas_topology.local.settings import Settings
 from bananas_topology.local.takers import Taker, Takers
 from bananas_topology.spec.model import Api, Pool, Topology
@@ -99,13 +100,22 @@ def deploy(topology: Topology, settings: Settings, host: Host) -> Deployment:
     return Deployment(topology, counts, host)
 
 
-def check_requirements(topology: Topology, settings: Settings, api: Api | None) -> None:
-    """Check that what a topology needs on this host is there.
+def server_of(topology: Topology, settings: Settings, environ: Mapping[str, str]) -> str | None:
+    """Return the URL of the server to use; None for the bundled one.
+
+    Raises:
+        InvalidRedisUrl, RedisUnsuitable: that of the command line or the environment is not usable.
+    """
+    return explicit_url(settings.redis_url, environ) or topology.redis.url
+
+
+def check_requirements(topology: Topology, url: str | None, api: Api | None) -> None:
+    """Check that what a topology needs on this host is there; `url` is its server's.
 
     Raises:
         ControlFailed: the server's URL is not known, or packages of the api are not installed.
     """
-    if topology.redis.is_external and not (settings.redis_url or topology.redis.url):
+    if topology.redis.is_external and url is None:
         # Falling back to an empty bundled server would hide that the jobs are elsewhere.
         raise ControlFailed(
             f"redis.url in {topology.path} refers to a variable that is not set; "

@@ -28,11 +28,18 @@ from bananas_topology.local.apply import Applier
 from bananas_topology.local.changes import Changes
 from bananas_topology.local.commands import Commands
 from bananas_topology.local.control import ControlServer
-from bananas_topology.local.deployment import Deployment, check_requirements, deploy, select
+from bananas_topology.local.deployment import (
+    Deployment,
+    check_requirements,
+    deploy,
+    select,
+    server_of,
+)
 from bananas_topology.local.drain import Drain
 from bananas_topology.local.job_stream import JobStream
 from bananas_topology.local.logs import LOG_DIRECTORY
 from bananas_topology.local.notices import render_only
+from bananas_topology.local.reload import Reload
 from bananas_topology.local.settings import Settings
 from bananas_topology.local.sockets import CONTROL, NOTIFY, socket_directory
 from bananas_topology.local.status import Reporter
@@ -75,27 +82,26 @@ class Screen:
     how_to_stop: str = "press Ctrl-C to stop"
 
 
-def run(topology: Topology, settings: Settings, environ: Mapping[str, str], screen: Screen) -> int:
+def run(topology: Topology, settings: Settings, shell: Mapping[str, str], screen: Screen) -> int:
     """Start everything and run until the end; what starts first stops last.
 
-    Returns the exit code.
+    `shell` are the variables without those of files. Returns the exit code.
 
     Raises:
         ControlFailed: it already runs here, or something that it needs is missing.
         BundledServerFailed, RedisUnavailable, RedisUnsuitable: the server cannot be used.
     """
     pools, api = select(topology, settings)
-    check_requirements(topology, settings, api)
-    if settings.watch:
-        check_installed()
+    environ = {**settings.variables, **_inherited(shell)}
+    named_url = _checked(topology, settings, environ, api)
     folder = topology.path.absolute().parent
     directory = state_directory(folder, topology.name, settings.source, settings.adopt)
     with ExitStack() as stack:
         stack.enter_context(exclusive_lock(directory, topology.name))
         sockets = stack.enter_context(socket_directory(directory))
-        url, on_poll = _redis(stack, topology, settings, directory, screen)
+        url, on_poll = _redis(stack, named_url, directory, screen)
         client = _connect(stack, topology, url, screen)
-        host = _host(_inherited(environ), url, settings, screen)
+        host = _host(environ, url, settings, screen)
         workers = plan_children(topology, pools, host)
         plans = (*workers, *([plan_api(topology, api, host)] if api else []))
         for text in render_only(pools, api):
@@ -112,18 +118,28 @@ def run(topology: Topology, settings: Settings, environ: Mapping[str, str], scre
             is_drained=drain.is_over if drain else None,
             on_poll=on_poll,
             stays=settings.watch,
-            on_hangup=None if has_terminal() else lambda: reload(),
         )
         _watch_reports(stack, supervisor, output, host, settings, client, topology)
         record = _record(topology, url, sockets / CONTROL, directory)
         publication = Publication(record, _publishing_directories(directory, record, folder))
-        reload = _serve(stack, supervisor, deployment, settings, publication, client)
+        _serve(stack, supervisor, deployment, settings, publication, client)
         # From here on others find us, and can reach us.
         stack.enter_context(publication)
         result = supervisor.run()
     if output.sink.is_closed:
         return FAILED
     return _exit_code(result, drain, len(plans), screen)
+
+
+def _checked(
+    topology: Topology, settings: Settings, environ: Mapping[str, str], api: Api | None
+) -> str | None:
+    """Check that everything is there; returns the URL of the server, None for the bundled one."""
+    url = server_of(topology, settings, environ)
+    check_requirements(topology, url, api)
+    if settings.watch:
+        check_installed()
+    return url
 
 
 def _summary(topology: Topology, pools: Sequence[tuple[Pool, int]], api: Api | None) -> str:
@@ -135,10 +151,10 @@ def _summary(topology: Topology, pools: Sequence[tuple[Pool, int]], api: Api | N
 
 
 def _redis(
-    stack: ExitStack, topology: Topology, settings: Settings, directory: Path, screen: Screen
+    stack: ExitStack, url: str | None, directory: Path, screen: Screen
 ) -> tuple[str, Callable[[], None] | None]:
     """Find or start the server; returns its URL and a function that keeps a bundled one alive."""
-    if url := settings.redis_url or topology.redis.url:
+    if url is not None:
         screen.notice(f"redis: {redact(url)}")
         return url, None
     if not has_data(directory):
@@ -212,11 +228,8 @@ def _serve(
     settings: Settings,
     publication: Publication,
     client: redis.Redis,
-) -> Callable[[], None]:
-    """Let the supervisor take commands, and report to whoever started it.
-
-    Returns a function that applies the topology file again.
-    """
+) -> None:
+    """Let the supervisor take commands and signals, and report to whoever started it."""
     keys = Keys(deployment.topology.redis.key_prefix)
     changes = Changes(supervisor, deployment.plan, deployment.names)
     jobs = (Inspector(client, keys), WaitingJobs(client, keys))
@@ -224,10 +237,14 @@ def _serve(
     commands = Commands(supervisor, changes, applier, publication)
     server = ControlServer(Path(publication.record.control), commands.by_name())
     supervisor.serve(stack.enter_context(server))
-    supervisor.serve(Reporter(supervisor, Notifier.from_environ(os.environ)))
+    reload = Reload(supervisor, applier)
+    if not has_terminal():
+        supervisor.handle_hangup(reload.request)
+    # In this order: a reload that fails at once is reported, too.
+    supervisor.serve(Reporter(supervisor, Notifier.from_environ(os.environ), reload))
+    supervisor.serve(reload)
     if settings.watch:
         supervisor.serve(stack.enter_context(Watcher(supervisor, changes, applier)))
-    return applier.reload
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from bananas_topology.local.reload import Reload
 from bananas_topology.supervisor.record import RunRecord
 from bananas_topology.supervisor.state import ChildState, Phase
 from bananas_topology.supervisor.supervisor import Supervisor
@@ -69,11 +70,13 @@ class Reporter:
 
     A source of the supervisor's loop. ``READY=1`` is sent once all processes are ready at a time.
     Where some were given up and all others are ready, ``X_FAILED`` names them, as a JSON list.
+    ``RELOADING=1`` is sent while a reload is under way, then ``READY=1`` again.
     """
 
-    def __init__(self, supervisor: Supervisor, notifier: Notifier) -> None:
+    def __init__(self, supervisor: Supervisor, notifier: Notifier, reload: Reload) -> None:
         self._supervisor = supervisor
         self._notifier = notifier
+        self._reload = reload
         self._is_ready = False
         self._reported_at = -_REPORT_S
         self._last: Mapping[str, str | int] = {}
@@ -100,6 +103,9 @@ class Reporter:
         self._is_ready = self._is_ready or ready == len(children) > 0
         if self._supervisor.is_stopping:
             return {"STOPPING": 1}
+        if self._is_ready and self._reload.is_under_way:
+            # systemd waits for a time after that of its signal.
+            return {"RELOADING": 1, "MONOTONIC_USEC": int(self._reload.requested_at * 1e6)}
         if self._is_ready:
             return {"READY": 1}
         fields: dict[str, str | int] = {}

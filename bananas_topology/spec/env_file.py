@@ -26,10 +26,10 @@ _ESCAPE = re.compile(r"\\([abfnrtv\"\\$]|0[0-7]{1,3})")
 _ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "$": "$$"}
 
 
-def with_env_files(
+def variables_of(
     shell: Mapping[str, str], directory: Path, files: Sequence[Path] | None = None
 ) -> dict[str, str]:
-    """Add the variables of files to those of the shell, which win.
+    """Read the variables of files, without those that the shell has, too: these win.
 
     `files`, of which later ones win, replace the file ``.env`` in the topology's directory.
 
@@ -48,7 +48,7 @@ def with_env_files(
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise InvalidEnvFile(f"cannot read {file}: {reason}") from error
         found |= parse(text, ChainMap(dict(shell), found), str(file))
-    return {**found, **shell}
+    return {name: text for name, text in found.items() if name not in shell}
 
 
 def parse(text: str, environ: Mapping[str, str], file: str = DEFAULT_NAME) -> dict[str, str]:

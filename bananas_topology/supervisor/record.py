@@ -64,8 +64,11 @@ def exclusive_lock(directory: Path, name: str) -> Iterator[None]:
         except BlockingIOError as error:
             other = _read(directory / _RECORD)
             process = f" (process {other.pid})" if other else ""
+            # It may have been started under another name.
+            running = other.name if other else name
             raise ControlFailed(
-                f'topology "{name}" is already running here{process}; stop it with `bananas down`'
+                f'topology "{running}" is already running here{process}; stop it with '
+                "`bananas down`"
             ) from error
         try:
             yield

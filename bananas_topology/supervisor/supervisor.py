@@ -79,8 +79,8 @@ class Supervisor:
     `notify_socket` receives the children's reports; without one no child becomes ready.
     `is_drained` is polled; the supervisor stops once it returns true. `on_poll` is called at the
     same interval, and whenever a process exits, to look after processes that are not children.
-    `on_hangup` is called on SIGHUP; without it, that is a request to stop. With `stays` it runs on
-    where every child was given up: somebody will fix them, and restart them.
+    With `stays` it runs on where every child was given up: somebody will fix them, and restart
+    them.
     """
 
     def __init__(
@@ -92,7 +92,6 @@ class Supervisor:
         notify_socket: NotifySocket | None = None,
         is_drained: Callable[[], bool] | None = None,
         on_poll: Callable[[], None] | None = None,
-        on_hangup: Callable[[], None] | None = None,
         stays: bool = False,
     ) -> None:
         self._output = output
@@ -101,7 +100,7 @@ class Supervisor:
         self._notify_socket = notify_socket
         self._is_drained = is_drained
         self._on_poll = on_poll
-        self._on_hangup = on_hangup
+        self._on_hangup: Callable[[], None] | None = None
         self._stays = stays
         self._receivers: dict[str, Callable[[ChildState, str], None]] = {}
         self._poll_at = 0.0
@@ -136,6 +135,10 @@ class Supervisor:
     def serve(self, source: PollSource) -> None:
         """Let the loop poll something else too."""
         self._sources.append(source)
+
+    def handle_hangup(self, action: Callable[[], None]) -> None:
+        """Call this on SIGHUP, which is a request to stop otherwise. To be set before `run`."""
+        self._on_hangup = action
 
     def receive(self, extension: str, receiver: Callable[[ChildState, str], None]) -> None:
         """Hand on what children report in messages with this field: see `EXTENSIONS`."""

@@ -93,7 +93,9 @@ def test_an_error_does_not_keep_anybody_from_stopping(shell: Shell) -> None:
     (shell.directory / ".env").write_text("NAME=pa$word")
 
     for command in ("ps", "down"):
-        assert "nothing is running here" in shell(command).stderr
+        shown = shell(command).stderr
+        assert "nothing is running here" in shown
+        assert "warning: .env:1: variable word is not set" in shown
 
 
 def test_commands_for_jobs_find_the_server_by_the_env_file(
@@ -106,6 +108,39 @@ def test_commands_for_jobs_find_the_server_by_the_env_file(
 
     assert queues["queues"]["normal"]["ready"] == 1
     assert shell("dead", "list").returncode == 0
+
+
+def test_a_run_is_found_by_the_name_that_variables_give_it(
+    shell: Shell, server_url: str, prefix: str
+) -> None:
+    (shell.directory / ".env").write_text(
+        f"NAME=shop\nREDIS_URL={server_url}\nPREFIX={prefix}\nREPLICAS=1\n"
+    )
+    (shell.directory / "jobs.py").write_text(
+        "from bananas_topology import job\n\n@job('greet')\ndef greet(payload): pass\n"
+    )
+    (shell.directory / "small.yaml").write_text("pools: {worker: {concurrency: 1}}")
+    files = ("--file", "topology.yaml", "--file", "small.yaml")
+    try:
+        assert shell("up", "-d").returncode == 0
+        assert shell("up", "-d", *files, NAME="other").returncode == 0
+
+        names = [
+            json.loads(shell("ps", "--format", "json", *arguments, **more).stdout)["name"]
+            for arguments, more in (((), {}), (files, {"NAME": "other"}), ((), {"NAME": "other"}))
+        ]
+        assert names == ["shop", "other", "other"]
+        assert shell("logs", *files, NAME="other").returncode == 0
+        (shell.directory / ".env").unlink()
+        unclear = shell("down")
+        assert (unclear.returncode, "runs as other, shop" in unclear.stderr) == (1, True)
+    finally:
+        text = f"REDIS_URL={server_url}\nPREFIX={prefix}\n"
+        stopped = []
+        for name in ("other", "shop"):
+            (shell.directory / ".env").write_text(f"NAME={name}\n{text}")
+            stopped.append(shell("down").stderr.splitlines()[-1])
+    assert stopped == ["stopped other", "stopped shop"]
 
 
 def test_handlers_of_a_local_run_see_the_variables(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from tests.cli.shell import JOBS, Shell
+from tests.waiting import wait_for
 
 BASE = """\
 version: 1
@@ -108,3 +111,21 @@ def test_up_in_the_background_has_the_overlays(files: Shell) -> None:
     assert other.returncode == 1
     assert "worker-2" in logs.stdout
     assert stopped.returncode == 0, stopped.stderr
+
+
+def test_a_run_from_standard_input_is_found_by_the_same_text(files: Shell) -> None:
+    argv = [sys.executable, "-m", "bananas_topology", "up", "-f", "-"]
+    with subprocess.Popen(
+        argv, cwd=files.directory, env=files.environ, stdin=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(BASE)
+        process.stdin.close()
+        try:
+            wait_for(lambda: files("ps", "-f", "-", stdin=BASE).returncode == 0)
+            other = files("ps", "-f", "-", stdin=BASE.replace("shop", "other"))
+        finally:
+            stopped = files("down", "-f", "-", stdin=BASE)
+    assert (other.returncode, "is not running" in other.stderr) == (1, True)
+    assert "stopped shop" in stopped.stderr
+    assert process.returncode == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bananas_topology.errors import InvalidEnvFile
-from bananas_topology.spec.env_file import parse, with_env_files
+from bananas_topology.spec.env_file import parse, variables_of
 
 
 @pytest.mark.parametrize(
@@ -69,32 +69,34 @@ def test_an_error_names_the_file_and_the_line(text: str, message: str) -> None:
         parse(text, {}, "env")
 
 
-def test_the_shell_wins_and_later_files_win_over_earlier_ones(tmp_path: Path) -> None:
+def test_what_the_shell_has_is_left_out_and_later_files_win(
+    tmp_path: Path,
+) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     first.write_text("A=1\nB=1\nC=1")
     second.write_text("\ufeffB=2\nC=2\nD=$A", encoding="utf-8")
 
-    found = with_env_files({"C": ""}, tmp_path, [first, second])
+    found = variables_of({"C": ""}, tmp_path, [first, second])
 
-    assert found == {"A": "1", "B": "2", "C": "", "D": "1"}
+    assert found == {"A": "1", "B": "2", "D": "1"}
 
 
 def test_only_a_file_beside_the_topology_is_read_by_default(tmp_path: Path) -> None:
-    assert with_env_files({"A": "1"}, tmp_path) == {"A": "1"}
+    assert variables_of({"A": "1"}, tmp_path) == {}
 
     (tmp_path / ".env").write_text("B=2")
-    assert with_env_files({"A": "1"}, tmp_path) == {"A": "1", "B": "2"}
+    assert variables_of({"A": "1"}, tmp_path) == {"B": "2"}
 
     other = tmp_path / "other"
     (other / ".env").mkdir(parents=True)  # a virtual environment
-    assert with_env_files({"A": "1"}, other) == {"A": "1"}
+    assert variables_of({"A": "1"}, other) == {}
 
 
 def test_a_named_file_has_to_be_readable(tmp_path: Path) -> None:
     with pytest.raises(InvalidEnvFile, match="No such file"):
-        with_env_files({}, tmp_path, [tmp_path / "missing"])
+        variables_of({}, tmp_path, [tmp_path / "missing"])
     with pytest.raises(InvalidEnvFile, match="Is a directory"):
-        with_env_files({}, tmp_path, [tmp_path])
+        variables_of({}, tmp_path, [tmp_path])
     (tmp_path / "latin").write_bytes(b"A=\xe9")
     with pytest.raises(InvalidEnvFile, match="not UTF-8"):
-        with_env_files({}, tmp_path, [tmp_path / "latin"])
+        variables_of({}, tmp_path, [tmp_path / "latin"])
