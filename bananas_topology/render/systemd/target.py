@@ -109,6 +109,8 @@ Group=bananas
 WorkingDirectory={directory}
 {credential}ExecStartPre=+/usr/bin/install -d -m 700 -o bananas -g bananas {state}
 ExecStart={directory}/.venv/bin/bananas up topology.yaml{env_file}
+# `systemctl reload` fails if the file cannot be applied; what ran before is kept then.
+ExecReload={directory}/.venv/bin/bananas apply --yes
 
 # The supervisor restarts its processes: a start has no time limit, and one of them that the kernel
 # kills for lack of memory is no reason to stop the others.
