@@ -64,6 +64,7 @@ class Child:
             OSError: the process cannot be started.
         """
         self._started_at = monotonic()
+        self._stream.is_starting = True
         read_end, write_end = os.pipe()
         try:
             self._process = subprocess.Popen(
@@ -84,6 +85,10 @@ class Child:
             os.close(write_end)
         os.set_blocking(read_end, False)
         self._pipe = read_end
+
+    def on_ready(self) -> None:
+        """What it writes from now on is not about its start."""
+        self._stream.is_starting = False
 
     def pump(self) -> None:
         """Forward available output, at most one chunk so that no other child is starved."""

@@ -22,6 +22,10 @@ MAX_LINE_BYTES = 1024 * 1024
 #: The source of the supervisor's own lines.
 SUPERVISOR = "supervisor"
 
+#: How the line begins by which a program says why it cannot start, and how many are remembered.
+_ERROR = b"error: "
+_MAX_ERRORS = 100
+
 #: Colors a text for its pool: takes the pool's name and the text.
 Paint = Callable[[str, str], str]
 
@@ -52,13 +56,24 @@ class LineSplitter:
 
 
 class Stream:
-    """The output of one child across restarts: marked in the sink, and as it is in its file."""
+    """The output of one child across restarts: marked in the sink, and as it is in its file.
 
-    def __init__(self, sink: Sink, mark: Callable[[bytes], bytes], file: LogFile | None) -> None:
+    While `is_starting`, `mark_start` marks what it writes.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        mark: Callable[[bytes], bytes],
+        file: LogFile | None,
+        mark_start: Callable[[bytes], bytes] | None = None,
+    ) -> None:
         self._sink = sink
         self._mark = mark
+        self._mark_start = mark_start or mark
         self._file = file
         self._splitter = LineSplitter()
+        self.is_starting = False
 
     def feed(self, chunk: bytes) -> None:
         self._write(self._splitter.feed(chunk))
@@ -68,8 +83,9 @@ class Stream:
         self._write(self._splitter.end())
 
     def _write(self, lines: list[bytes]) -> None:
+        mark = self._mark_start if self.is_starting else self._mark
         for line in lines:
-            self._sink.write(self._mark(line))
+            self._sink.write(mark(line))
         if self._file is not None:
             self._file.write(lines)
 
@@ -84,6 +100,8 @@ class Output:
         self._files = files
         self._width = max(len(name) for name in (*names, SUPERVISOR))
         self._paint = paint
+        #: Errors of starts, and the child that had each of them first.
+        self._errors: dict[bytes, str] = {}
 
     def stream(self, name: str, pool: str, *, is_json: bool, is_formatted: bool = False) -> Stream:
         """Create the stream of a child; one that is formatted may have colors in its text."""
@@ -92,7 +110,20 @@ class Output:
             return Stream(self.sink, lambda line: as_json(line, name, pool), file)
         prefix = self._prefix(name, pool)
         text = bytes if is_formatted else as_text
-        return Stream(self.sink, lambda line: (prefix + text(line)).rstrip(b" "), file)
+
+        def mark(line: bytes) -> bytes:
+            return (prefix + text(line)).rstrip(b" ")
+
+        return Stream(self.sink, mark, file, lambda line: mark(self._once(name, line)))
+
+    def _once(self, name: str, line: bytes) -> bytes:
+        """Refer to the error of another child instead of repeating it."""
+        if not line.startswith(_ERROR):
+            return line
+        if len(self._errors) >= _MAX_ERRORS:
+            self._errors.clear()
+        first = self._errors.setdefault(line, name)
+        return line if first == name else _ERROR + f"the same as {first}".encode()
 
     def show(self, name: str, pool: str, text: str) -> None:
         """Show a line about a child, which is not kept in its file."""

@@ -166,6 +166,8 @@ class ChildState:
         self.report = parse_report(received.fields.get("STATUS", ""), is_ready=is_ready)
         self.was_ready = self.was_ready or is_ready
         self.was_ever_ready = self.was_ever_ready or is_ready
+        if is_ready:
+            self.child.on_ready()
 
 
 def parse_report(status: str, *, is_ready: bool) -> Report:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
+from bananas_topology.supervisor.log_files import LogFiles, log_path
 from bananas_topology.supervisor.output import MAX_LINE_BYTES, LineSplitter, Output, as_json
 from bananas_topology.supervisor.sink import Sink
 
@@ -102,3 +104,28 @@ def test_prefixes_are_colored_by_pool() -> None:
     assert os.read(read_end, 100) == b"<a:a-0        |> line\n"
     os.close(read_end)
     os.close(write_end)
+
+
+def test_error_of_several_starts_is_shown_once_and_kept_with_each(tmp_path: Path) -> None:
+    read_end, write_end = os.pipe()
+    sink = Sink(write_end)
+    output = Output(sink, ["a-0", "a-1"], _plain, LogFiles(tmp_path))
+    streams = [output.stream(name, "a", is_json=False) for name in ("a-0", "a-1")]
+    for stream in (*streams, *streams):
+        stream.is_starting = True
+        stream.feed(b"error: cannot import module jobs\n")
+    for stream in streams:
+        stream.is_starting = False
+        stream.feed(b"error: printed by a handler\n")
+    sink.flush()
+    os.close(write_end)
+    with os.fdopen(read_end) as reader:
+        shown = reader.read()
+
+    full, short = "error: cannot import module jobs", "error: the same as a-0"
+    handlers = (
+        "a-0        | error: printed by a handler\na-1        | error: printed by a handler\n"
+    )
+    assert shown == 2 * f"a-0        | {full}\na-1        | {short}\n" + handlers
+    for name in ("a-0", "a-1"):
+        assert log_path(tmp_path, name).read_text().count(full) == 2
