@@ -22,6 +22,9 @@ from bananas_topology.units import quantity
 if TYPE_CHECKING:
     from bananas_topology.supervisor.record import RunRecord
 
+#: What is added, removed and changed. Yellow text would be hard to read on white.
+_MARK_COLORS = {"+": "32", "-": "31", "~": "33"}
+
 _File = Annotated[
     Path | None,
     typer.Argument(metavar="[FILE]", help="Topology file.  [default: the one that runs]"),
@@ -197,8 +200,8 @@ def _print(described: dict[str, Any], stranded: Mapping[tuple[str, str], int]) -
         print("no differences")
         return
     for mark, text in _lines(described["difference"]):
-        color = {"+": "32", "-": "31", "~": "33"}[mark]
-        print(console.styled(visible(f"{mark} {text}"), color, sys.stdout))
+        shown = console.styled(mark, _MARK_COLORS[mark], sys.stdout)
+        print(f"{shown} {visible(text)}")
     if stranded:
         print(visible(f"! {describe_stranded(stranded)}"))
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr
 from io import StringIO
 
+from bananas_topology.contract.names import API
+
 
 def _quietly(suggest: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
     """Return a function for `typer`: those suggestions that begin with what has been typed."""
@@ -32,8 +34,8 @@ def pools() -> list[str]:
 
 @_quietly
 def scaled_pools() -> list[str]:
-    """Names of the pools that run, each with the sign that a number follows."""
-    return [f"{name}=" for name in _names("pool")]
+    """Names of the pools that can be scaled, each with the sign that a number follows."""
+    return [f"{name}=" for name in _names("pool") if name != API]
 
 
 @_quietly

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from bananas_topology.spec.model import Api, Pool
     from bananas_topology.supervisor.output import Paint
 
-#: ANSI colors assigned to pools in order of appearance; readable on light and dark backgrounds.
-_POOL_COLORS = (36, 33, 35, 32, 34, 31, 96, 93, 95, 92, 94, 91)
+#: ANSI colors assigned to pools in order of appearance. Readable on light and dark backgrounds: no
+#: bright ones, and no bold yellow, which many terminals show as bright.
+_POOL_COLORS = (36, 35, 32, 34, 33, 31)
 
-_SEVERITY_STYLES = {"error": "bold red", "warning": "bold yellow"}
+_SEVERITY_STYLES = {"error": "bold red", "warning": "yellow"}
 
 #: Columns of a terminal that does not report its width.
 _DEFAULT_WIDTH = 80

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: Seconds from the end of one examination to the start of the next, with --watch.
 WATCH_S = 5.0
 
-_STYLES = {"ok": "32", "warning": "1;33", "failure": "1;31", "skipped": "2"}
+_STYLES = {"ok": "32", "warning": "33", "failure": "1;31", "skipped": "2"}
 
 _File = Annotated[
     Path | None,

@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
@@ -125,6 +124,9 @@ def _next_steps(directory: Path, names: list[str]) -> str:
 
 def _installed_from() -> str | None:
     """What pip installed Bananas from; None if it was a package index."""
+    # Imported here: every other command starts faster without it.
+    from importlib.metadata import PackageNotFoundError, distribution
+
     try:
         # Recorded for every other source (PEP 610).
         text = distribution("bananas-topology").read_text("direct_url.json")

@@ -179,10 +179,16 @@ class Inspector:
         with translate_errors(self._client):
             workers = self._worker_ids()
             pipeline = self._client.pipeline(transaction=False)
+            for priority in PRIORITIES:
+                pipeline.srandmember(keys.parked(priority), limit)
+            parked = zip(PRIORITIES, pipeline.execute(), strict=True)
+            pipeline = self._client.pipeline(transaction=False)
             for worker_id in workers:
                 pipeline.hkeys(keys.claims(worker_id))
-            for priority in PRIORITIES:
+            for priority, job_types in parked:
                 pipeline.lrange(keys.queue(priority), -limit, -1)
+                for job_type in job_types:
+                    pipeline.lrange(keys.parked_queue(priority, to_text(job_type)), -limit, -1)
             pipeline.zrange(keys.scheduled, 0, limit - 1)
             pipeline.lrange(keys.dead, 0, limit - 1)
             found = pipeline.execute()

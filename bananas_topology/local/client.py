@@ -8,18 +8,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bananas_topology.errors import ControlFailed, InvalidArgument
-from bananas_topology.jobs.connection import connect
-from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.waiting_jobs import Counts, WaitingJobs
 from bananas_topology.local.control import VERSION
 from bananas_topology.local.logs import LOG_DIRECTORY, Filter, read
-from bananas_topology.local.takers import Takers, count_stranded
 from bananas_topology.supervisor.directories import find_directory
 from bananas_topology.supervisor.record import RunRecord, is_running, running
 from bananas_topology.system.clock import monotonic, sleep
+
+if TYPE_CHECKING:
+    from bananas_topology.jobs.waiting_jobs import Counts
 
 #: Seconds that the first line of an answer may take.
 ANSWER_TIMEOUT_S = 10.0
@@ -39,6 +38,12 @@ def stranded_jobs(record: RunRecord, described: dict[str, Any]) -> Counts:
     Raises:
         RedisUnavailable, RedisUnsuitable: they cannot be counted.
     """
+    # Imported here: it takes longer than everything else that commands need of a run.
+    from bananas_topology.jobs.connection import connect
+    from bananas_topology.jobs.keys import Keys
+    from bananas_topology.jobs.waiting_jobs import WaitingJobs
+    from bananas_topology.local.takers import Takers, count_stranded
+
     before, after = (Takers.from_json(described["takers"][each]) for each in ("before", "after"))
     with connect(record.redis_url, key_prefix=record.key_prefix) as client:
         counting = count_stranded(WaitingJobs(client, Keys(record.key_prefix)), before, after)

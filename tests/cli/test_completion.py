@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from bananas_topology.client import Client
+from bananas_topology.jobs.connection import connect
+from bananas_topology.jobs.keys import Keys
 from tests.cli.running import kill_what_runs, record_of, succeed
 from tests.cli.shell import JOBS, Shell
+from tests.waiting import wait_for
 
 TOPOLOGY = """\
 version: 1
@@ -58,12 +61,16 @@ def test_names_of_what_runs_and_ids_of_jobs_are_suggested(shop: Shell) -> None:
     with Client(record_of(shop).redis_url) as client:
         client.enqueue("double", 1, id="order-1", delay="1h")
         client.enqueue("double", 1, id="other-2", delay="1h")
+        client.enqueue("unknown", 1, id="parked-3")
+    with connect(record_of(shop).redis_url) as server:
+        wait_for(lambda: server.llen(Keys("bananas").parked_queue("normal", "unknown")))
 
     assert _suggested(shop, "restart", "worker") == ["worker-high", "worker-low"]
     assert _suggested(shop, "restart", "worker-l") == ["worker-low"]
     assert _suggested(shop, "scale", "worker-h") == ["worker-high="]
     assert _suggested(shop, "logs", "worker-high-") == ["worker-high-0", "worker-high-1"]
     assert _suggested(shop, "job", "or") == ["order-1"]
+    assert _suggested(shop, "job", "p") == ["parked-3"]
     succeed(shop, "down")
 
 
