@@ -201,27 +201,36 @@ class Broker:
 
         Claims of its earlier incarnations went down with them; those of this one are lost replies.
         """
-        return self._recover(consumer.worker_id, incarnation, consumer.max_crashes, list(known))
+        recovery, _ = self._recover(
+            consumer.worker_id, incarnation, consumer.max_crashes, list(known)
+        )
+        return recovery
 
     def reap(self, consumer: Consumer, expired: Iterable[str]) -> dict[str, Recovery]:
-        """Return the claims of other workers whose lease has expired, and deregister these."""
-        return {
-            worker_id: self._recover(worker_id, "", consumer.max_crashes, [])
-            for worker_id in expired
-        }
+        """Return the claims of other workers whose lease has expired, and deregister these.
+
+        Left out are those that are alive after all, or that another worker has reaped already.
+        """
+        reaped: dict[str, Recovery] = {}
+        for worker_id in expired:
+            recovery, is_removed = self._recover(worker_id, "", consumer.max_crashes, [])
+            if is_removed or recovery.returned:
+                reaped[worker_id] = recovery
+        return reaped
 
     def _recover(
         self, worker_id: str, incarnation: str, max_crashes: int, known: list[bytes]
-    ) -> Recovery:
+    ) -> tuple[Recovery, bool]:
+        """Return claims; also whether that has removed the worker."""
         arguments: list[Value] = [self.keys.prefix, worker_id, incarnation, RECOVER_LIMIT]
         arguments += (max_crashes, KEEP_CRASHES_S, *known)
         returned = crashed = 0
         while True:
             call = Call(scripts.RECOVER, (self.keys.claims(worker_id),), arguments)
-            batch, crashed_in_batch = self._scripts.run_one(call)
+            batch, crashed_in_batch, removed = self._scripts.run_one(call)
             returned, crashed = returned + batch, crashed + crashed_in_batch
             if batch < RECOVER_LIMIT:
-                return Recovery(returned, crashed)
+                return Recovery(returned, crashed), removed == 1
 
     def promote(self) -> int:
         """Move due jobs into their queues; `PROMOTE_LIMIT` moved means that more may be due."""

@@ -23,7 +23,8 @@ ARGV[4]  maximum number of jobs to return (bounds this script's run time)
 ARGV[5]  crashes that make a job poison
 ARGV[6]  seconds to keep the record of crashes
 then     ids that the caller does work on, to be left alone
-RETURNS  {number of jobs returned, number of those held by a worker that went down}
+RETURNS  {number of jobs returned, number of those held by a worker that went down,
+         1 if this removed that worker}
 --]]
 accept_oom(KEYS[1])
 local claims, prefix, worker, incarnation = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
@@ -34,7 +35,7 @@ local _, now_ms = now()
 if incarnation == '' then
   local until_ms = call('ZSCORE', workers, worker)
   if until_ms and tonumber(until_ms) > tonumber(now_ms) then
-    return { 0, 0 }
+    return { 0, 0, 0 }
   end
 end
 
@@ -102,9 +103,10 @@ for i = 1, returned do
   call('HDEL', claims, id)
 end
 
+local removed = 0
 if incarnation == '' and returned == #lost then
-  call('ZREM', workers, worker)
+  removed = call('ZREM', workers, worker)
   call('DEL', prefix .. ':worker:' .. worker)
 end
 notify(prefix, wakes)
-return { returned, crashed }
+return { returned, crashed, removed }
