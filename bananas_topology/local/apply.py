@@ -118,6 +118,10 @@ class Applier:
             return None
         return operation
 
+    def source(self) -> str:
+        """The names of the files of what runs."""
+        return self._settings.source
+
     def same_file(self) -> Settings:
         """The settings to apply that file."""
         return replace(self._settings, file=str(self.deployment.topology.path), scale={})

@@ -65,12 +65,25 @@ class ControlServer:
         self.path = path
         self._commands = commands
         self._connections: dict[int, _Connection] = {}
-        path.unlink(missing_ok=True)
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.setblocking(False)
-        self._listener.bind(str(path))
-        path.chmod(0o600)
-        self._listener.listen()
+        self._listener = self._bound()
+
+    def _bound(self) -> socket.socket:
+        self.path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.setblocking(False)
+        listener.bind(str(self.path))
+        self.path.chmod(0o600)
+        listener.listen()
+        return listener
+
+    def rebind(self) -> None:
+        """Create the socket again where it has been deleted.
+
+        Raises:
+            OSError: it cannot be created at the path.
+        """
+        former, self._listener = self._listener, self._bound()
+        former.close()
 
     def __enter__(self) -> Self:
         return self

@@ -39,6 +39,7 @@ from bananas_topology.local.drain import Drain
 from bananas_topology.local.job_stream import JobStream
 from bananas_topology.local.logs import LOG_DIRECTORY
 from bananas_topology.local.notices import render_only
+from bananas_topology.local.presence import Presence
 from bananas_topology.local.reload import Reload
 from bananas_topology.local.settings import Settings
 from bananas_topology.local.sockets import CONTROL, NOTIFY, socket_directory
@@ -54,7 +55,7 @@ from bananas_topology.supervisor.plan import (
     plan_api,
     plan_children,
 )
-from bananas_topology.supervisor.record import Publication, RunRecord, exclusive_lock
+from bananas_topology.supervisor.record import ExclusiveLock, Publication, RunRecord
 from bananas_topology.supervisor.sink import Sink
 from bananas_topology.supervisor.supervisor import RunResult, Supervisor
 from bananas_topology.system.clock import format_timestamp, wall_now
@@ -97,24 +98,23 @@ def run(topology: Topology, settings: Settings, shell: Mapping[str, str], screen
     folder = topology.path.absolute().parent
     directory = state_directory(folder, topology.name, settings.source, settings.adopt)
     with ExitStack() as stack:
-        stack.enter_context(exclusive_lock(directory, topology.name))
+        lock = stack.enter_context(ExclusiveLock(directory, topology.name))
         sockets = stack.enter_context(socket_directory(directory))
         url, on_poll = _redis(stack, named_url, directory, screen)
         client = _connect(stack, topology, url, screen)
         host = _host(environ, url, settings, screen)
         workers = plan_children(topology, pools, host)
         plans = (*workers, *([plan_api(topology, api, host)] if api else []))
-        for text in render_only(pools, api):
-            screen.notice(f"notice: {text}")
         deployment = deploy(topology, settings, host)
-        screen.notice(f"starting {_summary(topology, pools, api)}; {screen.how_to_stop}")
+        _announce(topology, pools, api, screen)
         files = LogFiles(directory / LOG_DIRECTORY)
         output = stack.enter_context(_output(plans, screen, files, settings.log_level))
         drain = _drain(topology, workers, client, output, screen) if settings.drain else None
+        notify_socket = stack.enter_context(NotifySocket(sockets / NOTIFY))
         supervisor = Supervisor(
             plans,
             output,
-            notify_socket=stack.enter_context(NotifySocket(sockets / NOTIFY)),
+            notify_socket=notify_socket,
             is_drained=drain.is_over if drain else None,
             on_poll=on_poll,
             stays=settings.watch,
@@ -122,7 +122,9 @@ def run(topology: Topology, settings: Settings, shell: Mapping[str, str], screen
         _watch_reports(stack, supervisor, output, host, settings, client, topology)
         record = _record(topology, url, sockets / CONTROL, directory)
         publication = Publication(record, _publishing_directories(directory, record, folder))
-        _serve(stack, supervisor, deployment, settings, publication, client)
+        control, applier = _serve(stack, supervisor, deployment, settings, publication, client)
+        bound = (notify_socket, control)
+        supervisor.serve(Presence(supervisor, lock, publication, bound, files, applier.source))
         # From here on others find us, and can reach us.
         stack.enter_context(publication)
         result = supervisor.run()
@@ -142,12 +144,16 @@ def _checked(
     return url
 
 
-def _summary(topology: Topology, pools: Sequence[tuple[Pool, int]], api: Api | None) -> str:
-    """Summarize what is started."""
+def _announce(
+    topology: Topology, pools: Sequence[tuple[Pool, int]], api: Api | None, screen: Screen
+) -> None:
+    """Summarize what is started, and what is not as in containers."""
+    for text in render_only(pools, api):
+        screen.notice(f"notice: {text}")
     processes = quantity(sum(count for _, count in pools), "worker process")
     threads = quantity(sum(pool.worker.concurrency * count for pool, count in pools), "thread")
     also = f", api on port {api.config.port}" if api else ""
-    return f"{topology.name}: {processes}, {threads}{also}"
+    screen.notice(f"starting {topology.name}: {processes}, {threads}{also}; {screen.how_to_stop}")
 
 
 def _redis(
@@ -228,7 +234,7 @@ def _serve(
     settings: Settings,
     publication: Publication,
     client: redis.Redis,
-) -> None:
+) -> tuple[ControlServer, Applier]:
     """Let the supervisor take commands and signals, and report to whoever started it."""
     keys = Keys(deployment.topology.redis.key_prefix)
     changes = Changes(supervisor, deployment.plan, deployment.names)
@@ -245,6 +251,7 @@ def _serve(
     supervisor.serve(reload)
     if settings.watch:
         supervisor.serve(stack.enter_context(Watcher(supervisor, changes, applier)))
+    return server, applier
 
 
 @contextmanager

@@ -50,11 +50,19 @@ def _runtime_directory(state: Path) -> Path:
     root = next((each for each in roots if each.is_dir() and _fits(each / name)), None)
     if root is None:
         raise ControlFailed(f"the path {state} is too long for a socket, and so is {roots[-1]}")
-    directory = root / name
+    create(root / name)
+    return root / name
+
+
+def create(directory: Path) -> None:
+    """Create a directory for sockets in one that belongs to others, too, if it does not exist.
+
+    Raises:
+        ControlFailed: it is not ours alone.
+    """
     with suppress(FileExistsError):
         directory.mkdir(mode=0o700)
     found = directory.lstat()
     # Somebody else may have created it, or put a symbolic link there.
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise ControlFailed(f"{directory} does not belong to you alone: remove it")
-    return directory

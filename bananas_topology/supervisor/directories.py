@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bananas_topology.errors import ControlFailed
-from bananas_topology.supervisor.record import STATE_DIRECTORY, running_in
-from bananas_topology.system.files import private_directory, read_private, write_atomic
+from bananas_topology.supervisor.record import STATE_DIRECTORY, create_directory, running_in
+from bananas_topology.system.files import read_private, write_atomic
 
 _OWNER = "topology.json"
 
@@ -68,11 +68,7 @@ def state_directory(folder: Path, name: str, file: str = "", adopt: str | None =
         names = (name, *(f"{name}-{number}" for number in range(2, len(taken) + 3)))
         directory = next(root / each for each in names if root / each not in taken)
     try:
-        private_directory(root)
-        private_directory(directory)
-        ignore = root / ".gitignore"
-        if not ignore.exists():
-            write_atomic(ignore, "*\n")
+        create_directory(directory)
         owner = owner_of(directory)
         if running_in(directory) is None and (file or owner.name != name):
             rename(directory, name, file)

@@ -81,6 +81,16 @@ class LogFiles:
         self._directory = directory
         self._files: dict[str, LogFile] = {}
 
+    def reopen(self) -> None:
+        """Create the directory and files again where they have been deleted.
+
+        Raises:
+            OSError: the directory cannot be created.
+        """
+        private_directory(self._directory)
+        for file in self._files.values():
+            file.close()
+
     def file(self, name: str) -> LogFile:
         """The file of a child, the same one over its restarts."""
         if name not in self._files:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -17,6 +17,7 @@ from typing import Self
 from bananas_topology.errors import ControlFailed
 from bananas_topology.system.files import (
     open_private,
+    private_directory,
     read_private,
     write_atomic,
 )
@@ -47,33 +48,57 @@ class RunRecord:
     directory: str = ""
 
 
-@contextmanager
-def exclusive_lock(directory: Path, name: str) -> Iterator[None]:
-    """Hold the lock that makes this the only `up` of the topology on this host.
+class ExclusiveLock:
+    """The lock that makes a run the only `up` of its topology on this host.
 
-    Raises:
+    Raises (`__enter__` and `retake`):
         ControlFailed: another `up` holds it, or it cannot be created.
     """
-    try:
-        handle = open_private(directory / _LOCK, os.O_WRONLY | os.O_CREAT)
-    except OSError as error:
-        raise ControlFailed(f"cannot lock {error.filename}: {error.strerror}") from error
-    with open(handle, "w") as lock:
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self._directory = directory
+        self._name = name
+        self._handle = -1
+
+    def __enter__(self) -> Self:
+        self.retake()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.is_held:
+            (self._directory / _RECORD).unlink(missing_ok=True)
+        os.close(self._handle)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether others see the lock: its file has not been deleted."""
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found = os.stat(self._directory / _LOCK)
+        except OSError:
+            return False
+        return os.path.samestat(found, os.fstat(self._handle))
+
+    def retake(self) -> None:
+        """Take it, also if it was held before and its file has been deleted."""
+        try:
+            handle = open_private(self._directory / _LOCK, os.O_WRONLY | os.O_CREAT)
+        except OSError as error:
+            raise ControlFailed(f"cannot lock {error.filename}: {error.strerror}") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            other = _read(directory / _RECORD)
+            os.close(handle)
+            other = _read(self._directory / _RECORD)
             process = f" (process {other.pid})" if other else ""
             # It may have been started under another name.
-            running = other.name if other else name
+            running = other.name if other else self._name
             raise ControlFailed(
                 f'topology "{running}" is already running here{process}; stop it with '
                 "`bananas down`"
             ) from error
-        try:
-            yield
-        finally:
-            (directory / _RECORD).unlink(missing_ok=True)
+        if self._handle >= 0:
+            os.close(self._handle)
+        self._handle = handle
 
 
 def write(directory: Path, record: RunRecord) -> None:
@@ -81,12 +106,25 @@ def write(directory: Path, record: RunRecord) -> None:
     write_atomic(directory / _RECORD, json.dumps(asdict(record), indent=2), 0o600)
 
 
+def create_directory(directory: Path) -> None:
+    """Create a state directory, accessible to its owner only, if it does not exist.
+
+    Raises:
+        OSError: it cannot be created, or is a symbolic link or another user's.
+    """
+    private_directory(directory.parent)
+    private_directory(directory)
+    ignore = directory.parent / ".gitignore"
+    if not ignore.exists():
+        write_atomic(ignore, "*\n")
+
+
 class Publication:
-    """The record of a run, in its own directory and, if it was started elsewhere, in another."""
+    """The record of a run, in its own directory, the first one, and where it was started."""
 
     def __init__(self, record: RunRecord, directories: Sequence[Path]) -> None:
         self.record = record
-        self._directories = directories
+        self._directories = list(directories)
 
     def __enter__(self) -> Self:
         self.update(self.record)
@@ -97,6 +135,25 @@ class Publication:
             # Another `up` of a topology with the same name may have been started here since.
             if _read(directory / _RECORD) == self.record:
                 (directory / _RECORD).unlink(missing_ok=True)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the record is still everywhere where it was written."""
+        return all((directory / _RECORD).exists() for directory in self._directories)
+
+    def create(self) -> None:
+        """Create the directories where they have been deleted; the folder of others may be, too.
+
+        Raises:
+            OSError: its own cannot be created.
+        """
+        own, *others = self._directories
+        create_directory(own)
+        self._directories = [own]
+        for directory in others:
+            with suppress(OSError):
+                create_directory(directory)
+                self._directories.append(directory)
 
     def update(self, record: RunRecord) -> None:
         """Replace the record.

@@ -94,11 +94,24 @@ class NotifySocket:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.unlink(missing_ok=True)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
-        self._socket.bind(str(path))
-        path.chmod(0o600)
+        self._socket = self._bound()
+
+    def _bound(self) -> socket.socket:
+        self.path.unlink(missing_ok=True)
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        bound.setblocking(False)
+        bound.bind(str(self.path))
+        self.path.chmod(0o600)
+        return bound
+
+    def rebind(self) -> None:
+        """Create it again where it has been deleted.
+
+        Raises:
+            OSError: it cannot be created at the path.
+        """
+        former, self._socket = self._socket, self._bound()
+        former.close()
 
     def __enter__(self) -> Self:
         return self

@@ -12,8 +12,8 @@ import pytest
 from bananas_topology.errors import ControlFailed
 from bananas_topology.supervisor.directories import state_directory
 from bananas_topology.supervisor.record import (
+    ExclusiveLock,
     RunRecord,
-    exclusive_lock,
     find,
     write,
 )
@@ -92,11 +92,11 @@ def test_record_is_private_and_git_ignored(tmp_path: Path) -> None:
 def test_second_up_of_a_topology_is_refused_with_the_running_process(tmp_path: Path) -> None:
     directory = _state(tmp_path)
 
-    with exclusive_lock(directory, "shop"):
+    with ExclusiveLock(directory, "shop"):
         write(directory, _record())
         with (
             pytest.raises(ControlFailed, match=rf'"shop" is already running here.*{os.getpid()}'),
-            exclusive_lock(directory, "shop"),
+            ExclusiveLock(directory, "shop"),
         ):
             pass
 
@@ -105,10 +105,10 @@ def test_second_up_of_a_topology_is_refused_with_the_running_process(tmp_path: P
 
 def test_record_is_removed_when_up_ends(tmp_path: Path) -> None:
     directory = _state(tmp_path)
-    with exclusive_lock(directory, "shop"):
+    with ExclusiveLock(directory, "shop"):
         write(directory, _record())
 
-    with exclusive_lock(directory, "shop"):
+    with ExclusiveLock(directory, "shop"):
         assert find(tmp_path) is None
 
 

@@ -18,7 +18,7 @@ from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.spec.load import load
 from bananas_topology.spec.model import Topology
 from bananas_topology.supervisor.directories import state_directory
-from bananas_topology.supervisor.record import exclusive_lock
+from bananas_topology.supervisor.record import ExclusiveLock
 
 TOPOLOGY = Path(__file__).with_name("topology.yaml")
 
@@ -48,7 +48,7 @@ def _server(topology: Topology) -> Iterator[str]:
         yield url
         return
     directory = state_directory(topology.path.parent, topology.name, topology.path.name)
-    with exclusive_lock(directory, topology.name), BundledServer(directory) as server:
+    with ExclusiveLock(directory, topology.name), BundledServer(directory) as server:
         yield server.start()
 
 
