@@ -1,4 +1,4 @@
-"""The other end of the control socket: what the commands use to reach a running `up`."""
+"""The client side of the control socket: how commands reach a running `up`."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from bananas_topology.supervisor.directories import find_directory, owner_of
 from bananas_topology.supervisor.record import STATE_DIRECTORY, RunRecord, is_running, running
 from bananas_topology.system.clock import monotonic, sleep
 
-#: Seconds that the first line of an answer may take.
+#: Maximum seconds until the first line of an answer.
 ANSWER_TIMEOUT_S = 10.0
 
-#: Seconds between two looks at whether the process still lives, while nothing comes from it.
+#: Seconds between checks that the process is alive, while it sends nothing.
 _CHECK_S = 1.0
 
 _PAUSE_S = 0.02
 
-#: Receives what is waited for, in words.
+#: Receives descriptions of what is waited for.
 Show = Callable[[str], None]
 
 
 def find_run(
     directory: Path, file: Path | None, default_file: Path, name: str | None = None
 ) -> RunRecord:
-    """Find the run that is meant: of `file`, or else the only one in the directory.
+    """Find the run of `file`, or else the only one in the directory.
 
-    Where several run in the directory, that of `default_file` is meant. `name` is the topology's,
-    if it is known: overlays may give one file several names.
+    If several run there, that of `default_file`. `name` is the topology's, if it is known: overlays
+    may give one file several names.
 
     Raises:
-        ControlFailed: none runs, or several and none of them is meant.
+        ControlFailed: none runs, or several and none of them is selected.
     """
     if file is not None:
         records = [each for each in running(file.parent, name) if each.topology == _absolute(file)]
@@ -66,7 +66,7 @@ def find_run(
 def find_run_to_change(
     directory: Path, file: Path | None, default_file: Path, name: str | None = None
 ) -> RunRecord:
-    """Find the run that a topology is to be applied to: its own, or the only one of its folder.
+    """Find the run to apply a topology to: its own, or the only one of its folder.
 
     `name` as for `find_run`.
 
@@ -123,7 +123,7 @@ def find_state(
     topology = file or directory / default_file
     states = [path.parent for path in (root / STATE_DIRECTORY).glob(f"*/{LOG_DIRECTORY}")]
     if len(states) > 1 and name is None and topology.exists():
-        # Only the topology knows which of them is its own. Imported here: it takes long.
+        # Only the topology's name tells which of them is its own. Imported here because it is slow.
         from bananas_topology.spec.load import check
 
         report = check(topology, os.environ)
@@ -143,8 +143,8 @@ def request(
 ) -> dict[str, Any]:
     """Send a command and wait until it has been carried out; returns its result.
 
-    `show` is told how it gets on. A stop has no result: an empty one is returned once the
-    connection is closed.
+    `show` receives its progress. A stop has no result: an empty one is returned once the connection
+    is closed.
 
     Raises:
         ControlFailed: it cannot be reached, or the command has failed.
@@ -163,7 +163,7 @@ def request(
 
 
 def processes_not_ready(topology: Path, name: str) -> tuple[str, ...]:
-    """Names of the processes of a run that are not ready; none if it cannot be asked."""
+    """Names of the processes of a run that are not ready; none if it cannot be reached."""
     for record in running(topology.parent, name):
         with suppress(ControlFailed):
             described = request(record, "ps")["processes"]
@@ -174,7 +174,7 @@ def processes_not_ready(topology: Path, name: str) -> tuple[str, ...]:
 def last_lines(
     topology: Path, name: str, child: str, since: datetime, count: int = 10
 ) -> list[str]:
-    """The latest lines of a process of a topology, whether it still runs or not."""
+    """The latest lines of a process of a topology, running or not."""
     directory = find_directory(topology.parent, name, "")
     if directory is None:
         return []

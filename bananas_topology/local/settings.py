@@ -1,4 +1,4 @@
-"""What is to run of a topology, as the command line says it."""
+"""What to run of a topology, as given on the command line."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Values that JSON can hold: they are handed to the process that runs in the background.
+    """JSON values only: they are passed to the process that runs in the background.
 
     `redis_url` None: the topology's, or the bundled server. `log_format`, `log_level` None: the
     topology's. `is_quiet`: jobs are not shown as they finish. `metrics_port` None: no metrics.
-    `watch`: apply the file and restart workers when their sources change. `adopt` is another
-    topology of the folder, whose data is taken over.
+    `watch`: apply the file and restart workers when their sources change. `adopt` names another
+    topology in the folder, whose data is taken over.
     """
 
     file: str
