@@ -35,13 +35,13 @@ _Watch = Annotated[bool, typer.Option("--watch", "-w", help="Refresh every secon
 _Scales = Annotated[
     list[str],
     typer.Argument(
-        metavar="POOL=N", help="Replicas by pool.", autocompletion=completion.scaled_pools
+        metavar="POOL=N...", help="Replicas by pool.", autocompletion=completion.scaled_pools
     ),
 ]
 _Pools = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[POOL]",
+        metavar="[POOL]...",
         help="Pools; all if none are given.",
         autocompletion=completion.pools,
     ),

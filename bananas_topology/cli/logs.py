@@ -37,7 +37,7 @@ _TIME = re.compile(r"^\d\d:\d\d:\d\d ")
 _Pools = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[POOL]",
+        metavar="[POOL]...",
         help="Pools or processes; all if none are given.",
         autocompletion=completion.pools_and_processes,
     ),

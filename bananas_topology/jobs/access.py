@@ -1,4 +1,4 @@
-"""Where a process has the URL and the password of its server from, and when it needs new ones.
+"""Where a process gets the URL and password of its server, and when it needs new ones.
 
 A platform mounts secrets as files and replaces them. User and password are read again for each new
 connection, so that a rotated password needs no restart.
@@ -21,8 +21,7 @@ from bananas_topology.errors import BananasTopologyError, RedisAccessDenied, Red
 from bananas_topology.system.clock import monotonic
 from bananas_topology.system.files import read_secret
 
-#: Seconds for which a server may refuse a process until that exits, to be started with fresh
-#: variables.
+#: Seconds of being denied access after which a process exits, to be restarted with fresh variables.
 PATIENCE_S = 60.0
 
 #: A URL's user and password, before the host or behind the "?".
@@ -42,12 +41,12 @@ class ServerUrl:
 
     @classmethod
     def of(cls, config: WorkerConfig | ApiConfig) -> ServerUrl:
-        """Make it from the settings of a process."""
+        """Create it from the settings of a process."""
         return cls(config.redis_url, config.redis_url_file, config.redis_password_file)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> ServerUrl | None:
-        """Make it from the variables of a process; None if they name no server."""
+        """Create it from the variables of a process; None if they name no server."""
         url = env.get("REDIS_URL", "")
         url_file = "" if url else env.get("REDIS_URL_FILE", "")
         if not url and not url_file:

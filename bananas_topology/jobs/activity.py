@@ -1,4 +1,4 @@
-"""The jobs that run at this moment, and the counters. Changes nothing in Redis.
+"""The jobs running now, and the counters. Read-only.
 
 Cheap enough to be read every second: four round trips, and a bounded number of claims and bytes
 however many jobs run.
@@ -39,8 +39,8 @@ class RunningJob:
 class Activity:
     """What runs. `at` is the server's time.
 
-    `jobs` are random ones of the `running` if these are more than `JOB_LIMIT`. `completed` and
-    `failed` (dead) count since the prefix was first used.
+    `jobs` is a random sample if there are more than `JOB_LIMIT`. `completed` and `failed` (dead)
+    count since the prefix was first used.
     """
 
     at: datetime
@@ -95,7 +95,7 @@ class ActivityReader:
         )
 
     def _claims(self, held: dict[str, int]) -> list[tuple[str, bytes, bytes]]:
-        """Worker id, job id and fence of each claim, up to the limit; each worker has its share."""
+        """Worker id, job id and fence of each claim; the limit is divided among the workers."""
         share = min(1.0, self._limit / max(1, sum(held.values())))
         busy = [worker_id for worker_id, count in held.items() if count]
         pipeline = self._client.pipeline(transaction=False)
@@ -115,7 +115,7 @@ class ActivityReader:
         pipeline = self._client.pipeline(transaction=False)
         for job_id in unknown:
             pipeline.getrange(to_bytes(self._keys.job(to_text(job_id))), 0, HEAD_BYTES - 1)
-        # A value of another type, which a stranger stored, hides nothing but itself.
+        # A value of another type, which another program stored, affects only itself.
         heads: list[Any] = pipeline.execute(raise_on_error=False)
         for job_id, head in zip(unknown, heads, strict=True):
             types[job_id] = field_of_head(head, "name") if isinstance(head, bytes) else ""

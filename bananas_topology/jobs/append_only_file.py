@@ -22,7 +22,7 @@ _CHUNK_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """A file that had NUL bytes at its end, and the copy of it as it was."""
+    """A file that had NUL bytes at its end, and the copy made before the repair."""
 
     path: Path
     removed_bytes: int
@@ -51,7 +51,7 @@ def repair(data: Path, copies: Path) -> Iterator[Repair]:
 
 
 def _end_of_content(file: IO[bytes], size: int) -> int:
-    """The offset behind the last byte that is not NUL."""
+    """The offset after the last byte that is not NUL."""
     end = size
     while end:
         begin = max(0, end - _CHUNK_BYTES)

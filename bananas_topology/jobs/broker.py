@@ -1,4 +1,4 @@
-"""The transitions of jobs: each method builds keys and arguments, calls a script, names the reply.
+"""The transitions of jobs: each method builds keys and arguments, calls a script, decodes the reply.
 
 A worker's settlements and its claim go in one exchange. Nothing here decides anything about jobs,
 and nothing is retried: after RedisUnavailable the caller does not know whether the scripts ran, and
@@ -35,7 +35,7 @@ PROMOTE_LIMIT = 1_000
 #: Maximum number of claims that one call of a recovery returns, for the same reason.
 RECOVER_LIMIT = 1_000
 
-#: Number of settlements from which on the claim is sent ahead of them.
+#: Number of settlements from which the claim is sent ahead of them.
 CLAIM_FIRST = 16
 
 #: Maximum number of expired workers that one heartbeat reports.
@@ -58,7 +58,7 @@ class HeartbeatReply:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """Number of claims returned, and of those the ones held by a worker that went down."""
+    """Number of claims returned, and how many of them a crashed worker held."""
 
     returned: int
     crashed: int
@@ -66,7 +66,7 @@ class Recovery:
 
 @dataclass(frozen=True, slots=True)
 class Election:
-    """Whether a worker is elected, and for how long it or the one elected still is."""
+    """Whether this worker is elected, and how long the current election lasts."""
 
     is_elected: bool
     left_ms: int
@@ -93,9 +93,10 @@ class ScheduleState:
 
 @dataclass(frozen=True, slots=True)
 class SeenSchedule:
-    """A schedule as stored. `is_current`: the caller's definition is the one that counts.
+    """A schedule as stored.
 
-    `since` is from when on it counts, for one that is new or changed.
+    `is_current`: the caller's definition is the effective one. `since` is
+    when a new or changed definition took effect.
     """
 
     state: ScheduleState
@@ -199,7 +200,7 @@ class Broker:
     def recover(self, consumer: Consumer, incarnation: str, known: Iterable[bytes]) -> Recovery:
         """Return the claims under the worker's own id that are not `known` to it.
 
-        Claims of its earlier incarnations went down with them; those of this one are lost replies.
+        Claims of its earlier incarnations crashed with them; those of this one are lost replies.
         """
         recovery, _ = self._recover(
             consumer.worker_id, incarnation, consumer.max_crashes, list(known)
@@ -238,13 +239,13 @@ class Broker:
         return int(self._scripts.run_one(call))
 
     def elect(self, worker_id: str, term_ms: int) -> Election:
-        """Have one worker of all, this or another, watch the queues for `term_ms` (watch.py)."""
+        """Elect one worker, this or another, to watch the queues for `term_ms` (watch.py)."""
         call = Call(scripts.ELECT, (self.keys.watcher,), (worker_id, term_ms))
         is_elected, left_ms = self._scripts.run_one(call)
         return Election(is_elected == 1, left_ms)
 
     def resign(self, worker_id: str) -> None:
-        """Let another worker be elected at once."""
+        """Resign, so that another worker is elected at once."""
         self._scripts.run_one(Call(scripts.RESIGN, (self.keys.watcher,), (worker_id,)))
 
     def announce(self, priority: str) -> Announcement:
@@ -262,7 +263,7 @@ class Broker:
     def see_schedules(
         self, own: Mapping[str, tuple[str, str]], now: datetime, *, is_stopping: bool
     ) -> dict[str, SeenSchedule]:
-        """Keep the caller's definitions of schedules seen, and read the state of these.
+        """Register the caller's definitions of schedules as seen, and read the state of these.
 
         `own` has an id of each definition and its expression (see `ScheduleState.cron`). `now` is
         the server's clock.

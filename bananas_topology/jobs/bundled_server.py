@@ -235,7 +235,7 @@ class BundledServer:
                 info: Any = client.info()
         except (RedisUnavailable, RedisUnsuitable, redis.RedisError):
             return "silent"
-        # Another server may answer on the port that ours failed to bind.
+        # Another server may answer on the port that this one failed to bind.
         if self._process is None or info["process_id"] != self._process.pid:
             return "silent"
         return "loading" if info["loading"] else "ready"

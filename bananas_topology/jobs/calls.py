@@ -47,7 +47,7 @@ _RECEIVE_BYTES = 65_536
 LARGE_BYTES = 65_536
 SLOWEST_BYTES_PER_S = 2**20
 
-# Typed by hand: the library's own annotation allows a single argument only.
+# Annotated here: the library's own annotation allows a single argument only.
 pack: Callable[[tuple[Value, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 
@@ -70,9 +70,10 @@ class Call:
 class Channel:
     """A connection opened by redis-py whose socket is used directly. For one thread at a time.
 
-    A server that cannot parse a command, because an argument is over its proto-max-bulk-len, says
-    so, runs no later command, and closes the connection. `send` therefore ignores a connection
-    closed by the server: `receive` finds out whether the server has said why.
+    A server that cannot parse a command, because an argument is over its proto-max-bulk-len,
+    replies with an error, runs no later command, and closes the connection. `send` therefore
+    ignores a connection closed by the server: `receive` finds out whether the server has sent a
+    reason.
 
     Raises (every method):
         OSError, hiredis.HiredisError: the connection is no longer usable.

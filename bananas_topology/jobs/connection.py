@@ -1,6 +1,6 @@
 """Connections to the server: URLs, timeouts, translation of errors, and checks at boot.
 
-Exceptions of redis-py do not leave this package: `translate_errors` turns them into ours.
+Exceptions of redis-py do not leave this package: `translate_errors` converts them.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _TRANSIENT = {
     "NOREPLICAS",
 }
 
-# Errors of a server that is not, or no longer, the right one to ask.
+# Errors of a server that is not, or no longer, the master.
 _MISDIRECTED = {"READONLY", "MOVED", "ASK", "UNBLOCKED"}
 
 _ACCESS_DENIED = {"WRONGPASS", "NOAUTH", "NOPERM"}
@@ -205,7 +205,7 @@ def check_server(client: redis.Redis) -> list[str]:
 
 
 def failure(client: redis.Redis) -> BananasTopologyError | None:
-    """Ask the server for a sign of life; returns why there is none."""
+    """Ping the server; returns why it does not answer."""
     try:
         with translate_errors(client):
             client.ping()
@@ -218,7 +218,7 @@ def close_inherited(client: redis.Redis) -> None:
     """Close, in a forked child, the connections of its parent, which keeps them.
 
     redis-py only forgets them. Then the server would not notice the parent's death while the child
-    lives, and serve what the parent still waits for.
+    lives, and would go on serving the parent's blocking commands.
     """
     pool: Any = client.connection_pool
     for connection in [*pool._available_connections, *pool._in_use_connections]:
@@ -238,7 +238,7 @@ def address(client: redis.Redis) -> str:
 
 @contextmanager
 def translate_errors(client: redis.Redis) -> Iterator[None]:
-    """Translate exceptions of redis-py into ours, by who must act."""
+    """Translate exceptions of redis-py, by who must act."""
     try:
         yield
     except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
@@ -268,7 +268,7 @@ def reply_failure(client: redis.Redis, error: redis.ResponseError | str) -> Bana
         return _access_denied(client, text)
     if code == "OOM":
         return RedisFull(
-            f"Redis at {address(client)} is out of memory, so it takes no new jobs: wait until "
+            f"Redis at {address(client)} is out of memory and accepts no new jobs: wait until "
             "workers have made room, keep jobs and results for less time, or raise maxmemory"
         )
     if code == "CROSSSLOT":

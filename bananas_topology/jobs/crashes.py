@@ -1,11 +1,11 @@
 """Poison jobs: jobs that crash their worker, as opposed to jobs that only ran at the same time.
 
-`recover.lua` records a crash for every job that a worker held when it went down. A job is poison
-when it has reached the configured number of crashes and was alone in the last one: until then, any
-of its neighbors may have caused them.
+`recover.lua` records a crash for every job that a worker held when it crashed. A job is poison when
+it has reached the configured number of crashes and was alone in the last one: until then, any of
+its neighbors may have caused them.
 
-A worker whose lease expired may still live, and withdraws the crashes recorded for it when it comes
-back (heartbeat.lua). They count once it has had the time to.
+A worker whose lease expired may still be alive: it withdraws the crashes recorded for it when it
+comes back (heartbeat.lua). They count once it has had time to do so.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RETURN_LEASES = 4
 
 
 class Crash(msgspec.Struct, frozen=True):
-    """A worker went down while it held the job.
+    """A worker crashed while it held the job.
 
     `how` is "reborn" (found by the worker's next process) or "reaped" (its lease expired).
     `alone`: the worker held no other job.

@@ -87,7 +87,7 @@ EVERYTHING = DeadFilter()
 
 @dataclass(frozen=True, slots=True)
 class RetriedDead:
-    """The outcome of a retry: number of jobs requeued, and those that were left.
+    """The outcome of a retry: number of jobs requeued, and those that were not.
 
     `unreadable`: their ids. `rejected`: why the server rejects a job, for its size for example, by
     its id.
@@ -180,7 +180,7 @@ class DeadJobs:
     def _retry(
         self, section: _ListSection, batch: Sequence[_NewEntry], rejected: dict[str, str]
     ) -> int:
-        """Requeue a batch or, if the server rejects that, ever smaller parts of it."""
+        """Requeue a batch or, if the server rejects it, smaller and smaller parts of it."""
         arguments = [value for entry in batch for value in entry]
         try:
             return self._run(scripts.RETRY_DEAD, section, arguments)
@@ -219,7 +219,7 @@ class DeadJobs:
                 entries = self._read(batch)
                 yield _ListSection("", ""), _select(entries, selected, now)
             return
-        # No more than there were at the start: a retried job may fail and be back at once.
+        # No more than there were at the start: a retried job may fail and return at once.
         stop, left = -1, self.count()
         while left > 0 and (entries := self._read_range(stop - min(BATCH, left) + 1, stop)[::-1]):
             section = _ListSection(stop - len(entries) + 1, stop)
@@ -260,7 +260,7 @@ class DeadJobs:
         ]
 
     def _is_id_reused(self, job: DeadJob, body: bytes | None) -> bool:
-        """Whether the id belongs to a live job by now, although it is still in the dead list.
+        """Whether the id now belongs to a live job, although it is still in the dead list.
 
         The body of a dead job says so, or was unreadable when buried: its failure never expires.
         """

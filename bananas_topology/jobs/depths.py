@@ -1,8 +1,8 @@
-"""How many jobs are ready, read at a cost that does not grow with the backlog.
+"""The number of ready jobs, read at a cost that does not grow with the backlog.
 
-Every job type of which jobs were parked has a list of its own. The lists are read a page at a time,
-and no more than a maximum, so that neither the reader nor the server is held up by a producer that
-sends jobs of ten thousand types. Of a job, only its creation time is read (see depths.lua).
+Every job type with parked jobs has a list of its own. The lists are read a page at a time up to a
+maximum, so that a producer of ten thousand job types delays neither the reader nor the server. Of a
+job, only its creation time is read (see depths.lua).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class QueueDepth:
 
     @property
     def total(self) -> int:
-        """All ready jobs of this priority; at least, if types were omitted."""
+        """The number of ready jobs of this priority; a lower bound if types were omitted."""
         return sum(each.count for each in self.lists) + self.omitted
 
     @property
@@ -94,7 +94,7 @@ class _SetReading:
         )
 
     def receive(self, reply: list[Any]) -> None:
-        """Take the reply to that call."""
+        """Receive the reply to that call."""
         is_first = self._cursor == b"0"
         self._cursor, self._names_in_set, shared, created_at, *rest = reply
         self.is_complete = self._cursor == b"0"
@@ -137,7 +137,7 @@ class DepthReading:
             each.request(pipeline, self._prefix, min(PAGE, self._max_types))
 
     def receive(self, replies: list[Any]) -> None:
-        """Take the replies to the requests of the last round trip."""
+        """Receive the replies to the requests of the last round trip."""
         for each, reply in zip(self._unfinished, replies, strict=True):
             each.receive(reply)
 

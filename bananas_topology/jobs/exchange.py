@@ -50,7 +50,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Settlements that the server rejected, all together, and why."""
+    """Settlements that the server rejected as a whole, and why."""
 
     settlements: Sequence[Settlement]
     error: BananasTopologyError
@@ -118,7 +118,7 @@ class PendingExchange:
         return Settled(_lost(self._groups, replies), rejected)
 
     def drop(self) -> None:
-        """Give up on the remaining replies: the calls may have run or not."""
+        """Discard the remaining replies: the calls may or may not have run."""
         self._pending.drop()
 
 

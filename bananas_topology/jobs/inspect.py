@@ -1,7 +1,7 @@
-"""The read side: queue depths, single jobs, running workers. Changes nothing in Redis.
+"""The read side: queue depths, single jobs, running workers. Read-only.
 
-An overview takes two round trips, whatever the backlog is, and one more per page of job types that
-jobs were parked of. Keys are read one after the other, so the numbers of a busy system may be a few
+An overview takes two round trips whatever the backlog, and one more per page of job types with
+parked jobs. Keys are read one after the other, so the numbers of a busy system may be a few
 milliseconds apart.
 """
 
@@ -75,7 +75,7 @@ class JobView:
     `body` holds the job's JSON fields, or is None if the stored value cannot be parsed. `due_at` is
     when a delayed job becomes ready. `started_at` is when the latest attempt started: while it
     runs, the time it was claimed; afterwards, the completion time less the run time. `has_result`
-    tells a result that is null from one that is not stored, or no longer.
+    distinguishes a result that is null from one that is not, or no longer, stored.
     """
 
     job_id: str
@@ -271,7 +271,7 @@ def _job_view(
 def job_status(
     body: dict[str, Any] | None, result: dict[str, str], due: object, is_claimed: bool
 ) -> str:
-    """The status by where the job is: other workers may leave that in its JSON out of date."""
+    """The status by where the job is: the one in its JSON may be out of date."""
     if is_claimed:
         return "processing"
     if due is not None:

@@ -1,4 +1,4 @@
-"""Jobs as values and as JSON: what is written, what is read, what is kept unchanged.
+"""Jobs as values and as JSON: which fields are written, read, or kept unchanged.
 
 A payload is not decoded in transit: it stays the bytes that its producer wrote. When a body is
 rewritten, unknown fields keep their bytes as well.
@@ -202,9 +202,9 @@ def encode_result(value: Any) -> bytes:
 
 
 def _encode(value: Any, source: Any) -> bytes:
-    """Encode a value as JSON; `source` is the part of it that comes from the user."""
+    """Encode a value as JSON; `source` is the part that the user supplied."""
     encoded = _ENCODER.encode(value)
-    # The encoder writes null for NaN and infinity. Nothing to look for if there is no null.
+    # The encoder writes null for NaN and infinity. Without a null there is nothing to search for.
     if source is not None and b"null" in encoded and not isinstance(source, msgspec.Raw):
         _refuse_non_finite(msgspec.to_builtins(source, enc_hook=_searchable), "")
     return encoded

@@ -25,7 +25,7 @@ class Keys:
     - ``result:notify:<id>`` channel: ``ready`` when the result is stored
     - ``schedules:<name>`` hash: next_run, last_run, run_count; and, added by this package, cron:
       the expression and time zone from which next_run was computed; seen:<definition> and handled:
-      whose definition counts (lua/include/schedule.lua)
+      which definition is effective (lua/include/schedule.lua)
 
     Private:
 

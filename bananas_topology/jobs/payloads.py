@@ -1,6 +1,6 @@
-"""Payloads as their handlers want them: converted to an annotation, and checked against it.
+"""Converts payloads to their handlers' annotations, and validates them.
 
-A type that cannot be converted to is refused when its worker starts: it would fail each job.
+A type that payloads cannot be converted to is rejected when the worker starts: every job would fail.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bananas_topology.jobs.job import DECODE_ERRORS
 #: What JSON is without conversion: a class that one of these is an instance of accepts it.
 _JSON_TYPES = (dict, list, str, int, float, bool, type(None))
 
-#: Annotations that need no look inside.
+#: Annotations without further ones inside.
 _PLAIN = (Any, None, *_JSON_TYPES)
 
 
@@ -84,7 +84,7 @@ def _is_model(annotation: Any) -> bool:
 
 
 def _model_decoder(payload_type: Any) -> Callable[[msgspec.Raw], Any]:
-    import pydantic  # imported by whoever has such a model; not a dependency
+    import pydantic  # imported by a module that defines such a model; not a dependency
 
     try:
         adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(payload_type)
@@ -121,7 +121,7 @@ def _custom_types(payload_type: Any) -> list[type]:
 
 
 def _accepts_json(cls: type) -> bool:
-    """Whether a JSON value is an instance as it is, as of `object` or an abstract class."""
+    """Whether JSON values are instances without conversion, as of `object` or an ABC."""
     try:
         return any(issubclass(each, cls) for each in _JSON_TYPES)
     except TypeError:

@@ -1,4 +1,4 @@
-"""Where the ids of jobs are, and how to read them a part at a time while jobs come and go."""
+"""Where the ids of jobs are, and how to read them in parts while jobs come and go."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import redis
 from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.jobs.keys import Keys
 
-#: A position within a place, as JSON can have it: bytes are text of one character per byte.
+#: A position within a place, as a JSON value: bytes are text of one character per byte.
 Position = int | str | tuple[str, str]
 
 
@@ -107,7 +107,7 @@ class ClaimsPlace:
 
 @dataclass(frozen=True, slots=True)
 class AllJobs:
-    """Every stored job, in no order. A position is Redis's cursor, which cannot be in between."""
+    """Every stored job, unordered. A position is Redis's cursor, which only exists between pages."""
 
     name: str
 

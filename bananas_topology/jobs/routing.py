@@ -32,7 +32,7 @@ MIN_NODE_TIMEOUT_S = 0.3
 
 
 def shared_timeout(timeout_s: float, nodes: int) -> float:
-    """The timeout for each of some nodes that are asked in turn, so that all keep to `timeout_s`.
+    """The timeout for each of several nodes asked in turn, of `timeout_s` for all of them.
 
     >>> shared_timeout(1.5, 1), shared_timeout(1.5, 3), shared_timeout(1.5, 30)
     (1.5, 0.5, 0.3)

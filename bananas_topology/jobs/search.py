@@ -31,7 +31,7 @@ MAX_EXAMINED, MAX_PAGE = 2_000, 200
 #: Jobs read in one round trip, and the total size at which a page ends.
 _BATCH, _MAX_BYTES = 100, 16 * 2**20
 
-#: What reading a place costs at least, in jobs examined: bounds the round trips of a page.
+#: Minimum cost of reading a place, in jobs examined: bounds the round trips of a page.
 _MIN_COST = 25
 
 #: Bytes of a job that are read and searched: its payload may have megabytes.
@@ -42,10 +42,8 @@ STATES = ("pending", "scheduled", "processing", "completed", "failed")
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Selects the jobs that match all given criteria.
-
-    `pool` selects the jobs that run in it now. `text` matches anywhere in the id, the payload (as
-    JSON) or the error, ignoring case.
+    """Selects the jobs that match all given criteria. `pool` selects jobs running in it now. `text`
+    matches anywhere in the id, the payload (as JSON) or the error, ignoring case.
     """
 
     state: str | None = None

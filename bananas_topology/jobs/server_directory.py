@@ -110,7 +110,7 @@ class ServerDirectory:
             yield lock
 
     def owner(self) -> dict[str, Any]:
-        """The process that held the lock last, and its port; empty if unknown."""
+        """The last process to hold the lock, and its port; empty if unknown."""
         try:
             owner = json.loads(read_private(self._lock_path))
         except (OSError, ValueError):
@@ -119,7 +119,7 @@ class ServerDirectory:
 
 
 def write_owner(lock: IO[str], pid: int, port: int) -> None:
-    """Note in a lock which server holds it."""
+    """Record in a lock file which server holds it."""
     lock.seek(0)
     lock.truncate()
     json.dump({"pid": pid, "mark": start_time_token(pid), "port": port}, lock)

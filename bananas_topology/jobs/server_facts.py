@@ -1,4 +1,4 @@
-"""What a Redis server says about itself, and how it answers: for diagnosis. Read-only."""
+"""What a Redis server reports about itself, and its latency: for diagnosis. Read-only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PINGS = 20
 
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
-#: Settings that INFO does not report; a managed service may refuse to tell them.
+#: Settings that INFO does not report; a managed service may not disclose them.
 _SETTINGS = ("save", "timeout", "maxclients")
 
 
@@ -33,10 +33,10 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """A server, as it was when it was asked. None: it does not tell.
+    """A server at the time of the request. None: not reported.
 
-    `clock_offset_ms` is its clock less this host's. `save_rules` is the setting `save`, in which
-    an empty text means no snapshots. Sizes in bytes.
+    `clock_offset_ms` is its clock less this host's. `save_rules` is the setting `save`; an empty
+    string means no snapshots. Sizes in bytes.
     """
 
     address: str
@@ -65,7 +65,7 @@ class ServerFacts:
 
 
 def read_server(client: redis.Redis) -> ServerFacts:
-    """Ask a server about itself.
+    """Query a server's version, settings and state.
 
     Raises:
         RedisUnavailable, RedisUnsuitable: see connection.py.

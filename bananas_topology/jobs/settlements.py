@@ -5,7 +5,7 @@ A transition is one class. To add one, write its script and its class, and add t
 
 - ``script``; ``shared_args``, the arguments that all jobs of a call share, after the prefix; and
   ``job_args``, those of one job, after id and fence
-- ``keep``: how long to keep the job, if its type does not keep it for as long as the pool does
+- ``keep``: how long to keep the job, if its type differs from the pool in this
 - ``event`` and ``level`` of its log line; ``log_fields``, in addition to those of the run
 - ``counters`` that it increments
 - ``failure`` of the job as JSON, empty if it has not failed
@@ -29,7 +29,7 @@ from bananas_topology.jobs.scripts import Script
 #: Maximum number of settlements per call, so that a call blocks the server for a few milliseconds.
 SETTLE_LIMIT = 500
 
-#: Milliseconds for which the last failure of a job is kept that is to run again.
+#: Milliseconds for which the last failure of a job that will run again is kept.
 KEEP_FAILURE_MS = 604_800_000
 
 LogFields = dict[str, str | int]
@@ -139,7 +139,7 @@ class ReleaseJob(msgspec.Struct, frozen=True):
 
     @property
     def level(self) -> int:
-        """Prefetched jobs are released all the time; an interrupted one is worth a line."""
+        """Prefetched jobs are released all the time; only an interrupted one is logged."""
         return logging.INFO if self.is_started else logging.DEBUG
 
     def shared_args(self, consumer: Consumer) -> tuple[Value, ...]:

@@ -14,10 +14,10 @@ import msgspec
 from bananas_topology.jobs.job import DECODE_ERRORS
 from bananas_topology.system.clock import parse_timestamp
 
-#: Bytes of a job that are read for what producers write ahead of the payload.
+#: Bytes of a job that are read to find what producers write before the payload.
 HEAD_BYTES = 2_048
 
-# Members of a JSON object that are no containers and have no escapes, up to one with the name.
+# Members of a JSON object that are scalars without escapes, up to the one with the name.
 _LEADING = rb'^{(?:"[^"\\]*": ?(?:"[^"\\]*"|[-+.\dEe]+|null|true|false), ?)*?"%b": ?"([^"\\]*)"'
 
 
@@ -27,7 +27,7 @@ def to_text(value: bytes) -> str:
 
 
 def to_bytes(text: str) -> bytes:
-    """A key, id or job type as Redis has it."""
+    """A key, id or job type as stored in Redis."""
     return text.encode(errors="surrogateescape")
 
 

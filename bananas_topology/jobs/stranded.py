@@ -1,12 +1,14 @@
 """Jobs left in ``queue:processing`` by workers of the Go implementation that died.
 
 Those workers move an id there when they take a job and remove it when they are done. They send no
-heartbeat, so a dead worker's jobs look like running ones; only time tells them apart. A job counts
+heartbeat, so a dead worker's jobs look like running ones; only their age tells them apart. A job
+counts
 as stranded once it has been there for longer than any job may run:
 
-- A body with status ``processing`` says since when, in `updated_at`.
-- Any other body does not: the job may have waited in its queue for days. When it was first seen in
-  the list is noted in ``rescue:seen`` with the digest of its body, and its age counts from there.
+- A body with status ``processing`` has the time in `updated_at`.
+- Any other body has none: the job may have waited in its queue for days. The time when it was first
+  seen in the list is recorded in ``rescue:seen`` with the digest of its body, and its age counts
+  from then.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from bananas_topology.system.clock import format_timestamp
 #: Jobs that are read, or requeued, in one round trip.
 BATCH = 100
 
-#: Seconds for which it is remembered when a job was first seen.
+#: Seconds for which the time when a job was first seen is kept.
 _KEEP_SEEN_S = 7 * 86_400
 
 
@@ -40,7 +42,7 @@ class Action(StrEnum):
     """What a rescue does with a job.
 
     `REMOVE` applies to a job that is completed, waits to be retried, or is no longer stored. `BURY`
-    puts a failed job into the dead list, if its worker did not get there, and one that cannot be
+    adds to the dead list a failed job whose worker died before it could, and one that cannot be
     read. `WAIT`: it may still be running.
     """
 
@@ -54,9 +56,9 @@ class Action(StrEnum):
 class ProcessingJob:
     """A job in ``queue:processing``, and what a rescue would do with it.
 
-    `since` is when it got there, as far as is known; `is_observed`: that is only when it was first
-    seen there. `is_stored`: there is a body, whose SHA-1 is `digest`; without a `job_type`, it
-    cannot be read.
+    `since` is when it was put there, if known; `is_observed`: that is only when it was first seen
+    there. `is_stored`: there is a body, whose SHA-1 is `digest`; without a `job_type`, it cannot be
+    read.
     """
 
     job_id: str
@@ -102,11 +104,11 @@ class StrandedJobs:
             return int(self._client.llen(self._keys.processing))
 
     def peek(self, older_than_ms: int, limit: int) -> list[ProcessingJob]:
-        """Read the oldest jobs in the list without noting anything."""
+        """Read the oldest jobs in the list without recording when they were seen."""
         return list(self._classify(self._ids(limit), older_than_ms, {}))
 
     def observe(self, older_than_ms: int) -> list[ProcessingJob]:
-        """Read all jobs in the list, and note when each was first seen if nothing else says it."""
+        """Read all jobs in the list, and record when those without a time were first seen."""
         with translate_errors(self._client):
             seen: Any = self._client.hgetall(self._keys.rescue_seen)
         jobs = list(self._classify(self._ids(), older_than_ms, seen))
@@ -127,7 +129,7 @@ class StrandedJobs:
     def rescue(self, jobs: Sequence[ProcessingJob]) -> Rescue:
         """Carry out each job's action, atomically and only if the job has not changed since."""
         requeued = cleared = left = 0
-        # Each goes to the front of its queue: the oldest last, so that it is the next to run.
+        # Each goes to the front of its queue, the oldest last, so that it runs next.
         acting = [job for job in reversed(jobs) if job.action is not Action.WAIT]
         for start in range(0, len(acting), BATCH):
             batch = acting[start : start + BATCH]
@@ -153,7 +155,7 @@ class StrandedJobs:
         return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
 
     def _ids(self, limit: int = 0) -> list[bytes]:
-        """The ids in the list, oldest first, each once."""
+        """The distinct ids in the list, oldest first."""
         with translate_errors(self._client):
             ids: Any = self._client.lrange(self._keys.processing, -limit, -1)
         return list(dict.fromkeys(reversed(ids)))

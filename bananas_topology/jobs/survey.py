@@ -1,8 +1,8 @@
-"""One reading of everything under a prefix that tells whether the system works: for diagnosis.
+"""A snapshot of everything under a prefix that shows whether the system works: for diagnosis.
 
 Read-only, and bounded however much is stored: no KEYS, at most `MAX_TYPES` lists per set,
-`MAX_WORKERS` workers and `MAX_DEAD` failures. What several keys say is read one after the other, so
-counts of a busy system may be milliseconds apart.
+`MAX_WORKERS` workers and `MAX_DEAD` failures. Keys are read one after the other, so counts of a
+busy system may be milliseconds apart.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_WORKERS = 2000
 #: Most recent dead jobs whose failures are read.
 MAX_DEAD = 100
 
-#: Bytes read of the job at the head of a list: more than its fields take, but for a large payload.
+#: Bytes read of the job at the head of a list: enough for all fields but a large payload.
 _HEAD_BYTES = 65_536
 
 #: Seconds after which a delayed job that has not been promoted counts as overdue.
@@ -39,8 +39,8 @@ OVERDUE_S = 30
 class WaitingList:
     """One list of ready jobs. `job_type` is None for the shared queue of a priority.
 
-    `head` is the id of the next job. `waiting_since` is when it became ready, if it says so: a job
-    that was delayed or retried does not.
+    `head` is the id of the next job. `waiting_since` is when it became ready, if known: for a
+    delayed or retried job it is not.
     """
 
     priority: str
@@ -102,7 +102,7 @@ class ScheduleStatus:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """All of it, at `now_ms` on Redis's clock, in Unix milliseconds.
+    """The snapshot, taken at `now_ms` on Redis's clock, in Unix milliseconds.
 
     `completed`, `retried` and `failed` count jobs since the prefix was first used.
     """
@@ -266,7 +266,7 @@ class Surveyor:
 
 
 def _ready_since(body: bytes | None) -> datetime | None:
-    """When a job became ready: for a delayed or retried one, its body does not say."""
+    """When a job became ready; unknown for a delayed or retried one."""
     fields = parse_fields(body) or {}
     if fields.get("status") != "pending" or fields.get("attempts") or fields.get("scheduled_for"):
         return None

@@ -1,4 +1,4 @@
-"""Waiting for the server in slices, so that whoever waits can attend to other things meanwhile.
+"""Waits for the server in slices, so that the caller can do other things meanwhile.
 
 A worker's loop enforces timeouts and obeys signals, also while the server does not answer. It
 passes a function that is called every `SLICE_S` seconds of a wait, and may end it by an exception.
@@ -20,7 +20,7 @@ OnWait = Callable[[], None]
 
 
 def do_nothing() -> None:
-    """For those who just wait."""
+    """For callers that only wait."""
 
 
 def call_in_slices(function: Callable[[], T], on_wait: OnWait) -> T:

@@ -1,7 +1,7 @@
-"""Counts the jobs that wait, by priority and type: for deciding whether a change strands them.
+"""Counts the waiting jobs by priority and type, to tell whether a change strands them.
 
-Read-only. Yields after each batch, so that a caller with other things to do can do them; each batch
-is one or two round trips. A job that is enqueued meanwhile may be missed, no other is.
+Read-only. Yields after each batch of one or two round trips, so that the caller can do other things
+in between. Only a job that is enqueued meanwhile may be missed.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class WaitingJobs:
         return counts
 
     def delayed(self) -> Generator[None, None, Counts]:
-        """Count delayed jobs, those that wait for a retry among them."""
+        """Count delayed jobs, including those that wait for a retry."""
         counts: Counts = Counter()
         cursor = 0
         while True:
@@ -73,7 +73,8 @@ class WaitingJobs:
 
     def _queue(self, priority: str, counts: Counts) -> Generator[None, None, None]:
         key, start = self._keys.queue(priority), 0
-        # From the end where jobs are added: what is taken or added meanwhile hides no other job.
+        # From the end where jobs are added, so that jobs added or taken meanwhile do not hide
+        # others.
         while True:
             with translate_errors(self._client):
                 ids: Any = self._client.lrange(key, start, start + BATCH - 1)

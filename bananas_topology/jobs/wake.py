@@ -2,8 +2,8 @@
 
 The listener keeps one blocking command outstanding on its own connection, whose socket the worker's
 loop selects on beside its other events. Every script that makes a job ready notifies a listener
-(see common.lua). Other producers do not: the watcher notifies for them (see watch.py), and in case
-there is none, the command times out after `LISTEN_TIMEOUT_S`.
+(see common.lua). Other producers do not: the watcher notifies for them (see watch.py), and if there
+is none, the command times out after `LISTEN_TIMEOUT_S`.
 
 A claim is queued behind that command and runs as soon as it ends: the wake-up delivers the job, one
 round trip sooner than if the worker had to ask. A listener that is closed, or loses its connection,
@@ -22,8 +22,8 @@ from bananas_topology.jobs.connection import connection_failure, reply_failure
 from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.jobs.exchange import Claimed, ClaimRequest, decode_claim
 
-#: Seconds after which a listener wakes up by itself: the longest that a job of a producer that does
-#: not notify can wait if no worker watches the queues.
+#: Seconds after which a listener wakes up by itself: the longest wait, while no worker watches the
+#: queues, of a job whose producer does not notify.
 LISTEN_TIMEOUT_S = 0.9
 
 

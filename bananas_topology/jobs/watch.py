@@ -1,4 +1,4 @@
-"""How a queue is watched for jobs of producers that push without notifying idle workers.
+"""Watches a queue for jobs of producers that push without notifying idle workers.
 
 ``BLMOVE queue queue LEFT LEFT`` blocks in the server until the queue has a job, and then replaces
 its newest job by itself, which changes nothing. One worker of a fleet watches each queue (see

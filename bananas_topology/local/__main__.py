@@ -1,7 +1,7 @@
 """``python -m bananas_topology.local``: what `bananas up -d` leaves running.
 
-Reads `Settings` as JSON from standard input. Its messages go to standard error for as long as
-somebody reads them, and to the supervisor's log file.
+Reads `Settings` as JSON from standard input. Messages go to the supervisor's log file and, while it
+is read, to standard error.
 """
 
 from __future__ import annotations
@@ -69,12 +69,12 @@ def _run(topology: Topology, settings: Settings, shell: Mapping[str, str], file:
 def _say(text: str, file: LogFile | None = None) -> None:
     if file is not None:
         file.write(line.encode(errors="backslashreplace") for line in text.splitlines())
-    with suppress(OSError):  # who has started us is gone
+    with suppress(OSError):  # the process that started this one has exited
         print(text, file=sys.stderr, flush=True)
 
 
 def _keep_tracebacks(file: LogFile) -> None:
-    """Write the traceback of a defect to the file: nobody sees standard error any more."""
+    """Write the traceback of a defect to the file: nobody reads standard error any more."""
 
     def keep(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         _say("".join(traceback.format_exception(kind, error, trace)), file)

@@ -1,12 +1,12 @@
-"""Changes what runs to what a topology says, without a moment in which a job type has no worker.
+"""Changes what runs to what a topology says, without leaving any job type without a worker.
 
-1. Of each pool that is new or changed, start a process and wait until it is ready; of one that
-   grows, all that it grows by.
+1. Start one process of each new or changed pool, and all additional ones of a pool that grows; wait
+   until they are ready.
 2. Check that every kind of waiting job keeps a worker.
-3. Replace the other processes of changed pools one by one; let the rest finish its jobs and exit.
+3. Replace the other processes of changed pools one by one; drain those that are no longer wanted.
 
-What runs is judged by the plans of the processes themselves. So the way back, where something does
-not become ready, is the same change towards what ran before.
+What runs is known from the plans of the processes themselves. So a rollback, if a process does not
+become ready, is the same change towards the previous plans.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ from bananas_topology.supervisor.supervisor import Supervisor
 from bananas_topology.system.clock import monotonic
 from bananas_topology.units import quantity
 
-#: Seconds of reading from Redis in one turn of the supervisor's loop.
+#: Maximum seconds spent reading from Redis in one iteration of the supervisor's loop.
 READ_S = 0.05
 
-#: Seconds for a process to become ready where nobody says how long it may take.
+#: Default number of seconds for a process to become ready.
 READY_TIMEOUT_S = 60.0
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ _T = TypeVar("_T")
 
 
 class Applier:
-    """Makes operations that apply a topology. `deployment` and `settings` are what was started."""
+    """Creates operations that apply a topology; `deployment` and `settings` are what runs."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Applier:
         self._inspector, self._waiting = jobs
 
     def describe(self, settings: Settings) -> dict[str, Any]:
-        """Say what differs between what runs and the file of `settings`, and who takes which jobs.
+        """Describe how a file differs from what runs, and which workers accept which jobs.
 
         Raises:
             ControlFailed: the file cannot be applied.
@@ -106,10 +106,7 @@ class Applier:
         return Operation(f"apply {wanted.topology.path.name}", steps)
 
     def reload(self) -> Operation | None:
-        """Begin to apply the file again that was started or applied last.
-
-        If that cannot be done, the log says why.
-        """
+        """Begin to apply the current file again; log an error if it cannot be applied."""
         try:
             operation = self.apply(self.same_file(), READY_TIMEOUT_S, force=False)
             self._supervisor.begin(operation)
@@ -123,14 +120,11 @@ class Applier:
         return self._settings.source
 
     def same_file(self) -> Settings:
-        """The settings to apply that file."""
+        """The settings with which to apply that file."""
         return replace(self._settings, file=str(self.deployment.topology.path), scale={})
 
     def _read(self, settings: Settings) -> tuple[Deployment, Settings]:
-        """Read and check a file, with the variables of the shell that everything was started from.
-
-        Those of files are read again.
-        """
+        """Check a file in the environment of the running `up`, with its variable files read again."""
         try:
             settings = replace(settings.reread(self._shell), redis_url=self._settings.redis_url)
             return self._deploy(settings, {**self._shell, **settings.variables}), settings
@@ -186,7 +180,7 @@ class Applier:
         )
 
     def _running(self) -> Deployment:
-        """What runs now: pools may have been scaled since it was started."""
+        """What runs now: pools may have been scaled since the start."""
         live = {pool: len(plans) for pool, plans in self._live().items()}
         return replace(self.deployment, counts=live)
 
@@ -218,7 +212,7 @@ class Applier:
         raise ControlFailed(f"{error}; rolled back to what ran before") from error
 
     def _publish(self, topology: Topology, source: str) -> None:
-        """Let other commands, and the next `up`, find what runs by its new name and file."""
+        """Record the new name and file, so that other commands and the next `up` find what runs."""
         record = self._publication.record
         path = topology.path
         try:
@@ -251,7 +245,7 @@ class Applier:
         return f"applied {wanted.topology.path.name}: {now}, {total} before"
 
     def _split(self, pool: str, wanted: Deployment) -> tuple[list[ChildState], list[ChildState]]:
-        """The processes of a pool: those that run as wanted, and the others."""
+        """The processes of a pool: those that run as planned, and the outdated ones."""
         members = self._changes.members(pool)
         current = [state for state in members if wanted.is_current(state.child.plan)]
         return current, [state for state in members if state not in current]
@@ -263,11 +257,11 @@ class Applier:
         if not any(state.is_active for state in outdated):
             return missing
         if pool == API:
-            return 0  # two cannot listen on one port
+            return 0  # two processes cannot listen on the same port
         return min(missing, 1 + max(0, count - len(current) - len(outdated)))
 
     def _turn_over(self, pool: str, wanted: Deployment, timeout_s: float) -> Steps:
-        """Replace the outdated processes of a pool in turn; those without a successor together."""
+        """Replace outdated processes one by one; drain those without a successor together."""
         count = wanted.counts.get(pool, 0)
         while True:
             current, outdated = self._split(pool, wanted)
@@ -282,7 +276,7 @@ class Applier:
                 yield from self._changes.until_ready([self._changes.succeed(leaving[0])], timeout_s)
 
     def _keep_takers(self, wanted: Deployment, timeout_s: float) -> Steps:
-        """Check what the workers themselves say: their handlers may have changed, too.
+        """Check by what the workers themselves report: their handlers may have changed, too.
 
         Raises:
             ControlFailed: waiting jobs would lose their workers, or that cannot be checked.
@@ -315,7 +309,7 @@ class Applier:
         return ""
 
     def _staying(self, wanted: Deployment) -> set[str]:
-        """Names of the workers that go on, or of whose kind there will be some."""
+        """Names of the workers that keep running, or whose pool will have others like them."""
         return {
             state.name
             for pool in wanted.names
@@ -330,7 +324,7 @@ def _taker(worker: WorkerView) -> Taker:
 
 
 def _paced(counting: Generator[None, None, _T]) -> Generator[str, None, _T]:
-    """Let the supervisor's loop turn between reads."""
+    """Return to the supervisor's loop between reads."""
     while True:
         until = monotonic() + READ_S
         while monotonic() < until:

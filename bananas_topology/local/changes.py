@@ -1,6 +1,7 @@
-"""Changes to the number and the age of a pool's processes, while everything else runs on.
+"""Scales and restarts the processes of a pool while everything else keeps running.
 
-Each is an `Operation` for the supervisor: its steps never block, and say what they wait for.
+Each change is an `Operation` for the supervisor: its steps never block, and yield what they wait
+for.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from bananas_topology.units import quantity
 #: Plans one process of a pool, given the pool's name and the index of the replica.
 PlanReplica = Callable[[str, int], ChildPlan]
 
-#: Names of processes shown before the rest is only counted.
+#: Maximum names of processes shown; the rest are counted.
 _MAX_NAMES = 3
 
 
 class Changes:
-    """Makes operations on a supervisor's children. `pools` are the names that may be changed."""
+    """Creates operations on a supervisor's children. `pools` are the names that may be changed."""
 
     def __init__(
         self, supervisor: Supervisor, plan_replica: PlanReplica, pools: Collection[str]
@@ -34,11 +35,11 @@ class Changes:
         self._pools = pools
 
     def retarget(self, plan_replica: PlanReplica, pools: Collection[str]) -> None:
-        """From now on, plan processes like this, and let these pools be changed."""
+        """Plan processes like this from now on, and allow changes to these pools."""
         self._plan, self._pools = plan_replica, pools
 
     def scale(self, replicas: Mapping[str, int], ready_timeout_s: float) -> Operation:
-        """Run so many processes of each pool; the surplus finishes its running jobs first.
+        """Run this many processes of each pool; surplus ones finish their running jobs first.
 
         Raises:
             InvalidArgument: no such pool, or a number out of range.
@@ -57,7 +58,7 @@ class Changes:
         return Operation(name, self._scale(replicas, ready_timeout_s))
 
     def restart(self, pools: Collection[str], ready_timeout_s: float) -> Operation:
-        """Replace the processes of some pools one by one; none given: of all.
+        """Replace the processes of these pools, or of all if none are given, one by one.
 
         Raises:
             InvalidArgument: no such pool.
@@ -68,7 +69,7 @@ class Changes:
         return Operation(f"restart {' '.join(pools)}".rstrip(), steps)
 
     def members(self, pool: str) -> list[ChildState]:
-        """The processes of a pool, by index, without those that drain."""
+        """The processes of a pool by index, without draining ones."""
         found = [
             state
             for state in self._supervisor.children
@@ -96,9 +97,9 @@ class Changes:
         return f"started {quantity(len(added), 'process')}, stopped {len(surplus)}"
 
     def _restart(self, pool: str, ready_timeout_s: float) -> Steps:
-        """Start one more, then replace the others in turn, so that never fewer are ready."""
+        """Start one more, then replace the others one by one: never fewer are ready than before."""
         present = self.members(pool)
-        # Two apis cannot listen on one port: there is a short gap instead.
+        # Two apis cannot listen on the same port: there is a short gap instead.
         has_spare = pool != API and any(state.is_active for state in present)
         spare = [self.add(pool)] if has_spare else []
         yield from self.until_ready(spare, ready_timeout_s)
@@ -113,19 +114,19 @@ class Changes:
         return f"restarted {quantity(len(present), 'process')} of {pool}"
 
     def add(self, pool: str) -> ChildState:
-        """Start one more process, with the lowest index that none of the pool has."""
+        """Start one more process, with the pool's lowest free index."""
         taken = {state.index for state in self._supervisor.children if state.pool == pool}
         index = next(index for index in range(len(taken) + 1) if index not in taken)
         return self._supervisor.add(self._plan(pool, index))
 
     def succeed(self, state: ChildState) -> ChildState:
-        """Start a process with the name of one that is gone; its counts go on."""
+        """Start a process under the name of one that has exited, and continue its counts."""
         new = self._supervisor.add(self._plan(state.pool, state.index))
         new.completed_before, new.failed_before = state.completed, state.failed
         return new
 
     def until_ready(self, states: Sequence[ChildState], timeout_s: float) -> Steps:
-        """Wait for new processes; one that exits, or is not ready in time, is taken back."""
+        """Wait for new processes; one that exits, or is not ready in time, is stopped again."""
         deadline = monotonic() + timeout_s
         while waiting := [state for state in states if not state.is_ready]:
             failed = [state for state in waiting if state.exits]
@@ -144,7 +145,7 @@ class Changes:
 
 
 def together(every: Iterable[Steps]) -> Steps:
-    """Take the steps of several changes side by side; one that fails does not stop the others.
+    """Run the steps of several changes side by side; if one fails, the others continue.
 
     Raises:
         ControlFailed: some have failed, once all have ended.
@@ -170,7 +171,7 @@ def together(every: Iterable[Steps]) -> Steps:
 
 
 def waiting_for_exit(states: Sequence[ChildState]) -> str:
-    """Say which processes are waited for, and for how many jobs."""
+    """Describe which processes are waited for, and for how many jobs."""
     jobs = sum(state.report.busy for state in states)
     todo = f"finish {quantity(jobs, 'running job')}" if jobs else "exit"
     return f"waiting for {_names(states)} to {todo}"
@@ -179,8 +180,8 @@ def waiting_for_exit(states: Sequence[ChildState]) -> str:
 def _not_ready(states: Sequence[ChildState], timeout_s: float) -> str:
     state = states[0]
     if state.exits:
-        return f"{state.name} exited before it was ready ({state.last_exit}); it was taken back"
-    return f"{_names(states)} not ready within {timeout_s:g} s; taken back"
+        return f"{state.name} exited before it was ready ({state.last_exit}); it was stopped again"
+    return f"{_names(states)} not ready within {timeout_s:g} s; stopped again"
 
 
 def _names(states: Sequence[ChildState]) -> str:

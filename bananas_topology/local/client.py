@@ -1,4 +1,4 @@
-"""The other end of the control socket: what the commands use to reach a running `up`."""
+"""The client side of the control socket: how commands reach a running `up`."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from bananas_topology.system.clock import monotonic, sleep
 if TYPE_CHECKING:
     from bananas_topology.jobs.waiting_jobs import Counts
 
-#: Seconds that the first line of an answer may take.
+#: Maximum seconds until the first line of an answer.
 ANSWER_TIMEOUT_S = 10.0
 
-#: Seconds between two looks at whether the process still lives, while nothing comes from it.
+#: Seconds between checks that the process is alive, while it sends nothing.
 _CHECK_S = 1.0
 
 _PAUSE_S = 0.02
 
-#: Receives what is waited for, in words.
+#: Receives descriptions of what is waited for.
 Show = Callable[[str], None]
 
 
@@ -60,8 +60,8 @@ def request(
 ) -> dict[str, Any]:
     """Send a command and wait until it has been carried out; returns its result.
 
-    `show` is told how it gets on. A stop has no result: an empty one is returned once the
-    connection is closed.
+    `show` receives its progress. A stop has no result: an empty one is returned once the connection
+    is closed.
 
     Raises:
         ControlFailed: it cannot be reached, or the command has failed.
@@ -80,7 +80,7 @@ def request(
 
 
 def processes_not_ready(topology: Path, name: str) -> tuple[str, ...]:
-    """Names of the processes of a run that are not ready; none if it cannot be asked."""
+    """Names of the processes of a run that are not ready; none if it cannot be reached."""
     for record in running(topology.parent, name):
         with suppress(ControlFailed):
             described = request(record, "ps")["processes"]
@@ -91,7 +91,7 @@ def processes_not_ready(topology: Path, name: str) -> tuple[str, ...]:
 def last_lines(
     topology: Path, name: str, child: str, since: datetime, count: int = 10
 ) -> list[str]:
-    """The latest lines of a process of a topology, whether it still runs or not."""
+    """The latest lines of a process of a topology, running or not."""
     directory = find_directory(topology.parent, name, "")
     if directory is None:
         return []

@@ -2,8 +2,8 @@
 
 A client connects, sends one line of JSON, ``{"version": 1, "command": "ps", …}``, and reads lines
 of JSON until the connection is closed: any number of ``{"version": 1, "progress": "…"}``, then
-``{"version": 1, "result": …}`` or ``{"version": 1, "error": "…"}``. A stop has no last line: it has
-been carried out when the process is gone. A client that goes away changes nothing.
+``{"version": 1, "result": …}`` or ``{"version": 1, "error": "…"}``. A stop has no last line: it is
+complete when the process has exited. A client that disconnects changes nothing.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from bananas_topology.system.clock import monotonic
 #: Raised when a message changes its meaning; both sides must speak the same version.
 VERSION = 1
 
-#: Bytes that a request may have.
+#: Maximum bytes of a request.
 MAX_REQUEST_BYTES = 64 * 1024
 
-#: Connections served at a time; further ones wait.
+#: Connections served at the same time; further ones wait.
 MAX_CONNECTIONS = 32
 
 #: Seconds that a client has to send its request.
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class Progress(Protocol):
-    """Something that goes on after its request, such as an `Operation`."""
+    """Something that continues after its request, such as an `Operation`."""
 
     @property
     def is_done(self) -> bool: ...
@@ -50,12 +50,12 @@ class Progress(Protocol):
         """Why it failed; empty otherwise."""
 
 
-#: Carries out a command given its arguments: returns its result, or what goes on.
+#: Carries out a command, given its arguments: returns its result, or what continues.
 Command = Callable[[Mapping[str, Any]], dict[str, Any] | Progress]
 
 
 class ControlServer:
-    """Listens at a path; what a killed process left there is replaced. A source of the loop.
+    """Listens at a path, replacing the socket of a killed process. A source of the loop.
 
     Raises:
         OSError: the socket cannot be created at the path.
@@ -102,7 +102,7 @@ class ControlServer:
 
     def on_ready(self, fd: int) -> None:
         if fd == self._listener.fileno():
-            with suppress(OSError):  # the client is gone already
+            with suppress(OSError):  # the client has disconnected
                 accepted, _ = self._listener.accept()
                 self._connections[accepted.fileno()] = _Connection(accepted)
             return
@@ -138,7 +138,7 @@ class ControlServer:
 
 
 class _Connection:
-    """One client: its request, then what it is told. Never blocks."""
+    """One client: its request, then its answer. Never blocks."""
 
     def __init__(self, accepted: socket.socket) -> None:
         accepted.setblocking(False)
@@ -189,7 +189,7 @@ class _Connection:
         self._send(last)
 
     def follow(self) -> None:
-        """Say how what was asked for gets on; not more than the client reads."""
+        """Send progress, no faster than the client reads it."""
         if self.following is None or self._is_finished:
             return
         if self.following.is_done:
@@ -207,7 +207,7 @@ class _Connection:
         self._to_send += json.dumps({"version": VERSION, **message}).encode() + b"\n"
 
     def flush(self) -> None:
-        """Write as much as the client takes."""
+        """Write as much as the socket accepts."""
         if not self._to_send or self._is_broken:
             return
         try:

@@ -1,4 +1,4 @@
-"""A topology as it runs on this host: how many processes of which pool, and how each is started."""
+"""A topology as it runs on this host: its processes by pool, and how to start them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Deployment:
 
     @property
     def takers(self) -> Takers:
-        """Which jobs its workers accept, as far as the topology says."""
+        """Which jobs its workers accept, according to the topology."""
         pools = [pool for pool in self.topology.pools if self.counts.get(pool.name)]
         return Takers(
             tuple(
@@ -78,7 +78,7 @@ class Deployment:
 def select(
     topology: Topology, settings: Settings
 ) -> tuple[tuple[tuple[Pool, int], ...], Api | None]:
-    """Select the pools to start with their numbers of processes, and the api.
+    """Select the pools to start and their numbers of processes, and the api.
 
     Raises:
         ControlFailed: unknown pool, number of replicas out of range, or nothing left to start.
@@ -88,7 +88,7 @@ def select(
 
 
 def deploy(topology: Topology, settings: Settings, host: Host) -> Deployment:
-    """Select what is to run of a topology.
+    """Select what to run of a topology.
 
     Raises:
         ControlFailed: unknown pool, number of replicas out of range, or nothing left to start.
@@ -110,13 +110,13 @@ def server_of(topology: Topology, settings: Settings, environ: Mapping[str, str]
 
 
 def check_requirements(topology: Topology, url: str | None, api: Api | None) -> None:
-    """Check that what a topology needs on this host is there; `url` is its server's.
+    """Check that this host has what a topology needs; `url` is its server's.
 
     Raises:
         ControlFailed: the server's URL is not known, or packages of the api are not installed.
     """
     if topology.redis.is_external and url is None:
-        # Falling back to an empty bundled server would hide that the jobs are elsewhere.
+        # Falling back to an empty bundled server would conceal that the jobs are elsewhere.
         raise ControlFailed(
             f"redis.url in {topology.path} refers to a variable that is not set; "
             "set it or use --redis-url"

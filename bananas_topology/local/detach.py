@@ -22,10 +22,10 @@ from bananas_topology.local.sockets import MAX_PATH_BYTES
 from bananas_topology.system.clock import monotonic
 from bananas_topology.system.notify import VARIABLE, NotifySocket
 
-#: Seconds between two looks at whether the process still lives.
+#: Seconds between checks that the process is alive.
 _POLL_S = 0.2
 
-#: Seconds that the process has to exit where every child was given up.
+#: Seconds for the process to exit once every child was given up.
 EXIT_TIMEOUT_S = 1.0
 
 _CHUNK_BYTES = 64 * 1024
@@ -33,7 +33,7 @@ _CHUNK_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a start ended: ready, or some child was given up, or the process has exited, or late.
+    """How a start ended: ready, a child was given up, the process has exited, or the time was up.
 
     `exit_code` is None while the process runs.
     """
@@ -46,9 +46,10 @@ class Outcome:
 def start_detached(
     settings: Settings, environ: Mapping[str, str], timeout_s: float, show: Callable[[str], None]
 ) -> Outcome:
-    """Start it, and wait until all is ready or something has failed, or for `timeout_s` seconds.
+    """Start it, and wait until everything is ready, something has failed or the time is up.
 
-    What the process says meanwhile is shown. It runs on in every case but that of its own exit.
+    `timeout_s` in seconds. Its messages are shown meanwhile. Unless it exits by itself, it keeps
+    running.
     """
     with _notify_socket() as receiver:
         process = subprocess.Popen(
@@ -67,7 +68,7 @@ def start_detached(
             os.set_blocking(process.stderr.fileno(), False)
             messages = _Messages(process.stderr.fileno(), show)
             outcome = _wait(process, receiver, messages, monotonic() + timeout_s)
-        # It is not ours to wait for any longer.
+        # It now runs on its own.
         process.returncode = outcome.exit_code or 0
         return outcome
 
@@ -97,7 +98,7 @@ def _wait(
 
 
 class _Messages:
-    """Shows the lines that come from a descriptor."""
+    """Shows the lines read from a descriptor."""
 
     def __init__(self, fd: int, show: Callable[[str], None]) -> None:
         self.fd = fd
@@ -105,7 +106,7 @@ class _Messages:
         self._rest = b""
 
     def pump(self) -> bool:
-        """Show what has come; returns whether more may come."""
+        """Show what has arrived; returns whether more may follow."""
         while True:
             try:
                 chunk = os.read(self.fd, _CHUNK_BYTES)
@@ -120,7 +121,7 @@ class _Messages:
 
 @contextmanager
 def _notify_socket() -> Iterator[NotifySocket]:
-    """Open a socket in a directory of our own, with a path that is short enough."""
+    """Open a socket in a private directory whose path is short enough."""
     root = tempfile.gettempdir()
     if len(os.fsencode(root)) > MAX_PATH_BYTES - len("/bananas-XXXXXXXX/s"):
         root = "/tmp"

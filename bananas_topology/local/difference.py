@@ -1,4 +1,4 @@
-"""What differs between what runs and what a topology says. Pure."""
+"""The difference between what runs and what a topology says. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bananas_topology.local.deployment import Deployment
 from bananas_topology.supervisor.plan import ChildPlan
 from bananas_topology.units import format_duration
 
-#: Settings by variable; a variable that is none is one of the pool's own.
+#: Settings by variable; any other variable is the user's own.
 _SETTINGS = {each.variable: each for each in (*API_SETTINGS, *WORKER_SETTINGS)}
 
 #: Variables with settings that are compared one by one, for the topology as a whole.
@@ -48,7 +48,7 @@ class PoolChange:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """All of it; `name` has the topology's names before and after if they differ."""
+    """All differences; `name` has the topology's names before and after if they differ."""
 
     name: tuple[str, str] | None
     pools: tuple[PoolChange, ...]
@@ -66,7 +66,7 @@ class Difference:
 def difference(
     running: Deployment, live: Mapping[str, Sequence[ChildPlan]], wanted: Deployment
 ) -> Difference:
-    """Compare; `live` has the plans of the running processes by pool, without those that drain."""
+    """Compare; `live` has the plans of the running processes by pool, without draining ones."""
     before, after = running.topology, wanted.topology
     return Difference(
         name=None if before.name == after.name else (before.name, after.name),
@@ -100,7 +100,7 @@ def _pools(
 
 
 def _settings(plan: ChildPlan, wanted: Deployment) -> Iterator[Changed]:
-    """The settings that a process was started with, against those of the topology."""
+    """Compare the settings that a process was started with to those of the topology."""
     new = wanted.plan(plan.pool, int(plan.name.rpartition("-")[2]))
     if plan.argv != new.argv:
         yield Changed("command", " ".join(plan.argv), " ".join(new.argv))
@@ -112,7 +112,7 @@ def _settings(plan: ChildPlan, wanted: Deployment) -> Iterator[Changed]:
         if known is not None and not known.is_secret:
             yield Changed(known.path or variable, before, after)
         else:
-            # The values of variables of the user's own may be credentials.
+            # The values of the user's own variables may be credentials.
             yield Changed(f"env.{variable}", _hidden(before), _hidden(after))
 
 
@@ -143,7 +143,7 @@ def _summary(entry: Any) -> str | None:
 
 
 def _fields(entry: Any, prefix: str = "") -> dict[str, str]:
-    """The fields of an entry that are set, with those of values inside it."""
+    """The fields of an entry that are set, including nested ones."""
     texts: dict[str, str] = {}
     for each in fields(entry):
         value, name = getattr(entry, each.name), prefix + each.name.removesuffix("_ms")

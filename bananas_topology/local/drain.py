@@ -1,6 +1,6 @@
 """`up --drain`: detects that no jobs are left, reports progress, and counts jobs that died.
 
-The supervisor only polls `is_over`; what it means in Redis is decided here.
+The supervisor only polls `is_over`; what it means in Redis is defined here.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Drain:
         return max(0, self._last.dead - self._first.dead)
 
     def is_over(self) -> bool:
-        """Poll Redis. While it is unavailable the state is unknown, so the drain goes on."""
+        """Poll Redis. While it is unavailable the state is unknown, so the drain continues."""
         try:
             self._poll()
             is_empty = _is_empty(self._last) and self._has_started()

@@ -1,4 +1,4 @@
-"""Shows jobs on a terminal as they finish, or at a high rate their number each second."""
+"""Shows jobs on a terminal as they finish or, at a high rate, their number per second."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from bananas_topology.system.clock import monotonic
 from bananas_topology.system.terminal import visible
 from bananas_topology.worker.logs import TextFormatter
 
-#: Jobs a second of all workers up to which each is shown: more than a person can read.
+#: Jobs per second, of all workers, above which only their number is shown: more than a person can
+#: read.
 MAX_LINES_PER_S = 20
 
-#: Seconds that jobs are counted for.
+#: Seconds over which jobs are counted.
 _WINDOW_S = 1.0
 
 #: Shows a line of a child, given its name and pool.
@@ -25,7 +26,7 @@ ShowLine = Callable[[str, str, str], None]
 class JobStream:
     """A source of the supervisor's loop, which also takes the reports of jobs.
 
-    `show_rate` gets a text of one line, empty for none.
+    `show_rate` receives one line of text, empty for none.
     """
 
     def __init__(self, show_line: ShowLine, show_rate: Callable[[str], None]) -> None:
@@ -45,7 +46,7 @@ class JobStream:
         except (ValueError, KeyError, TypeError):
             return
         self._count += count
-        # A report with more jobs than it describes is part of a rate that nobody can read.
+        # A report that omits jobs is part of a rate too high to read.
         self._is_counting |= self._count > MAX_LINES_PER_S or count > len(lines)
         if not self._is_counting:
             for line in lines:
@@ -55,10 +56,10 @@ class JobStream:
         return {}
 
     def on_ready(self, fd: int) -> None:
-        """Never called: there is nothing to poll."""
+        """Never called: it polls no descriptors."""
 
     def on_turn(self) -> None:
-        """At the end of a second, show the number of its jobs if they were not shown."""
+        """At the end of a second, show the number of jobs that were not shown one by one."""
         elapsed_s = monotonic() - self._begun_at
         if elapsed_s < _WINDOW_S:
             return

@@ -1,4 +1,4 @@
-"""Reads what `up` kept of its children's output: merged by time, chosen, and as it grows."""
+"""Reads the log files of `up`'s children: merges them by time, filters and follows them."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from bananas_topology.system.clock import format_timestamp, sleep
 #: Where the files are, in the state directory of a topology.
 LOG_DIRECTORY = "logs"
 
-#: The levels of lines, by how much they matter.
+#: The levels of lines, by severity.
 LEVELS = ("debug", "info", "warn", "error")
 
-#: Seconds between two looks at growing files.
+#: Seconds between reads of growing files.
 _POLL_S = 0.2
 
 _SGR = re.compile(r"\x1b\[[0-9;]*m")
-#: The level of a logged line, and of what a program says before it can log.
+#: The level of a logged line, or of a message printed before logging is set up.
 _TEXT_LEVEL = re.compile(r"(?:\d\d:\d\d:\d\d )?(debug|info|warn|error)(?:\b(?!:)|: |ing: )")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a child; `at` is when it came, as a timestamp that sorts as text."""
+    """One line of a child; `at` is when it arrived, as a timestamp that sorts as text."""
 
     at: str
     child: str
@@ -48,7 +48,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which lines are wanted: of which children, from when on, and of which level at least."""
+    """Which lines to select: of which children, since when, and at least of which level."""
 
     children: Sequence[str] = ()
     since: datetime | None = None
@@ -56,10 +56,10 @@ class Filter:
 
 
 def choose_children(directory: Path, pools: Collection[str]) -> list[str]:
-    """Names of the children whose lines are meant: those of pools, or some by their own names.
+    """Names of the selected children, which may be named by pool or one by one.
 
     Raises:
-        InvalidArgument: there are no lines of some of them.
+        InvalidArgument: some of them have no logs.
     """
     known = children_with_logs(directory)
     if not pools:
@@ -75,9 +75,9 @@ def choose_children(directory: Path, pools: Collection[str]) -> list[str]:
 def read(
     directory: Path, wanted: Filter, tail: int | None, until: Follower | None = None
 ) -> Iterator[Line]:
-    """Yield the lines in the order of their arrival; `tail`: only so many, the latest.
+    """Yield the lines in order of arrival; with `tail`, only that many of the latest.
 
-    With `until`, the lines that this follower will not yield.
+    With `until`, only lines from before this follower's start.
     """
     ends = {} if until is None else until.begins
     streams = [
@@ -88,7 +88,7 @@ def read(
 
 
 class Follower:
-    """Yields the lines that come from its making on, those of new children too."""
+    """Yields the lines that arrive after its creation, including those of new children."""
 
     def __init__(self, directory: Path, pools: Collection[str], wanted: Filter) -> None:
         self._directory = directory
@@ -96,7 +96,7 @@ class Follower:
         self._level = wanted.level
         self._levels = {name: _Levels(wanted.level) for name in wanted.children}
         self._tails = {name: _Growing(directory, name, at_end=True) for name in wanted.children}
-        #: Where it begins in the file of each child.
+        #: Where it starts in the file of each child.
         self.begins = {name: tail.position for name, tail in self._tails.items()}
 
     def __enter__(self) -> Self:
@@ -109,7 +109,7 @@ class Follower:
     def lines(self, is_over: Callable[[], bool]) -> Iterator[Line]:
         """Yield until `is_over`."""
         while True:
-            # Asked before the last look, or what was written in between would be missed.
+            # Checked before the last read, or lines written in between would be missed.
             was_over = is_over()
             self._find_new_children()
             found = [
@@ -158,7 +158,7 @@ def _read_child(
 
 
 def _with_last(paths: list[Path], count: int) -> list[Path]:
-    """The newest of the files that hold so many lines together."""
+    """The newest files that together have at least this many lines."""
     chosen: list[Path] = []
     for path in reversed(paths):
         chosen.insert(0, path)
@@ -234,16 +234,16 @@ class _Growing:
 
     @property
     def position(self) -> _Position | None:
-        """Where it is; None while there is no file."""
+        """The current position; None while there is no file."""
         if self._file is None:
             return None
         return _Position(os.fstat(self._file.fileno()).st_ino, self._file.tell())
 
     def read(self) -> list[bytes]:
-        """Return the lines that have come."""
+        """Return the lines that have arrived."""
         lines = self._read()
         for path in self._newer_files():
-            # What was still written to the file before it was rotated.
+            # What was written to the file before it was rotated.
             lines += self._read()
             self.close()
             self._file, self._rest = self._open(path), b""
@@ -261,7 +261,7 @@ class _Growing:
         return lines
 
     def _newer_files(self) -> list[Path]:
-        """The files that were begun after the open one, the oldest first."""
+        """The files that were created after the open one, the oldest first."""
         inode = self.position.inode if self.position is not None else None
         if (current := _inode(self._path)) is None or current == inode:
             return []
@@ -283,5 +283,5 @@ class _Growing:
 def _inode(path: Path) -> int | None:
     try:
         return path.stat().st_ino
-    except FileNotFoundError:  # rotated this very moment
+    except FileNotFoundError:  # rotated meanwhile
         return None

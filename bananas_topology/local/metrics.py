@@ -1,8 +1,8 @@
-"""Serves the metrics of all processes of a run at one port: `up --metrics-port`.
+"""Serves the metrics of all processes of a run on one port: `up --metrics-port`.
 
-Workers report their counts once a second (see system/notify.py), so a scrape asks none of them. The
-counts are added up by pool, over restarts, under the names that a single worker serves. Imported
-only if a port is set: prometheus_client and the HTTP server cost memory.
+Workers report their counts once a second (see system/notify.py), so a scrape contacts none of them.
+The counts are added up by pool, over restarts, under the names that a single worker serves.
+Imported only if a port is set: prometheus_client and the HTTP server cost memory.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _API_TIMEOUT_S = 1.0
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-#: What numbers are of: the pool, and the job type; None for those of the workers themselves.
+#: What numbers belong to: the pool, and the job type; None for those of the workers themselves.
 _Key = tuple[str, str | None]
 
 
@@ -75,7 +75,7 @@ class Totals:
                 self._latest[name, key] = (pid, values)
 
     def read(self) -> dict[_Key, list[float]]:
-        """Return the present totals."""
+        """Return the current totals."""
         with self._lock:
             totals = dict(self._ended)
             for (_, key), (_, values) in self._latest.items():
@@ -146,7 +146,7 @@ class RunMetrics(Collector):
         totals: Mapping[_Key, list[float]],
         tallies: Mapping[tuple[str, str], TypeTally],
     ) -> Iterator[Metric]:
-        """Yield what a worker says of itself, for all workers of each pool together."""
+        """Yield what workers report about themselves, added up by pool."""
         active = _gauge("worker_active", "Slots running a job")
         total = _gauge("worker_total", "Slots")
         stuck = _gauge("worker_stuck", "Slots held by timed-out handlers")
@@ -206,7 +206,7 @@ def serve_metrics(port: int, metrics: RunMetrics) -> ThreadingHTTPServer:
 def _processes(
     children: list[ChildState], exits: Mapping[tuple[str, str], int]
 ) -> Iterator[Metric]:
-    """Yield what the supervisor knows of its children and of itself."""
+    """Yield what the supervisor knows about its children and itself."""
     labels = ["pool", "process"]
     is_ready = GaugeMetricFamily("bananas_process_ready", "Whether it is ready", labels=labels)
     restarts = CounterMetricFamily("bananas_process_restarts", "Restarts by `up`", labels=labels)
@@ -231,7 +231,7 @@ def _processes(
 
 
 def _scrape_api(children: Iterable[ChildState]) -> list[Metric]:
-    """Return the metrics of the api's own, if it runs; those of the queues are read here."""
+    """Return the api's own metrics, if it runs; those of the queues are read here."""
     for state in children:
         if state.pool == API and state.is_ready:
             url = f"http://127.0.0.1:{state.child.plan.env['API_PORT']}/metrics"
@@ -247,7 +247,7 @@ def _scrape_api(children: Iterable[ChildState]) -> list[Metric]:
 
 
 def _with_api(metrics: Iterable[Metric], of_api: list[Metric]) -> Iterator[Metric]:
-    """Yield metrics, those of the api added; one name must not come twice."""
+    """Yield metrics, merged with those of the api: a name must not occur twice."""
     rest = {each.name: each for each in of_api}
     for metric in metrics:
         for sample in rest.pop(metric.name).samples if metric.name in rest else ():

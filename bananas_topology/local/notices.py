@@ -1,4 +1,4 @@
-"""What a topology has that processes on this host do not get: one sentence for each section."""
+"""Notices about fields that have no effect on this host: one sentence for each section."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def run(topology: Topology, settings: Settings, shell: Mapping[str, str], screen
         control, applier = _serve(stack, supervisor, deployment, settings, publication, client)
         bound = (notify_socket, control)
         supervisor.serve(Presence(supervisor, lock, publication, bound, files, applier.source))
-        # From here on others find us, and can reach us.
+        # From here on other commands find this run, and can reach it.
         stack.enter_context(publication)
         result = supervisor.run()
     if output.sink.is_closed:
@@ -196,7 +196,7 @@ def _host(environ: Mapping[str, str], url: str, settings: Settings, screen: Scre
 
 
 def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
-    """What children inherit: whoever started us wants to hear from us, not from them."""
+    """What children inherit: reports to whoever started `up` come from `up`, not from them."""
     return {name: text for name, text in environ.items() if name != VARIABLE}
 
 
@@ -235,7 +235,7 @@ def _serve(
     publication: Publication,
     client: redis.Redis,
 ) -> tuple[ControlServer, Applier]:
-    """Let the supervisor take commands and signals, and report to whoever started it."""
+    """Let the supervisor accept commands and signals, and report to its parent."""
     keys = Keys(deployment.topology.redis.key_prefix)
     changes = Changes(supervisor, deployment.plan, deployment.names)
     jobs = (Inspector(client, keys), WaitingJobs(client, keys))
@@ -304,7 +304,7 @@ def _watch_reports(
     client: redis.Redis,
     topology: Topology,
 ) -> None:
-    """Pass on what workers report about their jobs: to the terminal, to the metrics port."""
+    """Pass on what workers report about their jobs: to the terminal and the metrics port."""
     if host.shows_jobs:
         _show_jobs(supervisor, output, settings)
     if settings.metrics_port is not None:
@@ -312,7 +312,7 @@ def _watch_reports(
 
 
 def _show_jobs(supervisor: Supervisor, output: Output, settings: Settings) -> None:
-    """Show finished jobs. Where a drain shows its progress, that is their number, too."""
+    """Show finished jobs, unless a drain shows its progress, which includes their number."""
     show_rate = (lambda text: None) if settings.drain else output.sink.show_status
     stream = JobStream(output.show, show_rate)
     supervisor.receive(JOBS, stream.take)
@@ -322,7 +322,7 @@ def _show_jobs(supervisor: Supervisor, output: Output, settings: Settings) -> No
 def _serve_metrics(
     stack: ExitStack, supervisor: Supervisor, port: int, client: redis.Redis, topology: Topology
 ) -> None:
-    # Imported here: a run without a port is spared the memory.
+    # Imported here: it costs memory that a run without a port does not need.
     from bananas_topology.local.metrics import RunMetrics, serve_metrics
 
     metrics = RunMetrics(supervisor, Inspector(client, Keys(topology.redis.key_prefix)))

@@ -1,4 +1,4 @@
-"""What is to run of a topology, as the command line says it."""
+"""What to run of a topology, as given on the command line."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from bananas_topology.spec.env_file import variables_of
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Values that JSON can hold: they are handed to the process that runs in the background.
+    """JSON values only: they are passed to the process that runs in the background.
 
-    `variables` are those of the `env_files`, without those that the shell has, which win.
-    `env_files` None: the file ``.env`` beside the topology; empty: the variables stay as they are.
+    `variables` are those of the `env_files` that the shell does not set. `env_files` None: the file
+    ``.env`` next to the topology; empty: the variables are not read again.
     `redis_url` None: that of the environment or the topology, or the bundled server. `log_format`,
     `log_level` None: the topology's. `is_quiet`: jobs are not shown as they finish. `metrics_port`
     None: no metrics. `watch`: apply the file and restart workers when their sources change. `adopt`
-    is another topology of the folder, whose data is taken over.
+    names another topology in the folder, whose data is taken over.
     """
 
     file: str

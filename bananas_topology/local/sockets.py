@@ -1,4 +1,4 @@
-"""Where the sockets of a run are: in its state directory, or elsewhere if that path is too long."""
+"""Finds a place for the sockets of a run: its state directory, unless that path is too long."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def socket_directory(state: Path) -> Iterator[Path]:
     """Yield a directory for sockets that only its owner can enter; they are removed at the end.
 
     Raises:
-        ControlFailed: the directory is not ours alone.
+        ControlFailed: the directory is accessible to other users.
     """
     directory = state if _fits(state) else _runtime_directory(state)
     try:

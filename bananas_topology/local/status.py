@@ -1,4 +1,4 @@
-"""What a running `up` is doing, as JSON values: for `bananas ps`, and for whoever started `up`."""
+"""What a running `up` is doing, as JSON values: for `bananas ps`, and for the parent of `up`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bananas_topology.system.clock import format_timestamp, monotonic
 from bananas_topology.system.notify import Notifier
 from bananas_topology.system.processes import usage_of
 
-#: Seconds between two reports to whoever started `up`.
+#: Seconds between reports to the parent of `up`.
 _REPORT_S = 1.0
 
 
@@ -66,11 +66,11 @@ def _timestamp(moment: datetime | None) -> str | None:
 
 
 class Reporter:
-    """Reports the run to whoever started it, by the sd_notify protocol: systemd, or `up -d`.
+    """Reports the run to its parent by the sd_notify protocol: systemd, or `up -d`.
 
-    A source of the supervisor's loop. ``READY=1`` is sent once all processes are ready at a time.
-    Where some were given up and all others are ready, ``X_FAILED`` names them, as a JSON list.
-    ``RELOADING=1`` is sent while a reload is under way, then ``READY=1`` again.
+    A source of the supervisor's loop. ``READY=1`` is sent once all processes are ready at the same
+    time, and ``RELOADING=1`` during a reload. If some were given up and all others are ready,
+    ``X_FAILED`` names the former, as a JSON list.
     """
 
     def __init__(self, supervisor: Supervisor, notifier: Notifier, reload: Reload) -> None:
@@ -88,7 +88,7 @@ class Reporter:
         """Never called: there is nothing to poll."""
 
     def on_turn(self) -> None:
-        """Report what has changed, and once a second that the loop turns."""
+        """Report what has changed, and once a second that the loop makes progress."""
         if not self._notifier.is_wanted:
             return
         fields = self._fields()

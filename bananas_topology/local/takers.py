@@ -1,4 +1,4 @@
-"""Which jobs find a worker, and how many of those that wait would not after a change."""
+"""Which jobs have a worker that accepts them, and how many would lose it by a change."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.jobs.waiting_jobs import Counts, WaitingJobs
 from bananas_topology.units import quantity
 
-#: Kinds of stranded jobs shown before the rest is only counted.
+#: Maximum kinds of stranded jobs shown; the rest are counted.
 _MAX_SHOWN = 5
 
 
@@ -31,7 +31,7 @@ class Taker:
 
 @dataclass(frozen=True, slots=True)
 class Takers:
-    """All workers; without a scheduler among them, delayed jobs stay where they are."""
+    """All workers; if none of them runs a scheduler, delayed jobs are not promoted."""
 
     takers: tuple[Taker, ...]
     has_scheduler: bool
@@ -41,7 +41,7 @@ class Takers:
         return any(taker.accepts(priority, job_type) for taker in self.takers)
 
     def covers(self, other: Takers) -> bool:
-        """Whether every job that the others accept is accepted here, too."""
+        """Whether these accept every job that the others accept."""
         if other.has_scheduler and not self.has_scheduler:
             return False
         for taker in other.takers:
@@ -103,7 +103,7 @@ def count_stranded(
 
 
 def describe_stranded(stranded: Mapping[tuple[str, str], int]) -> str:
-    """Say how many jobs of which kinds would wait in vain.
+    """Describe how many jobs of which kinds would have no worker.
 
     >>> describe_stranded({("high", "mail"): 2, ("low", "report"): 1})
     '3 waiting jobs would have no worker: 2 mail (high), 1 report (low)'
@@ -118,5 +118,5 @@ def describe_stranded(stranded: Mapping[tuple[str, str], int]) -> str:
 
 
 def merged(every: Iterable[Taker], *, has_scheduler: bool) -> Takers:
-    """All of them, equal ones once."""
+    """All of them, without duplicates."""
     return Takers(tuple(dict.fromkeys(every)), has_scheduler)

@@ -25,10 +25,10 @@ from bananas_topology.supervisor.supervisor import Supervisor
 if TYPE_CHECKING:
     from watchfiles import Change
 
-#: Milliseconds in which changes are taken together: editors write a file in several steps.
+#: Milliseconds over which changes are combined: editors write a file in several steps.
 DEBOUNCE_MS = 200
 
-#: Milliseconds after which the thread looks whether it is to end.
+#: Milliseconds between the thread's checks whether to stop.
 _TIMEOUT_MS = 500
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ class Watcher:
             supervisor.begin(self._changes.restart([], READY_TIMEOUT_S))
 
     def _watch(self) -> None:
-        # Imported here: only those who watch need it.
+        # Imported here: only needed with --watch.
         from watchfiles import watch
 
         changes = watch(

@@ -48,7 +48,7 @@ def describe(code: int, *, is_out_of_memory: bool = False, stalled_s: float | No
 
 
 def kind_of(code: int, *, is_out_of_memory: bool = False, is_stalled: bool = False) -> str:
-    """A word for an exit, one of few: for counting.
+    """A short label for an exit, for counting.
 
     >>> kind_of(2), kind_of(-11), kind_of(-9, is_out_of_memory=True), kind_of(-6, is_stalled=True)
     ('exit_2', 'sigsegv', 'out_of_memory', 'stalled')
@@ -77,10 +77,11 @@ def _signalled(number: int, is_out_of_memory: bool) -> str:
 
 
 class OutOfMemoryKills:
-    """Tells whether the kernel killed a process for lack of memory lately.
+    """Detects whether the kernel has recently killed a process for lack of memory.
 
-    The kernel counts such kills, not whose they were, so a kill by SIGKILL that coincides with one
-    is taken for it. Never true where the counter cannot be read.
+    The kernel
+    counts such kills, not their victims, so a SIGKILL that coincides with one is attributed to it.
+    Never true if the counter cannot be read.
     """
 
     def __init__(self, path: str = "/proc/vmstat") -> None:
@@ -88,7 +89,7 @@ class OutOfMemoryKills:
         self._count = self._read()
 
     def update(self) -> None:
-        """Forget the kills up to now. Called regularly, so that old ones explain nothing."""
+        """Discard the kills up to now. Called regularly, so that only recent ones count."""
         self._count = self._read()
 
     def has_happened(self) -> bool:

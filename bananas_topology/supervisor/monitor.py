@@ -1,4 +1,4 @@
-"""Looks after running children: replaces stalled ones, measures what they use, explains exits."""
+"""Monitors running children: replaces stalled ones, measures what they use, explains exits."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from bananas_topology.system.processes import usage_of
 #: Seconds between two measurements of memory and processor time.
 SAMPLE_S = 5.0
 
-#: Seconds between two turns of the loop after which the supervisor must have been suspended itself:
-#: it has not heard its children, which says nothing about them.
+#: Seconds between two iterations of the loop after which the supervisor itself must have been
+#: suspended: that it received no reports then says nothing about its children.
 SUSPENDED_S = 5.0
 
 log = logging.getLogger(__name__)
 
 
 class Monitor:
-    """Called at each turn of the supervisor's loop."""
+    """Called in each iteration of the supervisor's loop."""
 
     def __init__(self) -> None:
         self._turned_at = monotonic()
@@ -55,7 +55,7 @@ class Monitor:
             self._out_of_memory_kills.update()
 
     def reason(self, state: ChildState, code: int) -> str:
-        """Say why a child's process exited, and count it."""
+        """Explain why a child's process exited, and count the exit."""
         is_out_of_memory = not state.is_killed and self._out_of_memory_kills.has_happened()
         is_stalled = state.stalled_s is not None
         kind = kind_of(code, is_out_of_memory=is_out_of_memory, is_stalled=is_stalled)

@@ -1,7 +1,8 @@
-"""A change to what runs, carried out step by step between the turns of the supervisor's loop.
+"""A change to what runs, carried out step by step between iterations of the supervisor's loop.
 
-The steps are a generator: it acts on the supervisor, then yields what it waits for, in words, until
-that has come true. So a change that takes minutes reads from top to bottom, and blocks nothing.
+The steps are a generator: it acts on the supervisor, then yields a description of what it waits for
+until that has happened. So a change that takes minutes reads from top to bottom, and blocks
+nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Generator
 
 from bananas_topology.errors import ControlFailed
 
-#: Yields what is waited for; returns a summary; raises ControlFailed where the change has failed.
+#: Yields what is waited for; returns a summary; raises ControlFailed if the change has failed.
 Steps = Generator[str, None, str]
 
 
@@ -21,7 +22,7 @@ class Operation:
         self.name = name
         self._steps = steps
         self.is_done = False
-        #: What is waited for; once it is done, a summary.
+        #: What is waited for or, once it is done, a summary.
         self.progress = ""
         #: Why it failed; empty otherwise.
         self.error = ""
@@ -38,7 +39,7 @@ class Operation:
             self.is_done, self.error = True, str(error)
 
     def cancel(self, reason: str) -> None:
-        """Give up the steps that are left."""
+        """Abandon the remaining steps."""
         if not self.is_done:
             self._steps.close()
             self.is_done, self.error = True, reason

@@ -126,7 +126,7 @@ class Output:
         return line if first == name else _ERROR + f"the same as {first}".encode()
 
     def show(self, name: str, pool: str, text: str) -> None:
-        """Show a line about a child, which is not kept in its file."""
+        """Show a line about a child without writing it to its file."""
         self.sink.write(self._prefix(name, pool) + text.encode(errors="backslashreplace"))
 
     def _prefix(self, name: str, pool: str) -> bytes:

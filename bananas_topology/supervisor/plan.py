@@ -25,7 +25,7 @@ LOCAL_VARIABLES = ("REDIS_URL", "WORKER_ID", "LOG_LEVEL", "LOG_FORMAT", "LOG_COL
 #: Maximum replicas accepted by `--scale`; a larger number is most likely a typo.
 MAX_REPLICAS = 1000
 
-#: How a program is asked to drain, where that is not what SIGTERM means to it.
+#: Signals that ask a program to drain, if not SIGTERM.
 _DRAIN_SIGNALS = {WORKER_MODULE: signal.SIGUSR2}
 
 
@@ -33,7 +33,7 @@ _DRAIN_SIGNALS = {WORKER_MODULE: signal.SIGUSR2}
 class ChildPlan:
     """One process to run. `grace_ms` is how long it may take to stop, in milliseconds.
 
-    `drain_signal` asks it to finish what it does, however long that takes, and exit.
+    `drain_signal` asks it to finish its work, however long that takes, and exit.
     """
 
     name: str

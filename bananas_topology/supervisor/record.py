@@ -169,7 +169,8 @@ class Publication:
 def find(directory: Path, name: str | None = None, file: Path | None = None) -> RunRecord | None:
     """Find the running `up` of a topology in this directory; without a name, the latest one.
 
-    As `running`. Where none has the name, that of the `file` is found: its name was edited since.
+    Ignores records as `running` does. If none has the name, finds the one of the `file`, whose name
+    was edited since.
     """
     found = running(directory, name)
     if not found and file is not None:
@@ -196,7 +197,7 @@ def running_in(directory: Path) -> RunRecord | None:
 
 
 def is_running(record: RunRecord) -> bool:
-    """Whether the process of the record still runs, and not just another one with its id."""
+    """Whether the process of the record still runs, and is not another one with the same id."""
     return start_time_token(record.pid) == record.start_time_token
 
 

@@ -46,7 +46,7 @@ class RestartPolicy:
     """Thresholds in seconds, except `max_failed_starts`.
 
     An uptime of `stable_s` clears the history. A process that had become ready is restarted within
-    `cap_delay_s`, so that jobs which crash their worker are found out and buried soon. After one
+    `cap_delay_s`, so that jobs which crash their worker are soon identified and buried. After one
     that exits earlier the delay grows up to `cap_start_delay_s`. A child that has never become
     ready is given up after `max_failed_starts` exits.
     """
@@ -71,7 +71,7 @@ def decide(history: History, policy: RestartPolicy, *, was_ever_ready: bool) -> 
     """Decide what to do after the latest exit of a non-empty history.
 
     `was_ever_ready`: whether any process of this child, however long ago, became ready. Such a
-    child is never given up: what it needs was there, and may come back.
+    child is never given up: what it needs was available, and may be again.
     """
     last = history[-1]
     if last.code == EXIT_CONFIG and not was_ever_ready:

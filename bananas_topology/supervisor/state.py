@@ -13,22 +13,21 @@ from bananas_topology.system.clock import monotonic
 from bananas_topology.system.notify import Notification
 from bananas_topology.system.processes import Usage
 
-#: Seconds without a report after which a child counts as stalled. A handler that holds the
-#: interpreter in native code for many seconds is no reason to kill its worker: the same time as for
-#: health checks.
+#: Seconds without a report after which a child counts as stalled. The same as for health checks: a
+#: handler may hold the interpreter in native code for many seconds without its worker being killed.
 STALL_S = 30.0
 
 #: Seconds between asking a stalled child to write its stacks and killing it.
 STACKS_TIMEOUT_S = 3.0
 
-#: A stalled child is replaced at most so often in so many seconds: where that does not help, it
-#: would only interrupt jobs again and again.
+#: Maximum replacements of a stalled child within this many seconds: if that does not help, more
+#: would only keep interrupting jobs.
 MAX_REPLACEMENTS = 3
 REPLACEMENT_WINDOW_S = 3600.0
 
 
 class Phase(StrEnum):
-    """What a child does; the state that `bananas ps` shows."""
+    """The state of a child, as `bananas ps` shows it."""
 
     STARTING = "starting"
     READY = "ready"
@@ -43,7 +42,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a child last said of itself: jobs completed and failed since its process started."""
+    """What a child last reported: jobs completed and failed since its process started."""
 
     is_ready: bool = False
     slots: int = 0
@@ -134,7 +133,7 @@ class ChildState:
         return self.failed_before + self.report.failed
 
     def is_stalled(self, now: float) -> bool:
-        """Whether it has reported before, but not lately. A start may take as long as it needs."""
+        """Whether it has reported before, but not recently. A start may take any time."""
         return self.reported_at is not None and now - self.reported_at > STALL_S
 
     def may_be_replaced(self, now: float) -> bool:

@@ -79,8 +79,8 @@ class Supervisor:
     `notify_socket` receives the children's reports; without one no child becomes ready.
     `is_drained` is polled; the supervisor stops once it returns true. `on_poll` is called at the
     same interval, and whenever a process exits, to look after processes that are not children.
-    With `stays` it runs on where every child was given up: somebody will fix them, and restart
-    them.
+    With `stays` it keeps running even if every child was given up, so that they can be fixed and
+    restarted.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Supervisor:
 
     @property
     def children(self) -> Sequence[ChildState]:
-        """The children, those that drain among them."""
+        """The children, including draining ones."""
         return self._children
 
     @property
@@ -133,7 +133,7 @@ class Supervisor:
         return self._operation
 
     def serve(self, source: PollSource) -> None:
-        """Let the loop poll something else too."""
+        """Add something else for the loop to poll."""
         self._sources.append(source)
 
     def handle_hangup(self, action: Callable[[], None]) -> None:
@@ -141,7 +141,7 @@ class Supervisor:
         self._on_hangup = action
 
     def receive(self, extension: str, receiver: Callable[[ChildState, str], None]) -> None:
-        """Hand on what children report in messages with this field: see `EXTENSIONS`."""
+        """Pass on what children report in messages with this field: see `EXTENSIONS`."""
         self._receivers[extension] = receiver
 
     def run(self) -> RunResult:
@@ -171,13 +171,13 @@ class Supervisor:
         )
 
     def begin(self, operation: Operation) -> None:
-        """Carry out a change, from the next turn on.
+        """Carry out a change, from the next iteration on.
 
         Raises:
             ControlFailed: another change is under way, or everything is stopping.
         """
         if self.is_stopping:
-            raise ControlFailed("stopping: no changes any more")
+            raise ControlFailed("stopping: no further changes are possible")
         if self._operation is not None:
             raise ControlFailed(f"another change is under way: {self._operation.name}")
         self._operation = operation
@@ -229,7 +229,7 @@ class Supervisor:
                 state.kill_at = min(state.kill_at or math.inf, monotonic() + QUIT_TIMEOUT_S)
 
     def _is_over(self) -> bool:
-        """Whether nothing runs, and nothing will. All pools may have been scaled to none."""
+        """Whether nothing runs or will be restarted. All pools may have been scaled to 0."""
         if any(state.is_active for state in self._children):
             return False
         is_given_up = any(state.is_given_up for state in self._children)
@@ -288,7 +288,7 @@ class Supervisor:
         return min(times)
 
     def _take_reports(self) -> None:
-        """Take in what the children report; what came from a process that is gone is ignored."""
+        """Process the children's reports; those of a process that has exited are ignored."""
         if self._notify_socket is None:
             return
         by_pid = {state.child.pid: state for state in self._children}
@@ -303,7 +303,7 @@ class Supervisor:
                     self._receivers[name](state, received.fields[name])
 
     def _run_due_actions(self, now: float) -> None:
-        """Start, replace and kill the children that are due, take the next step, and poll."""
+        """Do what is due: start, replace and kill children, advance a change, and poll."""
         for state in list(self._children):
             if state.start_at is not None and state.start_at <= now:
                 self._start(state)
