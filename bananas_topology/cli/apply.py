@@ -111,9 +111,14 @@ def apply_to(
         ControlFailed: it cannot be applied, or was rolled back.
         typer.Exit: the answer was no.
     """
+    from bananas_topology.local.client import request
+
     timeout_s = seconds(wait_timeout, "--wait-timeout")
     described, stranded = _describe(record, selection)
     if described["is_empty"]:
+        if described["topology"] != record.topology:
+            # Another file with the same content, such as a renamed one, is the one to reload.
+            request(record, "apply", **selection, force=force, ready_timeout_s=timeout_s)
         console.notice(
             f"{record.name} runs as {Path(described['topology']).name} says; nothing to change "
             "(`bananas restart` loads changed handlers)"

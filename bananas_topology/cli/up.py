@@ -232,10 +232,27 @@ def _detach(
     if record is None:
         return _start_detached(topology, settings, env, wait_timeout)
     console.notice(f"{record.name} is already running (process {record.pid})")
+    if ignored := _options_of_start(settings):
+        console.notice(
+            f"warning: {', '.join(ignored)} ignored: set at the start only, after `bananas down`"
+        )
     given = replace(files, is_given=True)
     selection = select(given, env, settings.scale, settings.only or None)
     apply_to(record, selection, wait_timeout, yes=yes)
     return OK
+
+
+def _options_of_start(settings: Settings) -> list[str]:
+    """The given options that cannot be applied to a running topology."""
+    options = {
+        "--redis-url": settings.redis_url,
+        "--log-format": settings.log_format,
+        "--log-level": settings.log_level,
+        "--metrics-port": settings.metrics_port,
+        "--adopt": settings.adopt,
+        "--watch": settings.watch,
+    }
+    return [name for name, value in options.items() if value]
 
 
 def _with_output(

@@ -37,6 +37,7 @@ from bananas_topology.local.deployment import (
 from bananas_topology.local.difference import difference
 from bananas_topology.local.settings import Settings
 from bananas_topology.local.takers import Taker, count_stranded, describe_stranded, merged
+from bananas_topology.spec.diagnostics import Severity
 from bananas_topology.spec.load import check
 from bananas_topology.spec.model import Topology
 from bananas_topology.supervisor.directories import check_rename, rename
@@ -124,7 +125,7 @@ class Applier:
         return replace(self._settings, file=str(self.deployment.topology.path), scale={})
 
     def _read(self, settings: Settings) -> tuple[Deployment, Settings]:
-        """Check a file in the environment of the running `up`, with its variable files read again."""
+        """Check a file in the environment of the running `up`; reads variable files again."""
         try:
             settings = replace(settings.reread(self._shell), redis_url=self._settings.redis_url)
             return self._deploy(settings, {**self._shell, **settings.variables}), settings
@@ -147,16 +148,17 @@ class Applier:
                 "with `bananas down` first"
             )
         path = running.path.parent / file.name
-        topology = check(
+        checked = check(
             path,
             environ,
             overlays=[Path(each) for each in settings.overlays],
             overrides=settings.overrides,
-        ).topology
+        )
+        topology = checked.topology
         if topology is None:
+            errors = [each for each in checked.diagnostics if each.severity is Severity.ERROR]
             raise ControlFailed(
-                f"{path} has errors, in the environment of the running `up`; see `bananas "
-                f"validate {path}`"
+                f"{path} has errors, in the environment of the running `up`: {errors[0]}"
             )
         url = server_of(topology, settings, environ)
         self._check_server(topology, url)

@@ -96,8 +96,9 @@ def test_what_was_just_started_does_not_differ(shop: Shell) -> None:
 
     diff = shop("diff")
     applied = succeed(shop, "apply")
-    again = succeed(shop, "up", "-d")
+    again = succeed(shop, "up", "-d", "--log-level", "debug", "--metrics-port", "1")
 
+    assert "--log-level, --metrics-port ignored" in again
     assert (diff.returncode, diff.stdout) == (0, "no differences\n")
     assert "nothing to change" in applied
     assert "already running" in again

@@ -201,5 +201,20 @@ def test_overlay_that_does_not_become_ready_is_rolled_back_and_forgotten(shop: S
     succeed(shop, "down")
 
 
+def test_renamed_file_is_the_one_that_is_read_again(shop: Shell) -> None:
+    succeed(shop, "up", "-d")
+    (shop.directory / "topology.yaml").rename(shop.directory / "new.yaml")
+
+    missing = shop("apply", "--yes")
+    succeed(shop, "apply", "--yes", "new.yaml")
+
+    assert "error BT001" in missing.stderr
+    assert shop("ps", "-f", "new.yaml").returncode == 0
+    _write(shop, "new.yaml", TOPOLOGY.replace(":-1}", ":-2}"))
+    _hang_up(shop)
+    assert len(processes_of(shop)) == 2
+    succeed(shop, "down")
+
+
 def _slots(shop: Shell) -> list[int]:
     return [each["slots"] for each in processes_of(shop).values()]

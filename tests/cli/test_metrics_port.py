@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bananas_topology import Client
 from bananas_topology.local.client import request
 from bananas_topology.supervisor.record import RunRecord, find
+from tests.cli.running import succeed
 from tests.cli.shell import Shell
 from tests.jobs.servers import free_port
 from tests.waiting import wait_for
@@ -133,6 +134,35 @@ def _check(port: int, shop: Shell, producer: Client, record: RunRecord) -> None:
     found = _scrape(port)
     restarted = {"pool": "worker", "process": "worker-0"}
     assert _value(found, "bananas_process_restarts_total", **restarted) == 1
+
+
+def test_an_applied_topology_is_measured_under_its_new_pools(shop: Shell, producer: Client) -> None:
+    port = free_port()
+    file = shop.directory / "topology.yaml"
+    file.write_text(TOPOLOGY.partition("api:")[0])
+    succeed(shop, "up", "-d", "--metrics-port", str(port))
+    try:
+        producer.wait(producer.enqueue("quick", 1), "10s")
+        old = {"pool": "worker", "job_type": "quick"}
+        wait_for(lambda: _value(_scrape(port), "bananas_jobs_completed_total", **old) == 1)
+        file.write_text(file.read_text().replace("  worker:", "  renamed:"))
+
+        succeed(shop, "apply", "--yes")
+        producer.wait(producer.enqueue("quick", 1), "10s")
+
+        new = {"pool": "renamed", "job_type": "quick"}
+        wait_for(lambda: _value(_scrape(port), "bananas_jobs_completed_total", **new) == 1)
+        found = _scrape(port)
+        assert _value(found, "bananas_jobs_completed_total", **old) == 1
+        assert _value(found, "bananas_worker_ready", pool="renamed") == 2
+        assert ("bananas_worker_ready", (("pool", "worker"),)) not in found
+        assert {dict(key[1])["pool"] for key in found if key[0] == "bananas_process_ready"} == {
+            "renamed",
+            "other",
+            "scheduler",
+        }
+    finally:
+        succeed(shop, "down")
 
 
 def test_a_port_in_use_is_an_error_of_one_line(shop: Shell) -> None:
