@@ -124,14 +124,17 @@ def container_resources(resources: Resources) -> Object:
     return {"resources": given} if given else {}
 
 
-def http_probes(port: str, *, startup_ms: int, liveness: int, readiness: int) -> Object:
+def http_probes(
+    port: str, *, startup_ms: int, liveness: int, readiness: int, started: str = "/livez"
+) -> Object:
     """Probes of a named port, by numbers of failed checks in a row, and by the time to start.
 
-    /livez succeeds while the process makes progress, /readyz while it can also use Redis.
+    /livez succeeds while the process makes progress, /readyz while it can also use Redis, and
+    `started` once it has started.
     """
     startup = -(-startup_ms // _STARTUP_PERIOD_MS)
     return {
-        "startupProbe": _probe("/livez", port, period_s=2, timeout_s=2, failures=startup),
+        "startupProbe": _probe(started, port, period_s=2, timeout_s=2, failures=startup),
         "livenessProbe": _probe("/livez", port, period_s=10, timeout_s=5, failures=liveness),
         "readinessProbe": _probe("/readyz", port, period_s=5, timeout_s=3, failures=readiness),
     }
