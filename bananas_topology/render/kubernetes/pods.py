@@ -14,7 +14,7 @@ from bananas_topology.render.kubernetes.objects import (
     pods_selector,
     tag_of,
 )
-from bananas_topology.render.kubernetes.sources import SECRET_MODE
+from bananas_topology.render.kubernetes.sources import SECRET_MODE, credentials_key
 from bananas_topology.spec.container import Container
 from bananas_topology.spec.model import Amounts, Placement, Resources, Toleration, Topology
 from bananas_topology.units import format_cpu, format_memory
@@ -105,16 +105,21 @@ def credentials_mount() -> Object:
     return {"name": "credentials", "mountPath": CREDENTIALS_DIRECTORY, "readOnly": True}
 
 
-def credentials_volume(topology: Topology, keys: Iterable[str]) -> Object:
-    """Some keys of the Secret as files of that name, replaced by the kubelet when they change."""
-    return {
-        "name": "credentials",
-        "secret": {
-            "secretName": topology.kubernetes.secret,
-            "defaultMode": SECRET_MODE,
-            "items": [{"key": key, "path": key} for key in keys],
-        },
-    }
+def credentials_volume(topology: Topology, files: Iterable[str]) -> Object:
+    """Keys of Secrets as files with these names, replaced by the kubelet when they change."""
+    items: dict[str, list[Object]] = {}
+    for file in files:
+        secret, key = credentials_key(topology, file)
+        items.setdefault(secret, []).append({"key": key, "path": file})
+    if len(items) > 1:
+        sources = [{"secret": {"name": name, "items": each}} for name, each in items.items()]
+        return {
+            "name": "credentials",
+            "projected": {"defaultMode": SECRET_MODE, "sources": sources},
+        }
+    [(secret, only)] = items.items()
+    source = {"secretName": secret, "defaultMode": SECRET_MODE, "items": only}
+    return {"name": "credentials", "secret": source}
 
 
 def container_resources(resources: Resources) -> Object:
