@@ -44,6 +44,11 @@ _RESULTS = {"RESULT_BACKEND_TTL_SUCCESS": "results", "RESULT_BACKEND_TTL_FAILURE
 _WORKERS_OWN = ("WORKER_MODE", "WORKER_CONCURRENCY", "WORKER_PRIORITIES", "WORKER_HANDLERS")
 
 
+def is_setting(variable: str) -> bool:
+    """Whether a variable is set by the topology, so that `env` cannot have it."""
+    return variable in _SETTINGS
+
+
 def is_worker(environment: EnvironmentFields) -> bool:
     """Whether these are the variables of a worker."""
     return any(name in environment for name in _WORKERS_OWN)

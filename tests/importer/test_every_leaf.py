@@ -213,14 +213,25 @@ CONTAINER = (*POD, "containers", 0)
         (WORKER, "cap_add", [MARK]),
         (WORKER, "security_opt", [MARK]),
         (WORKER, "user", MARK),
-        (WORKER, "tmpfs", [f"/{MARK}"]),
         (WORKER, "restart", MARK),
         (WORKER, "logging", {"driver": MARK}),
         (WORKER, "depends_on", {"redis": {"condition": "service_healthy"}, MARK: {}}),
         (WORKER, "stop_signal", MARK),
         (WORKER, "platform", MARK),
         (WORKER, "env_file", MARK),
-        (WORKER, "volumes", [f"cache:/{MARK}"]),
+        (WORKER, "env_file", [{"path": "./config/a.env", "format": MARK}]),
+        (WORKER, "tmpfs", [f"/{MARK}:mode=1777"]),
+        (WORKER, "volumes", [f"/{MARK}"]),
+        (WORKER, "volumes", [f"./{MARK}:/data"]),
+        (WORKER, "volumes", [f"./config/{MARK}.yaml:/etc/{MARK}.yaml"]),
+        (WORKER, "volumes", [f"cache:/{MARK}:nocopy"]),
+        (WORKER, "volumes", [f"redis-data:/{MARK}"]),
+        (WORKER, "volumes", [f"a:/run/secrets/{MARK}"]),
+        (
+            WORKER,
+            "volumes",
+            [{"type": "volume", "source": "a", "target": "/a", "volume": {"subpath": MARK}}],
+        ),
         ((*WORKER, "deploy"), "mode", f"global-{MARK}"),
         ((*WORKER, "deploy"), "restart_policy", {"condition": MARK, "max_attempts": 3}),
         ((*WORKER, "deploy"), "update_config", {"order": MARK}),
@@ -238,9 +249,6 @@ CONTAINER = (*POD, "containers", 0)
         ((1, "spec", "template", "metadata"), "labels", {"app": "worker", "team": MARK}),
         ((1, "spec"), "strategy", {"type": MARK}),
         ((1, "spec"), "minReadySeconds", MARK),
-        (POD, "serviceAccountName", MARK),
-        (POD, "priorityClassName", MARK),
-        (POD, "runtimeClassName", MARK),
         (POD, "hostNetwork", MARK),
         (POD, "dnsPolicy", MARK),
         (POD, "initContainers", [{"name": MARK, "image": MARK, "volumeMounts": [{"name": "a"}]}]),
@@ -252,14 +260,14 @@ CONTAINER = (*POD, "containers", 0)
         (CONTAINER, "ports", [{"name": MARK, "containerPort": 9000}]),
         (CONTAINER, "volumeMounts", [{"name": "cache", "mountPath": f"/{MARK}"}]),
         (CONTAINER, "env", [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": MARK}}}]),
-        (CONTAINER, "env", [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": MARK}}}]),
         (
-            (*CONTAINER, "env", 1, "valueFrom", "secretKeyRef"),
-            "key",
-            MARK,
+            CONTAINER,
+            "env",
+            [{"name": "LOG_LEVEL", "valueFrom": {"configMapKeyRef": {"name": MARK, "key": "a"}}}],
         ),
-        (CONTAINER, "envFrom", [{"secretRef": {"name": MARK}}]),
-        ((*CONTAINER, "resources", "limits"), "nvidia.com/gpu", MARK),
+        (CONTAINER, "env", [{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": MARK}}}]),
+        (CONTAINER, "envFrom", [{"secretRef": {"name": f"-{MARK}"}}]),
+        (CONTAINER, "env", [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": MARK}}}]),
         ((*CONTAINER, "resources", "requests"), "ephemeral-storage", MARK),
         ((5, "spec", "rules", 0, "http"), "paths", [{"path": f"/{MARK}"}]),
         ((4, "spec", "ports", 0), "nodePort", MARK),
@@ -278,3 +286,114 @@ def test_what_a_topology_cannot_say_is_reported_as_dropped(
     for each in _marked(imported):
         assert each.status is Status.DROPPED, str(each)
         assert len(each.note) > 10
+
+
+def _volume(*, mount: Any = None, **source: Any) -> dict[str, Any]:
+    """Keys of a pod with a volume that is mounted, with further fields of the mount."""
+    return {
+        "volumes": [{"name": "v", **source}],
+        "containers": [
+            {
+                **KUBERNETES[1]["spec"]["template"]["spec"]["containers"][0],
+                "volumeMounts": [{"name": "v", "mountPath": f"/{MARK}", **(mount or {})}],
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        _volume(hostPath={"path": f"/{MARK}"}),
+        _volume(nfs={"server": MARK, "path": "/"}),
+        _volume(projected={"sources": [{"configMap": {"name": MARK}}]}),
+        _volume(secret={"secretName": MARK, "items": [{"key": MARK, "path": "a"}]}),
+        _volume(configMap={"name": MARK}, mount={"subPath": MARK}),
+        _volume(emptyDir={"sizeLimit": MARK}),
+        _volume(mount={"name": "other"}, configMap={"name": MARK}),
+        _volume(configMap={"name": f"-{MARK}"}),
+        _volume(emptyDir={}, mount={"mountPath": f"/run/secrets/{MARK}"}),
+        {"initContainers": [{"name": MARK, "image": MARK}]},
+        {"initContainers": [{"name": MARK, "command": [MARK], "restartPolicy": "Always"}]},
+        {"initContainers": [{"name": MARK, "command": [MARK, "$(REDIS_URL)"]}]},
+        {
+            "initContainers": [
+                {"name": MARK, "command": ["$(A)"], "env": [{"name": "A", "value": MARK}]}
+            ]
+        },
+    ],
+    ids=str,
+)
+def test_parts_of_a_pod_that_a_topology_cannot_say_are_reported_as_dropped(
+    keys: dict[str, Any],
+) -> None:
+    tree = copy.deepcopy(KUBERNETES)
+    tree[1]["spec"]["template"]["spec"] |= keys
+
+    imported = _import(tree)
+
+    assert MARK not in imported.text
+    for each in _marked(imported):
+        assert each.status in (Status.DROPPED, Status.MISTAKE), str(each)
+        assert len(each.note) > 10
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "value", "place", "expected"),
+    [
+        (POD, "serviceAccountName", MARK, "kubernetes", {"name": MARK, "create": False}),
+        (POD, "priorityClassName", MARK, "priority_class", MARK),
+        (POD, "runtimeClassName", MARK, "runtime_class", MARK),
+        (
+            CONTAINER,
+            "envFrom",
+            [{"secretRef": {"name": MARK}, "prefix": "A_"}],
+            "env_from",
+            [{"secret": MARK, "prefix": "A_"}],
+        ),
+        (
+            CONTAINER,
+            "envFrom",
+            [{"configMapRef": {"name": MARK, "optional": True}}],
+            "env_from",
+            [{"config": MARK, "optional": True}],
+        ),
+        (
+            (*CONTAINER, "env", 1),
+            "name",
+            "DATABASE",
+            "env",
+            {"DATABASE": {"secret": "s", "key": "REDIS_URL"}},
+        ),
+        ((*CONTAINER, "resources", "limits"), "nvidia.com/gpu", 2, "gpu", 2),
+        (WORKER, "volumes", [f"{MARK}:/data:ro"], "volumes", {"claim": MARK, "read_only": True}),
+        (WORKER, "volumes", [f"./config/{MARK}:/etc/x"], "volumes", {"config": MARK}),
+        (WORKER, "tmpfs", ["/cache:size=64m"], "volumes", {"temporary": "64Mi"}),
+        (WORKER, "env_file", f"./secrets/{MARK}.env", "env_from", [{"secret": MARK}]),
+        (
+            (*WORKER, "deploy", "resources", "reservations"),
+            "devices",
+            [{"driver": "nvidia", "count": 2, "capabilities": ["gpu"]}],
+            "gpu",
+            2,
+        ),
+    ],
+)
+def test_what_a_topology_can_say_is_kept(
+    path: tuple[Any, ...], key: str, value: Any, place: str, expected: Any
+) -> None:
+    imported = _import(_with(KUBERNETES if path[0] == 1 else COMPOSE, path, key, value))
+
+    topology = yaml.safe_load(imported.text)
+    pool = topology["pools"]["worker"]
+    found = {
+        "kubernetes": topology.get("kubernetes", {}).get("service_account"),
+        "gpu": pool["resources"]["limits"].get("nvidia.com/gpu"),
+        **pool,
+    }[place]
+    if place == "volumes":
+        [volume] = found.values()
+        found = {name: volume[name] for name in volume if name != "path"}
+    assert found == expected
+    for each in _marked(imported):
+        assert each.status in (Status.KEPT, Status.TRANSLATED), str(each)

@@ -347,7 +347,8 @@ spec:
         env:
         - {name: WORKER_MODE, value: thin}
         - {name: REDIS_URL, valueFrom: {secretKeyRef: {name: s, key: url}}}
-        - {name: SMTP_PASSWORD, valueFrom: {secretKeyRef: {name: s, key: smtp}}}
+        - {name: SMTP_PASSWORD, valueFrom: {secretKeyRef: {name: s, key: SMTP_PASSWORD}}}
+        - {name: OTHER, valueFrom: {secretKeyRef: {name: s, key: smtp}}}
 ---
 apiVersion: v1
 kind: Secret
@@ -356,7 +357,9 @@ stringData: {smtp: s3cret}
 """
     imported = _import_text(text)
 
-    assert yaml.safe_load(imported.text)["pools"]["w"]["secrets"] == ["SMTP_PASSWORD"]
+    pool = yaml.safe_load(imported.text)["pools"]["w"]
+    assert pool["secrets"] == ["SMTP_PASSWORD"]
+    assert pool["env"] == {"OTHER": {"secret": "s", "key": "smtp"}}
     assert "s3cret" not in imported.text
 
 
