@@ -433,3 +433,27 @@ def test_an_external_server_whose_url_is_in_a_file_stays_external(target: str) -
         for each in imported.statuses
         if each.status is Status.DROPPED and "credentials" in str(each)
     ]
+
+
+def test_pods_with_other_accounts_get_that_of_the_first_workload() -> None:
+    account = "---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {name: jobs}\n"
+    pods = "".join(
+        f"""---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}}}
+spec:
+  template:
+    spec:
+      serviceAccountName: {name}
+      containers: [{{image: a, env: [{{name: WORKER_MODE, value: default}}]}}]
+"""
+        for name in ("jobs", "other")
+    )
+
+    imported = _import_text(account + pods)
+
+    assert yaml.safe_load(imported.text)["kubernetes"] == {"service_account": {"name": "jobs"}}
+    assert [each.place for each in imported.statuses if each.status is Status.DROPPED] == [
+        "deployment/other spec.template.spec.serviceAccountName"
+    ]

@@ -9,6 +9,7 @@ from bananas_topology.importer import amounts
 from bananas_topology.importer.draft import (
     Draft,
     Section,
+    get_path,
     integer,
     put,
     put_parsed,
@@ -315,6 +316,8 @@ def _import_other(
             note = "rendered with the list of files"
             translate_only(document, note, "apiVersion", "kind", "metadata.name", "resources[]")
             document.drop("keep your own beside the rendered files")
+        case "ServiceAccount" if _is_account_of_pods(draft, document):
+            pass
         case _ if kind in _RENDERED_KINDS:
             if kind in _MONITORING:
                 draft.kubernetes.setdefault("monitoring", "prometheus-operator")
@@ -329,6 +332,11 @@ def _import_other(
                 leaf.drop("no Bananas workload uses it as a variable")
         case _ if kind not in (*_WORKLOADS, "NetworkPolicy"):
             document.drop(f"a topology does not describe {kind} objects")
+
+
+def _is_account_of_pods(draft: Draft, document: Field) -> bool:
+    name = get_path(draft.kubernetes, "service_account", "name")
+    return name is not None and document.text_of("metadata", "name") == name
 
 
 def _import_secret(document: Field) -> None:

@@ -10,6 +10,7 @@ from bananas_topology.importer.known import translate_only
 from bananas_topology.importer.kubernetes.environment import literal
 from bananas_topology.importer.kubernetes.known import STANDARD
 from bananas_topology.importer.source import Field
+from bananas_topology.importer.status import Status
 
 _DEFAULT = "the default of Kubernetes for this tag"
 
@@ -67,6 +68,8 @@ def _import_account(draft: Draft, name: Field, accounts: Mapping[str, Field]) ->
         name.translate("rendered pods have this account")
     else:
         put(draft.kubernetes, ("service_account", "name"), name.text, name)
+        if name.status is not Status.KEPT:
+            return  # all pods have the same
         if account is None:
             put(draft.kubernetes, ("service_account", "create"), False, None)
     if account is None:

@@ -126,6 +126,8 @@ def _import_mount(section: Section | None, volume: Field, mount: Field) -> None:
             field.translate("`volumes`")
         translate_known(volume, _VOLUME)
         translate_known(mount, _MOUNT)
+        for field in (volume, mount):
+            field.drop("`volumes` has no such option: use `kubernetes.patches`")
 
 
 def _why_not(section: Section | None, volume: Field, mount: Field) -> str:
