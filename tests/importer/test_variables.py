@@ -68,6 +68,10 @@ def _pool(imported: Imported) -> dict[str, Any]:
         ("WORKER_PRIORITIES: High, low", {}, "priorities", ("high", "low")),
         ("WORKER_MODE: specialized", {}, "priorities", ("high",)),
         ("LOG_LEVEL: ${L:-debug}", {}, "log_level", "debug"),
+        ("LOG_LEVEL: ${L:+debug}", {}, "log_level", "info"),
+        ("MAX_RETRIES: ${A-}${B-}", {}, "max_retries", 3),
+        ("MAX_RETRIES: 1${A-2}", {}, "max_retries", 12),
+        ("JOB_TIMEOUT: ${T}m", {"T": "2"}, "job_timeout_ms", 120_000),
     ],
 )
 def test_a_variable_is_imported_as_a_value_that_is_valid_wherever_it_is_set(
