@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bananas_topology.errors import RenderFailed
+from bananas_topology.render.compose.target import ComposeTarget
 from bananas_topology.render.kubernetes.secrets import secret_file, secret_keys
 from bananas_topology.render.kubernetes.target import KubernetesTarget
 from tests.conftest import MakeTopology
@@ -100,6 +101,8 @@ def test_the_url_may_be_in_a_secret_of_others(make_topology: MakeTopology) -> No
     notices = KubernetesTarget().render(topology).notices
     assert "redis.secret requires Secret cache-app with the key uri" in notices
     assert any("with the keys API_TOKEN;" in each for each in notices)
+    ignored = ComposeTarget().render(topology).notices
+    assert any(each.startswith("redis.secret is ignored: ") for each in ignored)
 
 
 def test_no_secret_is_asked_for_that_nothing_reads(make_topology: MakeTopology) -> None:
