@@ -49,9 +49,9 @@ def serving(url: str, prefix: str, token: str = "", read_token: str = "") -> Ite
 
 
 @contextmanager
-def listening(http: TestClient) -> Iterator[int]:
-    """Serve the same app at a port, as the api process does."""
-    config = uvicorn.Config(http.app, http=ClientConnection, log_config=None, ws="none")
+def listening(app: Any) -> Iterator[int]:
+    """Serve an app on a port, as the api process does."""
+    config = uvicorn.Config(app, http=ClientConnection, log_config=None, ws="none")
     server = uvicorn.Server(config)
     with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=asyncio.run, args=(server.serve([listener]),))
@@ -73,7 +73,7 @@ def http(server_url: str, prefix: str) -> Iterator[TestClient]:
 @pytest.fixture
 def port(http: TestClient) -> Iterator[int]:
     """The port at which `http` is served as the api process serves it."""
-    with listening(http) as port:
+    with listening(http.app) as port:
         yield port
 
 

@@ -202,29 +202,30 @@ def test_requests_beyond_the_limit_are_told_to_come_back(
 
 def test_many_jobs_in_one_request_do_not_hold_up_others(port: int) -> None:
     body = b"[" + b",".join([b'{"name":"add"}'] * 1_000_000) + b"]"
-    slowest_s = 0.0
-    done = threading.Event()
 
-    def probe() -> None:
-        nonlocal slowest_s
-        while not done.is_set():
+    def slowest_s() -> float:
+        """The longest time that another client waits for a response meanwhile."""
+        slowest, refused = 0.0, threading.Event()
+
+        def post() -> None:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            connection.request("POST", "/jobs", body)
+            response = connection.getresponse()
+            assert (response.status, b"at most 10000 jobs" in response.read()) == (422, True)
+            connection.close()
+            refused.set()
+
+        poster = threading.Thread(target=post)
+        poster.start()
+        while poster.is_alive():
             started = monotonic()
             assert _get(port, "/livez")[0] == 200
-            slowest_s = max(slowest_s, monotonic() - started)
+            slowest = max(slowest, monotonic() - started)
+        assert refused.is_set()
+        return slowest
 
-    prober = threading.Thread(target=probe)
-    prober.start()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request("POST", "/jobs", body)
-    response = connection.getresponse()
-    text = response.read()
-    done.set()
-    prober.join()
-    connection.close()
-
-    assert response.status == 422
-    assert b"at most 10000 jobs" in text
-    assert slowest_s < 0.6
+    # To decode them all would take longer than that each time. A busy machine may, too, at times.
+    wait_for(lambda: slowest_s() < 0.4, 60)
 
 
 def test_two_hundred_waiting_clients_starve_nobody(

@@ -155,7 +155,7 @@ def test_every_route_is_answered_in_time_if_redis_does_not_reply(prefix: str) ->
     with (
         black_hole(accepts=True) as silent,
         serving(f"redis://127.0.0.1:{silent}", prefix) as api,
-        listening(api) as port,
+        listening(api.app) as port,
         ThreadPoolExecutor(len(FINITE)) as threads,
     ):
         answers = list(threads.map(lambda route: answer(port, route), FINITE))
