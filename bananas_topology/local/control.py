@@ -19,6 +19,7 @@ from typing import Any, Protocol, Self
 
 from bananas_topology.errors import ControlFailed, InvalidArgument
 from bananas_topology.system.clock import monotonic
+from bananas_topology.system.files import remove_own
 
 #: Raised when a message changes its meaning; both sides must speak the same version.
 VERSION = 1
@@ -73,6 +74,7 @@ class ControlServer:
         listener.setblocking(False)
         listener.bind(str(self.path))
         self.path.chmod(0o600)
+        self._own = self.path.lstat()
         listener.listen()
         return listener
 
@@ -92,7 +94,7 @@ class ControlServer:
         for connection in self._connections.values():
             connection.socket.close()
         self._listener.close()
-        self.path.unlink(missing_ok=True)
+        remove_own(self.path, self._own)
 
     def interests(self) -> Mapping[int, int]:
         wanted = {fd: each.events for fd, each in self._connections.items()}

@@ -21,7 +21,7 @@ MAX_PATH_BYTES = 103
 
 @contextmanager
 def socket_directory(state: Path) -> Iterator[Path]:
-    """Yield a directory for sockets that only its owner can enter; they are removed at the end.
+    """Yield a directory for sockets that only its owner can enter; removed if it is made for them.
 
     Raises:
         ControlFailed: the directory is accessible to other users.
@@ -30,8 +30,6 @@ def socket_directory(state: Path) -> Iterator[Path]:
     try:
         yield directory
     finally:
-        for name in (CONTROL, NOTIFY):
-            (directory / name).unlink(missing_ok=True)
         if directory != state:
             with suppress(OSError):
                 directory.rmdir()

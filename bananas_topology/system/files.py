@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 #: What nobody but the owner may do.
@@ -101,6 +102,13 @@ def private_directory(path: Path) -> None:
         _check_owner(status, path)
         if status.st_mode & _OTHERS:
             path.chmod(0o700)
+
+
+def remove_own(path: Path, own: os.stat_result) -> None:
+    """Remove a file, unless another one is there by now."""
+    with suppress(FileNotFoundError):
+        if os.path.samestat(path.lstat(), own):
+            path.unlink()
 
 
 def _check_owner(status: os.stat_result, path: Path) -> None:

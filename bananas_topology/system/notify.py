@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from bananas_topology.system.files import remove_own
+
 #: The variable with the socket's path; a leading ``@`` stands for Linux's abstract namespace.
 VARIABLE = "NOTIFY_SOCKET"
 
@@ -102,6 +104,7 @@ class NotifySocket:
         bound.setblocking(False)
         bound.bind(str(self.path))
         self.path.chmod(0o600)
+        self._own = self.path.lstat()
         return bound
 
     def rebind(self) -> None:
@@ -118,7 +121,7 @@ class NotifySocket:
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
-        self.path.unlink(missing_ok=True)
+        remove_own(self.path, self._own)
 
     def fileno(self) -> int:
         """The descriptor to poll on: readable when a message has come."""

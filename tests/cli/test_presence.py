@@ -101,6 +101,8 @@ def test_run_that_was_replaced_while_its_directory_was_gone_stops(shop: Shell) -
     assert new.pid != former.pid
     assert record_of(shop) == new
     wait_for(lambda: _is_ready(shop))
+    # The former one has left alone what belongs to the new one.
+    assert "restored" not in shop("logs", "supervisor").stdout
     succeed(shop, "down")
     assert _records(shop) == []
 

@@ -103,6 +103,7 @@ def test_up_reports_when_it_reloads_and_when_that_is_over(
     assert int(service.received["MONOTONIC_USEC"][0]) >= before
     service.received.clear()
     wait_for(lambda: service.has_reported("READY"))
+    service.received.clear()
     count = 1 if replicas == "1" else 2
     wait_for(lambda: service.has_reported("STATUS", f"{count} of {count} processes ready"))
     assert "RELOADING" not in service.received

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bananas_topology.errors import ControlFailed
-from bananas_topology.local.sockets import CONTROL, MAX_PATH_BYTES, NOTIFY, socket_directory
+from bananas_topology.local.sockets import CONTROL, MAX_PATH_BYTES, socket_directory
+from bananas_topology.system.notify import NotifySocket
 
 
 @pytest.fixture
@@ -22,9 +23,6 @@ def test_sockets_are_in_the_state_directory_where_they_fit(tmp_path: Path) -> No
     try:
         with socket_directory(short) as directory:
             assert directory == short
-            (short / CONTROL).touch()
-            (short / NOTIFY).touch()
-        assert list(short.iterdir()) == []
     finally:
         short.rmdir()
 
@@ -33,7 +31,6 @@ def test_deep_state_directory_gets_a_short_private_one_always_the_same(deep: Pat
     with socket_directory(deep) as first:
         assert len(os.fsencode(first / CONTROL)) <= MAX_PATH_BYTES
         assert first.stat().st_mode & 0o777 == 0o700
-        (first / CONTROL).touch()
     assert not first.exists()
     with socket_directory(deep) as second:
         assert second == first
@@ -45,8 +42,9 @@ def test_directory_left_by_a_killed_process_is_used_again(deep: Path) -> None:
     first.mkdir(mode=0o700)
     (first / CONTROL).touch()
 
-    with socket_directory(deep) as second:
+    with socket_directory(deep) as second, NotifySocket(second / CONTROL):
         assert second == first
+    assert not first.exists()
 
 
 def test_runtime_directory_of_the_user_is_preferred(
