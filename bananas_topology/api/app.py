@@ -17,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp
 
 from bananas_topology import __version__
-from bananas_topology.api import dead_routes, fleet_routes, job_routes
+from bananas_topology.api import dead_routes, fleet_routes, job_routes, schedule_routes
 from bananas_topology.api.answers import (
     ENQUEUED,
     ONE_OR_MORE_JOBS,
@@ -89,7 +89,7 @@ def make_app(service: Service, token: Token, read_token: Token = NO_TOKEN) -> Fa
     app.add_middleware(Guard, token=token, read_token=read_token)
     app.add_middleware(Measuring, metrics=api.metrics)
     app.include_router(_jobs)
-    for each in (job_routes, dead_routes, fleet_routes):
+    for each in (job_routes, dead_routes, fleet_routes, schedule_routes):
         app.include_router(each.router)
     app.include_router(_operations)
     app.add_route("/docs", _get_docs, include_in_schema=False)

@@ -15,7 +15,9 @@ from bananas_topology.jobs.access import ServerUrl
 from bananas_topology.jobs.connection import PRODUCER_TIMEOUT_S, connect
 from bananas_topology.jobs.dead import DeadFilter, DeadJobs
 from bananas_topology.jobs.inspect import Inspector
+from bananas_topology.jobs.job import new_id
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.schedules import ScheduleReader
 from bananas_topology.jobs.search import Search
 from bananas_topology.jobs.views import job_json, queues_json
 from bananas_topology.units import quantity
@@ -54,6 +56,7 @@ class Service:
     inspector: Inspector
     search: Search
     dead: DeadJobs
+    schedules: ScheduleReader
 
     @classmethod
     def connect(cls, url: str | ServerUrl, key_prefix: str) -> Self:
@@ -65,6 +68,7 @@ class Service:
             Inspector(connection, keys),
             Search(connection, keys),
             DeadJobs(connection, keys),
+            ScheduleReader(connection, keys),
         )
 
     def close(self) -> None:
@@ -112,6 +116,16 @@ class Service:
             JobNotFound: the job does not exist or has expired.
         """
         return msgspec.json.encode(job_json(self.client.await_end(job_id, patience)))
+
+    def run_schedule(self, name: str) -> str:
+        """Enqueue the job of a schedule, and return its id.
+
+        Raises:
+            ScheduleNotFound: no scheduler runs one of this name.
+        """
+        wanted = self.schedules.definition(name)
+        job_id = f"{name}:run-{new_id()[-12:]}"  # no longer than the id of an occurrence
+        return self.client.enqueue(wanted.job, wanted.payload, priority=wanted.priority, id=job_id)
 
     def queues(self) -> bytes:
         """Read queue depths and live workers, as JSON."""

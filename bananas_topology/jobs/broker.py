@@ -96,12 +96,14 @@ class SeenSchedule:
     """A schedule as stored.
 
     `is_current`: the caller's definition is the effective one. `since` is
-    when a new or changed definition took effect.
+    when a new or changed definition took effect. `is_defined`: the stored
+    definition is the caller's.
     """
 
     state: ScheduleState
     is_current: bool
     since: datetime
+    is_defined: bool
 
 
 class Broker:
@@ -260,18 +262,27 @@ class Broker:
         the server's clock.
         """
         arguments: list[Value] = [_unix_ms(now), format_timestamp(now), int(is_stopping)]
-        for definition in own.values():
-            arguments += definition
-        keys = tuple(map(self.keys.schedule, own))
+        for name, definition in own.items():
+            arguments += (name, *definition)
+        shared = (self.keys.schedule_seen, self.keys.schedule_definitions)
+        keys = (*shared, *map(self.keys.schedule, own))
         replies = self._scripts.run_one(Call(scripts.SEE_SCHEDULES, keys, arguments))
         return {
             name: SeenSchedule(
                 ScheduleState(to_text(next_run), to_text(cron)),
                 is_current == 1,
                 datetime.fromtimestamp(int(since_ms) / 1000, UTC),
+                to_text(defined) == own[name][0],
             )
-            for name, (next_run, cron, is_current, since_ms) in zip(own, replies, strict=True)
+            for name, (next_run, cron, is_current, since_ms, defined) in zip(
+                own, replies, strict=True
+            )
         }
+
+    def define_schedule(self, name: str, definition: str, text: str) -> None:
+        """Store a definition, by its id, as JSON; for the caller whose definition counts."""
+        keys = (self.keys.schedule_definitions, self.keys.schedule(name))
+        self._scripts.run_one(Call(scripts.DEFINE_SCHEDULE, keys, (name, definition, text)))
 
     def fire(
         self,

@@ -57,6 +57,7 @@ class WorkerInfo:
             "job_types": ",".join(job_types),
             "version": __version__,
             "settings": settings_digest(config),
+            "schedules": len(config.schedules) if config.enable_scheduler else 0,
         }
 
     def fields(self, slots: Slots, tally: Tally) -> dict[str, str | int]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from bananas_topology.api.app import make_app
 from bananas_topology.api.service import Service
 from bananas_topology.api.token import Token
 from bananas_topology.client import Client
+from tests.worker.support import Starter, starting
 
 TOKEN, READ_TOKEN = "correct horse battery", "staple of dashboards"
 
@@ -63,3 +65,10 @@ def producer(server_url: str, prefix: str) -> Iterator[Client]:
     """A client of the same queues."""
     with Client(server_url, key_prefix=prefix) as producer:
         yield producer
+
+
+@pytest.fixture
+def start(server_url: str, prefix: str, tmp_path: Path) -> Iterator[Starter]:
+    """Starts workers of the same queues."""
+    with starting(server_url, prefix, tmp_path) as starter:
+        yield starter

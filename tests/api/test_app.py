@@ -359,8 +359,14 @@ def test_openapi_names_every_answer(
         ],
         **{
             (path, "get"): [http.get(path), private_http.get(path), disconnected_http.get(path)]
-            for path in ("/workers", "/pools")
+            for path in ("/workers", "/pools", "/schedules")
         },
+        ("/schedules/{name}/run", "post"): [
+            http.post("/schedules/nobody/run"),
+            http.post("/schedules/it/run", headers={"Content-Type": "text/plain"}),
+            private_http.post("/schedules/it/run"),
+            disconnected_http.post("/schedules/it/run"),
+        ],
         ("/queues", "get"): [
             http.get("/queues"), private_http.get("/queues"), disconnected_http.get("/queues"),
         ],
