@@ -13,6 +13,7 @@ import msgspec
 from bananas_topology.api.bodies import MAX_JOBS, NewJobBody
 from bananas_topology.api.dead_bodies import DeadSelection
 from bananas_topology.api.problems import MEDIA_TYPE
+from bananas_topology.jobs.events import CountersJson, JobEventJson, WorkerEventJson
 from bananas_topology.jobs.schedules import SchedulesJson
 from bananas_topology.jobs.views import (
     DeadChangeJson,
@@ -72,6 +73,9 @@ _TYPES: tuple[type[Any], ...] = (
     DeadPageJson,
     DeadChangeJson,
     SchedulesJson,
+    CountersJson,
+    JobEventJson,
+    WorkerEventJson,
     EnqueuedJson,
     EnqueuedListJson,
     StatusJson,

@@ -17,7 +17,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp
 
 from bananas_topology import __version__
-from bananas_topology.api import dead_routes, fleet_routes, job_routes, schedule_routes
+from bananas_topology.api import (
+    dead_routes,
+    event_routes,
+    fleet_routes,
+    job_routes,
+    schedule_routes,
+)
 from bananas_topology.api.answers import (
     ENQUEUED,
     ONE_OR_MORE_JOBS,
@@ -31,6 +37,7 @@ from bananas_topology.api.answers import (
 from bananas_topology.api.body import read_body
 from bananas_topology.api.docs import DOCS_STYLE, docs_page
 from bananas_topology.api.encoding import encoded_response, json_response
+from bananas_topology.api.event_feed import EventFeed
 from bananas_topology.api.guard import Guard, SecurityHeaders
 from bananas_topology.api.metrics import Measuring, Metrics
 from bananas_topology.api.problems import (
@@ -51,12 +58,18 @@ MAX_WAIT_MS = 60_000
 
 
 class Api:
-    """State shared by the routes: the service, metrics, and waiting requests."""
+    """State shared by the routes: the service, metrics, waiting requests, and streams."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
         self.metrics = Metrics(service.inspector)
         self.waiting = WaitingRoom(service)
+        self.events = EventFeed(service)
+
+    def stop(self) -> None:
+        """Answer the requests that wait, and end the streams."""
+        self.waiting.close()
+        self.events.close()
 
 
 class _App(FastAPI):
@@ -89,7 +102,7 @@ def make_app(service: Service, token: Token, read_token: Token = NO_TOKEN) -> Fa
     app.add_middleware(Guard, token=token, read_token=read_token)
     app.add_middleware(Measuring, metrics=api.metrics)
     app.include_router(_jobs)
-    for each in (job_routes, dead_routes, fleet_routes, schedule_routes):
+    for each in (job_routes, dead_routes, fleet_routes, schedule_routes, event_routes):
         app.include_router(each.router)
     app.include_router(_operations)
     app.add_route("/docs", _get_docs, include_in_schema=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import socket
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
@@ -22,6 +23,14 @@ HEADER_S = 10.0
 #: Seconds from a request's header until its response must have been sent; more than a request may
 #: wait for a job.
 REQUEST_S = 180.0
+
+#: Key in the scope of a request whose response goes on until its client hangs up: whenever
+#: `REQUEST_S` have passed, the client must have taken all that was sent.
+STREAMING = "bananas.streaming"
+
+#: Seconds after which a connection is closed whose client acknowledges nothing that was sent to it:
+#: it has gone without a word.
+_GONE_S = 60
 
 #: Maximum number of connections.
 MAX_CONNECTIONS = 1_000
@@ -76,6 +85,9 @@ class ClientConnection(H11Protocol):
             transport.close()
             return
         super().connection_made(transport)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # of Linux
+            accepted = transport.get_extra_info("socket")
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _GONE_S * 1000)
         self._close_in(HEADER_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -99,7 +111,28 @@ class ClientConnection(H11Protocol):
         if self._timer is not None:
             self._timer.cancel()
         if not self.transport.is_closing():
-            self._timer = self.loop.call_later(seconds, self.transport.abort)
+            self._timer = self.loop.call_later(seconds, self._on_late)
+
+    @property
+    def _is_read(self) -> bool:
+        """Whether a client has taken all that was sent to it."""
+        return self.transport.get_write_buffer_size() == 0
+
+    @property
+    def _is_streaming(self) -> bool:
+        cycle = self._unanswered
+        return cycle is not None and STREAMING in cycle.scope
+
+    def _on_late(self) -> None:
+        if self._is_streaming and self._is_read:
+            self._close_in(REQUEST_S)
+        else:
+            self.transport.abort()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self._is_streaming and not self._is_read:
+            self.transport.abort()  # it would not be read within the grace period either
 
     def _make_room(self) -> bool:
         """Close a connection without a complete request; False if all have one."""

@@ -154,7 +154,7 @@ def _serve(config: ApiConfig, app: FastAPI, token: Token, access: _Access) -> in
     where = "on all interfaces" if token.is_set else "on loopback only, API_TOKEN is not set"
     log.info("api ready, listening %s", where, extra={"host": host, "port": config.port})
     server.notifier = Notifier.from_environ(os.environ)
-    server.on_stop = app.state.api.waiting.close
+    server.on_stop = app.state.api.stop
     code = asyncio.run(_run(server, listener, access))
     log.info("api stopped")
     return code

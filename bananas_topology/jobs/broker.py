@@ -48,12 +48,14 @@ class HeartbeatReply:
 
     `expired`: workers to `reap`. `next_expiry_ms`: until the next lease of any worker expires.
     `lost_claims`: number of jobs that were returned to their queues although this process lives.
+    `sharing`: number of workers that share the rate of events; 0 if nobody watches.
     """
 
     is_superseded: bool
     expired: tuple[str, ...]
     next_expiry_ms: int
     lost_claims: int
+    sharing: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,9 +337,9 @@ class Broker:
         for name, value in info.items():
             arguments += (name, value)
         call = Call(scripts.HEARTBEAT, keys, arguments)
-        is_ours, lost_claims, next_expiry_ms, *expired = self._scripts.run_one(call)
+        is_ours, lost_claims, next_expiry_ms, sharing, *expired = self._scripts.run_one(call)
         worker_ids = tuple(worker_id.decode() for worker_id in expired)
-        return HeartbeatReply(is_ours != 1, worker_ids, next_expiry_ms, lost_claims)
+        return HeartbeatReply(is_ours != 1, worker_ids, next_expiry_ms, lost_claims, sharing)
 
     def deregister(self, worker_id: str, incarnation: str) -> bool:
         """Remove a worker that holds no claims.
@@ -345,7 +347,16 @@ class Broker:
         False if it holds some, or if another process has taken over its id.
         """
         keys = (self.keys.workers, self.keys.worker(worker_id), self.keys.claims(worker_id))
-        return bool(self._scripts.run_one(Call(scripts.DEREGISTER, keys, (worker_id, incarnation))))
+        arguments = (worker_id, incarnation, self.keys.prefix)
+        return bool(self._scripts.run_one(Call(scripts.DEREGISTER, keys, arguments)))
+
+    def publish_jobs(self, jobs: Sequence[bytes]) -> int:
+        """Publish jobs that have finished, each as a JSON object; see events.py.
+
+        Returns how many workers share the rate of events; 0: nobody watches, nothing is published.
+        """
+        call = Call(scripts.PUBLISH_JOBS, (self.keys.workers,), (self.keys.prefix, *jobs))
+        return int(self._scripts.run_one(call))
 
 
 def _unix_ms(moment: datetime) -> int:

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import asyncio
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
 from bananas_topology.api.app import make_app
+from bananas_topology.api.connections import ClientConnection
 from bananas_topology.api.service import Service
 from bananas_topology.api.token import Token
 from bananas_topology.client import Client
@@ -37,6 +42,28 @@ def serving(url: str, prefix: str, token: str = "", read_token: str = "") -> Ite
         http = TestClient(app, "http://localhost:8080", raise_server_exceptions=False)
         with http:
             yield http
+
+
+class _Server(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        app: Any = self.config.app
+        app.state.api.stop()
+        await super().shutdown(sockets)
+
+
+@contextmanager
+def listening(app: Any) -> Iterator[int]:
+    """Serve an app on a port, as the api process does."""
+    config = uvicorn.Config(app, http=ClientConnection, log_config=None, ws="none")
+    server = _Server(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=asyncio.run, args=(server.serve([listener]),))
+    thread.start()
+    try:
+        yield int(listener.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join(20)
 
 
 @pytest.fixture

@@ -361,6 +361,7 @@ def test_openapi_names_every_answer(
             (path, "get"): [http.get(path), private_http.get(path), disconnected_http.get(path)]
             for path in ("/workers", "/pools", "/schedules")
         },
+        ("/events", "get"): [private_http.get("/events")],
         ("/schedules/{name}/run", "post"): [
             http.post("/schedules/nobody/run"),
             http.post("/schedules/it/run", headers={"Content-Type": "text/plain"}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import re
@@ -13,7 +12,6 @@ from typing import Any
 
 import pytest
 import redis
-import uvicorn
 from fastapi.testclient import TestClient
 
 from bananas_topology.api import body as body_module
@@ -22,6 +20,7 @@ from bananas_topology.api.connections import ClientConnection
 from bananas_topology.client import Client
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.system.clock import monotonic
+from tests.api.conftest import listening
 from tests.waiting import wait_for
 
 Request = Callable[..., http.client.HTTPResponse]
@@ -30,14 +29,8 @@ Request = Callable[..., http.client.HTTPResponse]
 @pytest.fixture
 def port(http: TestClient) -> Iterator[int]:
     """The app of `http`, served as the api process serves it."""
-    config = uvicorn.Config(http.app, http=ClientConnection, log_config=None, ws="none")
-    server = uvicorn.Server(config)
-    listener = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=asyncio.run, args=(server.serve([listener]),))
-    thread.start()
-    yield int(listener.getsockname()[1])
-    server.should_exit = True
-    thread.join(20)
+    with listening(http.app) as port:
+        yield port
 
 
 def _connect(port: int, data: bytes = b"") -> socket.socket:

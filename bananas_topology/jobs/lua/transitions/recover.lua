@@ -103,6 +103,7 @@ for i = 1, returned do
 end
 
 if incarnation == '' and returned == #lost then
+  publish_worker(prefix, worker, 'left')
   call('ZREM', workers, worker)
   call('DEL', prefix .. ':worker:' .. worker)
 end
