@@ -35,10 +35,11 @@ from bananas_topology.api.answers import (
     reference,
 )
 from bananas_topology.api.body import read_body
+from bananas_topology.api.caching import Revalidation, describe_revalidation
 from bananas_topology.api.docs import DOCS_STYLE, docs_page
 from bananas_topology.api.encoding import encoded_response, json_response
 from bananas_topology.api.event_feed import EventFeed
-from bananas_topology.api.guard import Guard, SecurityHeaders
+from bananas_topology.api.guard import PROBES, Guard, SecurityHeaders
 from bananas_topology.api.metrics import Measuring, Metrics
 from bananas_topology.api.problems import (
     Problem,
@@ -55,6 +56,10 @@ from bananas_topology.units import parse_duration_ms
 
 #: Maximum time that a request waits for a job, in milliseconds.
 MAX_WAIT_MS = 60_000
+
+
+#: Paths whose answers are of one moment: nobody asks whether they are still the same.
+UNCACHED = PROBES | {"/events"}
 
 
 class Api:
@@ -84,6 +89,7 @@ class _App(FastAPI):
         components = document.setdefault("components", {})
         components.setdefault("schemas", {}).update(SCHEMAS)
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        describe_revalidation(document, UNCACHED)
         # Without a token, requests need none.
         document["security"] = [{"token": []}, {}]
         return document
@@ -99,6 +105,7 @@ def make_app(service: Service, token: Token, read_token: Token = NO_TOKEN) -> Fa
         redoc_url=None,
     )
     api = app.state.api = Api(service)
+    app.add_middleware(Revalidation, exempt=UNCACHED)
     app.add_middleware(Guard, token=token, read_token=read_token)
     app.add_middleware(Measuring, metrics=api.metrics)
     app.include_router(_jobs)
