@@ -36,6 +36,7 @@ from bananas_topology.api.answers import (
 )
 from bananas_topology.api.body import read_body
 from bananas_topology.api.caching import Revalidation, describe_revalidation
+from bananas_topology.api.cors import Cors
 from bananas_topology.api.docs import DOCS_STYLE, docs_page
 from bananas_topology.api.encoding import encoded_response, json_response
 from bananas_topology.api.event_feed import EventFeed
@@ -80,9 +81,12 @@ class Api:
 class _App(FastAPI):
     """An application whose OpenAPI document includes the schemas of what msgspec encodes."""
 
+    origins: tuple[str, ...] = ()
+
     def build_middleware_stack(self) -> ASGIApp:
         # Around all other layers, so that the response to an unexpected error has them, too.
-        return SecurityHeaders(super().build_middleware_stack())
+        stack = super().build_middleware_stack()
+        return SecurityHeaders(Cors(stack, self.origins) if self.origins else stack)
 
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
@@ -95,8 +99,16 @@ class _App(FastAPI):
         return document
 
 
-def make_app(service: Service, token: Token, read_token: Token = NO_TOKEN) -> FastAPI:
-    """Create the ASGI application. Without a token it serves this host only (see guard.py)."""
+def make_app(
+    service: Service,
+    token: Token,
+    read_token: Token = NO_TOKEN,
+    origins: tuple[str, ...] = (),
+) -> FastAPI:
+    """Create the ASGI application. Without a token it serves this host only (see guard.py).
+
+    With one, pages of these `origins` may send requests.
+    """
     app = _App(
         title="Bananas",
         version=__version__,
@@ -105,6 +117,7 @@ def make_app(service: Service, token: Token, read_token: Token = NO_TOKEN) -> Fa
         redoc_url=None,
     )
     api = app.state.api = Api(service)
+    app.origins = origins if token.is_set else ()
     app.add_middleware(Revalidation, exempt=UNCACHED)
     app.add_middleware(Guard, token=token, read_token=read_token)
     app.add_middleware(Measuring, metrics=api.metrics)

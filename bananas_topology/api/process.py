@@ -121,7 +121,9 @@ def run() -> int:
         read_token = Token(config.read_token, config.read_token_file, "API_READ_TOKEN")
         client = connect(url, key_prefix=config.key_prefix, timeout_s=PRODUCER_TIMEOUT_S)
         service = Service.connect(url, config.key_prefix)
-        app = make_app(service, token, read_token)
+        app = make_app(service, token, read_token, config.cors_origins)
+        if config.cors_origins and not token.is_set:
+            log.warning("pages of other origins are refused: API_CORS_ORIGINS requires API_TOKEN")
         return _serve(config, app, token, _Access(url, partial(failure, client)))
     except InvalidSettings as error:
         return _fail(error, EXIT_CONFIG)

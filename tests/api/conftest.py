@@ -35,10 +35,12 @@ def assert_problem(response: Any, status: int, expected: str) -> None:
 
 
 @contextmanager
-def serving(url: str, prefix: str, token: str = "", read_token: str = "") -> Iterator[TestClient]:
+def serving(
+    url: str, prefix: str, token: str = "", read_token: str = "", origins: tuple[str, ...] = ()
+) -> Iterator[TestClient]:
     """Serve the api in this process, on the Redis server with this URL."""
     with closing(Service.connect(url, prefix)) as service:
-        app = make_app(service, Token(token), Token(read_token))
+        app = make_app(service, Token(token), Token(read_token), origins)
         http = TestClient(app, "http://localhost:8080", raise_server_exceptions=False)
         with http:
             yield http

@@ -116,6 +116,27 @@ def test_missing_package_is_reported_with_the_install_command() -> None:
     assert done.stderr == expected
 
 
+def test_configured_origins_require_a_token(server_url: str) -> None:
+    port, origin = free_port(), "https://ops.example.com"
+    asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/jobs", None, asked, method="OPTIONS")
+    variables = {"REDIS_URL": server_url, "API_CORS_ORIGINS": origin}
+    with _api(port, **variables, API_TOKEN=TOKEN) as process:
+        _wait_until_alive(process, port)
+        with urllib.request.urlopen(request) as response:
+            assert response.headers["Access-Control-Allow-Origin"] == origin
+    with _api(port, **variables) as process:
+        _wait_until_alive(process, port)
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request)
+        with caught.value as refused:
+            assert refused.code == 403
+        process.terminate()
+        output, _ = process.communicate(timeout=30)
+
+    assert "pages of other origins are refused: API_CORS_ORIGINS requires API_TOKEN" in output
+
+
 @pytest.mark.parametrize("accepts", [True, False], ids=["no reply", "no connection"])
 def test_requests_are_answered_within_seconds_if_redis_does_not_reply(accepts: bool) -> None:
     port = free_port()
