@@ -59,7 +59,7 @@ from bananas_topology.units import parse_duration_ms
 MAX_WAIT_MS = 60_000
 
 
-#: Paths whose answers are of one moment: nobody asks whether they are still the same.
+#: Paths whose responses are not cached.
 UNCACHED = PROBES | {"/events"}
 
 
@@ -73,7 +73,7 @@ class Api:
         self.events = EventFeed(service)
 
     def stop(self) -> None:
-        """Answer the requests that wait, and end the streams."""
+        """Answer waiting requests, and end streams."""
         self.waiting.close()
         self.events.close()
 

@@ -1,4 +1,4 @@
-"""Spares pollers what they have already: every answer to a GET has an ETag."""
+"""ETags for all GET requests, so that polling clients receive only what has changed."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: Size in bytes up to which a body is hashed, which holds up other requests: a millisecond.
+#: Maximum size of a body, in bytes, that is hashed: that blocks other requests for a millisecond.
 MAX_HASHED_BYTES = 2**20
 
-#: A browser may keep what it has received, but asks each time whether it is still valid.
+#: A browser may cache the response, and revalidates it for each request.
 ASK_AGAIN = "private, no-cache"
 
 
 class Revalidation:
-    """ASGI middleware that answers 304 to a GET whose caller has the body already.
+    """ASGI middleware that responds to GET with 304 if the client has the current body.
 
-    Left alone are answers that have an ETag of their own, come in parts, or are longer than
-    `MAX_HASHED_BYTES`, and those to `exempt` paths.
+    Unchanged are responses that have an ETag already, are streamed, or exceed `MAX_HASHED_BYTES`,
+    and those for `exempt` paths.
     """
 
     def __init__(self, app: ASGIApp, exempt: frozenset[str]) -> None:
@@ -41,7 +41,7 @@ def _revalidating(send: Send, known: str) -> Send:
         nonlocal start
         if message["type"] == "http.response.start":
             if message["status"] == HTTPStatus.OK and "etag" not in Headers(raw=message["headers"]):
-                start = message  # until its body is known
+                start = message  # sent with the body
                 return
         elif start is not None:
             held, start = start, None
@@ -54,7 +54,7 @@ def _revalidating(send: Send, known: str) -> Send:
 
 
 def _validated(start: Message, body: Message, known: str) -> Message:
-    """Add the ETag to a response; returns its body, empty if the caller has it."""
+    """Add the ETag to a response; returns its body, empty if the client has it."""
     tag = f'"{hashlib.blake2b(body["body"], digest_size=16).hexdigest()}"'
     headers = MutableHeaders(scope=start)
     headers["ETag"] = tag
@@ -68,13 +68,13 @@ def _validated(start: Message, body: Message, known: str) -> Message:
 
 
 def _has(known: str, tag: str) -> bool:
-    """Whether a header If-None-Match has an ETag; a proxy that compresses makes it a weak one."""
+    """Whether a header If-None-Match contains an ETag, also as a weak one (by a proxy)."""
     tags = [each.strip().removeprefix("W/") for each in known.split(",")]
     return tag in tags or tags == ["*"]
 
 
 def describe_revalidation(document: dict[str, Any], exempt: frozenset[str]) -> None:
-    """Add the answer 304 to an OpenAPI document."""
+    """Add the response 304 to an OpenAPI document."""
     for path, operations in document["paths"].items():
         ok = operations.get("get", {}).get("responses", {}).get("200")
         if ok is None or path in exempt:
@@ -83,5 +83,5 @@ def describe_revalidation(document: dict[str, Any], exempt: frozenset[str]) -> N
             "ETag": {"description": "Send it as If-None-Match", "schema": {"type": "string"}}
         }
         operations["get"]["responses"]["304"] = {
-            "description": "The answer still has the ETag of If-None-Match"
+            "description": "Not modified: If-None-Match has the current ETag"
         }

@@ -24,12 +24,12 @@ HEADER_S = 10.0
 #: wait for a job.
 REQUEST_S = 180.0
 
-#: Key in the scope of a request whose response goes on until its client hangs up: whenever
-#: `REQUEST_S` have passed, the client must have taken all that was sent.
+#: Key in the scope of a request with an endless response. It is not closed after `REQUEST_S` if the
+#: client has read everything that was sent.
 STREAMING = "bananas.streaming"
 
-#: Seconds after which a connection is closed whose client acknowledges nothing that was sent to it:
-#: it has gone without a word.
+#: Seconds after which a connection is closed whose client acknowledges no data, because it has
+#: disappeared without closing it.
 _GONE_S = 60
 
 #: Maximum number of connections.
@@ -85,7 +85,7 @@ class ClientConnection(H11Protocol):
             transport.close()
             return
         super().connection_made(transport)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # of Linux
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux only
             accepted = transport.get_extra_info("socket")
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _GONE_S * 1000)
         self._close_in(HEADER_S)
@@ -115,7 +115,7 @@ class ClientConnection(H11Protocol):
 
     @property
     def _is_read(self) -> bool:
-        """Whether a client has taken all that was sent to it."""
+        """Whether the client has read everything that was sent."""
         return self.transport.get_write_buffer_size() == 0
 
     @property
@@ -132,7 +132,7 @@ class ClientConnection(H11Protocol):
     def shutdown(self) -> None:
         super().shutdown()
         if self._is_streaming and not self._is_read:
-            self.transport.abort()  # it would not be read within the grace period either
+            self.transport.abort()  # its client would use up the grace period
 
     def _make_room(self) -> bool:
         """Close a connection without a complete request; False if all have one."""

@@ -1,7 +1,7 @@
-"""Pages of other origins that may send requests, if any are configured.
+"""Requests from web pages of other origins, if these are configured.
 
-They need a token as every other caller does: the browser sends nothing of its own accord. Without a
-token, pages of other origins are always refused (guard.py).
+They require a token like all others; browsers add no credentials. Without a token, pages of other
+origins are always rejected (guard.py).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from starlette.types import ASGIApp
 
 from bananas_topology.api.problems import problem_response
 
-#: Headers, beyond those of simple requests, that pages may send, and that they may read.
+#: Request headers that pages may set, and response headers that they may read.
 _SENT = ("Authorization", "Content-Type", "If-None-Match", "Last-Event-ID")
 _READ = ("ETag", "Location", "Retry-After")
 
 
 class Cors(CORSMiddleware):
-    """ASGI middleware that lets pages of these origins read the answers."""
+    """ASGI middleware that allows requests from pages of some origins."""
 
     def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
         super().__init__(
@@ -30,17 +30,17 @@ class Cors(CORSMiddleware):
             allow_methods=("GET", "POST", "DELETE"),
             allow_headers=_SENT,
             expose_headers=_READ,
-            # A public page may call an api in a private network: its origin was named.
+            # A configured origin may be public while the API is in a private network.
             allow_private_network=True,
         )
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """The answer to a browser that asks whether a page may send a request."""
+        """Respond to a preflight request."""
         response = super().preflight_response(request_headers)
         if response.status_code == HTTPStatus.OK:
             return response
         reason = bytes(response.body).decode().removeprefix("Disallowed CORS ")
         return problem_response(
             HTTPStatus.FORBIDDEN,
-            f"pages may not send such requests, see API_CORS_ORIGINS: {reason} not allowed",
+            f"{reason} not allowed for pages of other origins; see API_CORS_ORIGINS",
         )

@@ -1,7 +1,7 @@
-"""Follows what happens, once for all clients of ``/events``.
+"""Reads events once for all subscribers of ``/events``.
 
-A client has a bounded buffer. One that reads too slowly, or comes back too late, is told to read
-everything again, and costs the others nothing. While there are no clients, nothing is read.
+Every subscriber has a bounded buffer. One that reads too slowly, or returns too late, receives
+`reset`; others are not affected. Without subscribers, nothing is read.
 """
 
 from __future__ import annotations
@@ -22,50 +22,50 @@ from bananas_topology.errors import RedisUnavailable, RedisUnsuitable
 from bananas_topology.jobs.events import CountersJson, EventId, EventPage
 from bananas_topology.system.clock import monotonic
 
-#: Seconds between two readings; and after the last one, if a client joins.
+#: Seconds between two reads, and the minimum, when a subscriber joins.
 INTERVAL_S = 1.0
 _JOINED_S = 0.1
 
-#: Seconds after which counters are sent even if they have not changed.
+#: Seconds after which unchanged counters are sent again.
 COUNTERS_S = 5.0
 
-#: Seconds after which a client that nothing was sent is sent a comment, so that it and what is in
-#: between know that the connection is alive.
+#: Seconds without an event after which a comment is sent, so that neither the client nor a proxy
+#: considers the connection dead.
 KEEP_ALIVE_S = 15.0
 
-#: Seconds after which a stream ends. Its client connects again and misses nothing; it then needs a
-#: token that is still valid.
+#: Seconds after which a stream ends. Its client reconnects and resumes, for which its token must
+#: still be valid.
 STREAM_S = 3600.0
 
-#: Events that wait for one client; when there are more, it has to read everything again.
+#: Maximum number of buffered events of one subscriber; with more, it receives `reset`.
 MAX_PENDING = 1_000
 
-#: How long a client waits before it connects again.
+#: Milliseconds that a client waits before it reconnects.
 _RETRY = b"retry: 3000\n\n"
 
 log = logging.getLogger(__name__)
 
 
 class Subscriber:
-    """A client: what it has received, and what it is still to be sent.
+    """A client and its buffer.
 
-    `after` is the last event it knows of; None if it begins with the next one.
+    `after` is the last event that it knows; None if it starts with the next one.
     """
 
     def __init__(self, after: EventId | None) -> None:
         self.after = after
         self.is_joined = False
-        self.is_told_of_outage = False
+        self.is_unavailable = False
         self._events: list[bytes] = []
         self._counters = b""
         self._changed = asyncio.Event()
         self._is_closed = False
 
     def receive(self, page: EventPage, encoded: Mapping[EventId, bytes]) -> None:
-        """Take the events of a page that it does not have yet; `encoded` has all of them."""
+        """Buffer the new events of a page; `encoded` has all its events as they are sent."""
         events = () if self.after is None else page.after(self.after)
-        is_begin, self.after = self.after is None, page.newest
-        if is_begin:
+        is_first, self.after = self.after is None, page.newest
+        if is_first:
             self._events = [f"id: {page.newest}\n\n".encode()]
         elif events is None or len(self._events) + len(events) > MAX_PENDING:
             self._events = [_encode("reset", {}, page.newest)]
@@ -74,12 +74,12 @@ class Subscriber:
         self._changed.set()
 
     def count(self, counters: bytes) -> None:
-        """Take counters, in place of those that were not sent."""
+        """Buffer counters; they replace those that were not sent yet."""
         self._counters = counters
         self._changed.set()
 
-    def tell(self, event: bytes) -> None:
-        """Take another event."""
+    def add(self, event: bytes) -> None:
+        """Buffer one event."""
         self._events.append(event)
         self._changed.set()
 
@@ -89,7 +89,7 @@ class Subscriber:
         self._changed.set()
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """Yield what is to be sent, until the stream is closed or has lasted `STREAM_S`."""
+        """Yield the buffer whenever it is filled, until closed or for `STREAM_S`."""
         yield _RETRY
         until = monotonic() + STREAM_S
         while not self._is_closed and monotonic() < until:
@@ -107,7 +107,7 @@ class Subscriber:
 
 
 class EventFeed:
-    """Passes on events to clients. For use by the event loop's thread."""
+    """Distributes events to subscribers. For use by the event loop's thread."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -119,11 +119,11 @@ class EventFeed:
         self._is_closed = False
 
     def __len__(self) -> int:
-        """The number of clients."""
+        """The number of subscribers."""
         return len(self._subscribers)
 
     def join(self, subscriber: Subscriber) -> None:
-        """Begin to pass on events to a client."""
+        """Add a subscriber."""
         if self._is_closed:
             return subscriber.close()
         self._subscribers.add(subscriber)
@@ -132,11 +132,11 @@ class EventFeed:
             self._task = asyncio.create_task(self._follow())
 
     def leave(self, subscriber: Subscriber) -> None:
-        """Forget about a client."""
+        """Remove a subscriber."""
         self._subscribers.discard(subscriber)
 
     def close(self) -> None:
-        """End all streams, now and in future."""
+        """End all streams; further ones end at once."""
         self._is_closed = True
         for subscriber in self._subscribers:
             subscriber.close()
@@ -144,7 +144,7 @@ class EventFeed:
         self._wake.set()
 
     async def _follow(self) -> None:
-        """Read and pass on, as long as there is anybody."""
+        """Read and distribute while there are subscribers."""
         try:
             while self._subscribers:
                 self._wake.clear()
@@ -156,7 +156,7 @@ class EventFeed:
         except Exception:
             log.exception("events ended unexpectedly")
             for subscriber in self._subscribers:
-                subscriber.close()  # they connect again
+                subscriber.close()  # its client reconnects
             self._subscribers.clear()
         finally:
             self._task = None
@@ -171,21 +171,21 @@ class EventFeed:
         except (RedisUnavailable, RedisUnsuitable) as error:
             unavailable = _encode("unavailable", {"detail": str(error)})
             for subscriber in subscribers:
-                if not subscriber.is_told_of_outage:
-                    subscriber.tell(unavailable)
-                    subscriber.is_told_of_outage = True
+                if not subscriber.is_unavailable:
+                    subscriber.add(unavailable)
+                    subscriber.is_unavailable = True
             return
         encoded = {event.id: _encode(event.kind, event.data, event.id) for event in page.events}
         encoded_counters, is_due = _encode("counters", counters), self._is_due(counters)
         for subscriber in subscribers:
             if subscriber.after != page.newest:
                 subscriber.receive(page, encoded)
-            if is_due or not subscriber.is_joined or subscriber.is_told_of_outage:
+            if is_due or not subscriber.is_joined or subscriber.is_unavailable:
                 subscriber.count(encoded_counters)
-            subscriber.is_joined, subscriber.is_told_of_outage = True, False
+            subscriber.is_joined, subscriber.is_unavailable = True, False
 
     def _is_due(self, counters: CountersJson) -> bool:
-        """Whether counters are to be sent: they have changed, or have not been sent for a while."""
+        """Whether counters have changed, or were not sent for `COUNTERS_S`."""
         last, sent_at = self._counted
         is_same = last is not None and {**last, "at": counters["at"]} == counters
         if is_same and monotonic() - sent_at < COUNTERS_S:
@@ -195,6 +195,6 @@ class EventFeed:
 
 
 def _encode(kind: str, data: Any, event_id: EventId | None = None) -> bytes:
-    """An event as it is sent; JSON has no line breaks outside of escapes."""
+    """Encode an event for sending; its JSON has no line breaks."""
     head = b"" if event_id is None else f"id: {event_id}\n".encode()
     return b"%bevent: %b\ndata: %b\n\n" % (head, kind.encode(), msgspec.json.encode(data))

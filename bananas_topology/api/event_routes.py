@@ -15,21 +15,20 @@ from bananas_topology.api.event_feed import EventFeed, Subscriber
 from bananas_topology.api.problems import Problem
 from bananas_topology.jobs.events import EventId
 
-#: Clients of one process that may follow events at a time, unless these would be more than half of
-#: its connections.
-MAX_CLIENTS = 200
+#: Maximum number of subscribers of one process, and at most half of its connections.
+MAX_SUBSCRIBERS = 200
 
 router = APIRouter(tags=["operations"])
 
-_AFTER = Query(description="As the header Last-Event-ID, for clients that cannot send it.")
-_LAST = Header(description="`id` of the last event received: those after it are sent.")
+_AFTER = Query(description="Same as the header Last-Event-ID, for clients that cannot send it.")
+_LAST = Header(description="`id` of the last received event; later ones are sent.")
 
 
 class EventStream(StreamingResponse):
-    """A response that passes on events until its client hangs up or the API stops."""
+    """A response that ends when its client disconnects or the API stops."""
 
     def __init__(self, feed: EventFeed, subscriber: Subscriber) -> None:
-        # A proxy that gathers responses, such as nginx, would hold events back.
+        # nginx would buffer the events otherwise.
         headers = {"X-Accel-Buffering": "no"}
         super().__init__(subscriber.stream(), headers=headers, media_type="text/event-stream")
         self._feed = feed
@@ -55,21 +54,21 @@ async def get_events(
     after: Annotated[str, _AFTER] = "",
     last_event_id: Annotated[str, _LAST] = "",
 ) -> Response:
-    """Follow what happens, as server-sent events.
+    """Subscribe to server-sent events.
 
     `counters` (CountersJson) about once a second while they change, and at least every 5 seconds;
-    `job` (JobEventJson) for jobs that finish, at high rates a sample; `worker` (WorkerEventJson)
-    for workers that come and go; `unavailable` with the `detail` while Redis is away, until the
-    next `counters`; `reset` if events were missed: read everything again.
+    `job` (JobEventJson) for finished jobs, a sample at high rates; `worker` (WorkerEventJson) for
+    workers that join or leave; `unavailable`, with a `detail`, when Redis cannot be reached, until
+    the next `counters`; `reset` if events were lost: fetch everything again.
     """
     feed: EventFeed = request.app.state.api.events
-    limit = min(MAX_CLIENTS, ClientConnection.limit // 2)
+    limit = min(MAX_SUBSCRIBERS, ClientConnection.limit // 2)
     if len(feed) >= limit:
         raise Problem(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            f"{limit} clients follow events already; try again later, or another replica",
+            f"expected at most {limit} subscribers of events in one process; try again later",
         )
     text = last_event_id or after
-    # What is no id is as good as one that is too old.
+    # Anything else is treated as an id that is too old.
     known = EventId.parse(text) or EventId(0, 0) if text else None
     return EventStream(feed, Subscriber(known))

@@ -71,7 +71,7 @@ class Measuring:
             route = getattr(scope.get("route"), "path", "none")
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._metrics.requests.labels(method, route, status).inc()
-            if STREAMING not in scope:  # that lasts as long as its client likes
+            if STREAMING not in scope:  # its duration depends on the client only
                 self._metrics.seconds.labels(method, route).observe(monotonic() - started)
 
 

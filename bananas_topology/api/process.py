@@ -123,7 +123,7 @@ def run() -> int:
         service = Service.connect(url, config.key_prefix)
         app = make_app(service, token, read_token, config.cors_origins)
         if config.cors_origins and not token.is_set:
-            log.warning("pages of other origins are refused: API_CORS_ORIGINS requires API_TOKEN")
+            log.warning("CORS disabled: API_CORS_ORIGINS requires API_TOKEN")
         return _serve(config, app, token, _Access(url, partial(failure, client)))
     except InvalidSettings as error:
         return _fail(error, EXIT_CONFIG)

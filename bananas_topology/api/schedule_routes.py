@@ -16,7 +16,7 @@ router = APIRouter(tags=["schedules"])
 
 @router.get("/schedules", responses=answers(content(reference(SchedulesJson))))
 def get_schedules(request: Request) -> Response:
-    """Get the schedules, with the next and the last occurrence of each."""
+    """Get the schedules with their next and last occurrences."""
     return json_response(schedules_json(service_of(request).schedules.read()))
 
 
@@ -32,6 +32,6 @@ def get_schedules(request: Request) -> Response:
     ),
 )
 def run_schedule(request: Request, name: str) -> Response:
-    """Enqueue the job of a schedule now, besides its occurrences: these stay as they are."""
+    """Enqueue the job of a schedule now. Its next occurrence does not change."""
     job_id = service_of(request).run_schedule(name)
     return json_response({"id": job_id}, HTTPStatus.ACCEPTED)

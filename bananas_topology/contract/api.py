@@ -71,7 +71,7 @@ class ApiConfig:
     )  # fmt: skip
     cors_origins: tuple[str, ...] = setting(
         (), "API_CORS_ORIGINS", ORIGINS,
-        "Origins whose pages may send requests from a browser (CORS); requires API_TOKEN",
+        "Origins whose web pages may send requests (CORS); requires API_TOKEN",
         "cors_origins", sections=(API,), when_unset="none",
     )  # fmt: skip
     redis_url: str = _as_in_worker("redis_url")

@@ -48,7 +48,7 @@ class HeartbeatReply:
 
     `expired`: workers to `reap`. `next_expiry_ms`: until the next lease of any worker expires.
     `lost_claims`: number of jobs that were returned to their queues although this process lives.
-    `sharing`: number of workers that share the rate of events; 0 if nobody watches.
+    `sharing`: number of workers that share the rate of events; 0 without a subscriber.
     """
 
     is_superseded: bool
@@ -282,7 +282,7 @@ class Broker:
         }
 
     def define_schedule(self, name: str, definition: str, text: str) -> None:
-        """Store a definition, by its id, as JSON; for the caller whose definition counts."""
+        """Store a definition, by its id, as JSON; for the caller with the effective definition."""
         keys = (self.keys.schedule_definitions, self.keys.schedule(name))
         self._scripts.run_one(Call(scripts.DEFINE_SCHEDULE, keys, (name, definition, text)))
 
@@ -351,9 +351,10 @@ class Broker:
         return bool(self._scripts.run_one(Call(scripts.DEREGISTER, keys, arguments)))
 
     def publish_jobs(self, jobs: Sequence[bytes]) -> int:
-        """Publish jobs that have finished, each as a JSON object; see events.py.
+        """Publish finished jobs, each a JSON object; see events.py.
 
-        Returns how many workers share the rate of events; 0: nobody watches, nothing is published.
+        Returns the number of workers that share the rate of events; 0 if there is no subscriber, so
+        nothing was published.
         """
         call = Call(scripts.PUBLISH_JOBS, (self.keys.workers,), (self.keys.prefix, *jobs))
         return int(self._scripts.run_one(call))

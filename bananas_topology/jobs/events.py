@@ -1,9 +1,9 @@
-"""What happens, for those who watch: jobs that finish, workers that come and go, and counters.
+"""Events for subscribers: finished jobs, workers that join and leave, and counters.
 
-While somebody watches, scripts and workers append events to one stream, with Redis's clock in their
-ids: the ids mean the same to every reader. The stream keeps the newest, so a reader that comes back
-learns what it has missed, or that it has missed more than that. Counters are not in the stream, but
-read by each reader.
+While there is a subscriber, scripts and workers append events to one stream. Redis assigns their
+ids, so these are valid for all readers. The stream keeps the newest events: a subscriber that
+returns receives those that it missed, or is told that some are lost. Counters are not in the
+stream; every reader reads them itself.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from bananas_topology.jobs.stored import parse_fields
 from bananas_topology.jobs.views import BacklogJson, Timestamp, backlog_json
 from bananas_topology.system.clock import format_timestamp
 
-#: Milliseconds for which events are still published after the last reader has gone: how long one
-#: may be away and not miss any.
-WATCHED_MS = 60_000
+#: Milliseconds for which events are still published after the last subscriber has gone. One that
+#: returns within this time can resume.
+SUBSCRIBED_MS = 60_000
 
 
 class EventId(NamedTuple):
@@ -57,8 +57,8 @@ class Event:
 class EventPage:
     """The `events` after some id, up to `newest`, at a time by the server's clock.
 
-    They are published without a gap since `since_ms`, in Unix milliseconds. `kept` are in the
-    stream; older ones have been dropped if `is_full`.
+    Events have been published without a gap since `since_ms`, in Unix milliseconds. The stream
+    holds `kept` events; if it `is_full`, older ones may have been dropped.
     """
 
     at: datetime
@@ -69,9 +69,9 @@ class EventPage:
     events: tuple[Event, ...]
 
     def after(self, event_id: EventId) -> tuple[Event, ...] | None:
-        """The events after an id; None if there may have been others, which are lost.
+        """The events after an id; None if some may be lost.
 
-        The id must not be before the one that was read from.
+        The id must not be before the one that this page was read from.
         """
         if not _before(self.since_ms) <= event_id <= self.newest:
             return None
@@ -80,22 +80,22 @@ class EventPage:
 
 
 class EventReader:
-    """Reads the events under one prefix, and keeps them published. Thread-safe."""
+    """Reads the events of one prefix; each call keeps the subscription alive. Thread-safe."""
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._keys = keys
         self._scripts = ScriptClient(client)
 
     def read(self, after: EventId | None) -> EventPage:
-        """Read the events after an id; None reads none, but which is the newest.
+        """Read the events after an id; with None, only the id of the newest one.
 
         Raises:
             RedisUnavailable, RedisUnsuitable: see connection.py.
         """
-        keys = (self._keys.watched, self._keys.events, self._keys.stats)
-        arguments = (WATCHED_MS, "" if after is None else str(after))
+        keys = (self._keys.subscribed, self._keys.events, self._keys.stats)
+        arguments = (SUBSCRIBED_MS, "" if after is None else str(after))
         now_ms, since_ms, newest, kept, is_full, *entries = self._scripts.run_one(
-            Call(scripts.WATCH_EVENTS, keys, arguments)
+            Call(scripts.READ_EVENTS, keys, arguments)
         )
         return EventPage(
             at=datetime.fromtimestamp(int(now_ms) / 1000, UTC),
@@ -121,7 +121,7 @@ def _event(entry_id: bytes, fields: list[bytes]) -> Event | None:
 
 
 def _before(at_ms: int) -> EventId:
-    """An id before all events that are published from a time on."""
+    """An id before those of all events since a time."""
     return EventId(at_ms - 1, 0)
 
 
@@ -130,7 +130,7 @@ def _at(event_id: EventId) -> str:
 
 
 class JobEventJson(TypedDict):
-    """Event `job`: a run has ended. At high rates, a sample, in which failures come first.
+    """Event `job`: a run has ended. At high rates these are a sample, failures first.
 
     `dead`: the job does not run again; `retried`: it does. `error` is why it failed.
     """
@@ -156,10 +156,11 @@ class WorkerEventJson(TypedDict):
 
 
 class CountersJson(TypedDict):
-    """Event `counters`: what there is now.
+    """Event `counters`: queues and workers now.
 
-    `ready` and `oldest`, when the next job was created, are by priority. `slots` and `running` are
-    of the live `workers`. `completed` jobs and `failed` runs count since the prefix was first used.
+    By priority: the number of `ready` jobs, and when the `oldest` was created. `slots` and
+    `running` are sums over the live `workers`. `completed` jobs and `failed` runs are counted since
+    the prefix was first used.
     """
 
     at: Timestamp
@@ -174,7 +175,7 @@ class CountersJson(TypedDict):
 
 
 def counters_json(overview: Overview, at: datetime) -> CountersJson:
-    """Describe what there is at a time."""
+    """Describe the state at a time."""
     return {
         "at": format_timestamp(at),
         "backlog": backlog_json(overview.backlog),

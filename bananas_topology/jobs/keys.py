@@ -48,9 +48,10 @@ class Keys:
     - ``rescue:seen`` hash: when ids in queue:processing were first seen there (stranded.py)
     - ``schedule:definitions`` hash: name of a schedule to its definition as JSON (schedules.py)
     - ``schedule:seen`` zset: name to when a scheduler last looked at it, in Unix milliseconds
-    - ``events`` stream: what happens, while somebody watches: one field per entry, from the kind to
-      its JSON (events.py); bounded, and expires
-    - ``watched`` string: since when somebody watches, in Unix milliseconds; expires
+    - ``events`` stream: events for subscribers, one field per entry, from the kind to its JSON
+      (events.py); bounded; expires
+    - ``subscribed`` string: when the first of the current subscribers came, in Unix milliseconds;
+      without one it expires
     - ``stats`` hash: jobs completed, retried and failed since the prefix was first used
 
     ``queue:processing`` and ``schedule_lock:<name>`` belong to other workers; only `bananas rescue`
@@ -147,8 +148,8 @@ class Keys:
         return f"{self.prefix}:events"
 
     @property
-    def watched(self) -> str:
-        return f"{self.prefix}:watched"
+    def subscribed(self) -> str:
+        return f"{self.prefix}:subscribed"
 
     def schedule(self, name: str) -> str:
         return f"{self.prefix}:schedules:{name}"

@@ -1,7 +1,7 @@
-"""The schedules that schedulers run: what each enqueues, and when. Changes nothing in Redis.
+"""Reads the schedules: what they enqueue, and when. Changes nothing in Redis.
 
-Schedulers store the definition that counts (worker/scheduler.py), so this needs no topology. What
-only schedulers of the Go implementation run is not listed: they store no definitions.
+Schedulers store the effective definitions (worker/scheduler.py), so no topology is needed. Those of
+the Go implementation do not, so their schedules are not listed.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from bananas_topology.jobs.stored import parse_moment, to_text
 from bananas_topology.jobs.views import Timestamp
 from bananas_topology.system.clock import format_timestamp
 
-#: A schedule that no scheduler has looked at for this long, while they looked at others, has been
-#: removed. Without any scheduler, all are still listed. Schedulers look every few seconds.
+#: Milliseconds after which a schedule counts as removed if schedulers still check others. They
+#: check each one every few seconds. While no scheduler runs, all are listed.
 UNSEEN_MS = 30_000
 
 
 class Definition(msgspec.Struct, frozen=True):
-    """What a schedule enqueues, and when; as `contract.jobs.Schedule`, with the payload as JSON."""
+    """A schedule as in `contract.jobs.Schedule`, with the payload as JSON."""
 
     cron: str
     job: str
@@ -39,7 +39,7 @@ class Definition(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class ScheduleView:
-    """A schedule with its next and its last occurrence; None if not known or not yet."""
+    """A schedule with its next and last occurrence, if any."""
 
     name: str
     definition: Definition
@@ -49,7 +49,7 @@ class ScheduleView:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleList:
-    """The schedules by name, and the number of live workers that run schedules."""
+    """The schedules, sorted by name, and the number of live workers that run schedules."""
 
     schedules: tuple[ScheduleView, ...]
     schedulers: int
@@ -90,7 +90,7 @@ class ScheduleReader:
         )
 
     def definition(self, name: str) -> Definition:
-        """What the schedule with this name enqueues.
+        """The definition of the schedule with this name.
 
         Raises:
             ScheduleNotFound: no scheduler runs one of this name.
@@ -102,7 +102,7 @@ class ScheduleReader:
 
 
 def _present(seen: list[tuple[bytes, float]]) -> set[bytes]:
-    """The names that are seen about as recently as the last one; ordered by time."""
+    """The names of schedules that still exist; `seen` is sorted by time."""
     since = seen[-1][1] - UNSEEN_MS if seen else 0.0
     return {name for name, at_ms in seen if at_ms >= since}
 
@@ -114,7 +114,7 @@ def _views(
         try:
             definition = msgspec.json.decode(stored[name], type=Definition)
         except DECODE_ERRORS:
-            continue  # written by another version: the schedulers of this one replace it
+            continue  # of another version; schedulers of this one replace it
         yield ScheduleView(to_text(name), definition, _moment(next_run), _moment(last_run))
 
 
@@ -123,7 +123,7 @@ def _moment(text: bytes | None) -> datetime | None:
 
 
 class ScheduleJson(TypedDict):
-    """A schedule: the job that it enqueues, and its next and its last occurrence."""
+    """A schedule: the job that it enqueues, and its next and last occurrence."""
 
     name: str
     job: str
@@ -136,7 +136,7 @@ class ScheduleJson(TypedDict):
 
 
 class SchedulesJson(TypedDict):
-    """The schedules by name. `schedulers`: live workers that run them; without one none fires."""
+    """The schedules, sorted by name. `schedulers`: number of live workers that run schedules."""
 
     schedules: list[ScheduleJson]
     schedulers: int

@@ -1,6 +1,6 @@
-"""Publishes a sample of the jobs that a worker finishes, while somebody watches (jobs/events.py).
+"""Publishes a sample of a worker's finished jobs while there is a subscriber (jobs/events.py).
 
-The worker learns from its heartbeats whether anybody does; until then this costs nothing.
+The reply to each heartbeat says whether there is one. If not, nothing is collected or sent.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from bananas_topology.system.clock import monotonic
 from bananas_topology.worker.periodic import PeriodicTask
 from bananas_topology.worker.run import Run
 
-#: Jobs that all workers together publish in a second, about.
+#: Approximate number of jobs that all workers together publish in a second.
 JOBS_PER_S = 50
 
-#: Seconds between two messages of a worker, at least: the first job after a pause is sent at once.
+#: Minimum number of seconds between two messages of a worker.
 INTERVAL_S = 1.0
 
 #: Characters of an id, a type or an error that are published.
 MAX_TEXT = 300
 
-#: What is published of a run, by its settlement; others do not end it.
+#: The outcome of a run by its settlement; a released run has none.
 _OUTCOMES: dict[type[Settlement], str] = {
     AckJob: "completed",
     RetryJob: "retried",
@@ -38,7 +38,7 @@ _OUTCOMES: dict[type[Settlement], str] = {
 
 
 class JobEvents:
-    """Collects finished jobs, and publishes some of them. All methods are for the worker's loop."""
+    """Collects and publishes finished jobs. All methods are for the worker's loop."""
 
     def __init__(self, broker: Broker, worker_id: str, pool: str) -> None:
         self._broker = broker
@@ -52,17 +52,17 @@ class JobEvents:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether somebody watches, as far as is known."""
+        """Whether there was a subscriber at the last heartbeat or message."""
         return self._sharing > 0
 
     def share(self, workers: int) -> None:
-        """Share the rate of events with so many workers; 0: nobody watches."""
+        """Set the number of workers that share the rate; 0 if there is no subscriber."""
         self._sharing = workers
         if not workers:
             self._failed, self._completed, self.task.due = [], [], math.inf
 
     def add(self, runs: Iterable[Run]) -> None:
-        """Add runs that are settled; of more than can be published, failures first."""
+        """Add settled runs; failures take precedence within the rate."""
         limit = max(1, JOBS_PER_S // self._sharing)
         for run in runs:
             settlement = run.settlement
@@ -72,13 +72,13 @@ class JobEvents:
             if len(sample) < limit:
                 sample.append(self._describe(run, settlement, outcome))
         if self._failed or self._completed:
-            # Beyond a number of workers, each publishes one job, but less often.
+            # With more workers than jobs per second, each publishes one job less often.
             interval_s = max(INTERVAL_S, self._sharing / JOBS_PER_S)
             self.task.due = self._published_at + interval_s
 
     def _publish(self) -> float:
         jobs = [*self._failed, *self._completed][: max(1, JOBS_PER_S // max(1, self._sharing))]
-        # A sample is worth neither room that is short nor an error.
+        # The sample is dropped if the server is full or rejects it.
         with suppress(RedisFull, RequestRejected):
             self.share(self._broker.publish_jobs(jobs))
         self._failed, self._completed, self._published_at = [], [], monotonic()

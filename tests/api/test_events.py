@@ -70,7 +70,7 @@ def test_clients_see_jobs_finish_and_what_there_is(
         first = stream.next("counters", lambda data: data["workers"] == 1)
         assert (first["slots"], first["running"]) == (7, 0)
         assert first["backlog"]["completed"] == first["completed"] == first["failed"] == 0
-        # Until the worker knows that somebody watches.
+        # Until the worker knows that there is a subscriber.
         wait_for(lambda: producer.enqueue("echo") and client.exists(keys.events))
 
         dead_id = producer.enqueue("fail", "no")
@@ -123,7 +123,7 @@ def test_without_clients_workers_publish_nothing(
 
     producer.wait(producer.enqueue("echo", 1), timeout="20s")
 
-    assert not client.exists(keys.events, keys.watched)
+    assert not client.exists(keys.events, keys.subscribed)
 
 
 @pytest.mark.parametrize("by_query", [False, True], ids=["header", "query"])
@@ -263,24 +263,24 @@ def test_clients_that_hang_up_free_everything(
     wait_for(lambda: len(feed) == 0)
     wait_for(lambda: feed._task is None)
 
-    client.delete(keys.watched)
+    client.delete(keys.subscribed)
     with following(port) as stream:
         stream.next("counters")
-    assert client.exists(keys.watched)
+    assert client.exists(keys.subscribed)
     assert [each for each in caplog.records if each.levelname == "ERROR"] == []
 
 
 def test_clients_beyond_the_limit_are_told_to_come_back(
     port: int, http: TestClient, feed: EventFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_routes, "MAX_CLIENTS", 2)
+    monkeypatch.setattr(event_routes, "MAX_SUBSCRIBERS", 2)
     with following(port) as first, following(port) as second:
         first.next("counters")
         second.next("counters")
 
         response = http.get("/events")
 
-        assert_problem(response, 503, "2 clients follow events already")
+        assert_problem(response, 503, "at most 2 subscribers")
         assert int(response.headers["retry-after"]) > 0
     wait_for(lambda: len(feed) == 0)
     with following(port) as stream:

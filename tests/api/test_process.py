@@ -134,7 +134,7 @@ def test_configured_origins_require_a_token(server_url: str) -> None:
         process.terminate()
         output, _ = process.communicate(timeout=30)
 
-    assert "pages of other origins are refused: API_CORS_ORIGINS requires API_TOKEN" in output
+    assert "CORS disabled: API_CORS_ORIGINS requires API_TOKEN" in output
 
 
 @pytest.mark.parametrize("accepts", [True, False], ids=["no reply", "no connection"])

@@ -32,7 +32,7 @@ def _described(page: EventPage) -> list[tuple[str, object]]:
     return [(event.kind, event.data.get("change", event.data["id"])) for event in page.events]
 
 
-def test_nothing_is_published_while_nobody_watches(
+def test_nothing_is_published_without_a_subscriber(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
     worker = Worker(broker)
@@ -41,7 +41,7 @@ def test_nothing_is_published_while_nobody_watches(
     assert broker.publish_jobs([JOB]) == 0
     broker.deregister("w-0", worker.incarnation)
 
-    assert not client.exists(keys.events, keys.watched)
+    assert not client.exists(keys.events, keys.subscribed)
 
 
 def test_workers_that_join_and_leave_are_published(broker: Broker, reader: EventReader) -> None:
@@ -130,12 +130,12 @@ def test_events_that_were_dropped_are_noticed(broker: Broker, reader: EventReade
     assert len(page.after(page.events[0].id) or ()) == KEPT - 1
 
 
-def test_a_gap_in_which_nobody_watched_is_noticed(
+def test_a_gap_without_subscribers_is_noticed(
     broker: Broker, reader: EventReader, client: redis.Redis, keys: Keys
 ) -> None:
     begin = reader.read(None).newest
     broker.publish_jobs([JOB])
-    client.delete(keys.watched)
+    client.delete(keys.subscribed)
 
     page = reader.read(begin)
 
@@ -150,13 +150,13 @@ def test_an_id_that_has_not_been_published_yet_is_noticed(reader: EventReader) -
     assert page.after(EventId(page.newest.at_ms + 1, 0)) is None
 
 
-def test_events_and_the_mark_that_somebody_watches_expire(
+def test_events_and_subscriptions_expire(
     broker: Broker, reader: EventReader, client: redis.Redis, keys: Keys
 ) -> None:
     reader.read(None)
     broker.publish_jobs([JOB])
 
-    assert 0 < client.pttl(keys.watched) < client.pttl(keys.events) <= 120_000
+    assert 0 < client.pttl(keys.subscribed) < client.pttl(keys.events) <= 120_000
 
 
 def test_entries_of_strangers_are_skipped(
@@ -200,7 +200,7 @@ def restricted(client: redis.Redis, server_url: str, prefix: str) -> Iterator[re
 def test_a_server_that_denies_streams_keeps_workers_from_nothing(
     restricted: redis.Redis, client: redis.Redis, keys: Keys
 ) -> None:
-    client.set(keys.watched, "1")
+    client.set(keys.subscribed, "1")
     broker = Broker(restricted, keys)
     worker, other = Worker(broker), Worker(broker, "w-1")
     worker.boot()

@@ -99,7 +99,7 @@ def test_workers_share_the_rate(events: JobEvents, published: Callable[[], list[
     assert events.task.due - monotonic() > 3 * INTERVAL_S
 
 
-def test_a_worker_stops_once_nobody_watches(
+def test_a_worker_stops_publishing_without_a_subscriber(
     events: JobEvents, client: redis.Redis, keys: Keys
 ) -> None:
     events.share(1)
@@ -111,7 +111,7 @@ def test_a_worker_stops_once_nobody_watches(
     assert not client.exists(keys.events)
 
 
-def test_jobs_wait_for_no_one_after_the_last_has_gone(events: JobEvents) -> None:
+def test_collected_jobs_are_dropped_without_a_subscriber(events: JobEvents) -> None:
     events.share(1)
     events.add([_run(_acked)])
 

@@ -1,18 +1,18 @@
 --[[
-Included by scripts that publish events, which the API passes on to those who watch (jobs/events.py).
-While nobody does, nothing is published. No function fails the script, which may do something more
-important: a server may deny streams to its user.
+Included by scripts that publish events for the subscribers of the API (jobs/events.py). Without a
+subscriber, nothing is published. None of these functions fails its script: the server may deny
+streams to this user, which must not keep a worker from working.
 
-is_watched(prefix)           whether somebody watches
+is_subscribed(prefix)        whether there is a subscriber
 publish(prefix, kind, data)  append an event; `data` is a JSON object
 publish_worker(prefix, worker, change)
-                             append that a worker has "joined" or "left", unless nobody watches; its
-                             key worker:<worker> must exist
+                             if there is a subscriber, append that a worker has "joined" or "left";
+                             worker:<worker> must exist
 --]]
 local MAX_EVENTS, KEEP_EVENTS_MS = 1000, 120000
 
-local function is_watched(prefix)
-  return redis.pcall('EXISTS', prefix .. ':watched') == 1
+local function is_subscribed(prefix)
+  return redis.pcall('EXISTS', prefix .. ':subscribed') == 1
 end
 
 local function publish(prefix, kind, data)
@@ -22,7 +22,7 @@ local function publish(prefix, kind, data)
 end
 
 local function publish_worker(prefix, worker, change)
-  if is_watched(prefix) then
+  if is_subscribed(prefix) then
     local pool = redis.pcall('HGET', prefix .. ':worker:' .. worker, 'pool')
     local data = { id = worker, pool = type(pool) == 'string' and pool or '', change = change }
     publish(prefix, 'worker', cjson.encode(data))

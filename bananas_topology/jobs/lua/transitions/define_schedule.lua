@@ -1,5 +1,5 @@
 --[[
-Store the definition of a schedule that counts, for those who list schedules or run one by hand.
+Store the effective definition of a schedule, for listing schedules and running one manually.
 
 KEYS[1]  schedule:definitions
 KEYS[2]  schedules:<name>

@@ -24,7 +24,7 @@ then     fields and values for worker:<worker>
 RETURNS  {1, or 0 if another process has taken over the id,
           number of jobs that this process held and that were returned while it seemed to be gone,
           milliseconds until the next lease of any worker expires,
-          number of workers, which share the rate of events; 0 if nobody watches,
+          number of registered workers, which share the rate of events; 0 without a subscriber,
           then the ids of workers whose lease has expired}
 --]]
 accept_oom(KEYS[1])
@@ -84,7 +84,7 @@ if silent_ms > MIN_SILENCE_MS then
 end
 
 local nearest = call('ZRANGEBYSCORE', workers, '(' .. now_text, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-local sharing = is_watched(prefix) and call('ZCARD', workers) or 0
+local sharing = is_subscribed(prefix) and call('ZCARD', workers) or 0
 local replies = { 1, withdraw_crashes(), tonumber(nearest[2]) - now_ms, sharing }
 for _, other in ipairs(call('ZRANGEBYSCORE', workers, '-inf', now_text, 'LIMIT', 0, ARGV[6])) do
   replies[#replies + 1] = other

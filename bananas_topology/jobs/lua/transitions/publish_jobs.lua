@@ -1,14 +1,14 @@
 --[[
-Publish jobs that have finished. If the server is out of memory, this is rejected.
+Publish finished jobs. Rejected if the server is out of memory.
 
 KEYS[1]  workers
 ARGV[1]  prefix
 then     one JSON object per job
-RETURNS  number of workers, which share the rate of events; 0 if nobody watches, so that nothing was
-         published
+RETURNS  number of registered workers, which share the rate of events; 0 if there is no subscriber,
+         so nothing was published
 --]]
 local prefix = ARGV[1]
-if not is_watched(prefix) then
+if not is_subscribed(prefix) then
   return 0
 end
 for i = 2, #ARGV do

@@ -18,8 +18,8 @@ accept_oom(KEYS[1])
 local seen_at, definitions = KEYS[1], KEYS[2]
 local now_ms, is_stopping, replies = tonumber(ARGV[1]), ARGV[3] == '1', {}
 
--- Schedules that are forgotten by one call: bounds how long it blocks the server.
-local FORGET_LIMIT = 100
+-- Maximum number of removed schedules that one call deletes: bounds how long it blocks the server.
+local REMOVE_LIMIT = 100
 
 for i = 1, #KEYS - 2 do
   local schedule = KEYS[i + 2]
@@ -57,8 +57,8 @@ for i = 1, #KEYS - 2 do
   replies[#replies + 1] = { next_run, cron, current and 1 or 0, from, defined }
 end
 
-local forgotten = call('ZRANGEBYSCORE', seen_at, '-inf', now_ms - KEEP_MS, 'LIMIT', 0, FORGET_LIMIT)
-for _, name in ipairs(forgotten) do
+local removed = call('ZRANGEBYSCORE', seen_at, '-inf', now_ms - KEEP_MS, 'LIMIT', 0, REMOVE_LIMIT)
+for _, name in ipairs(removed) do
   call('ZREM', seen_at, name)
   call('HDEL', definitions, name)
 end
