@@ -54,7 +54,7 @@ bench: $(BENCH)/.installed
 
 $(BENCH)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(BENCH)
-	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[api]'
 	@touch $@
 
 # Repeated only when the project's dependencies change, so that everything works without a network

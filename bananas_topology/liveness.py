@@ -1,6 +1,7 @@
 """The liveness check for containers: ``python -m bananas_topology.liveness``.
 
-Exits with 0 if the worker's loop has turned recently according to the file it writes, else with 1.
+Exits with 0 if the worker is alive according to the file it writes, else with 1: its loop has
+turned recently, or it is starting. With ``--started`` a worker that is starting does not count.
 Imports only a few standard modules, because a health check runs every few seconds.
 """
 
@@ -17,32 +18,36 @@ MAX_AGE_S = 30.0
 #: The variable that names the file which the worker writes and this module reads.
 VARIABLE = "LIVENESS_FILE"
 
+#: What follows the time in the file while the worker is starting.
+_STARTING = " starting"
+
 
 def is_alive(age_s: float) -> bool:
     """Whether a loop is alive that last turned `age_s` seconds ago."""
     return age_s <= MAX_AGE_S
 
 
-def touch(path: str) -> None:
-    """Record in the file that the loop turns now.
+def touch(path: str, *, is_starting: bool = False) -> None:
+    """Record in the file that the loop turns now, or that the worker is starting.
 
     Raises:
         OSError: the file cannot be written.
     """
     # The monotonic clock is the same for all processes and unaffected by changes of the wall clock.
     with open(path, "w", encoding="ascii") as file:
-        file.write(f"{time.monotonic():.3f}\n")
+        file.write(f"{time.monotonic():.3f}{_STARTING if is_starting else ''}\n")
 
 
-def age_of(path: str) -> float:
-    """Seconds since the loop last turned.
+def read(path: str) -> tuple[float, bool]:
+    """Seconds since the file was touched, and whether the worker was starting.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: it does not contain a time.
     """
     with open(path, encoding="ascii") as file:
-        return time.monotonic() - float(file.read())
+        text = file.read().rstrip("\n")
+    return time.monotonic() - float(text.removesuffix(_STARTING)), text.endswith(_STARTING)
 
 
 def main() -> int:
@@ -51,13 +56,15 @@ def main() -> int:
     if not path:
         return _fail(f"{VARIABLE} is not set: set it to the file that the worker writes")
     try:
-        age_s = age_of(path)
+        age_s, is_starting = read(path)
     except FileNotFoundError:
         return _fail(f"{path} not found: the worker has not started, or writes another file")
     except (OSError, ValueError) as error:
         return _fail(f"cannot read a time from {path}: {error}")
     if not is_alive(age_s):
         return _fail(f"worker loop stalled for {age_s:.0f} s; expected {MAX_AGE_S:.0f} s at most")
+    if is_starting and "--started" in sys.argv[1:]:
+        return _fail("the worker is starting: it imports its handlers")
     return 0
 
 

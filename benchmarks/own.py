@@ -17,6 +17,7 @@ from benchmarks.bench import ONE_WORKER, Bench, Failed, Worker
 from benchmarks.catalogue import PEERS, Peer
 from benchmarks.environments import ROOT
 from benchmarks.figures import median, percentile, rate
+from benchmarks.http_api import api
 from benchmarks.payloads import payload
 from benchmarks.scenarios import DRAIN_S, FILL_S, Figures, Scenario, drain
 
@@ -263,6 +264,7 @@ BANANAS_SCENARIOS: tuple[Scenario, ...] = (
     Scenario("first", "first of its type behind 200,000", first_of_type, _is_bananas),
     Scenario("memory", "server memory per job", memory, _is_bananas, once=True),
     Scenario("idle", "idle worker", idle, _is_bananas, once=True),
+    Scenario("api", "the HTTP API", api, _is_bananas),
     Scenario("crunch", "CPU-bound handlers", crunch, _is_bananas),
     Scenario("validate", "bananas validate", validate, _is_bananas, once=True),
 )

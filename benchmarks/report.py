@@ -132,6 +132,8 @@ TARGETS: tuple[Target, ...] = (
            is_floor=False),
     Target("commands of an idle worker", 3.0, _ours("idle", "commands_per_s"), "per second",
            is_floor=False),
+    Target("POST /jobs, to a bare route of the framework and server", 0.5, _ours("api", "ratio")),
+    Target("POST /jobs of 10,000, to enqueue_many", 0.5, _ours("api", "ratio_batch")),
     Target("CPU-bound handlers, two replicas to one", 1.5, _ours("crunch", "ratio")),
     Target("bananas validate to its imports", 3.0, _ours("validate", "ratio"), is_floor=False),
 )  # fmt: skip

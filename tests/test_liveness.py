@@ -12,9 +12,9 @@ import pytest
 from bananas_topology import liveness
 
 
-def check_liveness(path: Path) -> subprocess.CompletedProcess[str]:
+def check_liveness(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "bananas_topology.liveness"],
+        [sys.executable, "-m", "bananas_topology.liveness", *options],
         env={**os.environ, "LIVENESS_FILE": str(path)},
         capture_output=True,
         text=True,

@@ -10,7 +10,6 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-import anyio.to_thread
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import HTMLResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -39,6 +38,7 @@ from bananas_topology.api.caching import Revalidation, describe_revalidation
 from bananas_topology.api.cors import Cors
 from bananas_topology.api.docs import DOCS_STYLE, docs_page
 from bananas_topology.api.encoding import encoded_response, json_response
+from bananas_topology.api.enqueueing import Enqueuer
 from bananas_topology.api.event_feed import EventFeed
 from bananas_topology.api.guard import PROBES, Guard, SecurityHeaders
 from bananas_topology.api.metrics import Measuring, Metrics
@@ -69,6 +69,7 @@ class Api:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.metrics = Metrics(service.inspector)
+        self.enqueuer = Enqueuer(service.client)
         self.waiting = WaitingRoom(service)
         self.events = EventFeed(service)
 
@@ -163,7 +164,7 @@ async def enqueue(request: Request) -> Response:
     api = _api(request)
     body = await read_body(request)
     try:
-        ids, is_list = await anyio.to_thread.run_sync(api.service.enqueue, body)
+        ids, is_list = await api.enqueuer.enqueue(body)
     except RequestRejected as error:
         raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error)) from error
     api.metrics.enqueued.inc(len(ids))

@@ -16,7 +16,7 @@ import msgspec
 from bananas_topology.api.problems import Problem
 from bananas_topology.client import NewJob, check_job
 from bananas_topology.contract.values import JOB_TYPE_PATTERN, MAX_RETRIES, PRIORITIES
-from bananas_topology.jobs.job import MAX_ID_LENGTH
+from bananas_topology.jobs.job import MAX_ID_LENGTH, new_id
 
 #: Maximum number of jobs in one request.
 MAX_JOBS = 10_000
@@ -73,12 +73,12 @@ class NewJobBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"expected at most {MAX_JOBS} jobs in one request")
 
     def job(self) -> NewJob:
-        """Convert to a job for the client."""
+        """Convert to a job for the client, with an id: it is safe to enqueue it repeatedly."""
         return NewJob(
             self.name,
             None if self.payload is msgspec.UNSET else self.payload,
             self.priority,
-            self.id,
+            new_id() if self.id is None else self.id,
             self.delay,
             self.at,
             self.max_retries,

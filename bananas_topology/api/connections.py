@@ -11,6 +11,7 @@ import resource
 import socket
 from typing import Any, ClassVar
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from bananas_topology.api.problems import RETRY_AFTER_S
@@ -31,6 +32,9 @@ STREAMING = "bananas.streaming"
 #: Seconds after which a connection is closed whose client acknowledges no data, because it has
 #: disappeared without closing it.
 _GONE_S = 60
+
+#: Maximum size of what may still arrive of a request's body after its response, in bytes.
+DISCARD_BYTES = 32 * 2**20
 
 #: Maximum number of connections.
 MAX_CONNECTIONS = 1_000
@@ -65,6 +69,7 @@ class ClientConnection(H11Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timed_cycle: RequestResponseCycle | None = None
         self._answered_at = monotonic()
+        self._discarded = 0
 
     @property
     def _unanswered(self) -> RequestResponseCycle | None:
@@ -95,6 +100,15 @@ class ClientConnection(H11Protocol):
             self._timer.cancel()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        # uvicorn reads the rest of a refused body, so that the client finds the response and can
+        # send the next request; but also one without end.
+        if self.cycle is not None and self._unanswered is None:
+            self._discarded += len(data) if self.conn.their_state is h11.SEND_BODY else 0
+            if self._discarded > DISCARD_BYTES:
+                return self.transport.abort()
+        super().data_received(data)
+
     def handle_events(self) -> None:
         super().handle_events()
         cycle = self._unanswered
@@ -104,6 +118,7 @@ class ClientConnection(H11Protocol):
 
     def on_response_complete(self) -> None:
         self._answered_at = monotonic()
+        self._discarded = 0
         self._close_in(HEADER_S)
         super().on_response_complete()
 

@@ -8,11 +8,12 @@ foreign name that resolves to this host), Origin, Sec-Fetch-Site, and the conten
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bananas_topology.api.problems import Problem, problem_response
@@ -86,6 +87,12 @@ class Guard:
             )
 
 
+_ADDED_HEADERS = [
+    (name.lower().encode(), value.encode())
+    for name, value in (SECURITY_HEADERS | {"Cache-Control": "no-store"}).items()
+]
+
+
 class SecurityHeaders:
     """ASGI middleware that adds `SECURITY_HEADERS` to every response that does not set its own.
 
@@ -98,10 +105,10 @@ class SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", "no-store")
+                headers = list(message.get("headers", ()))
+                own = {name for name, _ in headers}  # in lower case, as ASGI requires
+                added = [each for each in _ADDED_HEADERS if each[0] not in own]
+                message["headers"] = headers + added
             await send(message)
 
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
@@ -138,6 +145,7 @@ def check_local(method: str, headers: Mapping[str, str]) -> None:
         )
 
 
+@lru_cache(maxsize=64)
 def _is_loopback(host: str) -> bool:
     """Whether a Host header names this host by a name that no DNS server can redefine."""
     try:

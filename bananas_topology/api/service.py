@@ -1,4 +1,4 @@
-"""The operations behind the routes: enqueueing, inspection, and health."""
+"""The operations behind the routes, other than enqueueing: inspection, changes, and health."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Self
 import msgspec
 from starlette.requests import Request
 
-from bananas_topology.api.bodies import read_jobs
 from bananas_topology.client import Client, Patience
 from bananas_topology.errors import RedisUnavailable, RedisUnsuitable, WrongJobState
 from bananas_topology.jobs.access import ServerUrl
@@ -86,15 +85,6 @@ class Service:
         self.client.close()
         self.dead.close()
         self.events.close()
-
-    def enqueue(self, body: bytes) -> tuple[list[str], bool]:
-        """Enqueue the jobs of a request; returns their ids and whether the body was a list.
-
-        Raises:
-            Problem, InvalidJob: the body is not valid; nothing is enqueued.
-        """
-        jobs, is_list = read_jobs(body)
-        return self.client.enqueue_many(jobs), is_list
 
     def job(self, job_id: str) -> bytes:
         """Read a job, as JSON.

@@ -35,7 +35,12 @@ _ESCAPE = "percent-encode the characters / ? # @ : % in user names and passwords
 
 #: Scheme and slashes, with or without the colon.
 _LEAD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:?/+")
-_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:?//[^\s\"']*")
+#: A URL, or what may be a mistyped one: with one slash, with backslashes, without its scheme.
+_URL_IN_TEXT = re.compile(
+    r"[A-Za-z][A-Za-z0-9+.-]*:?//[^\s\"']*"
+    r"|(?:[A-Za-z][A-Za-z0-9+.-]*)?:?(?://|:/|:\\+)[^\s\"']*@[^\s\"']*"
+    r"|(?<![^\s\"']):[^\s\"'@]+@[^\s\"']*"
+)
 _PORT = re.compile(r"[0-9]{1,5}")
 
 
@@ -101,6 +106,8 @@ def redact_urls(text: str) -> str:
 
     >>> redact_urls("--url=redis//:s3cret@db --verbose")
     '--url=redis//:***@db --verbose'
+    >>> redact_urls("redis:/:s3cret@a, ://:s3cret@b, redis:\\\\:s3cret@c, redis:// :s3cret@d")
+    'redis:/:***@a, ***@b, redis:***@c, redis:// :***@d'
     """
     return _URL_IN_TEXT.sub(lambda match: redact(match[0]), text)
 

@@ -89,8 +89,38 @@ def put(
         source.keep()
 
 
+def put_structure(
+    section: Section, path: tuple[str, ...], value: Any, *sources: Field, note: str = ""
+) -> bool:
+    """Set a mapping or a list that is made of several fields; returns whether it is valid.
+
+    Otherwise, or if there is another value already, all fields are marked as dropped.
+    """
+    if problem := _problem(path, value):
+        reason = f"left out: {problem}"
+    else:
+        *parents, last = path
+        for name in parents:
+            section = section.setdefault(name, {})
+        reason = ""
+        if section.setdefault(last, value) != value:
+            reason = f"{'.'.join(path)} has another value already, from another field"
+    for source in sources:
+        if reason:
+            source.drop(reason)
+        elif note:
+            source.translate(note)
+        else:
+            source.keep()
+    return not reason
+
+
 def _problem(path: tuple[str, ...], value: Any) -> str | None:
     """Why no section accepts a value at this path; None if one does."""
+    if isinstance(value, (dict, list)):
+        below = value.values() if isinstance(value, dict) else value
+        if any(isinstance(each, str) and has_variable(each) for each in below):
+            return None
     if isinstance(value, str):
         try:
             interpolate(value, {})

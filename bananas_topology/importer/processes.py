@@ -7,7 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bananas_topology.contract.names import API, REDIS, SCHEDULER
-from bananas_topology.importer.draft import Draft, Section, dns_label, put_parsed
+from bananas_topology.importer.draft import (
+    Draft,
+    Section,
+    dns_label,
+    put_parsed,
+    put_structure,
+)
 from bananas_topology.importer.source import EnvironmentFields, Field
 from bananas_topology.importer.variables import (
     apply_api,
@@ -17,6 +23,8 @@ from bananas_topology.importer.variables import (
     is_worker,
     pool_name,
 )
+from bananas_topology.spec.build import DEFAULT_STARTUP_MS
+from bananas_topology.units import format_duration
 
 #: How a command starts a process of Bananas: our modules, or the binaries of the Go version.
 _MODULE = re.compile(r"\bbananas_topology\.(worker|api)\b")
@@ -84,6 +92,18 @@ def put_grace(
     if period is None or section is draft.scheduler or "WORKER_GRACE" in process.environment:
         return
     put_parsed(section, ("grace",), parse, period, "`grace`")
+
+
+def put_startup(section: Section, startup_ms: int, source: Field, *, is_rendered: bool) -> None:
+    """Set how long a pool's workers may take to start, from how long a check waits for them.
+
+    What is not rendered and shorter than the default may be meant for another program, or be
+    another kind of wait.
+    """
+    if is_rendered or startup_ms > DEFAULT_STARTUP_MS:
+        put_structure(section, ("startup",), format_duration(startup_ms), source, note="`startup`")
+    else:
+        source.translate("rendered workers have five minutes to start")
 
 
 def _free_name(name: str) -> str:

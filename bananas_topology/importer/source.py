@@ -76,6 +76,11 @@ class Field:
         for child in (*self.mapping.values(), *self.items):
             yield from child.leaves()
 
+    def leaves_at(self, *names: str) -> list[Field]:
+        """Those of the fields with these names below that there are, and that are leaves."""
+        found = (self.get(name) for name in names)
+        return [each for each in found if each is not None and each.is_leaf]
+
     def keep(self, note: str = "") -> None:
         """Mark all leaves: the topology has the same value."""
         self._mark(Status.KEPT, note)
@@ -91,6 +96,26 @@ class Field:
     def mark_mistake(self, note: str) -> None:
         """Mark all leaves: it would cause harm; `note` says how, and what replaces it."""
         self._mark(Status.MISTAKE, note)
+
+    def follow(self, other: Field) -> None:
+        """Mark what is the same in another field as it is marked there."""
+        if self.is_leaf and other.is_leaf and self.text == other.text and other.status is not None:
+            self._mark(other.status, other.note)
+        for key, child in self.mapping.items():
+            if (same := other.get(key)) is not None:
+                child.follow(same)
+        for item in self.items:
+            for same in filter(item.is_equal, other.items):
+                item.follow(same)
+
+    def is_equal(self, other: Field) -> bool:
+        """Whether two fields have the same content."""
+        return (
+            (self.text, self.mapping.keys()) == (other.text, other.mapping.keys())
+            and len(self.items) == len(other.items)
+            and all(child.is_equal(other.mapping[key]) for key, child in self.mapping.items())
+            and all(map(Field.is_equal, self.items, other.items))
+        )
 
     def follow_copies(self, otherwise: str) -> None:
         """Mark all leaves as their aliases are; as dropped, for the reason `otherwise`, if none.

@@ -15,6 +15,7 @@ from bananas_topology.contract.values import PRESETS, Mode, is_without_effect
 from bananas_topology.contract.worker import WORKER_SETTINGS
 from bananas_topology.importer.draft import Draft, Section, has_variable, put
 from bananas_topology.importer.source import EnvironmentFields, Field
+from bananas_topology.spec.interpolation import BadSyntax, NotSet, interpolate
 
 _SETTINGS = {each.variable: each for each in (*WORKER_SETTINGS, *API_SETTINGS)}
 
@@ -42,6 +43,11 @@ _RESULTS = {"RESULT_BACKEND_TTL_SUCCESS": "results", "RESULT_BACKEND_TTL_FAILURE
 
 #: Variables by which a worker is recognized.
 _WORKERS_OWN = ("WORKER_MODE", "WORKER_CONCURRENCY", "WORKER_PRIORITIES", "WORKER_HANDLERS")
+
+
+def is_setting(variable: str) -> bool:
+    """Whether a variable is set by the topology, so that `env` cannot have it."""
+    return variable in _SETTINGS
 
 
 def is_worker(environment: EnvironmentFields) -> bool:
@@ -121,10 +127,23 @@ def _put_checked(
             put(section, path, _escaped(value), source)
         elif is_list:
             _put_default_of_list(section, path, setting, text, source)
+        elif _is_valid_unset(setting, written := _with_default(setting, section, text)):
+            put(section, path, written, source)
         else:
-            put(section, path, _with_default(setting, section, text), source)
+            source.drop("not a valid value while the variable is not set; replaced by the default")
     except ValueError as error:
         source.mark_mistake(f"not a valid value: {error}; replaced by the default")
+
+
+def _is_valid_unset(setting: Setting, text: str) -> bool:
+    """Whether a text has a valid value if no variable is set, or needs one that is set."""
+    try:
+        setting.kind.read(interpolate(text, {}))
+    except NotSet:
+        return True
+    except (BadSyntax, ValueError):
+        return False
+    return True
 
 
 def _with_default(setting: Setting, section: Section, text: str) -> str:

@@ -1,4 +1,4 @@
-"""The transitions of jobs: each method builds keys and arguments, calls a script, decodes the reply.
+"""The transitions of jobs: each method builds arguments, calls a script and decodes the reply.
 
 A worker's settlements and its claim go in one exchange. Nothing here decides anything about jobs,
 and nothing is retried: after RedisUnavailable the caller does not know whether the scripts ran, and

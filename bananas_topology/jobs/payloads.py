@@ -1,6 +1,6 @@
 """Converts payloads to their handlers' annotations, and validates them.
 
-A type that payloads cannot be converted to is rejected when the worker starts: every job would fail.
+A type that payloads cannot be converted to is rejected when the worker starts: all jobs would fail.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class ClaimsPlace:
 
 @dataclass(frozen=True, slots=True)
 class AllJobs:
-    """Every stored job, unordered. A position is Redis's cursor, which only exists between pages."""
+    """Every stored job, unordered. A position is a cursor of Redis, known only between pages."""
 
     name: str
 

@@ -17,7 +17,7 @@ from bananas_topology.contract.settings import POOL
 from bananas_topology.contract.values import PRESETS, Mode
 from bananas_topology.contract.worker import SCHEDULER_ONLY, WORKER_SETTINGS, WorkerConfig
 from bananas_topology.spec.container_parts import container_of
-from bananas_topology.spec.model import ManagedRedis, Pool, Redis, Topology
+from bananas_topology.spec.model import ManagedRedis, Pool, Redis, SecretKey, Topology
 from bananas_topology.spec.nodes import ScalarNode, child
 from bananas_topology.spec.parts import (
     api_of,
@@ -166,14 +166,16 @@ def _redis(section: SectionReader) -> Redis:
     node = child(section.node, "url")
     is_unset = isinstance(node, ScalarNode) and node.unset is not None
     url = section.optional_string("url") or None
-    managed = section.section("managed")
+    managed, secret = section.section("managed"), section.section("secret")
+    has_secret = section.has("secret")
     return Redis(
         url=url,
+        secret=SecretKey(secret.string("name"), secret.string("key")) if has_secret else None,
         key_prefix=section.string("key_prefix"),
         managed=ManagedRedis(
             image=managed.string("image"),
             storage_bytes=managed.memory_bytes("storage") or 0,
             memory_bytes=managed.memory_bytes("memory") or 0,
         ),
-        is_external=url is not None or is_unset,
+        is_external=url is not None or is_unset or has_secret,
     )

@@ -157,14 +157,24 @@ class ManagedRedis:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretKey:
+    """A key of an existing Secret."""
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Redis:
     """The server: external, or the bundled one (managed in rendered output).
 
     The `url` of an external server is None if it is in a variable that is not set here; rendered
-    output does not need it, since it refers to a secret.
+    output does not need it, since it refers to a secret. `secret` is where the URL is on
+    Kubernetes; None for the topology's own Secret.
     """
 
     url: str | None
+    secret: SecretKey | None
     key_prefix: str
     managed: ManagedRedis
     is_external: bool

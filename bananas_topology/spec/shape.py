@@ -289,7 +289,13 @@ def expectation(section: str, path: Sequence[str], value: Any) -> str | None:
         names = part.get("propertyNames")
         if names is not None and not _is_valid(name, definition(names)):
             return _expected(names)
-        below = part.get("properties", {}).get(name) or part.get("additionalProperties")
+        patterns = part.get("patternProperties", {}).items()
+        matching = (each for pattern, each in patterns if re.search(pattern, name))
+        below = (
+            part.get("properties", {}).get(name)
+            or next(matching, None)
+            or part.get("additionalProperties")
+        )
         if not isinstance(below, dict):
             return f'expected no field "{name}"'
         part = definition(below)

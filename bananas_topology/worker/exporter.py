@@ -6,6 +6,7 @@ port is set, because prometheus_client and the HTTP server cost memory and start
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -37,8 +38,15 @@ _REQUEST_TIMEOUT_S = 10
 _TEXT = "text/plain; charset=utf-8"
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
-#: Serves one path: returns status, content type and body.
-Route = Callable[[], tuple[HTTPStatus, str, bytes]]
+#: Status, content type and body.
+Answer = tuple[HTTPStatus, str, bytes]
+
+#: Serves one path, given the query.
+Route = Callable[[str], Answer]
+
+_OK: Answer = (HTTPStatus.OK, _TEXT, b"ok\n")
+
+_STARTING = "starting: importing handlers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,50 +124,60 @@ class MetricsCollector(Collector):
 
 
 class HealthServer:
-    """Serves until the process exits.
+    """Listens from its creation until the process exits, for a worker that is starting at first.
 
     Raises:
         InvalidSettings: cannot listen on the port.
     """
 
-    def __init__(self, port: int, sources: Sources) -> None:
-        self._health = sources.health
-        self._collector = MetricsCollector(sources)
+    def __init__(self, port: int) -> None:
+        self._health: Health | None = None
+        self._collector: MetricsCollector | None = None
         self._collecting = threading.Lock()
-        handler = _handler(
-            {
-                "/livez": self._livez,
-                "/readyz": self._readyz,
-                "/metrics": self._metrics,
-            }
-        )
+        routes: dict[str, Route] = {
+            "/livez": self._livez,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics,
+        }
         try:
-            server = ThreadingHTTPServer(("", port), handler)
+            server = ThreadingHTTPServer(("", port), _handler(routes))
         except OSError as error:
             problem = f"METRICS_PORT is {port}: cannot listen on it: {error}"
             raise InvalidSettings([problem]) from error
         server.daemon_threads = True
-        self._server = server
+        # Children that are forked must not keep the port, also those forked by a handler's module.
+        os.register_at_fork(after_in_child=server.socket.close)
         threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
 
-    def in_forked_child(self) -> None:
-        """Let go, in a forked child, of the port."""
-        self._server.socket.close()
+    def serve(self, sources: Sources) -> None:
+        """Answer for a worker that has started."""
+        self._collector = MetricsCollector(sources)
+        self._health = sources.health
 
-    def _livez(self) -> tuple[HTTPStatus, str, bytes]:
-        if self._health.is_alive:
-            return HTTPStatus.OK, _TEXT, b"ok\n"
-        return HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, b"worker loop stalled\n"
+    def _livez(self, query: str) -> Answer:
+        health = self._health
+        if health is None:
+            # A startup probe waits for the handlers, so that it has the time that a start may take.
+            return _unavailable(_STARTING) if query == "started" else _OK
+        return _OK if health.is_alive else _unavailable("worker loop stalled")
 
-    def _readyz(self) -> tuple[HTTPStatus, str, bytes]:
-        if self._health.is_ready and self._health.is_alive:
-            return HTTPStatus.OK, _TEXT, b"ok\n"
-        reason = b"not taking jobs: Redis is unreachable, or the worker is starting or stopping\n"
-        return HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, reason
+    def _readyz(self, query: str) -> Answer:
+        health = self._health
+        if health is None:
+            return _unavailable(_STARTING)
+        if health.is_ready and health.is_alive:
+            return _OK
+        return _unavailable("not taking jobs: Redis is unreachable, or the worker is stopping")
 
-    def _metrics(self) -> tuple[HTTPStatus, str, bytes]:
+    def _metrics(self, query: str) -> Answer:
+        if self._collector is None:
+            return _unavailable(_STARTING)
         with self._collecting:
             return HTTPStatus.OK, _METRICS, self._collector.text()
+
+
+def _unavailable(reason: str) -> Answer:
+    return HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, f"{reason}\n".encode()
 
 
 def _handler(routes: dict[str, Route]) -> type[BaseHTTPRequestHandler]:
@@ -167,11 +185,12 @@ def _handler(routes: dict[str, Route]) -> type[BaseHTTPRequestHandler]:
         timeout = _REQUEST_TIMEOUT_S
 
         def do_GET(self) -> None:
-            route = routes.get(self.path.partition("?")[0])
+            path, _, query = self.path.partition("?")
+            route = routes.get(path)
             if route is None:
                 self.send_error(HTTPStatus.NOT_FOUND)
                 return
-            status, kind, body = route()
+            status, kind, body = route(query)
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))

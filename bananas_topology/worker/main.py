@@ -13,6 +13,8 @@ import logging
 import os
 import signal
 import sys
+from types import FrameType
+from typing import TYPE_CHECKING
 
 from bananas_topology.contract.values import is_without_effect
 from bananas_topology.contract.worker import EXIT_CONFIG, EXIT_FAILED, WorkerConfig, from_env
@@ -29,6 +31,10 @@ from bananas_topology.worker.identity import with_worker_id
 from bananas_topology.worker.process import Worker
 from bananas_topology.worker.run import BoundHandler, bind_handlers
 from bananas_topology.worker.shutdown import EXIT_HOOKS_S
+from bananas_topology.worker.startup import Startup
+
+if TYPE_CHECKING:
+    from bananas_topology.worker.exporter import HealthServer
 
 __all__ = ["exit_process", "main"]
 
@@ -39,7 +45,7 @@ SWITCH_INTERVAL_S = 0.001
 
 def main() -> int:
     """Read the settings, import the handlers, and run the worker; returns the exit code."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the worker handles it, it just exits
+    _exit_on_signals()
     faulthandler.enable()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     # Shows a handler's print() at once, also when standard output is a pipe.
@@ -48,15 +54,35 @@ def main() -> int:
         config = with_worker_id(from_env(os.environ))
         logs.configure(config)
         _warn_of_ignored_variables()
-        handlers = _handlers(config)
         with standard_library_first():
-            worker = _make_worker(config, handlers)
+            startup = Startup(config)
+        with startup:
+            handlers = _handlers(config)
+        with standard_library_first():
+            worker = _make_worker(config, handlers, startup.health_server)
         logs.protect()
         return worker.run()
     except (InvalidSettings, HandlerError) as error:
         return _fail(error, EXIT_CONFIG)
     except BananasTopologyError as error:
         return _fail(error, EXIT_FAILED)
+
+
+def _exit_on_signals() -> None:
+    """Exit on a signal, until the worker handles it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if os.getpid() == 1:
+        # The kernel discards what the first process of a container does not handle: a pod that is
+        # deleted while it starts would go on to claim jobs, and be killed with them.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _exit)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    if os.getpid() == 1:
+        os._exit(0)
+    signal.signal(number, signal.SIG_DFL)  # a child that a handler module has forked
+    os.kill(os.getpid(), number)
 
 
 def _handlers(config: WorkerConfig) -> dict[str, BoundHandler]:
@@ -79,9 +105,11 @@ def _warn_of_ignored_variables() -> None:
         )
 
 
-def _make_worker(config: WorkerConfig, handlers: dict[str, BoundHandler]) -> Worker:
+def _make_worker(
+    config: WorkerConfig, handlers: dict[str, BoundHandler], health_server: HealthServer | None
+) -> Worker:
     client = connect(ServerUrl.of(config), key_prefix=config.key_prefix)
-    return Worker(config, handlers, Broker(client, Keys(config.key_prefix)))
+    return Worker(config, handlers, Broker(client, Keys(config.key_prefix)), health_server)
 
 
 def _fail(error: BananasTopologyError, code: int) -> int:

@@ -65,10 +65,17 @@ log = logging.getLogger(__name__)
 
 
 class Worker:
-    """One worker process. Call `run` once, in the main thread."""
+    """One worker process. Call `run` once, in the main thread.
+
+    `health_server` listens already; None if no port is set.
+    """
 
     def __init__(
-        self, config: WorkerConfig, handlers: dict[str, BoundHandler], broker: Broker
+        self,
+        config: WorkerConfig,
+        handlers: dict[str, BoundHandler],
+        broker: Broker,
+        health_server: HealthServer | None,
     ) -> None:
         self._concurrency = config.concurrency
         self._broker = broker
@@ -97,7 +104,8 @@ class Worker:
             self._tasks.append(PeriodicTask(0.5, self._slots.check_event_loop))
         wants_metrics = os.environ.pop(METRICS_VARIABLE, "")
         self._metric_reports = self._report_metrics(notifier) if wants_metrics else None
-        self._health_server = self._serve_health(config) if config.metrics_port else None
+        if health_server is not None:
+            self._serve_health(config, health_server)
 
     def _report_metrics(self, notifier: Notifier) -> MetricReports:
         # Imported here: most workers are spared the memory and the time.
@@ -108,9 +116,9 @@ class Worker:
         self._tasks.append(PeriodicTask(INTERVAL_S, reports.send))
         return reports
 
-    def _serve_health(self, config: WorkerConfig) -> HealthServer:
+    def _serve_health(self, config: WorkerConfig, server: HealthServer) -> None:
         # Imported here: a worker without a port is spared the memory and the time.
-        from bananas_topology.worker.exporter import HealthServer, Sources
+        from bananas_topology.worker.exporter import Sources
 
         sources = Sources(
             pool=config.pool,
@@ -121,7 +129,7 @@ class Worker:
             health=self._health,
             inspector=Inspector(self._broker.client, self._broker.keys),
         )
-        return HealthServer(config.metrics_port, sources)
+        server.serve(sources)
 
     def run(self) -> int:
         """Work until a signal stops the worker; returns the exit code.
@@ -158,8 +166,6 @@ class Worker:
         close_inherited(self._broker.client)
         self._slots.in_forked_child()
         self._health.in_forked_child()
-        if self._health_server is not None:
-            self._health_server.in_forked_child()
 
     def quiet(self) -> None:
         """Claim nothing more, and release what has not started."""

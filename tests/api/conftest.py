@@ -14,12 +14,19 @@ from fastapi.testclient import TestClient
 
 from bananas_topology.api.app import make_app
 from bananas_topology.api.connections import ClientConnection
+from bananas_topology.api.process import listen
 from bananas_topology.api.service import Service
-from bananas_topology.api.token import Token
+from bananas_topology.api.token import NO_TOKEN, Token
 from bananas_topology.client import Client
 from tests.worker.support import Starter, starting
 
 TOKEN, READ_TOKEN = "correct horse battery", "staple of dashboards"
+
+#: The description of all routes.
+OPENAPI = make_app(Service.connect("redis://127.0.0.1:1", "none"), NO_TOKEN).openapi()
+
+#: Routes whose responses do not end.
+STREAMS = {"/events"}
 
 JSON = {"Content-Type": "application/json"}
 
@@ -58,14 +65,14 @@ def listening(app: Any) -> Iterator[int]:
     """Serve an app on a port, as the api process does."""
     config = uvicorn.Config(app, http=ClientConnection, log_config=None, ws="none")
     server = _Server(config)
-    listener = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=asyncio.run, args=(server.serve([listener]),))
-    thread.start()
-    try:
-        yield int(listener.getsockname()[1])
-    finally:
-        server.should_exit = True
-        thread.join(20)
+    with listen("127.0.0.1", 0) as listener:
+        thread = threading.Thread(target=asyncio.run, args=(server.serve([listener]),))
+        thread.start()
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            server.should_exit = True
+            thread.join(20)
 
 
 @pytest.fixture
@@ -73,6 +80,13 @@ def http(server_url: str, prefix: str) -> Iterator[TestClient]:
     """The api on a real Redis server."""
     with serving(server_url, prefix) as http:
         yield http
+
+
+@pytest.fixture
+def port(http: TestClient) -> Iterator[int]:
+    """The port at which `http` is served as the api process serves it."""
+    with listening(http.app) as port:
+        yield port
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import http.client
 import json
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,6 @@ from tests.api.event_stream import Stream, following
 from tests.jobs.servers import free_port, running
 from tests.waiting import wait_for
 from tests.worker.support import Starter
-
-
-@pytest.fixture
-def port(http: TestClient) -> Iterator[int]:
-    with listening(http.app) as port:
-        yield port
 
 
 @pytest.fixture

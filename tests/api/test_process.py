@@ -15,6 +15,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 import pytest
 import redis
 
+from bananas_topology.api.process import listen
 from bananas_topology.client import Client
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.keys import Keys
@@ -85,6 +86,13 @@ def test_taken_port_is_reported_on_one_line(server_url: str) -> None:
             assert process.returncode == 1
             [line] = errors.splitlines()
             assert line == f"error: cannot listen on 127.0.0.1:{port}: Address already in use"
+
+
+def test_connections_do_not_delay_the_second_part_of_a_response() -> None:
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_all_invalid_settings_are_reported(server_url: str) -> None:

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bananas_topology.contract.redis_url import check_url, has_password, redact, secret_spans
+from bananas_topology.contract.redis_url import (
+    check_url,
+    has_password,
+    mask_urls,
+    redact,
+    redact_urls,
+    secret_spans,
+)
 
 VALID = (
     "redis://localhost",
@@ -96,6 +103,28 @@ def test_a_reason_says_what_is_wrong_without_showing_the_url(url: str, reason: s
 def test_a_password_is_hidden_however_malformed_the_url(url: str) -> None:
     assert "hunter2" not in redact(url)
     assert has_password(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("redis://:hunter2@db", "redis//:hunter2@db", "redis:/:hunter2@db", "//:hunter2@db"),
+        *("://u:hunter2@db", ":hunter2@db", "redis:\\\\:hunter2@db", "redis:// :hunter2@db"),
+    ],
+)
+def test_a_password_is_hidden_in_a_line_that_shows_a_malformed_url(url: str) -> None:
+    line = f'redis: {{url: "{url}"}}'
+
+    assert "hunter2" not in redact_urls(line)
+    assert "hunter2" not in mask_urls(line)
+    assert len(mask_urls(line)) == len(line)
+
+
+@pytest.mark.parametrize(
+    "line", ["image: reg:5000/a:1@sha256:ab", "to: a@example.com", "path: c:/x/y", "a: :b"]
+)
+def test_a_line_without_a_url_is_shown_as_it_is(line: str) -> None:
+    assert mask_urls(line) == redact_urls(line) == line
 
 
 @pytest.mark.parametrize("url", ["redis://db:6379/0", "localhost:6379", "redis://a", "redis//db/1"])

@@ -347,7 +347,8 @@ spec:
         env:
         - {name: WORKER_MODE, value: thin}
         - {name: REDIS_URL, valueFrom: {secretKeyRef: {name: s, key: url}}}
-        - {name: SMTP_PASSWORD, valueFrom: {secretKeyRef: {name: s, key: smtp}}}
+        - {name: SMTP_PASSWORD, valueFrom: {secretKeyRef: {name: s, key: SMTP_PASSWORD}}}
+        - {name: OTHER, valueFrom: {secretKeyRef: {name: s, key: smtp}}}
 ---
 apiVersion: v1
 kind: Secret
@@ -356,7 +357,9 @@ stringData: {smtp: s3cret}
 """
     imported = _import_text(text)
 
-    assert yaml.safe_load(imported.text)["pools"]["w"]["secrets"] == ["SMTP_PASSWORD"]
+    pool = yaml.safe_load(imported.text)["pools"]["w"]
+    assert pool["secrets"] == ["SMTP_PASSWORD"]
+    assert pool["env"] == {"OTHER": {"secret": "s", "key": "smtp"}}
     assert "s3cret" not in imported.text
 
 
@@ -429,4 +432,28 @@ def test_an_external_server_whose_url_is_in_a_file_stays_external(target: str) -
         each.place
         for each in imported.statuses
         if each.status is Status.DROPPED and "credentials" in str(each)
+    ]
+
+
+def test_pods_with_other_accounts_get_that_of_the_first_workload() -> None:
+    account = "---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {name: jobs}\n"
+    pods = "".join(
+        f"""---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}}}
+spec:
+  template:
+    spec:
+      serviceAccountName: {name}
+      containers: [{{image: a, env: [{{name: WORKER_MODE, value: default}}]}}]
+"""
+        for name in ("jobs", "other")
+    )
+
+    imported = _import_text(account + pods)
+
+    assert yaml.safe_load(imported.text)["kubernetes"] == {"service_account": {"name": "jobs"}}
+    assert [each.place for each in imported.statuses if each.status is Status.DROPPED] == [
+        "deployment/other spec.template.spec.serviceAccountName"
     ]

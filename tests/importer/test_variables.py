@@ -68,6 +68,10 @@ def _pool(imported: Imported) -> dict[str, Any]:
         ("WORKER_PRIORITIES: High, low", {}, "priorities", ("high", "low")),
         ("WORKER_MODE: specialized", {}, "priorities", ("high",)),
         ("LOG_LEVEL: ${L:-debug}", {}, "log_level", "debug"),
+        ("LOG_LEVEL: ${L:+debug}", {}, "log_level", "info"),
+        ("MAX_RETRIES: ${A-}${B-}", {}, "max_retries", 3),
+        ("MAX_RETRIES: 1${A-2}", {}, "max_retries", 12),
+        ("JOB_TIMEOUT: ${T}m", {"T": "2"}, "job_timeout_ms", 120_000),
     ],
 )
 def test_a_variable_is_imported_as_a_value_that_is_valid_wherever_it_is_set(
@@ -136,9 +140,13 @@ def test_values_of_config_maps_are_kept_where_the_config_map_is_known() -> None:
 
     imported = _import(_deployment(env, config + data))
 
-    assert _pool(imported)["env"] == {"APP_db_host": "db$$1", "DB_HOST": "db$$1"}
-    dropped = [each.value for each in imported.statuses if each.status is Status.DROPPED]
-    assert dropped == ["OTHER", "elsewhere", "x", "x"]
+    assert _pool(imported)["env"] == {
+        "APP_db_host": "db$$1",
+        "DB_HOST": "db$$1",
+        "OTHER": {"config": "elsewhere", "key": "x"},
+    }
+    dropped = [each.place for each in imported.statuses if each.status is Status.DROPPED]
+    assert dropped == ["configmap/app data.not-a-name"]
 
 
 def test_a_redis_url_from_a_secret_is_an_external_redis_unless_one_is_in_the_files() -> None:
@@ -150,9 +158,38 @@ def test_a_redis_url_from_a_secret_is_an_external_redis_unless_one_is_in_the_fil
 
     external, managed = (_import(_deployment(url, rest)).text for rest in ("", redis))
 
-    assert yaml.safe_load(external)["redis"] == {"url": "${REDIS_URL}"}
-    assert yaml.safe_load(external)["kubernetes"] == {"secret": "s"}
+    where = {"name": "s", "key": "url"}
+    assert yaml.safe_load(external)["redis"] == {"url": "${REDIS_URL}", "secret": where}
+    assert "kubernetes" not in yaml.safe_load(external)
     assert "url" not in yaml.safe_load(managed)["redis"]
+
+
+def test_a_redis_url_under_its_own_name_is_in_the_secret_of_the_topology() -> None:
+    env = """
+        - {name: REDIS_URL, valueFrom: {secretKeyRef: {name: s, key: REDIS_URL}}}
+        - {name: DSN, valueFrom: {secretKeyRef: {name: other, key: dsn}}}
+"""
+    imported = _import(_deployment(env))
+
+    written = yaml.safe_load(imported.text)
+    assert (written["redis"], written["kubernetes"]) == ({"url": "${REDIS_URL}"}, {"secret": "s"})
+    assert _pool(imported)["env"] == {"DSN": {"secret": "other", "key": "dsn"}}
+
+
+def test_a_value_that_refers_to_what_is_not_known_is_dropped() -> None:
+    env = """
+        - {name: A, valueFrom: {configMapKeyRef: {name: elsewhere, key: a}}}
+        - {name: B, value: "$(A)/b"}
+        - {name: C, value: "$(D)/c"}
+        envFrom: [{configMapRef: {name: elsewhere}}]
+"""
+    imported = _import(_deployment(env))
+
+    assert _pool(imported)["env"] == {"A": {"config": "elsewhere", "key": "a"}}
+    dropped = [each.value for each in imported.statuses if each.status is Status.DROPPED]
+    assert dropped == ["B", "$(A)/b", "C", "$(D)/c"]
+    [notice] = [each for each in imported.notices if "elsewhere" in each]
+    assert "settings of workers in it are overridden" in notice
 
 
 def test_variables_of_a_known_secret_are_listed() -> None:

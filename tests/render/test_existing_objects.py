@@ -141,10 +141,12 @@ def test_a_slow_start_is_not_taken_for_a_failure(topology: Topology) -> None:
     probe = container_of(deployment)["startupProbe"]
 
     assert probe["failureThreshold"] * probe["periodSeconds"] == 15 * 60
+    assert probe["httpGet"]["path"] == "/livez?started"
     assert deployment["spec"]["progressDeadlineSeconds"] == 20 * 60
     other = find(objects_of(topology), "Deployment", "plain")
     assert "progressDeadlineSeconds" not in other["spec"]
-    assert services_of(topology)["transcode"]["healthcheck"]["start_period"] == "15m"
+    check = services_of(topology)["transcode"]["healthcheck"]
+    assert (check["start_period"], check["test"][-1]) == ("15m", "--started")
 
 
 def test_pods_have_the_classes_and_devices_of_their_pool(

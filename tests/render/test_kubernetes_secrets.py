@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bananas_topology.errors import RenderFailed
-from bananas_topology.render.kubernetes.secrets import secret_file
+from bananas_topology.render.compose.target import ComposeTarget
+from bananas_topology.render.kubernetes.secrets import secret_file, secret_keys
+from bananas_topology.render.kubernetes.target import KubernetesTarget
 from tests.conftest import MakeTopology
 from tests.render.cluster import (
     container_of,
@@ -66,6 +68,50 @@ def test_credentials_are_files_of_the_secret_that_may_change(make_topology: Make
             assert seen["REDIS_URL"] == "redis://redis:6379/0"
             for key in keys:
                 assert seen[f"{key}_FILE"] == f"/run/secrets/bananas/{key}"
+
+
+def test_the_url_may_be_in_a_secret_of_others(make_topology: MakeTopology) -> None:
+    redis = "redis: {url: '${REDIS_URL}', secret: {name: cache-app, key: uri}}\n"
+    topology = make_topology(POOL + redis + "api: {}\n")
+    objects = objects_of(topology)
+    items = [{"key": "uri", "path": "REDIS_URL"}]
+
+    (volume,) = (
+        each
+        for each in pod_of(find(objects, "Deployment", "worker"))["volumes"]
+        if each["name"] == "credentials"
+    )
+    assert volume["secret"] == {"secretName": "cache-app", "defaultMode": 0o440, "items": items}
+    (volume,) = (
+        each
+        for each in pod_of(find(objects, "Deployment", "api"))["volumes"]
+        if each["name"] == "credentials"
+    )
+    tokens = [{"key": "API_TOKEN", "path": "API_TOKEN"}]
+    assert volume["projected"] == {
+        "defaultMode": 0o440,
+        "sources": [
+            {"secret": {"name": "cache-app", "items": items}},
+            {"secret": {"name": "shop-secrets", "items": tokens}},
+        ],
+    }
+    env = environment_of(find(objects, "Deployment", "api"))
+    assert env["REDIS_URL_FILE"] == "/run/secrets/bananas/REDIS_URL"
+    assert secret_keys(topology) == ("API_TOKEN",)
+    notices = KubernetesTarget().render(topology).notices
+    assert "redis.secret requires Secret cache-app with the key uri" in notices
+    assert any("with the keys API_TOKEN;" in each for each in notices)
+    ignored = ComposeTarget().render(topology).notices
+    assert any(each.startswith("redis.secret is ignored: ") for each in ignored)
+
+
+def test_no_secret_is_asked_for_that_nothing_reads(make_topology: MakeTopology) -> None:
+    topology = make_topology(POOL + "redis: {secret: {name: cache-app}}\n")
+
+    assert topology.redis.is_external
+    assert secret_keys(topology) == ()
+    notices = KubernetesTarget().render(topology).notices
+    assert not any("shop-secrets" in each for each in notices)
 
 
 def test_a_secret_for_keda_has_the_parts_of_the_url(make_topology: MakeTopology) -> None:

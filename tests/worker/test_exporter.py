@@ -37,7 +37,7 @@ NAMES = {
 }
 
 
-def _get(port: int, path: str) -> tuple[int, str]:
+def get(port: int, path: str) -> tuple[int, str]:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as response:
             return response.status, response.read().decode()
@@ -64,12 +64,12 @@ def test_a_worker_exports_its_counts(start: Starter, producer: Client) -> None:
     with pytest.raises(JobFailed):
         producer.wait(producer.enqueue("fail", "x"), timeout=10)
 
-    assert _get(port, "/livez")[0] == 200
-    assert _get(port, "/readyz")[0] == 200
-    assert _get(port, "/nowhere")[0] == 404
+    assert get(port, "/livez")[0] == 200
+    assert get(port, "/readyz")[0] == 200
+    assert get(port, "/nowhere")[0] == 404
     # A job's result is stored a moment before the worker has counted it.
-    wait_for(lambda: _samples(_get(port, "/metrics")[1]).get(("bananas_jobs_failed_total", "fail")))
-    samples = _samples(_get(port, "/metrics")[1])
+    wait_for(lambda: _samples(get(port, "/metrics")[1]).get(("bananas_jobs_failed_total", "fail")))
+    samples = _samples(get(port, "/metrics")[1])
 
     assert {name for name, _ in samples} >= NAMES
     assert samples["bananas_jobs_completed_total", "echo"] == 3
@@ -79,7 +79,7 @@ def test_a_worker_exports_its_counts(start: Starter, producer: Client) -> None:
     assert samples["bananas_dead_letter_queue_depth", ""] == 1
     assert samples["bananas_queue_depth", "high"] == 0
     assert samples["bananas_worker_total", ""] == 10
-    assert 'pool="fast"' in _get(port, "/metrics")[1]
+    assert 'pool="fast"' in get(port, "/metrics")[1]
     assert worker.end() == 0
 
 
@@ -110,11 +110,11 @@ def test_a_worker_stays_alive_but_not_ready_while_the_server_stalls(
             try:
                 worker.wait_for_log("connection lost")
 
-                assert _get(port, "/readyz")[0] == 503
-                assert _get(port, "/livez")[0] == 200
+                assert get(port, "/readyz")[0] == 503
+                assert get(port, "/livez")[0] == 200
                 assert check_liveness(file).returncode == 0
                 # Metrics that need no server are still served.
-                assert "bananas_worker_total" in _get(port, "/metrics")[1]
+                assert "bananas_worker_total" in get(port, "/metrics")[1]
             finally:
                 os.kill(info["process_id"], signal.SIGCONT)
 

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from contextlib import suppress
 
 from bananas_topology.importer import amounts
+from bananas_topology.importer.compose.init_services import (
+    COMPLETED,
+    import_init_services,
+    init_services,
+)
 from bananas_topology.importer.compose.known import PROCESS, REDIS
+from bananas_topology.importer.compose.mounts import (
+    import_devices,
+    import_env_files,
+    import_placement,
+    import_resources,
+    import_volumes,
+)
 from bananas_topology.importer.compose.ports import import_api_ports
 from bananas_topology.importer.draft import (
     Draft,
@@ -21,13 +34,14 @@ from bananas_topology.importer.processes import (
     import_variables,
     mark_command,
     put_grace,
+    put_startup,
 )
 from bananas_topology.importer.redis_server import check_command, check_image, is_redis
 from bananas_topology.importer.source import Field, fields_of
+from bananas_topology.units import parse_duration_ms
 
 #: Keys of a service whose fields a topology has no place for, with what to do instead.
 _DROPPED = {
-    "env_file": "not read: list its variables in `env` or `secrets`",
     "secrets": "list the variables in `secrets`; files: use `compose.patches`",
     "configs": "a topology has no files: use `compose.patches`",
     "networks": "rendered services share the project's networks: use `compose.patches`",
@@ -37,15 +51,6 @@ _DROPPED = {
     "depends_on": "rendered services wait only for Redis: use `compose.patches`",
     "restart": "rendered services use unless-stopped",
 }
-
-#: Limits that Compose also has at the top of a service, and their place in a topology.
-_LIMITS: dict[str, tuple[tuple[str, str], Callable[[str], int | str]]] = {
-    "cpus": (("limits", "cpu"), amounts.cpu),
-    "mem_limit": (("limits", "memory"), amounts.memory),
-    "mem_reservation": (("requests", "memory"), amounts.memory),
-}
-
-_COMPLETED = "service_completed_successfully"
 
 
 def is_compose(document: Field) -> bool:
@@ -60,11 +65,16 @@ def import_compose(draft: Draft, document: Field) -> None:
     draft.has_managed_redis |= bool(redis)
     if name := document.get("name"):
         put_name(draft, name)
+    inits = init_services(services, redis)
+    imported: set[str] = set()
     for service_name, service in services.items():
         if service_name in redis:
             _import_redis(draft, service)
-        else:
-            _import_service(draft, service_name, service, redis)
+        elif service_name not in inits:
+            imported |= _import_service(draft, service_name, services, redis)
+    for service_name in services:
+        if service_name in inits - imported:  # what waits for it cannot have it as a command
+            _import_service(draft, service_name, services, redis)
     if version := document.get("version"):
         version.mark_mistake("`version` is obsolete; Compose ignores it")
     for section in ("volumes", "networks", "secrets", "configs"):
@@ -92,7 +102,11 @@ def _import_definitions(document: Field, section: str) -> None:
             definition.drop(f"rendered files define only the {section} that they need")
 
 
-def _import_service(draft: Draft, name: str, service: Field, redis: set[str]) -> None:
+def _import_service(
+    draft: Draft, name: str, services: Mapping[str, Field], redis: set[str]
+) -> set[str]:
+    """Import one service; returns the names of those that became its commands before the start."""
+    service = services[name]
     variables = fields_of(service.get("environment"))
     environment = {variable: (text, source) for variable, text, source in variables}
     dependencies = service.child("depends_on")
@@ -112,7 +126,7 @@ def _import_service(draft: Draft, name: str, service: Field, redis: set[str]) ->
     if section is None:
         service.drop("not a Bananas service: keep it in a separate Compose file")
         draft.notices.append(f'service "{name}" is not a Bananas service and was left out')
-        return
+        return set()
     if section is draft.api:
         import_api_ports(section, service)
     else:
@@ -120,13 +134,31 @@ def _import_service(draft: Draft, name: str, service: Field, redis: set[str]) ->
     _import_process(draft, section, service)
     mark_command(service.get("entrypoint"), service.get("command"))
     _import_dependencies(dependencies, redis)
+    translate_known(service, PROCESS)
+    inits: set[str] = set()
+    if section is not draft.api and section is not draft.scheduler:
+        _import_startup(section, service.child("healthcheck"))
+        inits = import_init_services(section, name, services, redis)
+        for init in inits:
+            _import_dependencies(services[init].child("depends_on"), redis)
+            _finish(services[init], PROCESS)
     _finish(service, PROCESS)
+    return inits
+
+
+def _import_startup(section: Section, check: Field) -> None:
+    period = check.get("start_period")
+    if period is not None:
+        is_rendered = any(leaf.text == "--started" for leaf in check.child("test").leaves())
+        with suppress(ValueError):
+            startup_ms = parse_duration_ms(period.text)
+            put_startup(section, startup_ms, period, is_rendered=is_rendered)
 
 
 def _import_dependencies(dependencies: Field, redis: set[str]) -> None:
     note = "rendered services wait until Redis is healthy"
     for name, dependency in dependencies.mapping.items():
-        if name in redis and dependency.text_of("condition") != _COMPLETED:
+        if name in redis and dependency.text_of("condition") != COMPLETED:
             translate_only(dependency, note, "", "condition", "required", "restart")
     for item in dependencies.items:
         if item.text in redis:
@@ -168,14 +200,13 @@ def _import_process(draft: Draft, section: Section, service: Field) -> None:
     _import_image(draft, section, service)
     if replicas := service.get("deploy", "replicas") or service.get("scale"):
         put_parsed(section, ("replicas",), integer, replicas)
-    _import_resources(section, service.get("deploy", "resources"))
-    _import_placement(section, service.get("deploy", "placement"))
-    _import_volumes(section, service.get("volumes"))
+    import_resources(section, service)
+    import_devices(section, service)
+    import_placement(section, service.get("deploy", "placement"))
+    import_env_files(section, service.get("env_file"))
+    import_volumes(section, service)
     if ports := service.get("ports"):
         ports.mark_mistake("workers need no published ports; left out")
-    for key, (path, parse) in _LIMITS.items():
-        if limit := service.get(key):
-            put_parsed(section, ("resources", *path), parse, limit)
 
 
 def _import_image(draft: Draft, section: Section, service: Field) -> None:
@@ -187,41 +218,3 @@ def _import_image(draft: Draft, section: Section, service: Field) -> None:
             draft.build = context.text
             context.keep()
         build.drop("a topology has only a build context")
-
-
-def _import_resources(section: Section, resources: Field | None) -> None:
-    kinds = {"limits": "limits", "reservations": "requests"}
-    units: dict[str, tuple[str, Callable[[str], int | str]]] = {
-        "cpus": ("cpu", amounts.cpu),
-        "memory": ("memory", amounts.memory),
-    }
-    for theirs, ours in kinds.items():
-        for name, (amount, parse) in units.items():
-            if resources and (found := resources.get(theirs, name)):
-                put_parsed(section, ("resources", ours, amount), parse, found)
-
-
-def _import_placement(section: Section, placement: Field | None) -> None:
-    constraints = placement.get("constraints") if placement else None
-    for constraint in constraints.items if constraints else ():
-        label, equals, value = (part.strip() for part in constraint.text.partition("=="))
-        if equals and label.startswith("node.labels."):
-            path = ("placement", "require", label.removeprefix("node.labels."))
-            put(section, path, value, constraint, "`placement.require`")
-        else:
-            constraint.drop("`placement.require` supports only node labels equal to a value")
-
-
-def _import_volumes(section: Section, volumes: Field | None) -> None:
-    if volumes is None:
-        return
-    path = section.get("logging", {}).get("file", {}).get("path", "/var/log/bananas")
-    for volume in volumes.items:
-        target = volume.text.split(":")[1] if ":" in volume.text else volume.text_of("target")
-        if target and path.startswith(target) and volume.mapping and not volume.get("source"):
-            note = "each rendered replica has its own volume for log files"
-            translate_only(volume, note, "type", "target")
-        elif target and path.startswith(target):
-            volume.mark_mistake("replicas shared one log file; each rendered one has its own")
-        else:
-            volume.drop("a topology has no volumes: use `compose.patches`")

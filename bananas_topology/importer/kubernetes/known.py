@@ -9,13 +9,19 @@ _DEFAULT = "the default of Kubernetes"
 _OWN = "set in rendered objects"
 _RESTRICTED = "rendered pods have restricted security settings"
 
+#: The labels ``app.kubernetes.io/…`` that rendered objects have.
+STANDARD = ("name", "instance", "version", "component", "part-of", "managed-by")
+
 #: Fields of any object. Its other labels and annotations are dropped.
 OBJECT: tuple[Row, ...] = (
     ("apiVersion", "", _OWN),
     ("kind", "", _OWN),
     ("metadata.name", "", "rendered objects have names of their own"),
     ("metadata.generateName", "", "rendered objects have names of their own"),
-    ("metadata.labels.app.kubernetes.io/**", "", "rendered objects have standard labels"),
+    *(
+        (f"metadata.labels.app.kubernetes.io/{name}", "", "rendered objects have standard labels")
+        for name in STANDARD
+    ),
     ("metadata.labels.bananas/**", "", "rendered objects have standard labels"),
     ("metadata.labels.pod-security.kubernetes.io/*", "restricted", "rendered namespaces set it"),
     ("metadata.labels", r"\{\}", "empty"),
@@ -34,9 +40,11 @@ OBJECT: tuple[Row, ...] = (
 #: Fields of a pod, relative to `spec.template`.
 _POD: tuple[Row, ...] = (
     ("metadata.creationTimestamp", "", _CLUSTER),
-    ("metadata.labels.app.kubernetes.io/**", "", "rendered pods have standard labels"),
+    *(
+        (f"metadata.labels.app.kubernetes.io/{name}", "", "rendered pods have standard labels")
+        for name in STANDARD
+    ),
     ("metadata.labels.bananas/**", "", "rendered pods have standard labels"),
-    ("spec.serviceAccountName", "bananas", "rendered pods have this account"),
     ("spec.automountServiceAccountToken", "false", "rendered pods set it"),
     ("spec.enableServiceLinks", "false", "rendered pods set it"),
     ("spec.securityContext.runAsNonRoot", "true", _RESTRICTED),

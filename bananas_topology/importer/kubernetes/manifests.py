@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from bananas_topology.importer import amounts
 from bananas_topology.importer.draft import (
     Draft,
     Section,
+    get_path,
     integer,
     put,
-    put_name,
     put_parsed,
 )
-from bananas_topology.importer.known import translate_known
+from bananas_topology.importer.known import translate_known, translate_only
 from bananas_topology.importer.kubernetes.environment import (
+    Environment,
     References,
+    put_references,
     put_secret_name,
-    put_secrets,
     read_environment,
 )
+from bananas_topology.importer.kubernetes.init_containers import import_init_containers
 from bananas_topology.importer.kubernetes.known import OBJECT, REDIS, WORKLOAD
-from bananas_topology.importer.kubernetes.pods import (
-    check_pull_policy,
-    check_volumes,
-    import_pod_spec,
+from bananas_topology.importer.kubernetes.network import import_network_policy
+from bananas_topology.importer.kubernetes.pod_settings import (
+    check_redis_pod,
+    import_pod_settings,
 )
+from bananas_topology.importer.kubernetes.pods import import_pod_spec
 from bananas_topology.importer.kubernetes.scaling import (
     import_disruption,
     import_hpa,
@@ -33,6 +37,11 @@ from bananas_topology.importer.kubernetes.scaling import (
     replicas_owned_by_autoscalers,
 )
 from bananas_topology.importer.kubernetes.services import import_ingress, import_service
+from bananas_topology.importer.kubernetes.volumes import (
+    credentials_of,
+    has_credentials,
+    import_volumes,
+)
 from bananas_topology.importer.processes import (
     Process,
     import_variables,
@@ -45,10 +54,8 @@ from bananas_topology.importer.source import Field
 #: Kinds that renderings have, with what to do about those of others.
 _RENDERED_KINDS = {
     "ServiceAccount": "rendered pods have an account without permissions: `kubernetes.patches`",
-    "NetworkPolicy": "rendered policies deny by default: allow more with a pool's `egress`",
     "TriggerAuthentication": "rendered with the ScaledObjects",
     "PersistentVolumeClaim": "only the managed Redis has a claim",
-    "Kustomization": "rendered with the list of files: keep yours beside it",
     "PodMonitor": "rendered with `kubernetes.monitoring: prometheus-operator`",
     "ServiceMonitor": "rendered with `kubernetes.monitoring: prometheus-operator`",
     "PrometheusRule": "rendered with `kubernetes.monitoring: prometheus-operator`: keep your own",
@@ -58,6 +65,10 @@ _RENDERED_KINDS = {
 _MONITORING = ("PodMonitor", "ServiceMonitor", "PrometheusRule")
 
 _MANAGED_BY = "app.kubernetes.io/managed-by"
+
+_PATCHES = "use `kubernetes.patches`"
+
+_LABELS = ("metadata", "labels")
 
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod")
 
@@ -73,21 +84,85 @@ def import_manifests(draft: Draft, documents: Iterable[Field]) -> None:
     references = References(_named(objects, "ConfigMap"), _named(objects, "Secret"))
     draft.has_managed_redis |= any(is_redis(_image(document)) for document in objects)
     workloads = [document for document in objects if _kind(document) in _WORKLOADS]
-    put_secret_name(draft, (each.child("spec", "template", "spec") for each in workloads))
+    _put_secret_name(draft, workloads, references)
+    ours = [each for each in workloads if each.text_of(*_LABELS, _MANAGED_BY) == "bananas"]
+    if ours:
+        draft.name = draft.name or ours[0].text_of(*_LABELS, "app.kubernetes.io/part-of")
     sections: dict[str, Section] = {}
     owned = replicas_owned_by_autoscalers(objects)
+    imported: list[_Workload] = []
     for document in workloads:
         min_replicas = owned.get(document.text_of("metadata", "name"))
-        _import_workload(draft, document, references, sections, min_replicas)
-    api_labels = _api_labels(draft, workloads, sections)
+        workload = _import_workload(draft, document, references, min_replicas)
+        if workload is not None:
+            imported.append(workload)
+            sections[document.text_of("metadata", "name")] = workload.section
+    import_pod_settings(
+        draft,
+        [each.document for each in imported],
+        [each.container for each in imported],
+        objects,
+    )
+    for document in workloads:
+        container = _container(document)
+        if container is not None and is_redis(container.text_of("image")):
+            check_redis_pod(draft, document.child("spec", "template", "spec"), container)
+    for each in imported:
+        translate_known(each.document, WORKLOAD)
+        pod = each.document.child("spec", "template", "spec")
+        import_init_containers(draft, each.section, pod, each.container, each.environment)
+    api_labels: Mapping[str, str] = next(
+        (each.labels for each in imported if each.section is draft.api), {}
+    )
     # Checking a budget needs the minimum number of replicas, so autoscalers come first.
     for document in sorted(objects, key=lambda it: _kind(it) == "PodDisruptionBudget"):
         _import_other(draft, document, sections, api_labels)
+    for document in _policies(objects):
+        import_network_policy(draft, document, [(each.section, each.labels) for each in imported])
     for document in objects:
         if namespace := document.get("metadata", "namespace"):
             _put_namespace(draft, namespace)
         _translate_selected_labels(document)
         translate_known(document, OBJECT)
+    if ours and not _named(objects, "Namespace"):
+        name = draft.kubernetes.pop("namespace", draft.name)
+        names = {} if name == draft.name else {"name": name}
+        draft.kubernetes["namespace"] = {**names, "create": False}
+
+
+@dataclass(frozen=True, slots=True)
+class _Workload:
+    """A workload of a pool, the scheduler or the api."""
+
+    document: Field
+    container: Field
+    section: Section
+    environment: Environment
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The labels of its pods."""
+        labels = self.document.child("spec", "template", "metadata", "labels").mapping
+        return {name: leaf.text for name, leaf in labels.items()}
+
+
+def _policies(objects: Iterable[Field]) -> list[Field]:
+    """The NetworkPolicies; who may call the api depends on who may read metrics."""
+    found = [each for each in objects if _kind(each) == "NetworkPolicy"]
+    return sorted(found, key=lambda it: not it.text_of("metadata", "name").endswith("-scrape"))
+
+
+def _put_secret_name(draft: Draft, workloads: Sequence[Field], references: References) -> None:
+    volumes = (
+        volume
+        for each in workloads
+        for volume in each.child("spec", "template", "spec", "volumes").items
+    )
+    files = [
+        each for volume in volumes if has_credentials(volume) for each in credentials_of(volume)
+    ]
+    containers = [container for each in workloads if (container := _container(each)) is not None]
+    put_secret_name(draft, containers, files, references)
 
 
 def _named(objects: Iterable[Field], kind: str) -> dict[str, Field]:
@@ -96,18 +171,6 @@ def _named(objects: Iterable[Field], kind: str) -> dict[str, Field]:
         for document in objects
         if _kind(document) == kind
     }
-
-
-def _api_labels(
-    draft: Draft, workloads: Iterable[Field], sections: dict[str, Section]
-) -> dict[str, str]:
-    """The labels of the api's pods."""
-    for document in workloads:
-        section = sections.get(document.text_of("metadata", "name"))
-        if section is not None and section is draft.api:
-            labels = document.child("spec", "template", "metadata", "labels").mapping
-            return {name: leaf.text for name, leaf in labels.items()}
-    return {}
 
 
 def _translate_selected_labels(document: Field) -> None:
@@ -157,18 +220,18 @@ def _import_workload(
     draft: Draft,
     document: Field,
     references: References,
-    sections: dict[str, Section],
     min_replicas: str | None,
-) -> None:
+) -> _Workload | None:
+    """Import a workload; None if it is not one of a pool, the scheduler or the api."""
     kind, name = _kind(document), document.text_of("metadata", "name")
     container = _container(document)
     if container is None or kind not in ("Deployment", "StatefulSet"):
         document.drop(f"a topology does not describe {kind} objects")
         draft.notices.append(f'{kind} "{name}" is not a Bananas workload and was left out')
-        return
+        return None
     if is_redis(container.text_of("image")):
         _import_redis(draft, document, container)
-        return
+        return None
     environment = read_environment(draft, container, references)
     process = Process(
         name=name,
@@ -182,17 +245,16 @@ def _import_workload(
     if section is None:
         document.drop("not a Bananas workload: keep it in a separate manifest")
         draft.notices.append(f'{kind} "{name}" is not a Bananas workload and was left out')
-        return
+        return None
     if section is draft.api:
         _import_api_port(section, container)
-    sections[name] = section
-    put_secrets(draft, section, environment)
+    put_references(draft, section, environment)
     if section is not draft.api:
         period = document.get("spec", "template", "spec", "terminationGracePeriodSeconds")
         put_grace(draft, section, process, period, amounts.seconds)
     mark_command(container.get("command"), container.get("args"))
     import_pod_spec(draft, section, document, container, min_replicas)
-    translate_known(document, WORKLOAD)
+    return _Workload(document, container, section, environment)
 
 
 def _command(container: Field) -> str:
@@ -225,19 +287,19 @@ def _import_redis(draft: Draft, document: Field, container: Field) -> None:
     for claim in document.child("spec", "volumeClaimTemplates").items:
         if storage := claim.get("spec", "resources", "requests", "storage"):
             put_parsed(managed, ("storage",), amounts.kubernetes_memory, storage)
-    check_pull_policy(container)
-    check_volumes(draft, document.child("spec", "template", "spec"), container, ("/data", "/tmp"))
+    pod = document.child("spec", "template", "spec")
+    import_volumes(draft, None, pod, container, ("/data", "/tmp"))
     translate_known(document, REDIS)
 
 
 def _import_other(
-    draft: Draft, document: Field, sections: dict[str, Section], api_labels: dict[str, str]
+    draft: Draft, document: Field, sections: dict[str, Section], api_labels: Mapping[str, str]
 ) -> None:
     kind = _kind(document)
     match kind:
         case "Namespace":
             if name := document.get("metadata", "name"):
-                put_name(draft, name)
+                _put_namespace(draft, name)
         case "HorizontalPodAutoscaler":
             import_hpa(draft, document, sections)
         case "ScaledObject":
@@ -250,17 +312,31 @@ def _import_other(
             import_ingress(draft, document)
         case "Secret":
             _import_secret(document)
+        case "Kustomization":
+            note = "rendered with the list of files"
+            translate_only(document, note, "apiVersion", "kind", "metadata.name", "resources[]")
+            document.drop("keep your own beside the rendered files")
+        case "ServiceAccount" if _is_account_of_pods(draft, document):
+            pass
         case _ if kind in _RENDERED_KINDS:
             if kind in _MONITORING:
                 draft.kubernetes.setdefault("monitoring", "prometheus-operator")
-            if document.text_of("metadata", "labels", _MANAGED_BY) == "bananas":
+            if document.text_of(*_LABELS, _MANAGED_BY) == "bananas":
+                translate_known(document, OBJECT)
+                for each in ("labels", "annotations"):
+                    document.child("metadata", each).drop(f"not all objects have it: {_PATCHES}")
                 document.translate("rendered again")
             document.drop(_RENDERED_KINDS[kind])
         case "ConfigMap":
             for leaf in (*document.child("data").leaves(), *document.child("binaryData").leaves()):
                 leaf.drop("no Bananas workload uses it as a variable")
-        case _ if kind not in _WORKLOADS:
+        case _ if kind not in (*_WORKLOADS, "NetworkPolicy"):
             document.drop(f"a topology does not describe {kind} objects")
+
+
+def _is_account_of_pods(draft: Draft, document: Field) -> bool:
+    name = get_path(draft.kubernetes, "service_account", "name")
+    return name is not None and document.text_of("metadata", "name") == name
 
 
 def _import_secret(document: Field) -> None:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import posixpath
-import re
 
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.importer import amounts
 from bananas_topology.importer.draft import Draft, Section, get_path, integer, put, put_parsed
 from bananas_topology.importer.known import translate_only
-from bananas_topology.importer.kubernetes.environment import has_credentials, mark_secret_name
+from bananas_topology.importer.kubernetes.volumes import import_volumes
+from bananas_topology.importer.processes import put_startup
 from bananas_topology.importer.source import Field
 
 _PPROF = "/debug/pprof"
 _LOG_FILE = WorkerConfig().log_file_path
-_CREDENTIALS = "credentials are rendered as files"
-#: Fields of volumes and constraints that rendered pods have, too.
-_MOUNT = ("name", "mountPath")
-_VOLUME = ("name", "emptyDir", "emptyDir.sizeLimit")
+#: Classes of pods that must exist, and their fields in a topology.
+_CLASSES = {"priorityClassName": "priority_class", "runtimeClassName": "runtime_class"}
+#: Fields of constraints that rendered pods have, too.
 _SPREAD = (
     *("topologyKey", "whenUnsatisfiable", "maxSkew", "labelSelector.**", "matchLabelKeys[]"),
 )
@@ -39,20 +38,20 @@ def import_pod_spec(
         _put_replicas(section, replicas, min_replicas)
     _import_resources(section, container.get("resources"))
     _import_placement(section, pod)
-    _import_probes(container)
-    for secret in pod.child("imagePullSecrets").items:
-        name = secret.text_of("name")
-        names = draft.kubernetes.setdefault("image_pull_secrets", [])
-        if name not in names:
-            names.append(name)
-        secret.child("name").keep()
+    _import_probes(section, document, container, is_pool=_is_pool(draft, section))
     _import_ports(section, container, is_api=section is draft.api)
     for other in pod.child("containers").items[1:]:
         other.drop("additional container: add it with `kubernetes.patches`")
-    check_volumes(draft, pod, container, ("/tmp", _log_directory(section)))
+    import_volumes(draft, section, pod, container, ("/tmp", _log_directory(section)))
+    for key, name in _CLASSES.items():
+        if found := pod.get(key):
+            put(section, (name,), found.text, found)
     _check_spread(pod)
-    check_pull_policy(container)
     _check_annotations(document)
+
+
+def _is_pool(draft: Draft, section: Section) -> bool:
+    return section is not draft.api and section is not draft.scheduler
 
 
 def _put_replicas(section: Section, replicas: Field, min_replicas: str | None) -> None:
@@ -67,12 +66,24 @@ def _put_replicas(section: Section, replicas: Field, min_replicas: str | None) -
 
 
 def _import_resources(section: Section, resources: Field | None) -> None:
+    if resources is None:
+        return
+    limits = resources.child("limits")
     for kind in ("requests", "limits"):
-        if resources and (found := resources.get(kind, "cpu")):
-            put_parsed(section, ("resources", kind, "cpu"), amounts.cpu, found)
-        if resources and (found := resources.get(kind, "memory")):
-            path = ("resources", kind, "memory")
-            put_parsed(section, path, amounts.kubernetes_memory, found)
+        for name, found in resources.child(kind).mapping.items():
+            path = ("resources", kind, name.replace("ephemeral-", "ephemeral_"))
+            if name == "cpu":
+                put_parsed(section, path, amounts.cpu, found)
+            elif name == "memory":
+                put_parsed(section, path, amounts.kubernetes_memory, found)
+            elif kind == "requests" and found.text and found.text == limits.text_of(name):
+                found.translate("Kubernetes requests what the limit is")
+            elif name == "ephemeral-storage" and kind == "limits":
+                put_parsed(section, path, amounts.kubernetes_memory, found)
+            elif "/" in name and kind == "limits":
+                put_parsed(section, path, integer, found)
+            else:
+                found.drop(f"`resources.{kind}` has no {name}")
 
 
 def _import_placement(section: Section, pod: Field) -> None:
@@ -116,7 +127,10 @@ def _import_terms(section: Section, kind: str, term: Field) -> None:
             expression.drop(f"`placement.{kind}` supports only node labels equal to a value")
 
 
-def _import_probes(container: Field) -> None:
+def _import_probes(section: Section, document: Field, container: Field, is_pool: bool) -> None:
+    startup = container.get("startupProbe")
+    if startup is not None and is_pool:
+        _import_startup(section, document, startup)
     for kind in ("livenessProbe", "readinessProbe", "startupProbe"):
         probe = container.get(kind)
         if probe is None:
@@ -126,6 +140,26 @@ def _import_probes(container: Field) -> None:
             probe.mark_mistake("a profiler endpoint does not show progress; rendered probes do")
         else:
             probe.translate("rendered pods have their own probes")
+
+
+def _import_startup(section: Section, document: Field, probe: Field) -> None:
+    """Set how long a start may take, unless rendered workers may take longer anyway."""
+    try:
+        delay_s, period_s, failures = (
+            integer(probe.text_of(key) or default) for key, default in _PROBE.items()
+        )
+    except ValueError:
+        return
+    startup_ms = 1000 * (delay_s + period_s * failures)
+    is_rendered = probe.text_of("httpGet", "path").endswith("?started")
+    put_startup(section, startup_ms, probe, is_rendered=is_rendered)
+    deadline = document.get("spec", "progressDeadlineSeconds")
+    if deadline and deadline.text == str(startup_ms // 1000 + 300):
+        deadline.translate("computed from `startup`")
+
+
+#: Fields of a probe that say how long it waits, with the defaults of Kubernetes.
+_PROBE = {"initialDelaySeconds": "0", "periodSeconds": "10", "failureThreshold": "3"}
 
 
 def _import_ports(section: Section, container: Field, is_api: bool) -> None:
@@ -147,32 +181,6 @@ def _log_directory(section: Section) -> str:
     return posixpath.dirname(str(get_path(section, "logging", "file", "path") or _LOG_FILE))
 
 
-def check_volumes(draft: Draft, pod: Field, container: Field, mounted: tuple[str, ...]) -> None:
-    """Mark volumes and where they are mounted; rendered pods have their own at `mounted` paths."""
-    own: set[str] = set()
-    credentials: set[str] = set()
-    for volume in pod.child("volumes").items:
-        if has_credentials(volume):
-            credentials.add(volume.text_of("name"))
-            mark_secret_name(draft, volume.child("secret", "secretName"))
-            translate_only(volume, _CREDENTIALS, "name", "secret.defaultMode", "secret.items[].*")
-    for mount in container.child("volumeMounts").items:
-        if mount.text_of("name") in credentials:
-            translate_only(mount, _CREDENTIALS, "name", "mountPath", "readOnly")
-        elif mount.text_of("mountPath") in mounted and not mount.get("subPath"):
-            own.add(mount.text_of("name"))
-            translate_only(mount, "rendered pods have their own volume there", *_MOUNT)
-        else:
-            mount.drop("a topology has no volumes: use `kubernetes.patches`")
-    for volume in pod.child("volumes").items:
-        if volume.text_of("name") in credentials:
-            continue
-        if volume.get("emptyDir") and volume.text_of("name") in own:
-            translate_only(volume, "rendered pods have their own volume there", *_VOLUME)
-        else:
-            volume.drop("a topology has no volumes: use `kubernetes.patches`")
-
-
 def _check_spread(pod: Field) -> None:
     """Rendered pods are spread over zones and nodes as far as possible."""
     for constraint in pod.child("topologySpreadConstraints").items:
@@ -186,20 +194,12 @@ def _check_spread(pod: Field) -> None:
             constraint.drop("rendered pods are spread over zones and nodes as far as possible")
 
 
-def check_pull_policy(container: Field) -> None:
-    """Mark when to pull the image; rendered pods have the default of Kubernetes."""
-    policy = container.child("imagePullPolicy")
-    image = container.text_of("image")
-    tag = image.rpartition("/")[2].partition(":")[2]
-    expected = "Always" if tag in ("", "latest") and "@" not in image else "IfNotPresent"
-    if policy.text == expected:
-        policy.translate("the default of Kubernetes for this tag")
-    else:
-        policy.drop(f"rendered pods use {expected} for this tag: use `kubernetes.patches`")
-
-
 def _check_annotations(document: Field) -> None:
-    annotations = document.get("spec", "template", "metadata", "annotations")
-    for name, leaf in (annotations.mapping if annotations else {}).items():
-        if re.match(r"prometheus\.io/", name):
-            leaf.translate("`kubernetes.monitoring: annotations`, the default")
+    annotations = document.child("spec", "template", "metadata", "annotations")
+    if annotations.text_of("prometheus.io/scrape") == "true":
+        note = "`kubernetes.monitoring: annotations`, the default"
+        translate_only(annotations, note, *(f"prometheus.io/{key}" for key in _SCRAPE))
+
+
+#: Annotations of rendered pods that tell Prometheus where to scrape.
+_SCRAPE = ("scrape", "port", "path", "scheme")

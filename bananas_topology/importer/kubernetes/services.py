@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bananas_topology.importer.draft import Draft, Section, get_path, put
 from bananas_topology.importer.known import translate_known
 from bananas_topology.importer.kubernetes.known import INGRESS, SERVICE
 from bananas_topology.importer.source import Field
 
 
-def import_service(draft: Draft, document: Field, api_labels: dict[str, str]) -> None:
+def import_service(draft: Draft, document: Field, api_labels: Mapping[str, str]) -> None:
     """Import the Service of the api; that of the managed Redis is rendered.
 
     `api_labels` are those of the api's pods.

@@ -20,6 +20,8 @@ def notices(topology: Topology) -> tuple[str, ...]:
         found.append(
             f"redis.managed.storage {size} is not enforced: Compose volumes have no size limit"
         )
+    elif topology.redis.secret is not None:
+        found.append("redis.secret is ignored: Compose reads the URL from REDIS_URL in SECRETS_DIR")
     if topology.api is not None:
         found += _api(topology.api)
     return tuple(found)

@@ -91,7 +91,7 @@ def worker_service(topology: Topology, pool: Pool) -> dict[str, Any]:
     service["environment"] = _environment(topology, pool, launch, files, added)
     service["secrets"] = list(files)
     service["deploy"] = _deploy(pool.replicas, pool.resources, pool.placement)
-    test = ["CMD", "python", "-m", "bananas_topology.liveness"]
+    test = ["CMD", "python", "-m", "bananas_topology.liveness", "--started"]
     service["healthcheck"] = _healthcheck(test, pool.startup_ms)
     _add_logs(service, pool)
     *_, last = (None, *init_services(topology, pool))

@@ -62,11 +62,12 @@ def _kubernetes(topology: Topology) -> Iterator[str]:
             f"kubernetes.namespace {kubernetes.namespace}: everything else that runs in it must "
             "meet the restricted Pod Security Standard too"
         )
-    yield (
-        f"kubernetes.secret {kubernetes.secret} must exist in namespace {kubernetes.namespace} "
-        f"with the keys {', '.join(secret_keys(topology))}; "
-        "render --with-secrets -o DIR writes it from environment variables"
-    )
+    if keys := secret_keys(topology):
+        yield (
+            f"kubernetes.secret {kubernetes.secret} must exist in namespace {kubernetes.namespace} "
+            f"with the keys {', '.join(keys)}; "
+            "render --with-secrets -o DIR writes it from environment variables"
+        )
     if not kubernetes.service_account.is_created:
         yield f"kubernetes.service_account {account_name(topology)} is not rendered and must exist"
     if kubernetes.assigns_user:
@@ -90,6 +91,8 @@ def _redis(topology: Topology) -> Iterator[str]:
             'see "Grow the disk" in docs/kubernetes.md'
         )
         return
+    if redis.secret is not None:
+        yield f"redis.secret requires Secret {redis.secret.name} with the key {redis.secret.key}"
     scheme = (redis.url or "").partition("://")[0]
     if scheme == "unix":
         yield "redis.url is a Unix socket, which pods cannot reach: use a host name"

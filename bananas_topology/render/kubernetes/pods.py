@@ -14,7 +14,7 @@ from bananas_topology.render.kubernetes.objects import (
     pods_selector,
     tag_of,
 )
-from bananas_topology.render.kubernetes.sources import SECRET_MODE
+from bananas_topology.render.kubernetes.sources import SECRET_MODE, credentials_key
 from bananas_topology.spec.container import Container
 from bananas_topology.spec.model import Amounts, Placement, Resources, Toleration, Topology
 from bananas_topology.units import format_cpu, format_memory
@@ -105,16 +105,21 @@ def credentials_mount() -> Object:
     return {"name": "credentials", "mountPath": CREDENTIALS_DIRECTORY, "readOnly": True}
 
 
-def credentials_volume(topology: Topology, keys: Iterable[str]) -> Object:
-    """Some keys of the Secret as files of that name, replaced by the kubelet when they change."""
-    return {
-        "name": "credentials",
-        "secret": {
-            "secretName": topology.kubernetes.secret,
-            "defaultMode": SECRET_MODE,
-            "items": [{"key": key, "path": key} for key in keys],
-        },
-    }
+def credentials_volume(topology: Topology, files: Iterable[str]) -> Object:
+    """Keys of Secrets as files with these names, replaced by the kubelet when they change."""
+    items: dict[str, list[Object]] = {}
+    for file in files:
+        secret, key = credentials_key(topology, file)
+        items.setdefault(secret, []).append({"key": key, "path": file})
+    if len(items) > 1:
+        sources = [{"secret": {"name": name, "items": each}} for name, each in items.items()]
+        return {
+            "name": "credentials",
+            "projected": {"defaultMode": SECRET_MODE, "sources": sources},
+        }
+    [(secret, only)] = items.items()
+    source = {"secretName": secret, "defaultMode": SECRET_MODE, "items": only}
+    return {"name": "credentials", "secret": source}
 
 
 def container_resources(resources: Resources) -> Object:
@@ -124,14 +129,17 @@ def container_resources(resources: Resources) -> Object:
     return {"resources": given} if given else {}
 
 
-def http_probes(port: str, *, startup_ms: int, liveness: int, readiness: int) -> Object:
+def http_probes(
+    port: str, *, startup_ms: int, liveness: int, readiness: int, started: str = "/livez"
+) -> Object:
     """Probes of a named port, by numbers of failed checks in a row, and by the time to start.
 
-    /livez succeeds while the process makes progress, /readyz while it can also use Redis.
+    /livez succeeds while the process makes progress, /readyz while it can also use Redis, and
+    `started` once it has started.
     """
     startup = -(-startup_ms // _STARTUP_PERIOD_MS)
     return {
-        "startupProbe": _probe("/livez", port, period_s=2, timeout_s=2, failures=startup),
+        "startupProbe": _probe(started, port, period_s=2, timeout_s=2, failures=startup),
         "livenessProbe": _probe("/livez", port, period_s=10, timeout_s=5, failures=liveness),
         "readinessProbe": _probe("/readyz", port, period_s=5, timeout_s=3, failures=readiness),
     }

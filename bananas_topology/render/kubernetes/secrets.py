@@ -16,6 +16,7 @@ from bananas_topology.errors import RenderFailed
 from bananas_topology.render.credentials import (
     READ_TOKEN_KEY,
     TOKEN_KEY,
+    URL_KEY,
     api_files,
     worker_files,
 )
@@ -40,8 +41,11 @@ _DERIVED = ("REDIS_ADDRESS", "REDIS_USERNAME")
 
 
 def secret_keys(topology: Topology) -> tuple[str, ...]:
-    """Every key that the rendered objects refer to."""
-    return tuple(dict.fromkeys(_keys(topology)))
+    """Every key of the Secret that the rendered objects refer to."""
+    keys = dict.fromkeys(_keys(topology))
+    if topology.redis.secret is not None:
+        keys.pop(URL_KEY, None)
+    return tuple(keys)
 
 
 def secret_file(topology: Topology, environ: Mapping[str, str]) -> File:

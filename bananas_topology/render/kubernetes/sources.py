@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from bananas_topology.render.credentials import URL_KEY
 from bananas_topology.render.kubernetes.objects import Object
 from bananas_topology.render.names import MAX_LABEL, dns_label
 from bananas_topology.spec.container import Container, KeyReference, VariableSource, Volume
+from bananas_topology.spec.model import Topology
 from bananas_topology.units import format_memory
 
 #: Readable by the pod's group, which is the volume's.
@@ -43,6 +45,12 @@ def mounts(container: Container) -> list[Object]:
 def volumes(container: Container) -> list[Object]:
     """``volumes`` of a pod."""
     return [{"name": _volume_name(each), **_volume_source(each)} for each in container.volumes]
+
+
+def credentials_key(topology: Topology, file: str) -> tuple[str, str]:
+    """The Secret and the key in it with what a file with credentials contains."""
+    other = topology.redis.secret if file == URL_KEY else None
+    return (other.name, other.key) if other else (topology.kubernetes.secret, file)
 
 
 def needed_objects(container: Container) -> Iterator[str]:

@@ -69,8 +69,15 @@ def _container(topology: Topology, pool: Pool) -> Object:
         **worker_environment(topology, pool),
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
         **container_resources(pool.resources),
-        # A restart costs the jobs that run, so it takes a minute of failed checks.
-        **http_probes("metrics", startup_ms=pool.startup_ms, liveness=6, readiness=3),
+        # A restart costs the jobs that run, so it takes a minute of failed checks. While handlers
+        # are imported the worker is alive, but has not started.
+        **http_probes(
+            "metrics",
+            startup_ms=pool.startup_ms,
+            liveness=6,
+            readiness=3,
+            started="/livez?started",
+        ),
         "securityContext": container_security(),
         "volumeMounts": _mounts(pool),
     }

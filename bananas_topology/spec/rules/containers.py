@@ -32,7 +32,7 @@ def volumes_have_paths_of_their_own(context: RuleContext) -> Iterator[Violation]
         if logs is not None:
             used[logs] = "logging.file"
         for volume in container.volumes:
-            at = normpath(f"/{volume.path.lstrip('/')}")
+            at = _normal(volume.path)
             other = next((name for name in used if _hides(at, name)), None)
             if other is not None:
                 yield Violation(
@@ -60,6 +60,15 @@ def init_commands_have_names_of_their_own(context: RuleContext) -> Iterator[Viol
                     at_key=True,
                 )
             taken.add(name)
+
+
+def is_taken(path: str) -> bool:
+    """Whether a volume at this path would hide what every container has."""
+    return any(_hides(_normal(path), name) for name in _TAKEN)
+
+
+def _normal(path: str) -> str:
+    return normpath(f"/{path.lstrip('/')}")
 
 
 def _hides(path: str, other: str) -> bool:
