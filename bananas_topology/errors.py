@@ -111,6 +111,10 @@ class JobNotFound(BananasTopologyError):
     """No job has this id: it never existed, or its retention has expired."""
 
 
+class ScheduleNotFound(BananasTopologyError):
+    """No scheduler runs a schedule of this name."""
+
+
 class ResultNotFound(BananasTopologyError):
     """The job has completed, but its result has expired, or was not to be kept."""
 

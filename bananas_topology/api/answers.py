@@ -13,6 +13,8 @@ import msgspec
 from bananas_topology.api.bodies import MAX_JOBS, NewJobBody
 from bananas_topology.api.dead_bodies import DeadSelection
 from bananas_topology.api.problems import MEDIA_TYPE
+from bananas_topology.jobs.events import CountersJson, JobEventJson, WorkerEventJson
+from bananas_topology.jobs.schedules import SchedulesJson
 from bananas_topology.jobs.views import (
     DeadChangeJson,
     DeadPageJson,
@@ -70,6 +72,10 @@ _TYPES: tuple[type[Any], ...] = (
     PoolsJson,
     DeadPageJson,
     DeadChangeJson,
+    SchedulesJson,
+    CountersJson,
+    JobEventJson,
+    WorkerEventJson,
     EnqueuedJson,
     EnqueuedListJson,
     StatusJson,
@@ -97,7 +103,7 @@ _REASONS = {
     HTTPStatus.BAD_REQUEST: "The body is not valid JSON",
     HTTPStatus.UNAUTHORIZED: "The token is missing or wrong",
     HTTPStatus.FORBIDDEN: "The token only reads; or there is none, and the request is foreign",
-    HTTPStatus.NOT_FOUND: "There is no such job, or its retention has expired",
+    HTTPStatus.NOT_FOUND: "There is no such job or schedule, or the job's retention has expired",
     HTTPStatus.REQUEST_TIMEOUT: "The body did not arrive in time",
     HTTPStatus.CONFLICT: "The job is in another state",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body, or a job in it, is too large",

@@ -16,7 +16,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp
 
 from bananas_topology import __version__
-from bananas_topology.api import dead_routes, fleet_routes, job_routes
+from bananas_topology.api import (
+    dead_routes,
+    event_routes,
+    fleet_routes,
+    job_routes,
+    schedule_routes,
+)
 from bananas_topology.api.answers import (
     ENQUEUED,
     ONE_OR_MORE_JOBS,
@@ -28,10 +34,13 @@ from bananas_topology.api.answers import (
     reference,
 )
 from bananas_topology.api.body import read_body
+from bananas_topology.api.caching import Revalidation, describe_revalidation
+from bananas_topology.api.cors import Cors
 from bananas_topology.api.docs import DOCS_STYLE, docs_page
 from bananas_topology.api.encoding import encoded_response, json_response
 from bananas_topology.api.enqueueing import Enqueuer
-from bananas_topology.api.guard import Guard, SecurityHeaders
+from bananas_topology.api.event_feed import EventFeed
+from bananas_topology.api.guard import PROBES, Guard, SecurityHeaders
 from bananas_topology.api.metrics import Measuring, Metrics
 from bananas_topology.api.problems import (
     Problem,
@@ -50,35 +59,57 @@ from bananas_topology.units import parse_duration_ms
 MAX_WAIT_MS = 60_000
 
 
+#: Paths whose responses are not cached.
+UNCACHED = PROBES | {"/events"}
+
+
 class Api:
-    """State shared by the routes: the service, metrics, and waiting requests."""
+    """State shared by the routes: the service, metrics, waiting requests, and streams."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
         self.metrics = Metrics(service.inspector)
         self.enqueuer = Enqueuer(service.client)
         self.waiting = WaitingRoom(service)
+        self.events = EventFeed(service)
+
+    def stop(self) -> None:
+        """Answer waiting requests, and end streams."""
+        self.waiting.close()
+        self.events.close()
 
 
 class _App(FastAPI):
     """An application whose OpenAPI document includes the schemas of what msgspec encodes."""
 
+    origins: tuple[str, ...] = ()
+
     def build_middleware_stack(self) -> ASGIApp:
         # Around all other layers, so that the response to an unexpected error has them, too.
-        return SecurityHeaders(super().build_middleware_stack())
+        stack = super().build_middleware_stack()
+        return SecurityHeaders(Cors(stack, self.origins) if self.origins else stack)
 
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
         components = document.setdefault("components", {})
         components.setdefault("schemas", {}).update(SCHEMAS)
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        describe_revalidation(document, UNCACHED)
         # Without a token, requests need none.
         document["security"] = [{"token": []}, {}]
         return document
 
 
-def make_app(service: Service, token: Token, read_token: Token = NO_TOKEN) -> FastAPI:
-    """Create the ASGI application. Without a token it serves this host only (see guard.py)."""
+def make_app(
+    service: Service,
+    token: Token,
+    read_token: Token = NO_TOKEN,
+    origins: tuple[str, ...] = (),
+) -> FastAPI:
+    """Create the ASGI application. Without a token it serves this host only (see guard.py).
+
+    With one, pages of these `origins` may send requests.
+    """
     app = _App(
         title="Bananas",
         version=__version__,
@@ -87,10 +118,12 @@ def make_app(service: Service, token: Token, read_token: Token = NO_TOKEN) -> Fa
         redoc_url=None,
     )
     api = app.state.api = Api(service)
+    app.origins = origins if token.is_set else ()
+    app.add_middleware(Revalidation, exempt=UNCACHED)
     app.add_middleware(Guard, token=token, read_token=read_token)
     app.add_middleware(Measuring, metrics=api.metrics)
     app.include_router(_jobs)
-    for each in (job_routes, dead_routes, fleet_routes):
+    for each in (job_routes, dead_routes, fleet_routes, schedule_routes, event_routes):
         app.include_router(each.router)
     app.include_router(_operations)
     app.add_route("/docs", _get_docs, include_in_schema=False)

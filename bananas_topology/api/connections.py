@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import socket
 from typing import Any, ClassVar
 
 import h11
@@ -23,6 +24,14 @@ HEADER_S = 10.0
 #: Seconds from a request's header until its response must have been sent; more than a request may
 #: wait for a job.
 REQUEST_S = 180.0
+
+#: Key in the scope of a request with an endless response. It is not closed after `REQUEST_S` if the
+#: client has read everything that was sent.
+STREAMING = "bananas.streaming"
+
+#: Seconds after which a connection is closed whose client acknowledges no data, because it has
+#: disappeared without closing it.
+_GONE_S = 60
 
 #: Maximum size of what may still arrive of a request's body after its response, in bytes.
 DISCARD_BYTES = 32 * 2**20
@@ -81,6 +90,9 @@ class ClientConnection(H11Protocol):
             transport.close()
             return
         super().connection_made(transport)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux only
+            accepted = transport.get_extra_info("socket")
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _GONE_S * 1000)
         self._close_in(HEADER_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -114,7 +126,28 @@ class ClientConnection(H11Protocol):
         if self._timer is not None:
             self._timer.cancel()
         if not self.transport.is_closing():
-            self._timer = self.loop.call_later(seconds, self.transport.abort)
+            self._timer = self.loop.call_later(seconds, self._on_late)
+
+    @property
+    def _is_read(self) -> bool:
+        """Whether the client has read everything that was sent."""
+        return self.transport.get_write_buffer_size() == 0
+
+    @property
+    def _is_streaming(self) -> bool:
+        cycle = self._unanswered
+        return cycle is not None and STREAMING in cycle.scope
+
+    def _on_late(self) -> None:
+        if self._is_streaming and self._is_read:
+            self._close_in(REQUEST_S)
+        else:
+            self.transport.abort()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self._is_streaming and not self._is_read:
+            self.transport.abort()  # its client would use up the grace period
 
     def _make_room(self) -> bool:
         """Close a connection without a complete request; False if all have one."""

@@ -10,6 +10,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bananas_topology.api.connections import STREAMING
 from bananas_topology.errors import RedisUnavailable, RedisUnsuitable
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.queue_metrics import queue_gauges
@@ -70,7 +71,8 @@ class Measuring:
             route = getattr(scope.get("route"), "path", "none")
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._metrics.requests.labels(method, route, status).inc()
-            self._metrics.seconds.labels(method, route).observe(monotonic() - started)
+            if STREAMING not in scope:  # its duration depends on the client only
+                self._metrics.seconds.labels(method, route).observe(monotonic() - started)
 
 
 class _Queues(Collector):

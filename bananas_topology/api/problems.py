@@ -19,6 +19,7 @@ from bananas_topology.errors import (
     JobNotFound,
     RedisUnavailable,
     RedisUnsuitable,
+    ScheduleNotFound,
     WrongJobState,
 )
 
@@ -38,6 +39,7 @@ _STATUSES: tuple[tuple[type[BananasTopologyError], HTTPStatus], ...] = (
     (InvalidCursor, HTTPStatus.UNPROCESSABLE_ENTITY),
     (WrongJobState, HTTPStatus.CONFLICT),
     (JobNotFound, HTTPStatus.NOT_FOUND),
+    (ScheduleNotFound, HTTPStatus.NOT_FOUND),
     (RedisUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
     (RedisUnsuitable, HTTPStatus.SERVICE_UNAVAILABLE),
 )

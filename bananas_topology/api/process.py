@@ -122,7 +122,9 @@ def run() -> int:
         read_token = Token(config.read_token, config.read_token_file, "API_READ_TOKEN")
         client = connect(url, key_prefix=config.key_prefix, timeout_s=PRODUCER_TIMEOUT_S)
         service = Service.connect(url, config.key_prefix)
-        app = make_app(service, token, read_token)
+        app = make_app(service, token, read_token, config.cors_origins)
+        if config.cors_origins and not token.is_set:
+            log.warning("CORS disabled: API_CORS_ORIGINS requires API_TOKEN")
         return _serve(config, app, token, _Access(url, partial(failure, client)))
     except InvalidSettings as error:
         return _fail(error, EXIT_CONFIG)
@@ -170,7 +172,7 @@ def _serve(config: ApiConfig, app: FastAPI, token: Token, access: _Access) -> in
     where = "on all interfaces" if token.is_set else "on loopback only, API_TOKEN is not set"
     log.info("api ready, listening %s", where, extra={"host": host, "port": config.port})
     server.notifier = Notifier.from_environ(os.environ)
-    server.on_stop = app.state.api.waiting.close
+    server.on_stop = app.state.api.stop
     # What has been imported and built stays: a collection need not go through it each time.
     gc.collect()
     gc.freeze()

@@ -13,14 +13,24 @@ from bananas_topology.errors import RedisUnavailable, RedisUnsuitable, WrongJobS
 from bananas_topology.jobs.access import ServerUrl
 from bananas_topology.jobs.connection import PRODUCER_TIMEOUT_S, connect
 from bananas_topology.jobs.dead import DeadFilter, DeadJobs
+from bananas_topology.jobs.events import (
+    CountersJson,
+    EventId,
+    EventPage,
+    EventReader,
+    counters_json,
+)
 from bananas_topology.jobs.inspect import Inspector
+from bananas_topology.jobs.job import new_id
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.schedules import ScheduleReader
 from bananas_topology.jobs.search import Search
 from bananas_topology.jobs.views import job_json, queues_json
 from bananas_topology.units import quantity
 
-#: Lists of each kind that a health check reads: it costs the same however many job types there are.
-HEALTH_TYPES = 100
+#: Lists of each kind that a health check and counters read: they cost the same however many job
+#: types there are.
+MAX_TYPES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,8 @@ class Service:
     inspector: Inspector
     search: Search
     dead: DeadJobs
+    schedules: ScheduleReader
+    events: EventReader
 
     @classmethod
     def connect(cls, url: str | ServerUrl, key_prefix: str) -> Self:
@@ -64,12 +76,15 @@ class Service:
             Inspector(connection, keys),
             Search(connection, keys),
             DeadJobs(connection, keys),
+            ScheduleReader(connection, keys),
+            EventReader(connection, keys),
         )
 
     def close(self) -> None:
         """Close the connections."""
         self.client.close()
         self.dead.close()
+        self.events.close()
 
     def job(self, job_id: str) -> bytes:
         """Read a job, as JSON.
@@ -103,6 +118,21 @@ class Service:
         """
         return msgspec.json.encode(job_json(self.client.await_end(job_id, patience)))
 
+    def run_schedule(self, name: str) -> str:
+        """Enqueue the job of a schedule, and return its id.
+
+        Raises:
+            ScheduleNotFound: no scheduler runs one of this name.
+        """
+        wanted = self.schedules.definition(name)
+        job_id = f"{name}:run-{new_id()[-12:]}"  # no longer than the id of an occurrence
+        return self.client.enqueue(wanted.job, wanted.payload, priority=wanted.priority, id=job_id)
+
+    def events_after(self, event_id: EventId | None) -> tuple[EventPage, CountersJson]:
+        """Read the events after an id, or only which is the newest; and the counters."""
+        page = self.events.read(event_id)
+        return page, counters_json(self.inspector.overview(max_types=MAX_TYPES), page.at)
+
     def queues(self) -> bytes:
         """Read queue depths and live workers, as JSON."""
         return msgspec.json.encode(queues_json(self.inspector.overview()))
@@ -118,7 +148,7 @@ class Service:
     def health(self) -> Health:
         """Check that Redis responds, and that workers are running if jobs are ready."""
         try:
-            overview = self.inspector.overview(max_types=HEALTH_TYPES)
+            overview = self.inspector.overview(max_types=MAX_TYPES)
         except (RedisUnavailable, RedisUnsuitable) as error:
             return Health((str(error),), workers=0, ready=0)
         ready = overview.backlog.ready

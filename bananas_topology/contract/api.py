@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bananas_topology.contract.kinds import Kind, integer, text
+from bananas_topology.contract.kinds import Kind, integer, name_list, text
 from bananas_topology.contract.names import API
 from bananas_topology.contract.settings import (
     Setting,
@@ -28,6 +28,15 @@ def parse_token(value: str) -> str:
     if len(value) < MIN_TOKEN_LENGTH or not value.isprintable() or not value.isascii():
         raise ValueError(f"expected at least {MIN_TOKEN_LENGTH} printable ASCII characters")
     return value
+
+
+#: Origins as browsers send them: scheme, host, and port unless it is the scheme's.
+ORIGINS = name_list(
+    "origins such as `https://ops.example.com`, separated by commas",
+    "origins such as https://ops.example.com",
+    r"https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?",
+    items="origin",
+)
 
 
 def _as_in_worker(name: str) -> Any:
@@ -59,6 +68,11 @@ class ApiConfig:
     read_token_file: str = setting(
         "", "API_READ_TOKEN_FILE", text("a path"),
         "File with the read-only token, instead of API_READ_TOKEN; read again when it changes",
+    )  # fmt: skip
+    cors_origins: tuple[str, ...] = setting(
+        (), "API_CORS_ORIGINS", ORIGINS,
+        "Origins whose web pages may send requests (CORS); requires API_TOKEN",
+        "cors_origins", sections=(API,), when_unset="none",
     )  # fmt: skip
     redis_url: str = _as_in_worker("redis_url")
     redis_url_file: str = _as_in_worker("redis_url_file")

@@ -48,12 +48,14 @@ class HeartbeatReply:
 
     `expired`: workers to `reap`. `next_expiry_ms`: until the next lease of any worker expires.
     `lost_claims`: number of jobs that were returned to their queues although this process lives.
+    `sharing`: number of workers that share the rate of events; 0 without a subscriber.
     """
 
     is_superseded: bool
     expired: tuple[str, ...]
     next_expiry_ms: int
     lost_claims: int
+    sharing: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +98,14 @@ class SeenSchedule:
     """A schedule as stored.
 
     `is_current`: the caller's definition is the effective one. `since` is
-    when a new or changed definition took effect.
+    when a new or changed definition took effect. `is_defined`: the stored
+    definition is the caller's.
     """
 
     state: ScheduleState
     is_current: bool
     since: datetime
+    is_defined: bool
 
 
 class Broker:
@@ -269,18 +273,27 @@ class Broker:
         the server's clock.
         """
         arguments: list[Value] = [_unix_ms(now), format_timestamp(now), int(is_stopping)]
-        for definition in own.values():
-            arguments += definition
-        keys = tuple(map(self.keys.schedule, own))
+        for name, definition in own.items():
+            arguments += (name, *definition)
+        shared = (self.keys.schedule_seen, self.keys.schedule_definitions)
+        keys = (*shared, *map(self.keys.schedule, own))
         replies = self._scripts.run_one(Call(scripts.SEE_SCHEDULES, keys, arguments))
         return {
             name: SeenSchedule(
                 ScheduleState(to_text(next_run), to_text(cron)),
                 is_current == 1,
                 datetime.fromtimestamp(int(since_ms) / 1000, UTC),
+                to_text(defined) == own[name][0],
             )
-            for name, (next_run, cron, is_current, since_ms) in zip(own, replies, strict=True)
+            for name, (next_run, cron, is_current, since_ms, defined) in zip(
+                own, replies, strict=True
+            )
         }
+
+    def define_schedule(self, name: str, definition: str, text: str) -> None:
+        """Store a definition, by its id, as JSON; for the caller with the effective definition."""
+        keys = (self.keys.schedule_definitions, self.keys.schedule(name))
+        self._scripts.run_one(Call(scripts.DEFINE_SCHEDULE, keys, (name, definition, text)))
 
     def fire(
         self,
@@ -333,9 +346,9 @@ class Broker:
         for name, value in info.items():
             arguments += (name, value)
         call = Call(scripts.HEARTBEAT, keys, arguments)
-        is_ours, lost_claims, next_expiry_ms, *expired = self._scripts.run_one(call)
+        is_ours, lost_claims, next_expiry_ms, sharing, *expired = self._scripts.run_one(call)
         worker_ids = tuple(worker_id.decode() for worker_id in expired)
-        return HeartbeatReply(is_ours != 1, worker_ids, next_expiry_ms, lost_claims)
+        return HeartbeatReply(is_ours != 1, worker_ids, next_expiry_ms, lost_claims, sharing)
 
     def deregister(self, worker_id: str, incarnation: str) -> bool:
         """Remove a worker that holds no claims.
@@ -343,7 +356,17 @@ class Broker:
         False if it holds some, or if another process has taken over its id.
         """
         keys = (self.keys.workers, self.keys.worker(worker_id), self.keys.claims(worker_id))
-        return bool(self._scripts.run_one(Call(scripts.DEREGISTER, keys, (worker_id, incarnation))))
+        arguments = (worker_id, incarnation, self.keys.prefix)
+        return bool(self._scripts.run_one(Call(scripts.DEREGISTER, keys, arguments)))
+
+    def publish_jobs(self, jobs: Sequence[bytes]) -> int:
+        """Publish finished jobs, each a JSON object; see events.py.
+
+        Returns the number of workers that share the rate of events; 0 if there is no subscriber, so
+        nothing was published.
+        """
+        call = Call(scripts.PUBLISH_JOBS, (self.keys.workers,), (self.keys.prefix, *jobs))
+        return int(self._scripts.run_one(call))
 
 
 def _unix_ms(moment: datetime) -> int:

@@ -61,11 +61,15 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """All queues and running workers at one moment."""
+    """All queues and running workers at one moment.
+
+    `failed` counts failed runs since the prefix was first used, those that were retried as well.
+    """
 
     backlog: Backlog
     depths: tuple[QueueDepth, ...]
     workers: tuple[WorkerView, ...]
+    failed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +119,9 @@ class Inspector:
             pipeline.zrange(keys.workers, 0, -1, withscores=True)
             pipeline.zcard(keys.scheduled)
             pipeline.llen(keys.dead)
-            pipeline.hget(keys.stats, "completed")
+            pipeline.hmget(keys.stats, "completed", "retried", "failed")
             reading.request(pipeline)
-            time, leases, scheduled, dead, completed, *pages = pipeline.execute()
+            time, leases, scheduled, dead, stats, *pages = pipeline.execute()
             reading.receive(pages)
             workers, running = self._workers(time, leases)
             while reading.is_unfinished:
@@ -126,8 +130,9 @@ class Inspector:
                 reading.receive(pipeline.execute())
         depths = tuple(reading.depths(_handled(workers)))
         ready = sum(depth.total for depth in depths)
-        backlog = Backlog(ready, scheduled, running, dead, int(completed or 0))
-        return Overview(backlog, depths, tuple(workers))
+        completed, retried, failed = (int(count or 0) for count in stats)
+        backlog = Backlog(ready, scheduled, running, dead, completed)
+        return Overview(backlog, depths, tuple(workers), retried + failed)
 
     def backlog(self) -> Backlog:
         """Count the jobs in each state."""

@@ -25,7 +25,8 @@ class Keys:
     - ``result:notify:<id>`` channel: ``ready`` when the result is stored
     - ``schedules:<name>`` hash: next_run, last_run, run_count; and, added by this package, cron:
       the expression and time zone from which next_run was computed; seen:<definition> and handled:
-      which definition is effective (lua/include/schedule.lua)
+      which definition is effective (lua/include/schedule.lua); defined: the one that is in
+      schedule:definitions
 
     Private:
 
@@ -45,6 +46,12 @@ class Keys:
     - ``wake:<priority>``, ``wake:<priority>:<type>`` zsets: what idle workers block on
     - ``watcher`` string: the worker that watches the queues for the others (watch.py); expires
     - ``rescue:seen`` hash: when ids in queue:processing were first seen there (stranded.py)
+    - ``schedule:definitions`` hash: name of a schedule to its definition as JSON (schedules.py)
+    - ``schedule:seen`` zset: name to when a scheduler last looked at it, in Unix milliseconds
+    - ``events`` stream: events for subscribers, one field per entry, from the kind to its JSON
+      (events.py); bounded; expires
+    - ``subscribed`` string: when the first of the current subscribers came, in Unix milliseconds;
+      without one it expires
     - ``stats`` hash: jobs completed, retried and failed since the prefix was first used
 
     ``queue:processing`` and ``schedule_lock:<name>`` belong to other workers; only `bananas rescue`
@@ -136,5 +143,21 @@ class Keys:
     def stats(self) -> str:
         return f"{self.prefix}:stats"
 
+    @property
+    def events(self) -> str:
+        return f"{self.prefix}:events"
+
+    @property
+    def subscribed(self) -> str:
+        return f"{self.prefix}:subscribed"
+
     def schedule(self, name: str) -> str:
         return f"{self.prefix}:schedules:{name}"
+
+    @property
+    def schedule_definitions(self) -> str:
+        return f"{self.prefix}:schedule:definitions"
+
+    @property
+    def schedule_seen(self) -> str:
+        return f"{self.prefix}:schedule:seen"

@@ -15,7 +15,7 @@ import msgspec
 from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.jobs.dead import DeadJob
 from bananas_topology.jobs.depths import QueueDepth, ReadyList
-from bananas_topology.jobs.inspect import JobView, Overview, WorkerView
+from bananas_topology.jobs.inspect import Backlog, JobView, Overview, WorkerView
 from bananas_topology.jobs.search import JobPage, JobSummary
 from bananas_topology.jobs.stored import printable
 from bananas_topology.system.clock import format_timestamp
@@ -239,17 +239,21 @@ def dead_job_json(job: DeadJob) -> DeadJobJson:
 
 def queues_json(overview: Overview) -> QueuesJson:
     """Describe all queues and workers."""
-    backlog = overview.backlog
     return {
-        "backlog": {
-            "ready": backlog.ready,
-            "scheduled": backlog.scheduled,
-            "running": backlog.running,
-            "dead": backlog.dead,
-            "completed": backlog.completed,
-        },
+        "backlog": backlog_json(overview.backlog),
         "queues": {depth.priority: _queue(depth) for depth in overview.depths},
         "workers": [_worker(worker) for worker in overview.workers],
+    }
+
+
+def backlog_json(backlog: Backlog) -> BacklogJson:
+    """Describe the number of jobs by state."""
+    return {
+        "ready": backlog.ready,
+        "scheduled": backlog.scheduled,
+        "running": backlog.running,
+        "dead": backlog.dead,
+        "completed": backlog.completed,
     }
 
 

@@ -17,6 +17,7 @@ from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.system.clock import monotonic
 from bananas_topology.worker.claiming import Claimer
 from bananas_topology.worker.heartbeat import Heartbeat
+from bananas_topology.worker.job_events import JobEvents
 from bananas_topology.worker.job_reports import JobReports
 from bananas_topology.worker.metrics import Tally
 from bananas_topology.worker.periodic import PeriodicTask, next_due, run_due
@@ -109,9 +110,10 @@ class ExchangeLoop:
         self._slots = slots
         self.tally = Tally(is_scraped=config.metrics_port > 0)
         self.availability = RedisAvailability()
-        self._pending = PendingSettlements(self.tally, reports)
+        self._events = JobEvents(broker, config.worker_id, config.pool)
+        self._pending = PendingSettlements(self.tally, reports, self._events)
         self._heartbeat = Heartbeat(
-            config, consumer, incarnation, broker, slots, self._pending, self.tally
+            config, consumer, incarnation, broker, slots, self._pending, self.tally, self._events
         )
         self._claimer = Claimer(config, consumer, incarnation, broker, slots, self._pending)
         self._scheduler: Scheduler | None = None
@@ -121,7 +123,8 @@ class ExchangeLoop:
         self._must_recover = True
 
     def _periodic_tasks(self, config: WorkerConfig) -> list[PeriodicTask]:
-        tasks = [PeriodicTask(config.lease_ms / 3000, self._heartbeat.beat), self._watcher.task]
+        heartbeat = PeriodicTask(config.lease_ms / 3000, self._heartbeat.beat)
+        tasks = [heartbeat, self._watcher.task, self._events.task]
         if config.enable_scheduler:
             interval_s = config.scheduler_interval_ms / 1000
             tasks.append(PeriodicTask(interval_s, self._claimer.promote))

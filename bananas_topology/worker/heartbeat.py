@@ -20,6 +20,7 @@ from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.system.clock import format_timestamp, monotonic, wall_now, wall_seconds
 from bananas_topology.units import format_duration
+from bananas_topology.worker.job_events import JobEvents
 from bananas_topology.worker.metrics import Tally
 from bananas_topology.worker.run import describe
 from bananas_topology.worker.settlement import PendingSettlements
@@ -57,6 +58,7 @@ class WorkerInfo:
             "job_types": ",".join(job_types),
             "version": __version__,
             "settings": settings_digest(config),
+            "schedules": len(config.schedules) if config.enable_scheduler else 0,
         }
 
     def fields(self, slots: Slots, tally: Tally) -> dict[str, str | int]:
@@ -102,6 +104,7 @@ class Heartbeat:
         slots: Slots,
         pending: PendingSettlements,
         tally: Tally,
+        events: JobEvents,
     ) -> None:
         self._consumer = consumer
         self._incarnation = incarnation
@@ -109,6 +112,7 @@ class Heartbeat:
         self._slots = slots
         self._pending = pending
         self._tally = tally
+        self._events = events
         self._lease_ms = config.lease_ms
         self._renewed_at = monotonic()
         self.info = WorkerInfo(config, consumer.job_types, incarnation)
@@ -142,6 +146,7 @@ class Heartbeat:
         silent_s = monotonic() - self._renewed_at
         self._renewed_at += silent_s
         self.is_superseded = beat.is_superseded
+        self._events.share(beat.sharing)
         if beat.lost_claims and not beat.is_superseded:
             self._lost_claims(silent_s, was_connected)
         for worker_id, recovery in self._broker.reap(self._consumer, beat.expired).items():

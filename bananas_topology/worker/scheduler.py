@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 
 from cronsim import CronSimError
@@ -121,8 +121,14 @@ class Scheduler:
             if schedule.is_current:
                 try:
                     self._fire_due(name, schedule, now)
+                    if not schedule.is_defined:
+                        self._broker.define_schedule(name, *self._published(name))
                 except (RedisFull, RequestRejected) as error:
                     self._rejected([name], now, error)
+
+    def _published(self, name: str) -> tuple[str, str]:
+        """The id of a schedule's definition, and the definition as JSON."""
+        return self._own[name][0], json.dumps(asdict(self._schedules[name]))
 
     def _rejected(self, names: list[str], now: datetime, error: Exception) -> None:
         """Try schedules again later: an occurrence stays due, and nothing else is affected."""

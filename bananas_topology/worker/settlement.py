@@ -26,6 +26,7 @@ from bananas_topology.worker.execution import (
     Unreadable,
     clean,
 )
+from bananas_topology.worker.job_events import JobEvents
 from bananas_topology.worker.job_reports import JobReports
 from bananas_topology.worker.metrics import Tally
 from bananas_topology.worker.rejection import (
@@ -196,14 +197,20 @@ class PendingSettlements:
 
     Settlements that the server rejects, with an error or by closing the connection, are sent again
     in ever smaller parts, so that only the one that it does not accept is replaced (rejection.py).
-    `reports` gets those that the log does not show.
+    `reports` gets those that the log does not show, `events` those that Redis has confirmed.
 
     Raises (`receive`):
         RedisUnavailable, RedisUnsuitable: as the broker.
     """
 
-    def __init__(self, tally: Tally, reports: JobReports | None = None) -> None:
+    def __init__(
+        self,
+        tally: Tally,
+        reports: JobReports | None = None,
+        events: JobEvents | None = None,
+    ) -> None:
         self._tally = tally
+        self._events = events
         self._reports = reports
         self._unsent: list[Run] = []
         self._in_flight: deque[tuple[PendingExchange, Sequence[Run]]] = deque()
@@ -295,9 +302,11 @@ class PendingSettlements:
                 batch, error = self._divide(batch, settled.rejected)
             # A run whose claim was lost is counted by the worker that runs the job again.
             lost_ids = {id(settlement) for settlement in settled.lost}
-            for run in batch:
-                if id(run.settlement) not in lost_ids:
-                    self._tally.count(run)
+            kept = [run for run in batch if id(run.settlement) not in lost_ids]
+            for run in kept:
+                self._tally.count(run)
+            if self._events is not None and self._events.is_wanted:
+                self._events.add(kept)
             if self._substituted or self._closed:
                 self._forget(batch)
             for settlement in settled.lost:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from bananas_topology.api.process import listen
 from bananas_topology.api.service import Service
 from bananas_topology.api.token import NO_TOKEN, Token
 from bananas_topology.client import Client
+from tests.worker.support import Starter, starting
 
 TOKEN, READ_TOKEN = "correct horse battery", "staple of dashboards"
 
@@ -39,20 +42,29 @@ def assert_problem(response: Any, status: int, expected: str) -> None:
 
 
 @contextmanager
-def serving(url: str, prefix: str, token: str = "", read_token: str = "") -> Iterator[TestClient]:
+def serving(
+    url: str, prefix: str, token: str = "", read_token: str = "", origins: tuple[str, ...] = ()
+) -> Iterator[TestClient]:
     """Serve the api in this process, on the Redis server with this URL."""
     with closing(Service.connect(url, prefix)) as service:
-        app = make_app(service, Token(token), Token(read_token))
+        app = make_app(service, Token(token), Token(read_token), origins)
         http = TestClient(app, "http://localhost:8080", raise_server_exceptions=False)
         with http:
             yield http
+
+
+class _Server(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        app: Any = self.config.app
+        app.state.api.stop()
+        await super().shutdown(sockets)
 
 
 @contextmanager
 def listening(app: Any) -> Iterator[int]:
     """Serve an app on a port, as the api process does."""
     config = uvicorn.Config(app, http=ClientConnection, log_config=None, ws="none")
-    server = uvicorn.Server(config)
+    server = _Server(config)
     with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=asyncio.run, args=(server.serve([listener]),))
         thread.start()
@@ -96,3 +108,10 @@ def producer(server_url: str, prefix: str) -> Iterator[Client]:
     """A client of the same queues."""
     with Client(server_url, key_prefix=prefix) as producer:
         yield producer
+
+
+@pytest.fixture
+def start(server_url: str, prefix: str, tmp_path: Path) -> Iterator[Starter]:
+    """Starts workers of the same queues."""
+    with starting(server_url, prefix, tmp_path) as starter:
+        yield starter

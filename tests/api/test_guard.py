@@ -144,7 +144,8 @@ def test_every_response_has_the_security_headers(private_http: TestClient) -> No
         assert response.status_code == status
         for name, value in SECURITY_HEADERS.items():
             assert response.headers[name] == value
-        assert response.headers["cache-control"] == "no-store"
+        cached = "private, no-cache" if path == "/docs" else "no-store"
+        assert response.headers["cache-control"] == cached
     assert "unsafe" not in SECURITY_HEADERS["Content-Security-Policy"]
 
 

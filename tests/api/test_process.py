@@ -10,13 +10,17 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
+import redis
 
 from bananas_topology.api.process import listen
 from bananas_topology.client import Client
+from bananas_topology.jobs.broker import Broker
+from bananas_topology.jobs.keys import Keys
 from bananas_topology.system.clock import monotonic
+from tests.api.event_stream import following
 from tests.jobs.servers import black_hole, free_port
 from tests.waiting import wait_for
 
@@ -120,6 +124,27 @@ def test_missing_package_is_reported_with_the_install_command() -> None:
     assert done.stderr == expected
 
 
+def test_configured_origins_require_a_token(server_url: str) -> None:
+    port, origin = free_port(), "https://ops.example.com"
+    asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/jobs", None, asked, method="OPTIONS")
+    variables = {"REDIS_URL": server_url, "API_CORS_ORIGINS": origin}
+    with _api(port, **variables, API_TOKEN=TOKEN) as process:
+        _wait_until_alive(process, port)
+        with urllib.request.urlopen(request) as response:
+            assert response.headers["Access-Control-Allow-Origin"] == origin
+    with _api(port, **variables) as process:
+        _wait_until_alive(process, port)
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request)
+        with caught.value as refused:
+            assert refused.code == 403
+        process.terminate()
+        output, _ = process.communicate(timeout=30)
+
+    assert "CORS disabled: API_CORS_ORIGINS requires API_TOKEN" in output
+
+
 @pytest.mark.parametrize("accepts", [True, False], ids=["no reply", "no connection"])
 def test_requests_are_answered_within_seconds_if_redis_does_not_reply(accepts: bool) -> None:
     port = free_port()
@@ -166,3 +191,41 @@ def test_waiting_requests_are_answered_when_the_api_stops(
     assert monotonic() - stopped_at < 8
     assert (process.returncode, errors) == (0, "")
     assert output.count("api stopping") == 1
+
+
+def test_streams_end_when_the_api_stops(server_url: str, prefix: str) -> None:
+    port = free_port()
+    with _api(port, REDIS_URL=server_url, REDIS_KEY_PREFIX=prefix) as process:
+        _wait_until_alive(process, port)
+        with ExitStack() as streams:
+            followers = [streams.enter_context(following(port)) for _ in range(20)]
+            for each in followers:
+                each.next("counters")
+
+            process.terminate()
+            for each in followers:
+                while each.read() is not None:
+                    pass
+        output, errors = process.communicate(timeout=30)
+
+    assert (process.returncode, errors) == (0, "")
+    assert '"level": "error"' not in output  # as when the grace period is over
+
+
+def test_a_client_that_reads_no_events_does_not_delay_the_stop(
+    server_url: str, prefix: str, client: redis.Redis, keys: Keys
+) -> None:
+    port, broker = free_port(), Broker(client, keys)
+    with _api(port, REDIS_URL=server_url, REDIS_KEY_PREFIX=prefix) as process:
+        _wait_until_alive(process, port)
+        with following(port, small=True) as stuck, following(port) as other:
+            stuck.next("counters")
+            other.next("counters")
+            broker.publish_jobs([json.dumps({"id": "x" * 200_000}).encode()] * 100)
+            other.next("job")
+
+            process.terminate()
+            output, errors = process.communicate(timeout=30)
+
+    assert (process.returncode, errors) == (0, "")
+    assert '"level": "error"' not in output  # as when the grace period is over

@@ -29,6 +29,7 @@ _TEXTS = {
     "address range": ["10.0.0.0/8", "::/0", "1.2.3.4/5"],
     "port": ["80", "8080-8089", "9-1"],
     "pointer": ["", "/a", "/spec/x~1y"],
+    "origin": ["https://a.example", "http://[::1]:3000"],
     "host": ["a.example.com", "*.example.com"],
     "name of a namespace": ["*", "a"],
     "Secret": ["a", "a.b-c"],

@@ -6,17 +6,13 @@ from pathlib import Path
 import pytest
 
 from bananas_topology.client import Client
-from tests.worker.support import Starter
+from tests.worker.support import Starter, starting
 
 
 @pytest.fixture
 def start(server_url: str, prefix: str, tmp_path: Path) -> Iterator[Starter]:
-    starter = Starter(server_url, prefix, tmp_path)
-    yield starter
-    for worker in starter.started:
-        if worker.process.poll() is None:
-            worker.process.kill()
-        worker.process.wait(10)
+    with starting(server_url, prefix, tmp_path) as starter:
+        yield starter
 
 
 @pytest.fixture

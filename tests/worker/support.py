@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,7 +41,7 @@ class WorkerProcess:
 
 @dataclass
 class Starter:
-    """Starts workers; the fixture kills those left over."""
+    """Starts workers; `starting` kills those left over."""
 
     url: str
     prefix: str
@@ -71,3 +73,16 @@ class Starter:
         if ready:
             worker.wait_for_log("worker ready")
         return worker
+
+
+@contextmanager
+def starting(url: str, prefix: str, directory: Path) -> Iterator[Starter]:
+    """Start workers on a server with this URL, and kill at the end those left over."""
+    starter = Starter(url, prefix, directory)
+    try:
+        yield starter
+    finally:
+        for worker in starter.started:
+            if worker.process.poll() is None:
+                worker.process.kill()
+            worker.process.wait(10)

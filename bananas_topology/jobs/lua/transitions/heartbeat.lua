@@ -24,6 +24,7 @@ then     fields and values for worker:<worker>
 RETURNS  {1, or 0 if another process has taken over the id,
           number of jobs that this process held and that were returned while it seemed to be gone,
           milliseconds until the next lease of any worker expires,
+          number of registered workers, which share the rate of events; 0 without a subscriber,
           then the ids of workers whose lease has expired}
 --]]
 accept_oom(KEYS[1])
@@ -63,24 +64,28 @@ end
 
 local current = call('HGET', worker, 'incarnation')
 if ARGV[5] ~= 'boot' and current and current ~= incarnation then
-  return { 0, withdraw_crashes(), lease_ms }
+  return { 0, withdraw_crashes(), lease_ms, 0 }
 end
 
 local _, now_text = now()
 local now_ms = tonumber(now_text)
 local silent_ms = now_ms - (tonumber(call('GET', heartbeat)) or 0)
 call('SET', heartbeat, now_text)
-call('ZADD', workers, now_ms + lease_ms, id)
+local is_added = call('ZADD', workers, now_ms + lease_ms, id) == 1
 call('HSET', worker, 'incarnation', incarnation, 'seen_ms', now_text, 'lease_ms', lease_ms,
   'extensions', 0, unpack(ARGV, 7))
 -- A backstop only: reaping removes the key long before this.
 call('PEXPIRE', worker, lease_ms * 100)
+if is_added or current ~= incarnation then
+  publish_worker(prefix, id, 'joined')
+end
 if silent_ms > MIN_SILENCE_MS then
   extend_leases(now_ms, silent_ms)
 end
 
 local nearest = call('ZRANGEBYSCORE', workers, '(' .. now_text, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-local replies = { 1, withdraw_crashes(), tonumber(nearest[2]) - now_ms }
+local sharing = is_subscribed(prefix) and call('ZCARD', workers) or 0
+local replies = { 1, withdraw_crashes(), tonumber(nearest[2]) - now_ms, sharing }
 for _, other in ipairs(call('ZRANGEBYSCORE', workers, '-inf', now_text, 'LIMIT', 0, ARGV[6])) do
   replies[#replies + 1] = other
 end

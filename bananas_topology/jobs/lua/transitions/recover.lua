@@ -106,6 +106,9 @@ end
 local removed = 0
 if incarnation == '' and returned == #lost then
   removed = call('ZREM', workers, worker)
+  if removed == 1 then
+    publish_worker(prefix, worker, 'left')
+  end
   call('DEL', prefix .. ':worker:' .. worker)
 end
 notify(prefix, wakes)
