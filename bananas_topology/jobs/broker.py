@@ -178,10 +178,13 @@ class Broker:
     def _settle(self, group: Sequence[Settlement], consumer: Consumer) -> Call:
         """Settle up to `SETTLE_LIMIT` claims by the same script."""
         first = group[0]
-        arguments: list[Value] = [self.keys.prefix, *first.shared_args(consumer)]
+        arguments: list[Value] = [self.keys.prefix, *first.shared_args(consumer), len(group)]
         for settlement in group:
             claim = settlement.claim
             arguments += (to_bytes(claim.job_id), claim.fence, *settlement.job_args())
+        for settlement in group:
+            if settlement.run:
+                arguments += (to_bytes(settlement.claim.job_id), settlement.run)
         return Call(first.script, (self.keys.claims(consumer.worker_id),), arguments)
 
     def claim_call(self, consumer: Consumer, request: ClaimRequest) -> Call:

@@ -8,7 +8,7 @@ milliseconds apart.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.depths import MAX_TYPES, DepthReading, QueueDepth
 from bananas_topology.jobs.job import claimed_at
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.runs import MAX_CRASHES, JobRun, RunOutcome, read_runs
 from bananas_topology.jobs.stored import parse_fields, parse_json, parse_moment, to_bytes, to_text
 
 #: Number of results read in one round trip.
@@ -80,6 +81,7 @@ class JobView:
     when a delayed job becomes ready. `started_at` is when the latest attempt started: while it
     runs, the time it was claimed; afterwards, the completion time less the run time. `has_result`
     distinguishes a result that is null from one that is not, or no longer, stored.
+    `runs` are oldest first.
     """
 
     job_id: str
@@ -94,6 +96,7 @@ class JobView:
     duration_ms: int | None
     failure: dict[str, str] | None
     has_result: bool
+    runs: tuple[JobRun, ...] = ()
 
 
 class Inspector:
@@ -170,13 +173,17 @@ class Inspector:
             pipeline.hgetall(to_bytes(keys.result(job_id)))
             pipeline.zscore(keys.scheduled, to_bytes(job_id))
             pipeline.get(to_bytes(keys.failure(job_id)))
+            pipeline.lrange(to_bytes(keys.runs(job_id)), 0, -1)
+            pipeline.lrange(to_bytes(keys.crashes(job_id)), -MAX_CRASHES, -1)
             for worker_id in workers:
                 pipeline.hget(keys.claims(worker_id), to_bytes(job_id))
-            stored, result, due, failure, *fences = pipeline.execute()
+            stored, result, due, failure, runs, crashes, *fences = pipeline.execute()
         if not (stored or result or failure):
             raise JobNotFound(f'no job has the id "{job_id}", or its retention has expired')
         claims = [(w, fence) for w, fence in zip(workers, fences, strict=True) if fence]
-        return _job_view(job_id, stored, _decode_hash(result), due, failure, claims)
+        view = _job_view(job_id, stored, _decode_hash(result), due, failure, claims)
+        attempts = _attempts(view)
+        return replace(view, runs=read_runs(runs, crashes, _latest_run(view, attempts), attempts))
 
     def some_ids(self, limit: int = 50) -> list[str]:
         """Ids of jobs: up to `limit` of each worker's, each queue's, delayed and dead ones."""
@@ -265,6 +272,22 @@ def _job_view(
         failure=parse_json(failure),
         has_result=result.get("status") == "completed",
     )
+
+
+def _attempts(view: JobView) -> int:
+    attempts = (view.body or {}).get("attempts")
+    return attempts if isinstance(attempts, int) else 0
+
+
+def _latest_run(view: JobView, attempts: int) -> JobRun | None:
+    """The run in progress, or the one that completed the job."""
+    started_at = view.started_at
+    if view.status == "processing":
+        return JobRun(attempts + 1, view.worker_id, started_at, None, RunOutcome.RUNNING)
+    if view.status == "completed":
+        attempt = max(attempts, 1)
+        return JobRun(attempt, None, started_at, view.duration_ms, RunOutcome.COMPLETED)
+    return None
 
 
 def job_status(

@@ -36,6 +36,8 @@ class Keys:
     - ``workers`` zset: worker id to the end of its lease, in Unix milliseconds
     - ``worker:<worker>`` hash: what the worker reports about itself (worker/heartbeat.py)
     - ``failure:<id>`` string: the job's last failure as JSON: type, message, traceback
+    - ``runs:<id>`` list: the latest runs of the job that did not complete, and one that did after
+      these (runs.py); expires with the job
     - ``heartbeat`` string: when any worker last renewed its lease, in Unix milliseconds
     - ``crashes:<id>`` list: crashes of workers that held the job (crashes.py); expires
     - ``crashed:<incarnation>`` list: ids and crashes recorded because this process seemed to be
@@ -98,6 +100,9 @@ class Keys:
 
     def failure(self, job_id: str) -> str:
         return f"{self.prefix}:failure:{job_id}"
+
+    def runs(self, job_id: str) -> str:
+        return f"{self.prefix}:runs:{job_id}"
 
     @property
     def heartbeat(self) -> str:

@@ -16,6 +16,7 @@ from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.jobs.dead import DeadJob
 from bananas_topology.jobs.depths import QueueDepth, ReadyList
 from bananas_topology.jobs.inspect import Backlog, JobView, Overview, WorkerView
+from bananas_topology.jobs.runs import JobRun, RunOutcome
 from bananas_topology.jobs.search import JobPage, JobSummary
 from bananas_topology.jobs.stored import printable
 from bananas_topology.system.clock import format_timestamp
@@ -23,8 +24,27 @@ from bananas_topology.system.clock import format_timestamp
 Timestamp = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 
 
+class RunJson(TypedDict):
+    """One run of a job. `error` is shortened.
+
+    `attempt` counts from 1; after a run that was interrupted or crashed, the next one has the same
+    number. The worker of a job that completed at its first attempt is not known, and neither is the
+    duration of a run that crashed.
+    """
+
+    attempt: int
+    worker_id: str | None
+    started_at: Timestamp | None
+    duration_ms: int | None
+    outcome: RunOutcome
+    error: str | None
+
+
 class JobJson(TypedDict):
-    """A job and its latest run. `failure` is its last failed run: type, message, traceback."""
+    """A job and its latest run. `failure` is its last failed run: type, message, traceback.
+
+    `runs` has the run in progress and the latest ones, oldest first.
+    """
 
     id: str
     name: str | None
@@ -42,6 +62,7 @@ class JobJson(TypedDict):
     result: Any
     error: str | None
     failure: Any
+    runs: list[RunJson]
 
 
 class JobSummaryJson(TypedDict):
@@ -198,6 +219,18 @@ def job_json(view: JobView) -> JobJson:
         "result": view.result,
         "error": view.error,
         "failure": view.failure,
+        "runs": [_run(run) for run in view.runs],
+    }
+
+
+def _run(run: JobRun) -> RunJson:
+    return {
+        "attempt": run.attempt,
+        "worker_id": run.worker_id,
+        "started_at": _timestamp(run.started_at),
+        "duration_ms": run.duration_ms,
+        "outcome": run.outcome,
+        "error": run.error,
     }
 
 

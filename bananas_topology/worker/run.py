@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -13,10 +14,11 @@ from bananas_topology.contract.jobs import JobSettings, Keep
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import HandlerError
 from bananas_topology.handlers import Handler, JobContext
-from bananas_topology.jobs.job import Claim, Job
+from bananas_topology.jobs.job import Claim, Failure, Job
 from bananas_topology.jobs.payloads import PayloadDecoder
+from bananas_topology.jobs.runs import ERROR_LIMIT, RunOutcome, StoredRun
 from bananas_topology.jobs.settlements import Settlement
-from bananas_topology.system.clock import monotonic
+from bananas_topology.system.clock import format_timestamp, monotonic, wall_seconds
 
 #: Maximum jobs that one line of the log names.
 _NAMED = 10
@@ -90,6 +92,20 @@ class Run(msgspec.Struct, eq=False):
     def duration_ms(self) -> int:
         """How long the handler ran."""
         return round(self.duration_s * 1000)
+
+    def record(self, outcome: RunOutcome, failure: Failure | None = None) -> bytes:
+        """The entry of this run in the job's history; empty if its handler has not started."""
+        if self.bound is None or not self.started_at:
+            return b""
+        started_at = datetime.fromtimestamp(wall_seconds() - monotonic() + self.started_at, UTC)
+        return StoredRun(
+            attempt=self.attempt,
+            worker_id=self.bound.worker_id,
+            started_at=format_timestamp(started_at),
+            duration_ms=self.duration_ms,
+            outcome=outcome,
+            error=f"{failure.type}: {failure.message}"[:ERROR_LIMIT] if failure else "",
+        ).encode()
 
     def begin(self) -> None:
         """Start the clock of a prepared run."""

@@ -15,6 +15,7 @@ from bananas_topology.errors import BananasTopologyError, ContractViolation, Inv
 from bananas_topology.jobs.crashes import crash_history
 from bananas_topology.jobs.exchange import PendingExchange, Rejected
 from bananas_topology.jobs.job import DECODE_ERRORS, Failure, decode, rewrite
+from bananas_topology.jobs.runs import RunOutcome
 from bananas_topology.jobs.settlements import AckJob, BuryJob, ReleaseJob, RetryJob, Settlement
 from bananas_topology.system.clock import format_timestamp, monotonic, wall_seconds
 from bananas_topology.worker.execution import (
@@ -30,6 +31,7 @@ from bananas_topology.worker.job_events import JobEvents
 from bananas_topology.worker.job_reports import JobReports
 from bananas_topology.worker.metrics import Tally
 from bananas_topology.worker.rejection import (
+    burial,
     closed_error,
     is_closed_for_size,
     settlement_bytes,
@@ -80,20 +82,22 @@ class Settler:
             case Completed(result):
                 return self._ack(run, result)
             case Released():
-                return ReleaseJob(run.claim, is_started=run.job is not None)
+                entry = run.record(RunOutcome.INTERRUPTED)
+                return ReleaseJob(run.claim, is_started=run.job is not None, run=entry)
             case Unreadable(reason):
                 return self._bury_unreadable(run, reason)
             case Permanent(failure):
-                return self._bury(run, failure)
+                return burial(run, failure, self._stamp())
             case Failed(failure, delay_ms):
                 if run.attempt > run.max_retries:
-                    return self._bury(run, failure)
+                    return burial(run, failure, self._stamp())
                 return self._retry(run, failure, delay_ms)
 
     def _ack(self, run: Run, result: bytes) -> AckJob:
         stamp = self._stamp()
         body = rewrite(_body(run), status="completed", attempts=run.attempt, updated_at=stamp)
-        return AckJob(run.claim, body, result, stamp, run.duration_ms, run.keep)
+        entry = run.record(RunOutcome.COMPLETED) if run.attempt > 1 else b""
+        return AckJob(run.claim, body, result, stamp, run.duration_ms, run.keep, entry)
 
     def _retry(self, run: Run, failure: Failure, delay_ms: int | None) -> RetryJob:
         if delay_ms is None:
@@ -107,20 +111,8 @@ class Settler:
             error=failure.message,
             updated_at=format_timestamp(now),
         )
-        return RetryJob(run.claim, body, _encode(failure), delay_ms)
-
-    def _bury(self, run: Run, failure: Failure) -> BuryJob:
-        stamp = self._stamp()
-        body = rewrite(
-            _body(run),
-            status="failed",
-            attempts=run.attempt,
-            error=failure.message,
-            updated_at=stamp,
-        )
-        return BuryJob(
-            run.claim, body, _encode(failure), failure.message, stamp, run.duration_ms, run.keep
-        )
+        entry = run.record(RunOutcome.RETRIED, failure)
+        return RetryJob(run.claim, body, _encode(failure), delay_ms, entry)
 
     def _bury_unreadable(self, run: Run, reason: str) -> BuryJob:
         """Bury what cannot be decoded, its stored bytes unchanged."""

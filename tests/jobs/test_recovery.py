@@ -92,9 +92,9 @@ def _now_ms(client: redis.Redis) -> int:
 
 
 def _crashes(client: redis.Redis, keys: Keys, job_id: str) -> list[bytes]:
-    """The crashes of a job, without their times."""
+    """The crashes of a job, without the times of crash and claim."""
     crashes: Any = client.lrange(keys.crashes(job_id), 0, -1)
-    return [crash.partition(b"|")[2] for crash in crashes]
+    return [crash.partition(b"|")[2].rpartition(b"|")[0] for crash in crashes]
 
 
 def test_an_expired_worker_is_reaped(broker: Broker, client: redis.Redis, keys: Keys) -> None:
