@@ -14,15 +14,14 @@ from bananas_topology.api.bodies import MAX_JOBS, NewJobBody
 from bananas_topology.api.dead_bodies import DeadSelection
 from bananas_topology.api.problems import MEDIA_TYPE
 from bananas_topology.jobs.events import CountersJson, JobEventJson, WorkerEventJson
+from bananas_topology.jobs.fleet_views import JobTypesJson, PoolsJson, WorkersJson
 from bananas_topology.jobs.schedules import SchedulesJson
 from bananas_topology.jobs.views import (
     DeadChangeJson,
     DeadPageJson,
     JobJson,
     JobPageJson,
-    PoolsJson,
     QueuesJson,
-    WorkersJson,
 )
 
 Answers = dict[int | str, dict[str, Any]]
@@ -70,6 +69,7 @@ _TYPES: tuple[type[Any], ...] = (
     QueuesJson,
     WorkersJson,
     PoolsJson,
+    JobTypesJson,
     DeadPageJson,
     DeadChangeJson,
     SchedulesJson,

@@ -1,4 +1,4 @@
-"""The routes of what runs jobs: workers and pools."""
+"""The routes of what runs jobs: workers, pools, and the job types that they handle."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from fastapi import APIRouter, Request, Response
 from bananas_topology.api.answers import answers, content, reference
 from bananas_topology.api.encoding import json_response
 from bananas_topology.api.service import service_of
-from bananas_topology.jobs.views import PoolsJson, WorkersJson, pools_json, workers_json
+from bananas_topology.jobs.fleet_views import (
+    JobTypesJson,
+    PoolsJson,
+    WorkersJson,
+    job_types_json,
+    pools_json,
+    workers_json,
+)
 
 router = APIRouter(tags=["workers"])
 
@@ -22,3 +29,9 @@ def get_workers(request: Request) -> Response:
 def get_pools(request: Request) -> Response:
     """Get the pools that have live workers, with these added up."""
     return json_response(pools_json(service_of(request).inspector.workers()))
+
+
+@router.get("/job-types", responses=answers(content(reference(JobTypesJson))))
+def get_job_types(request: Request) -> Response:
+    """Get the job types that live workers handle, with the JSON Schema of each one's payload."""
+    return json_response(job_types_json(service_of(request).job_types.read()))

@@ -22,6 +22,7 @@ from bananas_topology.jobs.events import (
 )
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.job import new_id
+from bananas_topology.jobs.job_types import JobTypes
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.schedules import ScheduleReader
 from bananas_topology.jobs.search import Search
@@ -65,6 +66,7 @@ class Service:
     dead: DeadJobs
     schedules: ScheduleReader
     events: EventReader
+    job_types: JobTypes
 
     @classmethod
     def connect(cls, url: str | ServerUrl, key_prefix: str) -> Self:
@@ -78,6 +80,7 @@ class Service:
             DeadJobs(connection, keys),
             ScheduleReader(connection, keys),
             EventReader(connection, keys),
+            JobTypes(connection, keys),
         )
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.jobs.crashes import KEEP_CRASHES_S
 from bananas_topology.jobs.exchange import ClaimRequest, PendingExchange
 from bananas_topology.jobs.job import EncodedJob
+from bananas_topology.jobs.job_types import EncodedSchemas
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.settlements import Settlement, group_settlements
 from bananas_topology.jobs.stored import to_bytes, to_text
@@ -56,6 +57,7 @@ class HeartbeatReply:
     next_expiry_ms: int
     lost_claims: int
     sharing: int
+    lacks_schemas: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,12 +323,19 @@ class Broker:
         return bool(self._scripts.run_one(call))
 
     def heartbeat(
-        self, consumer: Consumer, incarnation: str, info: Mapping[str, Value], *, boot: bool
+        self,
+        consumer: Consumer,
+        incarnation: str,
+        info: Mapping[str, Value],
+        *,
+        boot: bool,
+        schemas: str = "",
     ) -> HeartbeatReply:
         """Renew the worker's lease, store what it reports, and learn whose lease has expired.
 
         Crashes that were recorded because this process seemed to be gone are withdrawn. `boot`
-        takes over the id from any process that had it.
+        takes over the id from any process that had it. `schemas` is the digest of those that were
+        stored by `store_schemas`, which are kept.
         """
         keys = (
             self.keys.workers,
@@ -336,13 +345,20 @@ class Broker:
         )
         mode = "boot" if boot else "beat"
         arguments: list[Value] = [self.keys.prefix, consumer.worker_id, consumer.lease_ms]
-        arguments += (incarnation, mode, EXPIRED_LIMIT)
+        arguments += (incarnation, mode, EXPIRED_LIMIT, schemas)
         for name, value in info.items():
             arguments += (name, value)
         call = Call(scripts.HEARTBEAT, keys, arguments)
-        is_ours, lost_claims, next_expiry_ms, sharing, *expired = self._scripts.run_one(call)
+        is_ours, lost, expiry_ms, sharing, lacks_schemas, *expired = self._scripts.run_one(call)
         worker_ids = tuple(worker_id.decode() for worker_id in expired)
-        return HeartbeatReply(is_ours != 1, worker_ids, next_expiry_ms, lost_claims, sharing)
+        return HeartbeatReply(
+            is_ours != 1, worker_ids, expiry_ms, lost, sharing, lacks_schemas == 1
+        )
+
+    def store_schemas(self, schemas: EncodedSchemas, keep_ms: int) -> None:
+        """Store the schemas of a worker's job types, to be kept by its heartbeats."""
+        key = self.keys.schemas(schemas.digest)
+        self._scripts.command("SET", key, schemas.text, "PX", keep_ms)
 
     def deregister(self, worker_id: str, incarnation: str) -> bool:
         """Remove a worker that holds no claims.

@@ -38,6 +38,7 @@ class Keys:
     - ``failure:<id>`` string: the job's last failure as JSON: type, message, traceback
     - ``runs:<id>`` list: the latest runs of the job that did not complete, and one that did after
       these (runs.py); expires with the job
+    - ``schemas:<digest>`` string: JSON Schemas of payloads by job type (job_types.py); expires
     - ``heartbeat`` string: when any worker last renewed its lease, in Unix milliseconds
     - ``crashes:<id>`` list: crashes of workers that held the job (crashes.py); expires
     - ``crashed:<incarnation>`` list: ids and crashes recorded because this process seemed to be
@@ -103,6 +104,9 @@ class Keys:
 
     def runs(self, job_id: str) -> str:
         return f"{self.prefix}:runs:{job_id}"
+
+    def schemas(self, digest: str) -> str:
+        return f"{self.prefix}:schemas:{digest}"
 
     @property
     def heartbeat(self) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from bananas_topology.contract.worker import WorkerConfig
@@ -21,7 +21,7 @@ from bananas_topology.worker.job_events import JobEvents
 from bananas_topology.worker.job_reports import JobReports
 from bananas_topology.worker.metrics import Tally
 from bananas_topology.worker.periodic import PeriodicTask, next_due, run_due
-from bananas_topology.worker.run import Run
+from bananas_topology.worker.run import BoundHandler, Run, payload_schemas
 from bananas_topology.worker.settlement import PendingSettlements, settlement_of
 from bananas_topology.worker.slots import Slots
 from bananas_topology.worker.watcher import Watcher
@@ -98,12 +98,12 @@ class ExchangeLoop:
     def __init__(
         self,
         config: WorkerConfig,
-        job_types: tuple[str, ...],
+        handlers: Mapping[str, BoundHandler],
         broker: Broker,
         slots: Slots,
         reports: JobReports | None = None,
     ) -> None:
-        consumer = Consumer.of(config, job_types)
+        consumer = Consumer.of(config, tuple(handlers))
         incarnation = uuid.uuid4().hex[:12]
         self._broker = broker
         self._consumer = consumer
@@ -113,7 +113,15 @@ class ExchangeLoop:
         self._events = JobEvents(broker, config.worker_id, config.pool)
         self._pending = PendingSettlements(self.tally, reports, self._events)
         self._heartbeat = Heartbeat(
-            config, consumer, incarnation, broker, slots, self._pending, self.tally, self._events
+            config,
+            consumer,
+            incarnation,
+            broker,
+            slots,
+            self._pending,
+            self.tally,
+            self._events,
+            payload_schemas(handlers),
         )
         self._claimer = Claimer(config, consumer, incarnation, broker, slots, self._pending)
         self._scheduler: Scheduler | None = None

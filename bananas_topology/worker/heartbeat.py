@@ -16,8 +16,10 @@ from dataclasses import replace
 from bananas_topology import __version__
 from bananas_topology.contract.settings import write_variables
 from bananas_topology.contract.worker import WORKER_SETTINGS, WorkerConfig
+from bananas_topology.errors import RedisFull, RequestRejected
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.consumer import Consumer
+from bananas_topology.jobs.job_types import EncodedSchemas
 from bananas_topology.system.clock import format_timestamp, monotonic, wall_now, wall_seconds
 from bananas_topology.units import format_duration
 from bananas_topology.worker.job_events import JobEvents
@@ -105,7 +107,9 @@ class Heartbeat:
         pending: PendingSettlements,
         tally: Tally,
         events: JobEvents,
+        schemas: EncodedSchemas,
     ) -> None:
+        self._schemas = schemas
         self._consumer = consumer
         self._incarnation = incarnation
         self._broker = broker
@@ -142,6 +146,7 @@ class Heartbeat:
             self._incarnation,
             self.info.fields(self._slots, self._tally),
             boot=not self.is_booted,
+            schemas=self._schemas.digest,
         )
         silent_s = monotonic() - self._renewed_at
         self._renewed_at += silent_s
@@ -149,12 +154,21 @@ class Heartbeat:
         self._events.share(beat.sharing)
         if beat.lost_claims and not beat.is_superseded:
             self._lost_claims(silent_s, was_connected)
+        if beat.lacks_schemas:
+            self._store_schemas()
         for worker_id, recovery in self._broker.reap(self._consumer, beat.expired).items():
             log.warning("worker reaped", extra={"reaped": worker_id, "jobs": recovery.returned})
         due_ms = self._lease_ms // 3
         if beat.next_expiry_ms > 0:
             due_ms = min(due_ms, beat.next_expiry_ms + _EXPIRY_MARGIN_MS)
         return due_ms / 1000
+
+    def _store_schemas(self) -> None:
+        """Store the schemas, for the first time or again; without them a worker works as well."""
+        try:
+            self._broker.store_schemas(self._schemas, self._consumer.lease_ms)
+        except (RedisFull, RequestRejected) as error:
+            log.debug("schemas not stored: %s", error)
 
     def _lost_claims(self, silent_s: float, was_connected: bool) -> None:
         """Report that the lease expired, and let it grow unless the network was the reason."""

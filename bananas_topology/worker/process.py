@@ -86,7 +86,7 @@ class Worker:
         self._slots = Slots(config.concurrency, handlers, Settler(random.random))
         notifier = Notifier.from_environ(os.environ)
         self._reports = JobReports(notifier) if os.environ.pop(JOBS_VARIABLE, "") else None
-        self._exchange = ExchangeLoop(config, tuple(handlers), broker, self._slots, self._reports)
+        self._exchange = ExchangeLoop(config, handlers, broker, self._slots, self._reports)
         self._shutdown = Shutdown(config.grace_ms / 1000)
         self._health = Health(config.liveness_file, notifier, self._counts)
         self._recycling = Recycling(config, random.random())

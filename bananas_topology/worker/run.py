@@ -15,6 +15,7 @@ from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import HandlerError
 from bananas_topology.handlers import Handler, JobContext
 from bananas_topology.jobs.job import Claim, Failure, Job
+from bananas_topology.jobs.job_types import EncodedSchemas, encode_schemas
 from bananas_topology.jobs.payloads import PayloadDecoder
 from bananas_topology.jobs.runs import ERROR_LIMIT, RunOutcome, StoredRun
 from bananas_topology.jobs.settlements import Settlement
@@ -149,6 +150,17 @@ def bind_handlers(handlers: Mapping[str, Handler], config: WorkerConfig) -> dict
     """
     accepted = config.job_types or tuple(handlers)
     return {name: _bind(name, handlers[name], config) for name in accepted if name in handlers}
+
+
+def payload_schemas(handlers: Mapping[str, BoundHandler]) -> EncodedSchemas:
+    """The JSON Schemas of the handlers' payloads, to be published."""
+    return encode_schemas(
+        {
+            name: bound.decode_payload.schema()
+            for name, bound in handlers.items()
+            if bound.handler.payload_type is not None
+        }
+    )
 
 
 def _bind(job_type: str, handler: Handler, config: WorkerConfig) -> BoundHandler:

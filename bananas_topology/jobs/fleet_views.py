@@ -1,0 +1,122 @@
+"""Workers, pools and what they handle as JSON, for ``--format json`` and for the HTTP API. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypedDict
+
+from bananas_topology.contract.values import PRIORITIES
+from bananas_topology.jobs.inspect import WorkerView
+from bananas_topology.jobs.job_types import JobType
+from bananas_topology.jobs.timestamps import Timestamp, timestamp
+
+
+class WorkerJson(TypedDict):
+    """A live worker. `stuck`: slots held by handlers that ignore their timeout."""
+
+    id: str
+    pool: str
+    host: str
+    pid: int
+    concurrency: int
+    running: int
+    stuck: int
+    priorities: list[str]
+    job_types: list[str]
+    started_at: Timestamp | None
+
+
+class WorkersJson(TypedDict):
+    """The live workers, by id."""
+
+    workers: list[WorkerJson]
+
+
+class PoolJson(TypedDict):
+    """The live workers of a pool, added up. `slots`: jobs that they can run at a time."""
+
+    name: str
+    workers: int
+    slots: int
+    running: int
+    stuck: int
+    priorities: list[str]
+    job_types: list[str]
+
+
+class PoolsJson(TypedDict):
+    """The pools that have live workers, by name."""
+
+    pools: list[PoolJson]
+
+
+class JobTypeJson(TypedDict):
+    """A job type, and the pools whose live workers handle it.
+
+    `schema` is the JSON Schema of its payload; null if the handler takes any payload or none.
+    """
+
+    name: str
+    pools: list[str]
+    schema: dict[str, Any] | None
+
+
+class JobTypesJson(TypedDict):
+    """The job types that live workers handle, by name."""
+
+    types: list[JobTypeJson]
+
+
+def worker_json(worker: WorkerView) -> WorkerJson:
+    """Describe one live worker."""
+    return {
+        "id": worker.worker_id,
+        "pool": worker.pool,
+        "host": worker.host,
+        "pid": worker.pid,
+        "concurrency": worker.concurrency,
+        "running": worker.running,
+        "stuck": worker.stuck,
+        "priorities": list(worker.priorities),
+        "job_types": list(worker.job_types),
+        "started_at": timestamp(worker.started_at),
+    }
+
+
+def workers_json(workers: Iterable[WorkerView]) -> WorkersJson:
+    """Describe the live workers."""
+    return {"workers": [worker_json(worker) for worker in workers]}
+
+
+def pools_json(workers: Iterable[WorkerView]) -> PoolsJson:
+    """Describe the pools of the live workers."""
+    by_pool: dict[str, list[WorkerView]] = {}
+    for worker in workers:
+        by_pool.setdefault(worker.pool, []).append(worker)
+    return {"pools": [_pool(name, members) for name, members in sorted(by_pool.items())]}
+
+
+def _pool(name: str, workers: list[WorkerView]) -> PoolJson:
+    return {
+        "name": name,
+        "workers": len(workers),
+        "slots": sum(worker.concurrency for worker in workers),
+        "running": sum(worker.running for worker in workers),
+        "stuck": sum(worker.stuck for worker in workers),
+        "priorities": [
+            priority
+            for priority in PRIORITIES
+            if any(priority in worker.priorities for worker in workers)
+        ],
+        "job_types": sorted({name for worker in workers for name in worker.job_types}),
+    }
+
+
+def job_types_json(job_types: Iterable[JobType]) -> JobTypesJson:
+    """Describe the job types that live workers handle."""
+    return {
+        "types": [
+            {"name": each.name, "pools": list(each.pools), "schema": each.schema}
+            for each in job_types
+        ]
+    }
