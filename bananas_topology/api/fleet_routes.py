@@ -27,8 +27,12 @@ def get_workers(request: Request) -> Response:
 
 @router.get("/pools", responses=answers(content(reference(PoolsJson))))
 def get_pools(request: Request) -> Response:
-    """Get the pools that have live workers, with these added up."""
-    return json_response(pools_json(service_of(request).inspector.workers()))
+    """Get the pools of the topology, and others that have live workers, with these added up.
+
+    Those of the topology are known to an API that was started by it.
+    """
+    service = service_of(request)
+    return json_response(pools_json(service.inspector.workers(), service.pools))
 
 
 @router.get("/job-types", responses=answers(content(reference(JobTypesJson))))

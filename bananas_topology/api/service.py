@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Self
 
 import msgspec
 from starlette.requests import Request
 
 from bananas_topology.client import Client, Patience
+from bananas_topology.contract.api import Replicas
 from bananas_topology.errors import RedisUnavailable, RedisUnsuitable, WrongJobState
 from bananas_topology.jobs.access import ServerUrl
 from bananas_topology.jobs.connection import PRODUCER_TIMEOUT_S, connect
@@ -32,6 +35,8 @@ from bananas_topology.units import quantity
 #: Lists of each kind that a health check and counters read: they cost the same however many job
 #: types there are.
 MAX_TYPES = 100
+
+_UNKNOWN: Mapping[str, Replicas] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +72,16 @@ class Service:
     schedules: ScheduleReader
     events: EventReader
     job_types: JobTypes
+    pools: Mapping[str, Replicas]
 
     @classmethod
-    def connect(cls, url: str | ServerUrl, key_prefix: str) -> Self:
-        """Make a service on the deployment with this server and prefix; connects when used."""
+    def connect(
+        cls, url: str | ServerUrl, key_prefix: str, pools: Mapping[str, Replicas] = _UNKNOWN
+    ) -> Self:
+        """Make a service on the deployment with this server and prefix; connects when used.
+
+        `pools` are those of its topology, as far as that is known.
+        """
         connection = connect(url, key_prefix=key_prefix, timeout_s=PRODUCER_TIMEOUT_S)
         keys = Keys(key_prefix)
         return cls(
@@ -81,6 +92,7 @@ class Service:
             ScheduleReader(connection, keys),
             EventReader(connection, keys),
             JobTypes(connection, keys),
+            pools,
         )
 
     def close(self) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
+from bananas_topology.contract.api import Replicas
 from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.jobs.inspect import WorkerView
 from bananas_topology.jobs.job_types import JobType
@@ -32,20 +33,33 @@ class WorkersJson(TypedDict):
     workers: list[WorkerJson]
 
 
+class ReplicasJson(TypedDict):
+    """How many workers a pool is to have; equal numbers without an autoscaler."""
+
+    min: int
+    max: int
+
+
 class PoolJson(TypedDict):
-    """The live workers of a pool, added up. `slots`: jobs that they can run at a time."""
+    """The live workers of a pool, added up. `slots`: jobs that they can run at a time.
+
+    `wanted` is null if the topology has no such pool, or is not known. `utilization` is the share
+    of slots that hold a job, from 0 to 1; null without slots.
+    """
 
     name: str
+    wanted: ReplicasJson | None
     workers: int
     slots: int
     running: int
+    utilization: float | None
     stuck: int
     priorities: list[str]
     job_types: list[str]
 
 
 class PoolsJson(TypedDict):
-    """The pools that have live workers, by name."""
+    """The pools of the topology, and others that have live workers, by name."""
 
     pools: list[PoolJson]
 
@@ -88,20 +102,29 @@ def workers_json(workers: Iterable[WorkerView]) -> WorkersJson:
     return {"workers": [worker_json(worker) for worker in workers]}
 
 
-def pools_json(workers: Iterable[WorkerView]) -> PoolsJson:
-    """Describe the pools of the live workers."""
-    by_pool: dict[str, list[WorkerView]] = {}
+def pools_json(workers: Iterable[WorkerView], wanted: Mapping[str, Replicas]) -> PoolsJson:
+    """Describe the pools of the live workers, and those that are `wanted` by a topology."""
+    by_pool: dict[str, list[WorkerView]] = {name: [] for name in wanted}
     for worker in workers:
         by_pool.setdefault(worker.pool, []).append(worker)
-    return {"pools": [_pool(name, members) for name, members in sorted(by_pool.items())]}
+    return {
+        "pools": [
+            _pool(name, members, wanted.get(name)) for name, members in sorted(by_pool.items())
+        ]
+    }
 
 
-def _pool(name: str, workers: list[WorkerView]) -> PoolJson:
+def _pool(name: str, workers: list[WorkerView], wanted: Replicas | None) -> PoolJson:
+    slots = sum(worker.concurrency for worker in workers)
+    # A worker may hold a few jobs more, which wait for a slot.
+    busy = sum(min(worker.running, worker.concurrency) for worker in workers)
     return {
         "name": name,
+        "wanted": {"min": wanted.minimum, "max": wanted.maximum} if wanted else None,
         "workers": len(workers),
-        "slots": sum(worker.concurrency for worker in workers),
+        "slots": slots,
         "running": sum(worker.running for worker in workers),
+        "utilization": round(busy / slots, 4) if slots else None,
         "stuck": sum(worker.stuck for worker in workers),
         "priorities": [
             priority

@@ -97,7 +97,8 @@ def run(topology: Topology, settings: Settings, environ: Mapping[str, str], scre
         client = _connect(stack, topology, url, screen)
         host = _host(_inherited(environ), url, settings, screen)
         workers = plan_children(topology, pools, host)
-        plans = (*workers, *([plan_api(topology, api, host)] if api else []))
+        counts = {pool.name: count for pool, count in pools}
+        plans = (*workers, *([plan_api(topology, api, counts, host)] if api else []))
         for text in render_only(pools, api):
             screen.notice(f"notice: {text}")
         deployment = deploy(topology, settings, host)
