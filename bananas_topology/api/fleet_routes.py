@@ -21,8 +21,9 @@ router = APIRouter(tags=["workers"])
 
 @router.get("/workers", responses=answers(content(reference(WorkersJson))))
 def get_workers(request: Request) -> Response:
-    """Get the live workers. `GET /jobs?state=processing` has the jobs that they run."""
-    return json_response(workers_json(service_of(request).inspector.workers()))
+    """Get the live workers, with the jobs that they hold: 1,000 of all jobs at most."""
+    service = service_of(request)
+    return json_response(workers_json(service.inspector.workers(), service.activity.running()))
 
 
 @router.get("/pools", responses=answers(content(reference(PoolsJson))))

@@ -14,6 +14,7 @@ from bananas_topology.client import Client, Patience
 from bananas_topology.contract.api import Replicas
 from bananas_topology.errors import RedisUnavailable, RedisUnsuitable, WrongJobState
 from bananas_topology.jobs.access import ServerUrl
+from bananas_topology.jobs.activity import ActivityReader
 from bananas_topology.jobs.connection import PRODUCER_TIMEOUT_S, connect
 from bananas_topology.jobs.dead import DeadFilter, DeadJobs
 from bananas_topology.jobs.events import (
@@ -72,6 +73,7 @@ class Service:
     schedules: ScheduleReader
     events: EventReader
     job_types: JobTypes
+    activity: ActivityReader
     pools: Mapping[str, Replicas]
 
     @classmethod
@@ -92,6 +94,7 @@ class Service:
             ScheduleReader(connection, keys),
             EventReader(connection, keys),
             JobTypes(connection, keys),
+            ActivityReader(connection, keys),
             pools,
         )
 

@@ -7,13 +7,19 @@ from typing import Any, TypedDict
 
 from bananas_topology.contract.api import Replicas
 from bananas_topology.contract.values import PRIORITIES
+from bananas_topology.jobs.activity import RunningJob
 from bananas_topology.jobs.inspect import WorkerView
-from bananas_topology.jobs.job_types import JobType
+from bananas_topology.jobs.job_types import JobType, timeout_ms
+from bananas_topology.jobs.stored import printable
 from bananas_topology.jobs.timestamps import Timestamp, timestamp
+from bananas_topology.system.clock import format_timestamp
 
 
 class WorkerJson(TypedDict):
-    """A live worker. `stuck`: slots held by handlers that ignore their timeout."""
+    """A live worker. `stuck`: slots held by handlers that ignore their timeout.
+
+    `memory_bytes` is its resident memory at its last heartbeat.
+    """
 
     id: str
     pool: str
@@ -25,12 +31,30 @@ class WorkerJson(TypedDict):
     priorities: list[str]
     job_types: list[str]
     started_at: Timestamp | None
+    memory_bytes: int | None
+    lease_expires_at: Timestamp | None
+
+
+class RunningJobJson(TypedDict):
+    """A job that a worker holds, since `started_at`. `timeout_ms`: how long it may run."""
+
+    id: str
+    name: str | None
+    priority: str
+    started_at: Timestamp
+    timeout_ms: int | None
+
+
+class BusyWorkerJson(WorkerJson):
+    """A live worker with the jobs that it holds; some of these if very many jobs run."""
+
+    jobs: list[RunningJobJson]
 
 
 class WorkersJson(TypedDict):
     """The live workers, by id."""
 
-    workers: list[WorkerJson]
+    workers: list[BusyWorkerJson]
 
 
 class ReplicasJson(TypedDict):
@@ -94,12 +118,35 @@ def worker_json(worker: WorkerView) -> WorkerJson:
         "priorities": list(worker.priorities),
         "job_types": list(worker.job_types),
         "started_at": timestamp(worker.started_at),
+        "memory_bytes": worker.memory_bytes,
+        "lease_expires_at": timestamp(worker.lease_expires_at),
     }
 
 
-def workers_json(workers: Iterable[WorkerView]) -> WorkersJson:
-    """Describe the live workers."""
-    return {"workers": [worker_json(worker) for worker in workers]}
+def workers_json(workers: Iterable[WorkerView], running: Iterable[RunningJob]) -> WorkersJson:
+    """Describe the live workers, and the jobs that run in them, those that run longest first."""
+    jobs: dict[str, list[RunningJob]] = {}
+    for job in sorted(running, key=lambda job: job.claimed_at):
+        jobs.setdefault(job.worker_id, []).append(job)
+    return {
+        "workers": [
+            {
+                **worker_json(worker),
+                "jobs": [_running_job(job, worker) for job in jobs.get(worker.worker_id, ())],
+            }
+            for worker in workers
+        ]
+    }
+
+
+def _running_job(job: RunningJob, worker: WorkerView) -> RunningJobJson:
+    return {
+        "id": printable(job.job_id),
+        "name": printable(job.job_type) or None,
+        "priority": job.priority,
+        "started_at": format_timestamp(job.claimed_at),
+        "timeout_ms": timeout_ms(worker.timeouts, job.job_type),
+    }
 
 
 def pools_json(workers: Iterable[WorkerView], wanted: Mapping[str, Replicas]) -> PoolsJson:

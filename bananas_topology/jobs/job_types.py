@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -57,6 +58,28 @@ def encode_schemas(schemas: Mapping[str, Schema | None]) -> EncodedSchemas:
         return EncodedSchemas("", b"")
     encoded = msgspec.json.encode(kept)
     return EncodedSchemas(hashlib.sha256(encoded).hexdigest()[:16], encoded)
+
+
+def encode_timeouts(default_ms: int, timeouts_ms: Mapping[str, int]) -> str:
+    """Encode how long a worker's jobs may run, by type, as the worker publishes it.
+
+    >>> encode_timeouts(5000, {"add": 5000, "send_email": 30000})
+    '{"":5000,"send_email":30000}'
+    """
+    others = {name: each for name, each in timeouts_ms.items() if each != default_ms}
+    return msgspec.json.encode({"": default_ms} | others).decode()
+
+
+def timeout_ms(published: str, job_type: str) -> int | None:
+    """How long a job of this type may run in a worker, by what it has published; None: unknown."""
+    timeouts = _decode_timeouts(published)
+    found = timeouts.get(job_type, timeouts.get(""))
+    return found if isinstance(found, int) else None
+
+
+@lru_cache(maxsize=256)
+def _decode_timeouts(published: str) -> Mapping[str, Any]:
+    return parse_fields(published.encode()) or {}
 
 
 class JobTypes:

@@ -38,6 +38,8 @@ class RunJson(TypedDict):
 class JobJson(TypedDict):
     """A job and its latest run. `failure` is its last failed run: type, message, traceback.
 
+    `timeout_ms` is how long it may run, while it does.
+
     `runs` has the run in progress and the latest ones, oldest first.
     """
 
@@ -52,6 +54,7 @@ class JobJson(TypedDict):
     due_at: Timestamp | None
     worker_id: str | None
     started_at: Timestamp | None
+    timeout_ms: int | None
     completed_at: Timestamp | None
     duration_ms: int | None
     result: Any
@@ -73,6 +76,7 @@ class JobSummaryJson(TypedDict):
     worker_id: str | None
     pool: str | None
     started_at: Timestamp | None
+    timeout_ms: int | None
     completed_at: Timestamp | None
     error: str | None
 
@@ -170,6 +174,7 @@ def job_json(view: JobView) -> JobJson:
         "due_at": timestamp(view.due_at),
         "worker_id": view.worker_id,
         "started_at": timestamp(view.started_at),
+        "timeout_ms": view.timeout_ms,
         "completed_at": timestamp(view.completed_at),
         "duration_ms": view.duration_ms,
         "result": view.result,
@@ -207,6 +212,7 @@ def _summary(job: JobSummary) -> JobSummaryJson:
         "worker_id": job.worker_id,
         "pool": job.pool,
         "started_at": timestamp(job.started_at),
+        "timeout_ms": job.timeout_ms,
         "completed_at": timestamp(job.completed_at),
         "error": job.error,
     }

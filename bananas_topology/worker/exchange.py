@@ -21,7 +21,7 @@ from bananas_topology.worker.job_events import JobEvents
 from bananas_topology.worker.job_reports import JobReports
 from bananas_topology.worker.metrics import Tally
 from bananas_topology.worker.periodic import PeriodicTask, next_due, run_due
-from bananas_topology.worker.run import BoundHandler, Run, payload_schemas
+from bananas_topology.worker.run import BoundHandler, Run
 from bananas_topology.worker.settlement import PendingSettlements, settlement_of
 from bananas_topology.worker.slots import Slots
 from bananas_topology.worker.watcher import Watcher
@@ -121,7 +121,7 @@ class ExchangeLoop:
             self._pending,
             self.tally,
             self._events,
-            payload_schemas(handlers),
+            handlers,
         )
         self._claimer = Claimer(config, consumer, incarnation, broker, slots, self._pending)
         self._scheduler: Scheduler | None = None

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import replace
 
 from bananas_topology import __version__
@@ -19,12 +20,13 @@ from bananas_topology.contract.worker import WORKER_SETTINGS, WorkerConfig
 from bananas_topology.errors import RedisFull, RequestRejected
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.consumer import Consumer
-from bananas_topology.jobs.job_types import EncodedSchemas
+from bananas_topology.jobs.job_types import encode_timeouts
 from bananas_topology.system.clock import format_timestamp, monotonic, wall_now, wall_seconds
 from bananas_topology.units import format_duration
 from bananas_topology.worker.job_events import JobEvents
 from bananas_topology.worker.metrics import Tally
-from bananas_topology.worker.run import describe
+from bananas_topology.worker.recycling import resident_bytes
+from bananas_topology.worker.run import BoundHandler, describe, payload_schemas
 from bananas_topology.worker.settlement import PendingSettlements
 from bananas_topology.worker.slots import Slots
 
@@ -40,12 +42,16 @@ log = logging.getLogger(__name__)
 class WorkerInfo:
     """What a worker publishes about itself under ``worker:<id>``, and logs when it is ready."""
 
-    def __init__(self, config: WorkerConfig, job_types: tuple[str, ...], incarnation: str) -> None:
+    def __init__(
+        self, config: WorkerConfig, handlers: Mapping[str, BoundHandler], incarnation: str
+    ) -> None:
+        job_types = ",".join(handlers)
+        timeouts = {name: bound.timeout_ms for name, bound in handlers.items()}
         self.summary: dict[str, object] = {
             "mode": config.mode,
             "concurrency": config.concurrency,
             "priorities": ",".join(config.priorities),
-            "job_types": ",".join(job_types),
+            "job_types": job_types,
             "scheduler": config.enable_scheduler,
         }
         self._fields: dict[str, str | int] = {
@@ -57,7 +63,8 @@ class WorkerInfo:
             "started_at": format_timestamp(wall_now()),
             "concurrency": config.concurrency,
             "priorities": ",".join(config.priorities),
-            "job_types": ",".join(job_types),
+            "job_types": job_types,
+            "timeouts": encode_timeouts(config.job_timeout_ms, timeouts),
             "version": __version__,
             "settings": settings_digest(config),
             "schedules": len(config.schedules) if config.enable_scheduler else 0,
@@ -69,6 +76,7 @@ class WorkerInfo:
             **self._fields,
             "busy": len(slots.held),
             "stuck": slots.stuck,
+            "memory_bytes": resident_bytes(),
             "clock_ms": round(wall_seconds() * 1000),
             "finished": tally.completed + tally.failed,
             "failed": tally.failed,
@@ -107,9 +115,9 @@ class Heartbeat:
         pending: PendingSettlements,
         tally: Tally,
         events: JobEvents,
-        schemas: EncodedSchemas,
+        handlers: Mapping[str, BoundHandler],
     ) -> None:
-        self._schemas = schemas
+        self._schemas = payload_schemas(handlers)
         self._consumer = consumer
         self._incarnation = incarnation
         self._broker = broker
@@ -119,7 +127,7 @@ class Heartbeat:
         self._events = events
         self._lease_ms = config.lease_ms
         self._renewed_at = monotonic()
-        self.info = WorkerInfo(config, consumer.job_types, incarnation)
+        self.info = WorkerInfo(config, handlers, incarnation)
         #: Whether the worker is registered and has recovered its earlier claims.
         self.is_booted = False
         #: Set when another process has taken this worker's id.

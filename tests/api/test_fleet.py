@@ -17,6 +17,8 @@ from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.keys import Keys
 from tests.api.conftest import assert_problem
 from tests.jobs.support import Worker
+from tests.waiting import wait_for
+from tests.worker.support import Starter
 
 
 def _register(broker: Broker, worker_id: str, pool: str, **more: Any) -> Worker:
@@ -82,6 +84,51 @@ def test_pools_of_the_topology_are_listed_with_the_workers_they_are_to_have(
     assert [each["workers"] for each in pools.values()] == [1, 0, 1]
     assert [each["utilization"] for each in pools.values()] == [None, None, 0.0]
     assert pools["missing"]["job_types"] == []
+
+
+def test_a_worker_is_shown_with_its_memory_its_lease_and_the_jobs_that_it_runs(
+    http: TestClient, start: Starter
+) -> None:
+    start(WORKER_JOBS='{"sleep": {"timeout": "90s"}}', JOB_TIMEOUT="45s", WORKER_CONCURRENCY="3")
+    http.post("/jobs", json=[{"name": "sleep", "payload": 60, "id": f"it-{n}"} for n in range(2)])
+    http.post("/jobs", json={"name": "async_sleep", "payload": 60, "id": "other"})
+
+    def workers() -> list[Any]:
+        return list(http.get("/workers").json()["workers"])
+
+    wait_for(lambda: len(workers()[0]["jobs"]) == 3)
+
+    [worker] = workers()
+    jobs = {job["id"]: job for job in worker["jobs"]}
+    assert 10 * 2**20 < worker["memory_bytes"] < 2**30
+    assert worker["started_at"] < jobs["it-0"]["started_at"] < worker["lease_expires_at"]
+    assert [job["started_at"] for job in worker["jobs"]] == sorted(
+        job["started_at"] for job in worker["jobs"]
+    )
+    assert (jobs["it-0"]["name"], jobs["it-0"]["priority"]) == ("sleep", "normal")
+    timeouts = {"it-0": 90_000, "it-1": 90_000, "other": 45_000}
+    assert {job_id: job["timeout_ms"] for job_id, job in jobs.items()} == timeouts
+    page = http.get("/jobs?state=processing").json()
+    assert {job["id"]: job["timeout_ms"] for job in page["jobs"]} == timeouts
+    assert http.get("/jobs/it-0").json()["timeout_ms"] == 90_000
+    http.post("/jobs", json={"name": "sleep", "id": "waiting", "delay": "1h"})
+    assert http.get("/jobs/waiting").json()["timeout_ms"] is None
+    [waiting] = http.get("/jobs?state=scheduled").json()["jobs"]
+    assert waiting["timeout_ms"] is None
+
+
+def test_workers_that_report_nothing_are_listed(http: TestClient, broker: Broker) -> None:
+    Worker(broker, "old").boot()
+    http.post("/jobs", json={"name": "add", "id": "it"})
+    assert Worker(broker, "old").claim() == []
+    worker = _register(broker, "old", "a")
+    assert worker.claim() == ["it"]
+
+    [shown] = http.get("/workers").json()["workers"]
+
+    assert shown["memory_bytes"] is None
+    [job] = shown["jobs"]
+    assert (job["id"], job["timeout_ms"]) == ("it", None)
 
 
 def test_workers_and_pools_need_redis(disconnected_http: TestClient) -> None:
