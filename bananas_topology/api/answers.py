@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 import msgspec
 
+from bananas_topology.api.alerts import AlertsJson
 from bananas_topology.api.bodies import MAX_JOBS, NewJobBody
 from bananas_topology.api.dead_bodies import DeadSelection
 from bananas_topology.api.problems import MEDIA_TYPE
@@ -70,6 +71,7 @@ _TYPES: tuple[type[Any], ...] = (
     WorkersJson,
     PoolsJson,
     JobTypesJson,
+    AlertsJson,
     DeadPageJson,
     DeadChangeJson,
     SchedulesJson,

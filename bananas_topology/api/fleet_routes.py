@@ -1,9 +1,10 @@
-"""The routes of what runs jobs: workers, pools, and the job types that they handle."""
+"""The routes of what runs jobs: workers, pools, their job types, and what is wrong."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from bananas_topology.api.alerts import AlertsJson
 from bananas_topology.api.answers import answers, content, reference
 from bananas_topology.api.encoding import json_response
 from bananas_topology.api.service import service_of
@@ -40,3 +41,12 @@ def get_pools(request: Request) -> Response:
 def get_job_types(request: Request) -> Response:
     """Get the job types that live workers handle, with the JSON Schema of each one's payload."""
     return json_response(job_types_json(service_of(request).job_types.read()))
+
+
+@router.get("/alerts", responses=answers(content(reference(AlertsJson))))
+def get_alerts(request: Request) -> Response:
+    """Get what is wrong with the running system, as `bananas doctor` judges it.
+
+    Judged at most every 5 seconds; some alerts need to be seen twice.
+    """
+    return json_response(service_of(request).alerts.read())

@@ -10,6 +10,7 @@ from typing import Self
 import msgspec
 from starlette.requests import Request
 
+from bananas_topology.api.alerts import Alerts
 from bananas_topology.client import Client, Patience
 from bananas_topology.contract.api import Replicas
 from bananas_topology.errors import RedisUnavailable, RedisUnsuitable, WrongJobState
@@ -74,6 +75,7 @@ class Service:
     events: EventReader
     job_types: JobTypes
     activity: ActivityReader
+    alerts: Alerts
     pools: Mapping[str, Replicas]
 
     @classmethod
@@ -95,6 +97,7 @@ class Service:
             EventReader(connection, keys),
             JobTypes(connection, keys),
             ActivityReader(connection, keys),
+            Alerts(connection, keys, pools),
             pools,
         )
 

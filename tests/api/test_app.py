@@ -359,7 +359,7 @@ def test_openapi_names_every_answer(
         ],
         **{
             (path, "get"): [http.get(path), private_http.get(path), disconnected_http.get(path)]
-            for path in ("/workers", "/pools", "/schedules", "/job-types")
+            for path in ("/workers", "/pools", "/schedules", "/job-types", "/alerts")
         },
         ("/events", "get"): [private_http.get("/events")],
         ("/schedules/{name}/run", "post"): [
