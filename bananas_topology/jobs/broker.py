@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import redis
 
+from bananas_topology.errors import BananasTopologyError
 from bananas_topology.jobs import scripts
 from bananas_topology.jobs.calls import Call, Channel, ScriptClient, Value
 from bananas_topology.jobs.connection import check_server
 from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.jobs.crashes import KEEP_CRASHES_S
 from bananas_topology.jobs.exchange import ClaimRequest, PendingExchange
+from bananas_topology.jobs.history import PERIODS, HistoryFlush
 from bananas_topology.jobs.job import EncodedJob
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.settlements import Settlement, group_settlements
@@ -49,6 +52,7 @@ class HeartbeatReply:
     `expired`: workers to `reap`. `next_expiry_ms`: until the next lease of any worker expires.
     `lost_claims`: number of jobs that were returned to their queues although this process lives.
     `sharing`: number of workers that share the rate of events; 0 without a subscriber.
+    `flush_error`: why the history was not changed, if that failed.
     """
 
     is_superseded: bool
@@ -56,6 +60,7 @@ class HeartbeatReply:
     next_expiry_ms: int
     lost_claims: int
     sharing: int
+    flush_error: BananasTopologyError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,12 +323,19 @@ class Broker:
         return bool(self._scripts.run_one(call))
 
     def heartbeat(
-        self, consumer: Consumer, incarnation: str, info: Mapping[str, Value], *, boot: bool
+        self,
+        consumer: Consumer,
+        incarnation: str,
+        info: Mapping[str, Value],
+        *,
+        boot: bool,
+        flush: HistoryFlush | None = None,
     ) -> HeartbeatReply:
         """Renew the worker's lease, store what it reports, and learn whose lease has expired.
 
         Crashes that were recorded because this process seemed to be gone are withdrawn. `boot`
-        takes over the id from any process that had it.
+        takes over the id from any process that had it. `flush` is added to the history by the same
+        round trip.
         """
         keys = (
             self.keys.workers,
@@ -337,18 +349,40 @@ class Broker:
         for name, value in info.items():
             arguments += (name, value)
         call = Call(scripts.HEARTBEAT, keys, arguments)
-        is_ours, lost_claims, next_expiry_ms, sharing, *expired = self._scripts.run_one(call)
+        reply, flush_error = self._run_with(flush, consumer.worker_id, call)
+        is_ours, lost_claims, next_expiry_ms, sharing, *expired = reply
         worker_ids = tuple(worker_id.decode() for worker_id in expired)
-        return HeartbeatReply(is_ours != 1, worker_ids, next_expiry_ms, lost_claims, sharing)
+        return HeartbeatReply(
+            is_ours != 1, worker_ids, next_expiry_ms, lost_claims, sharing, flush_error
+        )
 
-    def deregister(self, worker_id: str, incarnation: str) -> bool:
-        """Remove a worker that holds no claims.
+    def deregister(
+        self, worker_id: str, incarnation: str, flush: HistoryFlush | None = None
+    ) -> bool:
+        """Remove a worker that holds no claims. `flush` as with a heartbeat.
 
         False if it holds some, or if another process has taken over its id.
         """
         keys = (self.keys.workers, self.keys.worker(worker_id), self.keys.claims(worker_id))
-        arguments = (worker_id, incarnation, self.keys.prefix)
-        return bool(self._scripts.run_one(Call(scripts.DEREGISTER, keys, arguments)))
+        call = Call(scripts.DEREGISTER, keys, (worker_id, incarnation, self.keys.prefix))
+        is_removed, _ = self._run_with(flush, worker_id, call)
+        return bool(is_removed)
+
+    def _run_with(
+        self, flush: HistoryFlush | None, worker_id: str, call: Call
+    ) -> tuple[Any, BananasTopologyError | None]:
+        """Send a call together with a flush; returns its reply, and why the flush failed, if so."""
+        if flush is None:
+            return self._scripts.run_one(call), None
+        arguments: list[Value] = [self.keys.prefix, flush.token, flush.pool, flush.counts]
+        for period in PERIODS.values():
+            arguments += (period.step_s, period.keep_s)
+        keys = (self.keys.history_flushed(worker_id),)
+        added = Call(scripts.ADD_HISTORY, keys, arguments)
+        reply, flushed = self._scripts.send([call, added]).outcomes()
+        if isinstance(reply, BananasTopologyError):
+            raise reply
+        return reply, flushed if isinstance(flushed, BananasTopologyError) else None
 
     def publish_jobs(self, jobs: Sequence[bytes]) -> int:
         """Publish finished jobs, each a JSON object; see events.py.
