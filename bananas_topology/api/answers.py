@@ -14,6 +14,7 @@ from bananas_topology.api.bodies import MAX_JOBS, NewJobBody
 from bananas_topology.api.dead_bodies import DeadSelection
 from bananas_topology.api.problems import MEDIA_TYPE
 from bananas_topology.jobs.events import CountersJson, JobEventJson, WorkerEventJson
+from bananas_topology.jobs.history_views import HistoryJson
 from bananas_topology.jobs.schedules import SchedulesJson
 from bananas_topology.jobs.views import (
     DeadChangeJson,
@@ -76,6 +77,7 @@ _TYPES: tuple[type[Any], ...] = (
     CountersJson,
     JobEventJson,
     WorkerEventJson,
+    HistoryJson,
     EnqueuedJson,
     EnqueuedListJson,
     StatusJson,

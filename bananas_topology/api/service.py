@@ -8,6 +8,7 @@ from typing import Self
 import msgspec
 from starlette.requests import Request
 
+from bananas_topology.api.history import HistoryAnswers
 from bananas_topology.client import Client, Patience
 from bananas_topology.errors import RedisUnavailable, RedisUnsuitable, WrongJobState
 from bananas_topology.jobs.access import ServerUrl
@@ -20,6 +21,7 @@ from bananas_topology.jobs.events import (
     EventReader,
     counters_json,
 )
+from bananas_topology.jobs.history import HistoryReader
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.job import new_id
 from bananas_topology.jobs.keys import Keys
@@ -65,6 +67,7 @@ class Service:
     dead: DeadJobs
     schedules: ScheduleReader
     events: EventReader
+    history: HistoryAnswers
 
     @classmethod
     def connect(cls, url: str | ServerUrl, key_prefix: str) -> Self:
@@ -78,6 +81,7 @@ class Service:
             DeadJobs(connection, keys),
             ScheduleReader(connection, keys),
             EventReader(connection, keys),
+            HistoryAnswers(HistoryReader(connection, keys)),
         )
 
     def close(self) -> None:
