@@ -16,6 +16,7 @@ from bananas_topology.api.dead_bodies import DeadSelection
 from bananas_topology.api.problems import MEDIA_TYPE
 from bananas_topology.jobs.events import CountersJson, JobEventJson, WorkerEventJson
 from bananas_topology.jobs.fleet_views import JobTypesJson, PoolsJson, WorkersJson
+from bananas_topology.jobs.history_views import HistoryJson
 from bananas_topology.jobs.schedules import SchedulesJson
 from bananas_topology.jobs.views import (
     DeadChangeJson,
@@ -78,6 +79,7 @@ _TYPES: tuple[type[Any], ...] = (
     CountersJson,
     JobEventJson,
     WorkerEventJson,
+    HistoryJson,
     EnqueuedJson,
     EnqueuedListJson,
     StatusJson,

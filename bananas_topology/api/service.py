@@ -11,6 +11,7 @@ import msgspec
 from starlette.requests import Request
 
 from bananas_topology.api.alerts import Alerts
+from bananas_topology.api.history import HistoryAnswers
 from bananas_topology.client import Client, Patience
 from bananas_topology.contract.api import Replicas
 from bananas_topology.errors import RedisUnavailable, RedisUnsuitable, WrongJobState
@@ -25,6 +26,7 @@ from bananas_topology.jobs.events import (
     EventReader,
     counters_json,
 )
+from bananas_topology.jobs.history import HistoryReader
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.job import new_id
 from bananas_topology.jobs.job_types import JobTypes
@@ -73,6 +75,7 @@ class Service:
     dead: DeadJobs
     schedules: ScheduleReader
     events: EventReader
+    history: HistoryAnswers
     job_types: JobTypes
     activity: ActivityReader
     alerts: Alerts
@@ -95,6 +98,7 @@ class Service:
             DeadJobs(connection, keys),
             ScheduleReader(connection, keys),
             EventReader(connection, keys),
+            HistoryAnswers(HistoryReader(connection, keys)),
             JobTypes(connection, keys),
             ActivityReader(connection, keys),
             Alerts(connection, keys, pools),

@@ -56,6 +56,9 @@ class Keys:
     - ``subscribed`` string: when the first of the current subscribers came, in Unix milliseconds;
       without one it expires
     - ``stats`` hash: jobs completed, retried and failed since the prefix was first used
+    - ``history:<seconds>:<number>`` string: what workers counted in one step of that many seconds
+      since 1970 (lua/transitions/add_history.lua); expires, and has a bounded size
+    - ``history:flushed:<worker>`` string: which of its counts were added last; expires
 
     ``queue:processing`` and ``schedule_lock:<name>`` belong to other workers; only `bananas rescue`
     takes jobs out of the former.
@@ -159,6 +162,12 @@ class Keys:
     @property
     def subscribed(self) -> str:
         return f"{self.prefix}:subscribed"
+
+    def history(self, step_s: int, number: int) -> str:
+        return f"{self.prefix}:history:{step_s}:{number}"
+
+    def history_flushed(self, worker_id: str) -> str:
+        return f"{self.prefix}:history:flushed:{worker_id}"
 
     def schedule(self, name: str) -> str:
         return f"{self.prefix}:schedules:{name}"

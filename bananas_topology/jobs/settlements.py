@@ -164,6 +164,17 @@ SETTLEMENTS: tuple[type[Settlement], ...] = get_args(Settlement)
 COUNTERS = tuple(dict.fromkeys(counter for kind in SETTLEMENTS for counter in kind.counters))
 
 
+class SettlementCounts(dict[type[Settlement], int]):
+    """Number of settlements by class."""
+
+    def __init__(self) -> None:
+        super().__init__(dict.fromkeys(SETTLEMENTS, 0))
+
+    def total(self, counter: Counter) -> int:
+        """The number of settlements that increment a counter."""
+        return sum(n for kind, n in self.items() if counter in kind.counters)
+
+
 def group_settlements(settlements: Iterable[Settlement]) -> list[list[Settlement]]:
     """Group settlements by class and by `keep`, into calls of up to `SETTLE_LIMIT`."""
     groups: dict[object, list[Settlement]] = {}

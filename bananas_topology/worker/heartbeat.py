@@ -1,4 +1,4 @@
-"""The worker's lease: renewing it, recovering claims, and deregistering.
+"""The worker's lease: renewing it, recovering claims, and deregistering. The history goes along.
 
 A lease is renewed by the loop, which needs the interpreter: one C call of a handler that holds it
 longer than the lease, such as a regular expression, looks like a crash to the other workers. The
@@ -23,6 +23,7 @@ from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.jobs.job_types import encode_timeouts
 from bananas_topology.system.clock import format_timestamp, monotonic, wall_now, wall_seconds
 from bananas_topology.units import format_duration
+from bananas_topology.worker.history import FLUSH_S, HistoryFlushes
 from bananas_topology.worker.job_events import JobEvents
 from bananas_topology.worker.metrics import Tally
 from bananas_topology.worker.recycling import resident_bytes
@@ -125,6 +126,7 @@ class Heartbeat:
         self._pending = pending
         self._tally = tally
         self._events = events
+        self._flushes = HistoryFlushes(tally.history, config.pool, incarnation)
         self._lease_ms = config.lease_ms
         self._renewed_at = monotonic()
         self.info = WorkerInfo(config, handlers, incarnation)
@@ -155,7 +157,11 @@ class Heartbeat:
             self.info.fields(self._slots, self._tally),
             boot=not self.is_booted,
             schemas=self._schemas.digest,
+            flush=self._flushes.if_due(),
         )
+        self._flushes.confirm()
+        if beat.flush_error is not None:
+            log.warning("history not written: %s", beat.flush_error)
         silent_s = monotonic() - self._renewed_at
         self._renewed_at += silent_s
         self.is_superseded = beat.is_superseded
@@ -166,7 +172,7 @@ class Heartbeat:
             self._store_schemas()
         for worker_id, recovery in self._broker.reap(self._consumer, beat.expired).items():
             log.warning("worker reaped", extra={"reaped": worker_id, "jobs": recovery.returned})
-        due_ms = self._lease_ms // 3
+        due_ms = min(self._lease_ms // 3, round(FLUSH_S * 1000))
         if beat.next_expiry_ms > 0:
             due_ms = min(due_ms, beat.next_expiry_ms + _EXPIRY_MARGIN_MS)
         return due_ms / 1000
@@ -199,7 +205,9 @@ class Heartbeat:
     def deregister(self) -> None:
         """Remove this worker, which holds no jobs any more, from Redis."""
         worker_id = self._consumer.worker_id
-        is_removed = self._broker.deregister(worker_id, self._incarnation)
+        flush = self._flushes.now()
+        is_removed = self._broker.deregister(worker_id, self._incarnation, flush)
+        self._flushes.confirm()
         if not is_removed and not self.is_superseded:
             # A wake-up that came while the listener was closing has claimed jobs.
             self._broker.recover(self._consumer, self._incarnation, ())

@@ -14,12 +14,17 @@ from bananas_topology.contract.jobs import JobSettings, Keep
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import HandlerError
 from bananas_topology.handlers import Handler, JobContext
-from bananas_topology.jobs.job import Claim, Failure, Job
+from bananas_topology.jobs.job import DECODE_ERRORS, Claim, Failure, Job
 from bananas_topology.jobs.job_types import EncodedSchemas, encode_schemas
 from bananas_topology.jobs.payloads import PayloadDecoder
 from bananas_topology.jobs.runs import ERROR_LIMIT, RunOutcome, StoredRun
 from bananas_topology.jobs.settlements import Settlement
-from bananas_topology.system.clock import format_timestamp, monotonic, wall_seconds
+from bananas_topology.system.clock import (
+    format_timestamp,
+    monotonic,
+    parse_timestamp,
+    wall_seconds,
+)
 
 #: Maximum jobs that one line of the log names.
 _NAMED = 10
@@ -42,6 +47,16 @@ class BoundHandler:
     backoff_base_ms: int
     backoff_cap_ms: int
     keep: Keep | None
+
+
+class _Origin(msgspec.Struct):
+    """The fields of a stored job that tell when it could first run."""
+
+    created_at: str = ""
+    status: str = ""
+
+
+_ORIGIN = msgspec.json.Decoder(_Origin)
 
 
 class Run(msgspec.Struct, eq=False):
@@ -112,6 +127,20 @@ class Run(msgspec.Struct, eq=False):
         """Start the clock of a prepared run."""
         self.started_at = monotonic()
         self.deadline = self.started_at + (self.bound.timeout_s if self.bound is not None else 0.0)
+
+    def waited_s(self) -> float | None:
+        """Seconds from a job's creation to its first run; None if it was delayed or is a retry."""
+        if self.attempt > 1 or self.started_at == 0.0:
+            return None
+        try:
+            origin = _ORIGIN.decode(self.claim.body or b"")
+            created_at = parse_timestamp(origin.created_at)
+        except (ValueError, OverflowError, *DECODE_ERRORS):
+            return None
+        if origin.status == "scheduled":
+            return None
+        started_at = wall_seconds() - (monotonic() - self.started_at)
+        return max(0.0, started_at - created_at.timestamp())
 
     def is_cancelled(self) -> bool:
         """Whether the run was interrupted while its handler was still running."""

@@ -19,8 +19,9 @@ from cronsim import CronSimError
 
 from bananas_topology.contract.jobs import Schedule
 from bananas_topology.errors import InvalidJob, InvalidSettings, RedisFull, RequestRejected
-from bananas_topology.jobs.broker import Broker, ScheduleState, SeenSchedule
+from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.job import EncodedJob, encode_new
+from bananas_topology.jobs.replies import ScheduleState, SeenSchedule
 from bananas_topology.system.clock import format_timestamp, monotonic, parse_timestamp, wall_now
 from bananas_topology.worker.cron import next_occurrence
 

@@ -294,9 +294,10 @@ class PendingSettlements:
                 batch, error = self._divide(batch, settled.rejected)
             # A run whose claim was lost is counted by the worker that runs the job again.
             lost_ids = {id(settlement) for settlement in settled.lost}
-            kept = [run for run in batch if id(run.settlement) not in lost_ids]
-            for run in kept:
-                self._tally.count(run)
+            kept = batch
+            if lost_ids:
+                kept = [run for run in batch if id(run.settlement) not in lost_ids]
+            self._tally.count(kept)
             if self._events is not None and self._events.is_wanted:
                 self._events.add(kept)
             if self._substituted or self._closed:

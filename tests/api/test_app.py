@@ -371,6 +371,10 @@ def test_openapi_names_every_answer(
         ("/queues", "get"): [
             http.get("/queues"), private_http.get("/queues"), disconnected_http.get("/queues"),
         ],
+        ("/history", "get"): [
+            http.get("/history"), http.get("/history?period=week"), private_http.get("/history"),
+            disconnected_http.get("/history"),
+        ],
         ("/health", "get"): [http.get("/health"), disconnected_http.get("/health")],
         ("/readyz", "get"): [http.get("/readyz"), disconnected_http.get("/readyz")],
         ("/livez", "get"): [http.get("/livez")],

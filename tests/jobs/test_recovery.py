@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import redis
 
-from bananas_topology.jobs.broker import Broker, Recovery
+from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.crashes import crash_history, is_poison
 from bananas_topology.jobs.job import Claim, rewrite
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.replies import Recovery
 from bananas_topology.jobs.settlements import AckJob, BuryJob, ReleaseJob
 from bananas_topology.system.clock import format_timestamp, wall_now
 from tests.jobs.invariants import assert_each_in_one_place
