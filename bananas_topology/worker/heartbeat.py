@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 class WorkerInfo:
-    """What a worker publishes about itself under ``worker:<id>``, and logs when it is ready."""
+    """What a worker publishes about itself under ``worker:<id>``, and logs once it is ready."""
 
     def __init__(self, config: WorkerConfig, job_types: tuple[str, ...], incarnation: str) -> None:
         self.summary: dict[str, object] = {
@@ -76,9 +76,9 @@ class WorkerInfo:
 
 
 def settings_digest(config: WorkerConfig) -> str:
-    """A short text that is equal for workers with equal settings, wherever they run.
+    """A digest that is equal for workers with equal settings, wherever they run.
 
-    Settings of logging, and those that a topology does not have, may differ within a pool.
+    Logging settings, and those that a topology does not have, may differ within a pool.
     """
     shared = [
         each
