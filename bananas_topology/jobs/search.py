@@ -43,7 +43,9 @@ STATES = ("pending", "scheduled", "processing", "completed", "failed")
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Selects the jobs that match all given criteria. `pool` selects jobs running in it now. `text`
+    """Selects the jobs that match all given criteria.
+
+    `pool` selects jobs running in it now. `text`
     matches anywhere in the id, the payload (as JSON) or the error, ignoring case.
     """
 

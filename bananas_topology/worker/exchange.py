@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 EXCHANGE_INTERVAL_S = 0.001
 
 #: Seconds between attempts to reach Redis: doubled from the first to the last. The last one bounds
-#: how long after Redis's return work resumes.
+#: how soon work resumes once Redis is back.
 FIRST_RETRY_S = 0.1
 LAST_RETRY_S = 1.0
 
@@ -54,7 +54,7 @@ class RedisAvailability:
         self._was_up = False
         self._retry_s = FIRST_RETRY_S
         self._logged_at = 0.0
-        #: Why the last attempt failed; None while Redis answers.
+        #: Why the last attempt failed; None while Redis responds.
         self.error: BananasTopologyError | None = None
         #: When to try again; in the past while Redis answers.
         self.next_try = 0.0
@@ -93,7 +93,7 @@ class RedisAvailability:
 
 
 class ExchangeLoop:
-    """Brings jobs to the slots and settlements to Redis. All methods are for the worker's loop."""
+    """Passes jobs to the slots and settlements to Redis. All methods are for the worker's loop."""
 
     def __init__(
         self,
@@ -174,14 +174,14 @@ class ExchangeLoop:
         return filenos + self._watcher.filenos()
 
     def quiet(self) -> None:
-        """Claim nothing more; what the listener may have claimed is requeued."""
+        """Stop claiming; jobs that the listener may have claimed are requeued."""
         self._claimer.is_quiet = True
         if self._scheduler is not None:
             self._scheduler.stop()
         self._must_recover |= self._claimer.close() and self.is_booted
 
     def finish(self, runs: list[Run]) -> None:
-        """Settle finished runs, and learn from them how many jobs to prefetch."""
+        """Settle finished runs, and adjust the prefetch limit by their durations."""
         last = runs[-1]
         total_s = sum([run.duration_s for run in runs])
         self._claimer.limit.update(len(runs), total_s, last.started_at - last.submitted_at)
@@ -209,7 +209,7 @@ class ExchangeLoop:
         return max(self.availability.next_try, min(at, self._claimer.listen_at))
 
     def exchange(self) -> None:
-        """Send and receive what is due; in an outage it is sent again at the next try.
+        """Send and receive what is due; after a failure it is sent again with the next attempt.
 
         Raises:
             RedisUnsuitable: the server cannot be used, and never could since the worker started.
@@ -244,7 +244,7 @@ class ExchangeLoop:
         self._watcher.on_readable(readable)
 
     def deregister(self) -> bool:
-        """Remove this worker from Redis; whether that is done or was not needed."""
+        """Remove this worker from Redis; returns whether that is done or was not needed."""
         if not self.is_booted:
             return True
         try:

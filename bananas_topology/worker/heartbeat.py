@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 class WorkerInfo:
-    """What a worker publishes about itself under ``worker:<id>``, and logs when it is ready."""
+    """What a worker publishes about itself under ``worker:<id>``, and logs once it is ready."""
 
     def __init__(
         self, config: WorkerConfig, handlers: Mapping[str, BoundHandler], incarnation: str
@@ -86,9 +86,9 @@ class WorkerInfo:
 
 
 def settings_digest(config: WorkerConfig) -> str:
-    """A short text that is equal for workers with equal settings, wherever they run.
+    """A digest that is equal for workers with equal settings, wherever they run.
 
-    Settings of logging, and those that a topology does not have, may differ within a pool.
+    Logging settings, and those that a topology does not have, may differ within a pool.
     """
     shared = [
         each

@@ -44,7 +44,7 @@ class Histogram:
         return [*self.counts, self.total_s]
 
     def set(self, values: Sequence[float]) -> None:
-        """Take over numbers.
+        """Replace the values.
 
         Raises:
             ValueError: they are too many or too few.
@@ -65,7 +65,7 @@ class TypeTally:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Self:
-        """Make a tally of the `values` of another, or of sums of them.
+        """Create a tally from the `values` of another, or from sums of them.
 
         Raises:
             ValueError: they are too many or too few.

@@ -1,4 +1,4 @@
-"""What becomes of a settlement that the server rejects, because of its size.
+"""What to do with a settlement that the server rejects because of its size.
 
 The limit may be on a value (proto-max-bulk-len) or on a request (client-query-buffer-limit), or be
 that of a hosted server or a proxy.
@@ -19,8 +19,8 @@ from bananas_topology.jobs.settlements import AckJob, BuryJob, ReleaseJob, Retry
 from bananas_topology.system.clock import format_timestamp
 from bananas_topology.worker.run import Run
 
-#: Bytes from which on a settlement may be rejected for its size. A server that rejects a smaller
-#: one, such as a hosted server over its quota, rejects all of them: that is an outage.
+#: Bytes from which a settlement may be rejected for its size. A server that rejects a smaller one,
+#: such as a hosted server over its quota, rejects all of them: that is an outage.
 MIN_REJECTED_BYTES = 65_536
 
 

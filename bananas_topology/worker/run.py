@@ -1,4 +1,4 @@
-"""One claimed job on its way from claim to settlement, and the handler that runs it."""
+"""One claimed job between claim and settlement, and the handler that runs it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from bananas_topology.system.clock import (
     wall_seconds,
 )
 
-#: Maximum jobs that one line of the log names.
+#: Maximum jobs named in one log line.
 _NAMED = 10
 
 
@@ -75,7 +75,7 @@ class Run(msgspec.Struct, eq=False):
     duration_s: float = 0.0
     thread_id: int = 0
     settlement: Settlement | None = None
-    #: What a handler that is no async function returned to be awaited.
+    #: An awaitable that a handler other than an async function returned.
     awaitable: Awaitable[Any] | None = None
     #: Whether its handler is interrupted, and whether JobTimeout has been raised in its thread.
     cancelled: bool = False

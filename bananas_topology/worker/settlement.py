@@ -1,4 +1,4 @@
-"""From outcome to settlement (ack, retry, bury, release), and settlements not yet confirmed."""
+"""Turns outcomes into settlements (ack, retry, bury, release), and keeps them until confirmed."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ from bananas_topology.worker.rejection import (
 )
 from bananas_topology.worker.run import Run
 
-#: Seconds for which a formatted timestamp is reused: formatting one costs more than the rest.
+#: Seconds for which a formatted timestamp is reused: formatting one is the most expensive step.
 _STAMP_TTL_S = 0.001
 
 #: Bytes of settlements sent in one exchange; the rest is sent with the next.
 SETTLE_BYTES = 16 * 2**20
 
-#: Seconds after which the loop waits for an outstanding reply, whatever else there is to do.
+#: Seconds after which the loop waits for an outstanding reply, even if it has other work.
 RECEIVE_AFTER_S = 1.0
 
 #: How often the connection is closed on a large settlement before it counts as rejected, and
