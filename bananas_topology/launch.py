@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from bananas_topology.contract.api import api_to_env
+from bananas_topology.contract.api import Replicas, api_to_env
 from bananas_topology.contract.jobs import JobSettings
 from bananas_topology.contract.worker import to_env
 from bananas_topology.spec.model import Api, Pool, Topology
@@ -53,10 +53,22 @@ def launch_for(topology: Topology, pool: Pool) -> Launch:
 API_GRACE_MS = 15_000
 
 
-def launch_for_api(topology: Topology, api: Api) -> Launch:
-    """Make the launch of one api process. Its API_TOKEN is set where it is started. Pure."""
-    config = replace(api.config, key_prefix=topology.redis.key_prefix)
+def launch_for_api(topology: Topology, api: Api, counts: Mapping[str, int] | None = None) -> Launch:
+    """Make the launch of one api process. Its API_TOKEN is set where it is started. Pure.
+
+    `counts` are the numbers of workers by pool where there are no autoscalers.
+    """
+    pools = {pool.name: _replicas(pool, counts) for pool in topology.pools}
+    config = replace(api.config, key_prefix=topology.redis.key_prefix, pools=pools)
     return Launch(API_MODULE, {**api.env, **api_to_env(config)}, API_GRACE_MS)
+
+
+def _replicas(pool: Pool, counts: Mapping[str, int] | None) -> Replicas:
+    if counts is not None:
+        return Replicas(counts.get(pool.name, 0), counts.get(pool.name, 0))
+    if pool.autoscale is not None:
+        return Replicas(pool.autoscale.min_replicas, pool.autoscale.max_replicas)
+    return Replicas(pool.replicas, pool.replicas)
 
 
 def _job_settings(topology: Topology) -> dict[str, JobSettings]:

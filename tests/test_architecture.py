@@ -26,6 +26,17 @@ GROUND = ("errors", "units", "backoff", "system", "handlers", "contract")
 SHARED_BY_WORKERS = ("worker.logs", "worker.metrics", "worker.job_metrics", "worker.usage")
 MODEL = ("spec.model", "spec.container")
 
+#: Checks of the doctor that are also alerts of the API, and what they are made of: they know no
+#: topology.
+JUDGEMENT = (
+    "doctor.examination",
+    "doctor.wording",
+    "doctor.check",
+    "doctor.checks.redis",
+    "doctor.checks.running",
+    "doctor.checks.troubleshooting",
+)
+
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("errors", ()),
     ("units", ("errors",)),
@@ -42,7 +53,9 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("client", (*GROUND, "jobs")),
     ("launch", (*GROUND, "spec.model")),
     ("worker", (*GROUND, "handler_modules", "jobs", "liveness")),
-    ("api", (*GROUND, "jobs", "client", "worker.logs")),
+    ("doctor.check", (*GROUND, "doctor.examination", "doctor.checks.all")),
+    *((part, (*GROUND, "jobs", *JUDGEMENT)) for part in JUDGEMENT),
+    ("api", (*GROUND, "jobs", "client", "worker.logs", *JUDGEMENT)),
     ("supervisor.plan", (*GROUND, "launch", "spec.model", "supervisor")),
     ("supervisor", (*GROUND, "launch")),
     ("local", (*GROUND, "spec", "jobs", "launch", "supervisor", *SHARED_BY_WORKERS)),
@@ -169,6 +182,13 @@ def test_a_worker_never_imports_what_only_the_command_line_needs() -> None:
 
     assert not imported & {"typer", "rich", "yaml", "jsonschema"}
     assert "redis" in imported
+
+
+def test_the_api_never_imports_what_only_the_command_line_needs() -> None:
+    imported = _modules_after("import bananas_topology.api.process")
+
+    assert not imported & {"typer", "rich", "yaml", "jsonschema"}
+    assert "fastapi" in imported
 
 
 def test_validation_never_imports_redis() -> None:

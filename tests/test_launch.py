@@ -2,12 +2,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from bananas_topology.contract.api import api_from_env
 from bananas_topology.contract.jobs import JobSettings
 from bananas_topology.contract.worker import WorkerConfig, from_env
+from bananas_topology.errors import InvalidSettings
 from bananas_topology.launch import STOP_MARGIN_MS, launch_for, launch_for_api
 from bananas_topology.spec.load import check_bytes
 from bananas_topology.spec.model import Topology
+from tests.conftest import MakeTopology
 
 TOPOLOGY = """\
 version: 1
@@ -112,3 +116,28 @@ def test_the_api_has_the_settings_of_its_section() -> None:
     assert (config.port, config.key_prefix, config.token) == (8081, "fruit", "")
     assert launch.env["APP_MODE"] == "live"
     assert "s3cret" not in str(launch)
+
+
+def test_the_api_knows_how_many_workers_each_pool_is_to_have(make_topology: MakeTopology) -> None:
+    topology = make_topology("""
+        handlers: [shop.jobs]
+        pools:
+          fixed: {mode: specialized, priorities: [high], replicas: 3}
+          elastic: {mode: default, replicas: 2, autoscale: {min: 1, max: 20, cpu: 60},
+                    resources: {requests: {cpu: 1}}}
+        api: {}
+    """)
+    assert topology.api is not None
+
+    scaled = launch_for_api(topology, topology.api)
+    counted = launch_for_api(topology, topology.api, {"elastic": 2})
+
+    assert scaled.env["API_POOLS"] == "fixed=3,elastic=1-20"
+    assert api_from_env(scaled.env).pools == {"fixed": (3, 3), "elastic": (1, 20)}
+    assert counted.env["API_POOLS"] == "fixed=0,elastic=2"
+
+
+@pytest.mark.parametrize("text", ["mail", "mail=", "mail=x", "mail=1-", "Mail=1", "=3", "a=1;b=2"])
+def test_malformed_pools_are_refused(text: str) -> None:
+    with pytest.raises(InvalidSettings, match=r"API_POOLS is .* expected POOL=N or POOL=MIN-MAX"):
+        api_from_env({"API_POOLS": text})

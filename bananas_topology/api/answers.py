@@ -10,19 +10,20 @@ from typing import Any, TypedDict
 
 import msgspec
 
+from bananas_topology.api.alerts import AlertsJson
 from bananas_topology.api.bodies import MAX_JOBS, NewJobBody
 from bananas_topology.api.dead_bodies import DeadSelection
 from bananas_topology.api.problems import MEDIA_TYPE
 from bananas_topology.jobs.events import CountersJson, JobEventJson, WorkerEventJson
+from bananas_topology.jobs.fleet_views import JobTypesJson, PoolsJson, WorkersJson
+from bananas_topology.jobs.history_views import HistoryJson
 from bananas_topology.jobs.schedules import SchedulesJson
 from bananas_topology.jobs.views import (
     DeadChangeJson,
     DeadPageJson,
     JobJson,
     JobPageJson,
-    PoolsJson,
     QueuesJson,
-    WorkersJson,
 )
 
 Answers = dict[int | str, dict[str, Any]]
@@ -70,12 +71,15 @@ _TYPES: tuple[type[Any], ...] = (
     QueuesJson,
     WorkersJson,
     PoolsJson,
+    JobTypesJson,
+    AlertsJson,
     DeadPageJson,
     DeadChangeJson,
     SchedulesJson,
     CountersJson,
     JobEventJson,
     WorkerEventJson,
+    HistoryJson,
     EnqueuedJson,
     EnqueuedListJson,
     StatusJson,

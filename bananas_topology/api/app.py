@@ -20,6 +20,7 @@ from bananas_topology.api import (
     dead_routes,
     event_routes,
     fleet_routes,
+    history_routes,
     job_routes,
     schedule_routes,
 )
@@ -123,7 +124,9 @@ def make_app(
     app.add_middleware(Guard, token=token, read_token=read_token)
     app.add_middleware(Measuring, metrics=api.metrics)
     app.include_router(_jobs)
-    for each in (job_routes, dead_routes, fleet_routes, schedule_routes, event_routes):
+    for each in (
+        job_routes, dead_routes, fleet_routes, schedule_routes, event_routes, history_routes,
+    ):  # fmt: skip
         app.include_router(each.router)
     app.include_router(_operations)
     app.add_route("/docs", _get_docs, include_in_schema=False)

@@ -1,24 +1,52 @@
-"""The routes of what runs jobs: workers and pools."""
+"""The routes of what runs jobs: workers, pools, their job types, and what is wrong."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from bananas_topology.api.alerts import AlertsJson
 from bananas_topology.api.answers import answers, content, reference
 from bananas_topology.api.encoding import json_response
 from bananas_topology.api.service import service_of
-from bananas_topology.jobs.views import PoolsJson, WorkersJson, pools_json, workers_json
+from bananas_topology.jobs.fleet_views import (
+    JobTypesJson,
+    PoolsJson,
+    WorkersJson,
+    job_types_json,
+    pools_json,
+    workers_json,
+)
 
 router = APIRouter(tags=["workers"])
 
 
 @router.get("/workers", responses=answers(content(reference(WorkersJson))))
 def get_workers(request: Request) -> Response:
-    """Get the live workers. `GET /jobs?state=processing` has the jobs that they run."""
-    return json_response(workers_json(service_of(request).inspector.workers()))
+    """Get the live workers, with the jobs that they hold: 1,000 of all jobs at most."""
+    service = service_of(request)
+    return json_response(workers_json(service.inspector.workers(), service.activity.running()))
 
 
 @router.get("/pools", responses=answers(content(reference(PoolsJson))))
 def get_pools(request: Request) -> Response:
-    """Get the pools that have live workers, with these added up."""
-    return json_response(pools_json(service_of(request).inspector.workers()))
+    """Get the pools of the topology, and others that have live workers, with these added up.
+
+    Those of the topology are known to an API that was started by it.
+    """
+    service = service_of(request)
+    return json_response(pools_json(service.inspector.workers(), service.pools))
+
+
+@router.get("/job-types", responses=answers(content(reference(JobTypesJson))))
+def get_job_types(request: Request) -> Response:
+    """Get the job types that live workers handle, with the JSON Schema of each one's payload."""
+    return json_response(job_types_json(service_of(request).job_types.read()))
+
+
+@router.get("/alerts", responses=answers(content(reference(AlertsJson))))
+def get_alerts(request: Request) -> Response:
+    """Get what is wrong with the running system, as `bananas doctor` judges it.
+
+    Judged at most every 5 seconds; some alerts need to be seen twice.
+    """
+    return json_response(service_of(request).alerts.read())

@@ -121,7 +121,7 @@ def run() -> int:
         url, token = ServerUrl.of(config), Token(config.token, config.token_file)
         read_token = Token(config.read_token, config.read_token_file, "API_READ_TOKEN")
         client = connect(url, key_prefix=config.key_prefix, timeout_s=PRODUCER_TIMEOUT_S)
-        service = Service.connect(url, config.key_prefix)
+        service = Service.connect(url, config.key_prefix, config.pools)
         app = make_app(service, token, read_token, config.cors_origins)
         if config.cors_origins and not token.is_set:
             log.warning("CORS disabled: API_CORS_ORIGINS requires API_TOKEN")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Self
 
 import msgspec
 from starlette.requests import Request
 
+from bananas_topology.api.alerts import Alerts
+from bananas_topology.api.history import HistoryAnswers
 from bananas_topology.client import Client, Patience
+from bananas_topology.contract.api import Replicas
 from bananas_topology.errors import RedisUnavailable, RedisUnsuitable, WrongJobState
 from bananas_topology.jobs.access import ServerUrl
+from bananas_topology.jobs.activity import ActivityReader
 from bananas_topology.jobs.connection import PRODUCER_TIMEOUT_S, connect
 from bananas_topology.jobs.dead import DeadFilter, DeadJobs
 from bananas_topology.jobs.events import (
@@ -20,8 +26,10 @@ from bananas_topology.jobs.events import (
     EventReader,
     counters_json,
 )
+from bananas_topology.jobs.history import HistoryReader
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.job import new_id
+from bananas_topology.jobs.job_types import JobTypes
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.schedules import ScheduleReader
 from bananas_topology.jobs.search import Search
@@ -31,6 +39,8 @@ from bananas_topology.units import quantity
 #: Lists of each kind that a health check and counters read: they cost the same however many job
 #: types there are.
 MAX_TYPES = 100
+
+_UNKNOWN: Mapping[str, Replicas] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +75,20 @@ class Service:
     dead: DeadJobs
     schedules: ScheduleReader
     events: EventReader
+    history: HistoryAnswers
+    job_types: JobTypes
+    activity: ActivityReader
+    alerts: Alerts
+    pools: Mapping[str, Replicas]
 
     @classmethod
-    def connect(cls, url: str | ServerUrl, key_prefix: str) -> Self:
-        """Make a service on the deployment with this server and prefix; connects when used."""
+    def connect(
+        cls, url: str | ServerUrl, key_prefix: str, pools: Mapping[str, Replicas] = _UNKNOWN
+    ) -> Self:
+        """Make a service on the deployment with this server and prefix; connects when used.
+
+        `pools` are those of its topology, as far as that is known.
+        """
         connection = connect(url, key_prefix=key_prefix, timeout_s=PRODUCER_TIMEOUT_S)
         keys = Keys(key_prefix)
         return cls(
@@ -78,6 +98,11 @@ class Service:
             DeadJobs(connection, keys),
             ScheduleReader(connection, keys),
             EventReader(connection, keys),
+            HistoryAnswers(HistoryReader(connection, keys)),
+            JobTypes(connection, keys),
+            ActivityReader(connection, keys),
+            Alerts(connection, keys, pools),
+            pools,
         )
 
     def close(self) -> None:

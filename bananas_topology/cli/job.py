@@ -14,6 +14,7 @@ from bananas_topology.cli.topology import topology_files
 
 if TYPE_CHECKING:
     from bananas_topology.jobs.inspect import JobView
+    from bananas_topology.jobs.runs import JobRun
 
 #: Characters of the payload shown in text output.
 MAX_PAYLOAD_CHARACTERS = 500
@@ -40,7 +41,8 @@ def job(
 ) -> None:
     """Show the status, times and result of a job.
 
-    For a failed job, the error and the end of the traceback are shown.
+    For a job that has failed, every run is shown with its worker, and the error and the end of the
+    traceback of the last one.
 
     Examples:
 
@@ -76,6 +78,8 @@ def as_fields(view: JobView) -> Iterator[tuple[str, str]]:
     if view.duration_ms is not None:
         yield "duration", console.duration(view.duration_ms / 1000)
     yield "attempts", _attempts(view)
+    if any(run.outcome not in ("running", "completed") for run in view.runs):
+        yield "runs", "\n".join(map(_run, view.runs))
     yield "payload", _truncate(json.dumps(body.get("payload"), ensure_ascii=False))
     if view.status == "completed":
         yield "result", json.dumps(view.result, ensure_ascii=False, indent=2)
@@ -87,6 +91,19 @@ def _attempts(view: JobView) -> str:
     body = view.body or {}
     retries = body.get("max_retries")
     return str(body.get("attempts", 0)) + (f" (max retries: {retries})" if retries else "")
+
+
+def _run(run: JobRun) -> str:
+    """Describe one run on one line."""
+    parts = [f"{run.attempt}: {run.outcome}"]
+    if run.worker_id:
+        parts.append(f"on {run.worker_id}")
+    if run.started_at:
+        parts.append(f"at {console.moment(run.started_at)}")
+    if run.duration_ms is not None:
+        parts.append(f"after {console.duration(run.duration_ms / 1000)}")
+    error = (run.error or "").partition("\n")[0]
+    return " ".join(parts) + (f": {error}" if error else "")
 
 
 def _failure(view: JobView) -> Iterator[tuple[str, str]]:

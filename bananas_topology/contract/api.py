@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from bananas_topology.contract.kinds import Kind, integer, name_list, text
+from bananas_topology.contract.kinds import Kind, integer, name_list, split_list, text
 from bananas_topology.contract.names import API
 from bananas_topology.contract.settings import (
     Setting,
@@ -21,6 +22,39 @@ from bananas_topology.errors import InvalidSettings
 
 #: A shorter token could be guessed.
 MIN_TOKEN_LENGTH = 16
+
+
+class Replicas(NamedTuple):
+    """How many workers a pool is to have; equal numbers without an autoscaler."""
+
+    minimum: int
+    maximum: int
+
+
+_POOL = re.compile(r"([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)=(\d{1,6})(?:-(\d{1,6}))?", re.ASCII)
+
+
+def _read_pools(text: str) -> dict[str, Replicas]:
+    pools: dict[str, Replicas] = {}
+    for item in split_list(text):
+        match = _POOL.fullmatch(item)
+        if match is None:
+            raise ValueError(f'expected POOL=N or POOL=MIN-MAX, separated by commas, got "{item}"')
+        name, minimum, maximum = match.groups()
+        pools[name] = Replicas(int(minimum), int(maximum or minimum))
+    return pools
+
+
+def _write_pools(pools: Mapping[str, Replicas]) -> str:
+    """Write the numbers of workers by pool.
+
+    >>> _write_pools({"mail": Replicas(3, 3), "io": Replicas(1, 20)})
+    'mail=3,io=1-20'
+    """
+    return ",".join(
+        f"{name}={each.minimum}" + (f"-{each.maximum}" if each.maximum != each.minimum else "")
+        for name, each in pools.items()
+    )
 
 
 def parse_token(value: str) -> str:
@@ -73,6 +107,11 @@ class ApiConfig:
         (), "API_CORS_ORIGINS", ORIGINS,
         "Origins whose web pages may send requests (CORS); requires API_TOKEN",
         "cors_origins", sections=(API,), when_unset="none",
+    )  # fmt: skip
+    pools: Mapping[str, Replicas] = setting(
+        dict, "API_POOLS",
+        Kind("`POOL=N` or `POOL=MIN-MAX`, separated by commas", _read_pools, _write_pools),
+        "Workers that each pool is to have, to report beside those that live",
     )  # fmt: skip
     redis_url: str = _as_in_worker("redis_url")
     redis_url_file: str = _as_in_worker("redis_url_file")

@@ -1,12 +1,12 @@
 """What a check is: a small function that judges facts, with its code, threshold and remedy.
 
 Every module in `checks/` registers its functions with `@check`; the documentation's table and
-`--only` are made from the registry.
+`--only` are made from the registry. Some are also the alerts of the HTTP API (api/alerts.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -111,9 +111,14 @@ def check(
 
 def all_checks() -> tuple[Check, ...]:
     """Every check, by code."""
-    import bananas_topology.doctor.checks  # noqa: F401  (registers them)
+    import bananas_topology.doctor.checks.all  # noqa: F401  (registers them)
 
     return tuple(_CHECKS[code] for code in sorted(_CHECKS))
+
+
+def registered(codes: Iterable[str]) -> tuple[Check, ...]:
+    """Checks whose modules are imported already, by code."""
+    return tuple(_CHECKS[code] for code in codes)
 
 
 def select(only: Collection[str]) -> tuple[Check, ...]:

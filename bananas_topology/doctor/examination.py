@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from bananas_topology.contract.api import Replicas
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import BananasTopologyError
 from bananas_topology.jobs.server_facts import ServerFacts
 from bananas_topology.jobs.stranded import ProcessingJob
 from bananas_topology.jobs.survey import Survey, WorkerStatus
-from bananas_topology.spec.diagnostics import Diagnostic
-from bananas_topology.spec.model import Pool, Topology
+
+if TYPE_CHECKING:
+    # The API examines what runs without a topology, and imports nothing that reads one.
+    from bananas_topology.spec.diagnostics import Diagnostic
+    from bananas_topology.spec.model import Pool, Topology
 
 
 class MissingFact(BananasTopologyError):
@@ -53,9 +58,13 @@ class HostFacts:
     unset_variables: frozenset[str]
 
 
+#: A host that nothing is known about.
+UNKNOWN_HOST = HostFacts(None, None, None, (), frozenset(), frozenset())
+
+
 @dataclass(frozen=True, slots=True)
 class LiveFacts:
-    """A server and what is stored there. `samples` are surveys in order, at least two.
+    """A server and what is stored there. `samples` are surveys in order.
 
     `processing` are the oldest jobs that Go workers hold.
     """
@@ -70,7 +79,8 @@ class Examination:
     """Everything that was gathered. `no_live_facts` says why `live` is None.
 
     `is_configured`: a server was named, so that it should answer. `is_up`: `bananas up` runs this
-    topology on this host.
+    topology on this host. `deployed`: the workers by pool of the topology that is deployed, where
+    there is no file of it.
     """
 
     file: TopologyFacts | None
@@ -79,6 +89,7 @@ class Examination:
     no_live_facts: str = ""
     is_configured: bool = False
     is_up: bool = False
+    deployed: Mapping[str, Replicas] | None = None
 
     @property
     def topology_file(self) -> TopologyFacts:
@@ -131,6 +142,21 @@ class Examination:
         if self.live is None:
             raise MissingFact(self.no_live_facts or "no Redis server configured")
         return self.live
+
+    @property
+    def wanted_workers(self) -> Mapping[str, int]:
+        """The workers that each pool is to have at least."""
+        if self.deployed is not None:
+            return {name: each.minimum for name, each in self.deployed.items()}
+        return {
+            pool.name: pool.autoscale.min_replicas if pool.autoscale else pool.replicas
+            for pool in self.topology.pools
+        }
+
+    @property
+    def schedules(self) -> tuple[str, ...]:
+        """The names of the schedules."""
+        return tuple(self.now.schedules if self.deployed is not None else self.topology.schedules)
 
     def job_pools(self) -> tuple[Pool, ...]:
         """The topology's pools that run jobs."""

@@ -27,6 +27,7 @@ _RENDERED = {
     "WORKER_POOL": "the pool's name",
     "METRICS_PORT": "rendered workers always serve their metrics",
     "LIVENESS_FILE": "rendered where a health check needs it",
+    "API_POOLS": "the replicas of the pools",
     "API_TOKEN": _CREDENTIALS,
     "API_TOKEN_FILE": _CREDENTIALS,
     "REDIS_PASSWORD_FILE": _CREDENTIALS,

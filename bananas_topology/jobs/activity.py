@@ -6,6 +6,7 @@ however many jobs run.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -54,7 +55,7 @@ class Activity:
 
 
 class ActivityReader:
-    """Reads the activity of one prefix repeatedly; job types are read once per job.
+    """Reads the activity of one prefix repeatedly; job types are read once per job. Thread-safe.
 
     Raises (every method):
         RedisUnavailable, RedisUnsuitable: see connection.py.
@@ -78,14 +79,12 @@ class ActivityReader:
             pipeline.llen(keys.dead)
             pipeline.lindex(keys.dead, 0)
             clock, workers, (completed, failed), scheduled, dead, newest = pipeline.execute()
-            for worker_id in workers:
-                pipeline.hlen(keys.claims(worker_id.decode()))
-            held = dict(zip(map(bytes.decode, workers), pipeline.execute(), strict=True))
+            held = self._held(workers)
             claims = self._claims(held)
-            self._types = self._read_types(claims)
+            types = self._types = self._read_types(claims)
         return Activity(
             at=datetime.fromtimestamp(clock[0], UTC) + timedelta(microseconds=clock[1]),
-            jobs=tuple(self._job(*claim) for claim in claims),
+            jobs=tuple(_running_job(*claim, types) for claim in claims),
             running=sum(held.values()),
             scheduled=scheduled,
             dead=dead,
@@ -93,6 +92,21 @@ class ActivityReader:
             completed=int(completed or 0),
             failed=int(failed or 0),
         )
+
+    def running(self) -> tuple[RunningJob, ...]:
+        """Read the jobs that run now; random ones if these are more than the limit."""
+        with translate_errors(self._client):
+            members: Any = self._client.zrange(self._keys.workers, 0, -1)
+            claims = self._claims(self._held(members))
+            types = self._types = self._read_types(claims)
+        return tuple(_running_job(*claim, types) for claim in claims)
+
+    def _held(self, workers: Sequence[bytes]) -> dict[str, int]:
+        """How many jobs each worker holds."""
+        pipeline = self._client.pipeline(transaction=False)
+        for worker_id in workers:
+            pipeline.hlen(self._keys.claims(worker_id.decode()))
+        return dict(zip(map(bytes.decode, workers), pipeline.execute(), strict=True))
 
     def _claims(self, held: dict[str, int]) -> list[tuple[str, bytes, bytes]]:
         """Worker id, job id and fence of each claim; the limit is divided among the workers."""
@@ -121,12 +135,15 @@ class ActivityReader:
             types[job_id] = field_of_head(head, "name") if isinstance(head, bytes) else ""
         return {job_id: job_type or "" for job_id, job_type in types.items()}
 
-    def _job(self, worker_id: str, job_id: bytes, fence: bytes) -> RunningJob:
-        priority, _, parked_type = to_text(fence.split(b"|")[1]).partition(":")
-        return RunningJob(
-            job_id=to_text(job_id),
-            job_type=parked_type or self._types[job_id],
-            priority=priority,
-            worker_id=worker_id,
-            claimed_at=claimed_at(fence),
-        )
+
+def _running_job(
+    worker_id: str, job_id: bytes, fence: bytes, types: Mapping[bytes, str]
+) -> RunningJob:
+    priority, _, parked_type = to_text(fence.split(b"|")[1]).partition(":")
+    return RunningJob(
+        job_id=to_text(job_id),
+        job_type=parked_type or types[job_id],
+        priority=priority,
+        worker_id=worker_id,
+        claimed_at=claimed_at(fence),
+    )

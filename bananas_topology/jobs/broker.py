@@ -8,19 +8,30 @@ every one of them is safe to call again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import redis
 
+from bananas_topology.errors import BananasTopologyError
 from bananas_topology.jobs import scripts
 from bananas_topology.jobs.calls import Call, Channel, ScriptClient, Value
 from bananas_topology.jobs.connection import check_server
 from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.jobs.crashes import KEEP_CRASHES_S
 from bananas_topology.jobs.exchange import ClaimRequest, PendingExchange
+from bananas_topology.jobs.history import PERIODS, HistoryFlush
 from bananas_topology.jobs.job import EncodedJob
+from bananas_topology.jobs.job_types import EncodedSchemas
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.replies import (
+    Announcement,
+    Election,
+    HeartbeatReply,
+    Recovery,
+    ScheduleState,
+    SeenSchedule,
+)
 from bananas_topology.jobs.settlements import Settlement, group_settlements
 from bananas_topology.jobs.stored import to_bytes, to_text
 from bananas_topology.jobs.waiting import OnWait, call_in_slices
@@ -40,72 +51,6 @@ CLAIM_FIRST = 16
 
 #: Maximum number of expired workers that one heartbeat reports.
 EXPIRED_LIMIT = 100
-
-
-@dataclass(frozen=True, slots=True)
-class HeartbeatReply:
-    """The reply to a heartbeat. `is_superseded`: another process has taken over the worker id.
-
-    `expired`: workers to `reap`. `next_expiry_ms`: until the next lease of any worker expires.
-    `lost_claims`: number of jobs that were returned to their queues although this process lives.
-    `sharing`: number of workers that share the rate of events; 0 without a subscriber.
-    """
-
-    is_superseded: bool
-    expired: tuple[str, ...]
-    next_expiry_ms: int
-    lost_claims: int
-    sharing: int
-
-
-@dataclass(frozen=True, slots=True)
-class Recovery:
-    """Number of claims returned, and how many of them a crashed worker held."""
-
-    returned: int
-    crashed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Election:
-    """Whether this worker is elected, and how long the current election lasts."""
-
-    is_elected: bool
-    left_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Announcement:
-    """Whether a notification was added, and the number of jobs in the queue."""
-
-    is_notified: bool
-    queued: int
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduleState:
-    """When a schedule fires next, as stored, and the cron expression this was computed from.
-
-    Both are empty for a new schedule.
-    """
-
-    next_run: str
-    cron: str
-
-
-@dataclass(frozen=True, slots=True)
-class SeenSchedule:
-    """A schedule as stored.
-
-    `is_current`: the caller's definition is the effective one. `since` is
-    when a new or changed definition took effect. `is_defined`: the stored
-    definition is the caller's.
-    """
-
-    state: ScheduleState
-    is_current: bool
-    since: datetime
-    is_defined: bool
 
 
 class Broker:
@@ -178,10 +123,13 @@ class Broker:
     def _settle(self, group: Sequence[Settlement], consumer: Consumer) -> Call:
         """Settle up to `SETTLE_LIMIT` claims by the same script."""
         first = group[0]
-        arguments: list[Value] = [self.keys.prefix, *first.shared_args(consumer)]
+        arguments: list[Value] = [self.keys.prefix, *first.shared_args(consumer), len(group)]
         for settlement in group:
             claim = settlement.claim
             arguments += (to_bytes(claim.job_id), claim.fence, *settlement.job_args())
+        for settlement in group:
+            if settlement.run:
+                arguments += (to_bytes(settlement.claim.job_id), settlement.run)
         return Call(first.script, (self.keys.claims(consumer.worker_id),), arguments)
 
     def claim_call(self, consumer: Consumer, request: ClaimRequest) -> Call:
@@ -327,12 +275,21 @@ class Broker:
         return bool(self._scripts.run_one(call))
 
     def heartbeat(
-        self, consumer: Consumer, incarnation: str, info: Mapping[str, Value], *, boot: bool
+        self,
+        consumer: Consumer,
+        incarnation: str,
+        info: Mapping[str, Value],
+        *,
+        boot: bool,
+        schemas: str = "",
+        flush: HistoryFlush | None = None,
     ) -> HeartbeatReply:
         """Renew the worker's lease, store what it reports, and learn whose lease has expired.
 
         Crashes that were recorded because this process seemed to be gone are withdrawn. `boot`
-        takes over the id from any process that had it.
+        takes over the id from any process that had it. `schemas` is the digest of those that were
+        stored by `store_schemas`, which are kept. `flush` is added to the history by the same round
+        trip.
         """
         keys = (
             self.keys.workers,
@@ -342,22 +299,49 @@ class Broker:
         )
         mode = "boot" if boot else "beat"
         arguments: list[Value] = [self.keys.prefix, consumer.worker_id, consumer.lease_ms]
-        arguments += (incarnation, mode, EXPIRED_LIMIT)
+        arguments += (incarnation, mode, EXPIRED_LIMIT, schemas)
         for name, value in info.items():
             arguments += (name, value)
         call = Call(scripts.HEARTBEAT, keys, arguments)
-        is_ours, lost_claims, next_expiry_ms, sharing, *expired = self._scripts.run_one(call)
+        reply, flush_error = self._run_with(flush, consumer.worker_id, call)
+        is_ours, lost, expiry_ms, sharing, lacks_schemas, *expired = reply
         worker_ids = tuple(worker_id.decode() for worker_id in expired)
-        return HeartbeatReply(is_ours != 1, worker_ids, next_expiry_ms, lost_claims, sharing)
+        return HeartbeatReply(
+            is_ours != 1, worker_ids, expiry_ms, lost, sharing, lacks_schemas == 1, flush_error
+        )
 
-    def deregister(self, worker_id: str, incarnation: str) -> bool:
-        """Remove a worker that holds no claims.
+    def store_schemas(self, schemas: EncodedSchemas, keep_ms: int) -> None:
+        """Store the schemas of a worker's job types, to be kept by its heartbeats."""
+        key = self.keys.schemas(schemas.digest)
+        self._scripts.command("SET", key, schemas.text, "PX", keep_ms)
+
+    def deregister(
+        self, worker_id: str, incarnation: str, flush: HistoryFlush | None = None
+    ) -> bool:
+        """Remove a worker that holds no claims. `flush` as with a heartbeat.
 
         False if it holds some, or if another process has taken over its id.
         """
         keys = (self.keys.workers, self.keys.worker(worker_id), self.keys.claims(worker_id))
-        arguments = (worker_id, incarnation, self.keys.prefix)
-        return bool(self._scripts.run_one(Call(scripts.DEREGISTER, keys, arguments)))
+        call = Call(scripts.DEREGISTER, keys, (worker_id, incarnation, self.keys.prefix))
+        is_removed, _ = self._run_with(flush, worker_id, call)
+        return bool(is_removed)
+
+    def _run_with(
+        self, flush: HistoryFlush | None, worker_id: str, call: Call
+    ) -> tuple[Any, BananasTopologyError | None]:
+        """Send a call together with a flush; returns its reply, and why the flush failed, if so."""
+        if flush is None:
+            return self._scripts.run_one(call), None
+        arguments: list[Value] = [self.keys.prefix, flush.token, flush.pool, flush.counts]
+        for period in PERIODS.values():
+            arguments += (period.step_s, period.keep_s)
+        keys = (self.keys.history_flushed(worker_id),)
+        added = Call(scripts.ADD_HISTORY, keys, arguments)
+        reply, flushed = self._scripts.send([call, added]).outcomes()
+        if isinstance(reply, BananasTopologyError):
+            raise reply
+        return reply, flushed if isinstance(flushed, BananasTopologyError) else None
 
     def publish_jobs(self, jobs: Sequence[bytes]) -> int:
         """Publish finished jobs, each a JSON object; see events.py.

@@ -10,6 +10,7 @@ comes back (heartbeat.lua). They count once it has had time to do so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -29,24 +30,36 @@ class Crash(msgspec.Struct, frozen=True):
 
     `how` is "reborn" (found by the worker's next process) or "reaped" (its lease expired).
     `alone`: the worker held no other job.
+    `claimed_at` is when it had claimed the job, if that is recorded.
     """
 
     at: datetime
     how: str
     alone: bool
     worker_id: str
+    claimed_at: datetime | None = None
 
     @classmethod
     def parse(cls, entry: bytes) -> Crash:
-        """Read an entry of ``crashes:<id>``: ``<at, in ms>|<how>|alone or shared|<worker>``."""
-        at_ms, how, sharing, worker_id = entry.decode(errors="replace").split("|", 3)
-        return cls(
-            datetime.fromtimestamp(int(at_ms) / 1000, UTC), how, sharing == "alone", worker_id
-        )
+        """Read an entry of ``crashes:<id>``: ``<ms>|<how>|alone or shared|<worker>|<claimed, ms>``.
+
+        Earlier versions wrote it without the last part, and a worker's id may have bars.
+        """
+        at_ms, how, sharing, rest = entry.decode(errors="replace").split("|", 3)
+        worker_id, _, claimed_ms = rest.rpartition("|")
+        is_alone = sharing == "alone"
+        if not re.fullmatch(r"\d{13}", claimed_ms):
+            return cls(_moment(at_ms), how, is_alone, rest)
+        return cls(_moment(at_ms), how, is_alone, worker_id, _moment(claimed_ms))
 
     def __str__(self) -> str:
         sharing = "alone" if self.alone else "with other jobs"
         return f"{format_timestamp(self.at)} {self.worker_id} ({self.how}), {sharing}"
+
+
+def _moment(text: str) -> datetime:
+    """A time of Unix milliseconds."""
+    return datetime.fromtimestamp(int(text) / 1000, UTC)
 
 
 def is_poison(

@@ -20,7 +20,8 @@ from bananas_topology.jobs.calls import Call, ScriptClient
 from bananas_topology.jobs.inspect import Overview
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.stored import parse_fields
-from bananas_topology.jobs.views import BacklogJson, Timestamp, backlog_json
+from bananas_topology.jobs.timestamps import Timestamp
+from bananas_topology.jobs.views import BacklogJson, backlog_json
 from bananas_topology.system.clock import format_timestamp
 
 #: Milliseconds for which events are still published after the last subscriber has gone. One that

@@ -8,7 +8,7 @@ milliseconds apart.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,7 +19,9 @@ from bananas_topology.errors import JobNotFound
 from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.depths import MAX_TYPES, DepthReading, QueueDepth
 from bananas_topology.jobs.job import claimed_at
+from bananas_topology.jobs.job_types import timeout_ms
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.runs import MAX_CRASHES, JobRun, RunOutcome, read_runs
 from bananas_topology.jobs.stored import parse_fields, parse_json, parse_moment, to_bytes, to_text
 
 #: Number of results read in one round trip.
@@ -44,7 +46,8 @@ class Backlog:
 class WorkerView:
     """A running worker: one whose lease has not expired. `running`: number of jobs it holds.
 
-    `stuck`: slots held by handlers that have not ended although their jobs timed out.
+    `stuck`: slots held by handlers that have not ended although their jobs timed out. `timeouts`
+    is for `timeout_ms` of job_types.py.
     """
 
     worker_id: str
@@ -57,6 +60,9 @@ class WorkerView:
     started_at: datetime | None
     priorities: tuple[str, ...] = ()
     stuck: int = 0
+    memory_bytes: int | None = None
+    lease_expires_at: datetime | None = None
+    timeouts: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,7 @@ class JobView:
     when a delayed job becomes ready. `started_at` is when the latest attempt started: while it
     runs, the time it was claimed; afterwards, the completion time less the run time. `has_result`
     distinguishes a result that is null from one that is not, or no longer, stored.
+    `runs` are oldest first. `timeout_ms` is how long it may run, while it does.
     """
 
     job_id: str
@@ -94,6 +101,8 @@ class JobView:
     duration_ms: int | None
     failure: dict[str, str] | None
     has_result: bool
+    runs: tuple[JobRun, ...] = ()
+    timeout_ms: int | None = None
 
 
 class Inspector:
@@ -170,13 +179,24 @@ class Inspector:
             pipeline.hgetall(to_bytes(keys.result(job_id)))
             pipeline.zscore(keys.scheduled, to_bytes(job_id))
             pipeline.get(to_bytes(keys.failure(job_id)))
+            pipeline.lrange(to_bytes(keys.runs(job_id)), 0, -1)
+            pipeline.lrange(to_bytes(keys.crashes(job_id)), -MAX_CRASHES, -1)
             for worker_id in workers:
                 pipeline.hget(keys.claims(worker_id), to_bytes(job_id))
-            stored, result, due, failure, *fences = pipeline.execute()
+            stored, result, due, failure, runs, crashes, *fences = pipeline.execute()
+            claims = [(w, fence) for w, fence in zip(workers, fences, strict=True) if fence]
+            timeouts: Any = b""
+            if claims:
+                timeouts = self._client.hget(keys.worker(claims[0][0]), "timeouts") or b""
         if not (stored or result or failure):
             raise JobNotFound(f'no job has the id "{job_id}", or its retention has expired')
-        claims = [(w, fence) for w, fence in zip(workers, fences, strict=True) if fence]
-        return _job_view(job_id, stored, _decode_hash(result), due, failure, claims)
+        view = _job_view(job_id, stored, _decode_hash(result), due, failure, claims)
+        attempts = _attempts(view)
+        return replace(
+            view,
+            timeout_ms=timeout_ms(timeouts.decode(), str((view.body or {}).get("name"))),
+            runs=read_runs(runs, crashes, _latest_run(view, attempts), attempts),
+        )
 
     def some_ids(self, limit: int = 50) -> list[str]:
         """Ids of jobs: up to `limit` of each worker's, each queue's, delayed and dead ones."""
@@ -225,7 +245,7 @@ class Inspector:
         replies = pipeline.execute()
         stored, claims = replies[::2], replies[1::2]
         views = {
-            worker_id.decode(): _worker_view(worker_id.decode(), fields, held)
+            worker_id.decode(): _worker_view(worker_id.decode(), until_ms, fields, held)
             for (worker_id, until_ms), fields, held in zip(leases, stored, claims, strict=True)
             if until_ms > time[0] * 1000
         }
@@ -273,6 +293,22 @@ def _job_view(
     )
 
 
+def _attempts(view: JobView) -> int:
+    attempts = (view.body or {}).get("attempts")
+    return attempts if isinstance(attempts, int) else 0
+
+
+def _latest_run(view: JobView, attempts: int) -> JobRun | None:
+    """The run in progress, or the one that completed the job."""
+    started_at = view.started_at
+    if view.status == "processing":
+        return JobRun(attempts + 1, view.worker_id, started_at, None, RunOutcome.RUNNING)
+    if view.status == "completed":
+        attempt = max(attempts, 1)
+        return JobRun(attempt, None, started_at, view.duration_ms, RunOutcome.COMPLETED)
+    return None
+
+
 def job_status(
     body: dict[str, Any] | None, result: dict[str, str], due: object, is_claimed: bool
 ) -> str:
@@ -287,7 +323,9 @@ def job_status(
     return "pending" if body else "failed"
 
 
-def _worker_view(worker_id: str, stored: dict[bytes, bytes], running: int) -> WorkerView:
+def _worker_view(
+    worker_id: str, until_ms: float, stored: dict[bytes, bytes], running: int
+) -> WorkerView:
     fields = _decode_hash(stored)
     return WorkerView(
         worker_id=worker_id,
@@ -300,6 +338,9 @@ def _worker_view(worker_id: str, stored: dict[bytes, bytes], running: int) -> Wo
         started_at=parse_moment(fields.get("started_at")),
         priorities=tuple(filter(None, fields.get("priorities", "").split(","))),
         stuck=int(fields.get("stuck", 0)),
+        memory_bytes=int(fields["memory_bytes"]) if "memory_bytes" in fields else None,
+        lease_expires_at=datetime.fromtimestamp(until_ms / 1000, UTC),
+        timeouts=fields.get("timeouts", ""),
     )
 
 

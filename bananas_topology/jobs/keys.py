@@ -36,6 +36,9 @@ class Keys:
     - ``workers`` zset: worker id to the end of its lease, in Unix milliseconds
     - ``worker:<worker>`` hash: what the worker reports about itself (worker/heartbeat.py)
     - ``failure:<id>`` string: the job's last failure as JSON: type, message, traceback
+    - ``runs:<id>`` list: the latest runs of the job that did not complete, and one that did after
+      these (runs.py); expires with the job
+    - ``schemas:<digest>`` string: JSON Schemas of payloads by job type (job_types.py); expires
     - ``heartbeat`` string: when any worker last renewed its lease, in Unix milliseconds
     - ``crashes:<id>`` list: crashes of workers that held the job (crashes.py); expires
     - ``crashed:<incarnation>`` list: ids and crashes recorded because this process seemed to be
@@ -53,6 +56,9 @@ class Keys:
     - ``subscribed`` string: when the first of the current subscribers came, in Unix milliseconds;
       without one it expires
     - ``stats`` hash: jobs completed, retried and failed since the prefix was first used
+    - ``history:<seconds>:<number>`` string: what workers counted in one step of that many seconds
+      since 1970 (lua/transitions/add_history.lua); expires, and has a bounded size
+    - ``history:flushed:<worker>`` string: which of its counts were added last; expires
 
     ``queue:processing`` and ``schedule_lock:<name>`` belong to other workers; only `bananas rescue`
     takes jobs out of the former.
@@ -98,6 +104,12 @@ class Keys:
 
     def failure(self, job_id: str) -> str:
         return f"{self.prefix}:failure:{job_id}"
+
+    def runs(self, job_id: str) -> str:
+        return f"{self.prefix}:runs:{job_id}"
+
+    def schemas(self, digest: str) -> str:
+        return f"{self.prefix}:schemas:{digest}"
 
     @property
     def heartbeat(self) -> str:
@@ -150,6 +162,12 @@ class Keys:
     @property
     def subscribed(self) -> str:
         return f"{self.prefix}:subscribed"
+
+    def history(self, step_s: int, number: int) -> str:
+        return f"{self.prefix}:history:{step_s}:{number}"
+
+    def history_flushed(self, worker_id: str) -> str:
+        return f"{self.prefix}:history:flushed:{worker_id}"
 
     def schedule(self, name: str) -> str:
         return f"{self.prefix}:schedules:{name}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -32,7 +33,7 @@ class PayloadDecoder:
     """
 
     def __init__(self, payload_type: Any) -> None:
-        self._decode = _decoder(payload_type)
+        self._decode, self._describe = _converter(payload_type)
 
     def __call__(self, payload: msgspec.Raw) -> Any:
         """Decode one payload.
@@ -45,16 +46,29 @@ class PayloadDecoder:
         except (*DECODE_ERRORS, _InvalidModel) as error:
             raise InvalidPayload(f"the payload does not match the handler: {error}") from error
 
+    def schema(self) -> dict[str, Any] | None:
+        """The JSON Schema of the payloads; None if any JSON value is one, or no schema says it."""
+        try:
+            return self._describe() or None
+        except Exception:
+            # Neither library has a schema for each type that it converts to.
+            return None
+
 
 class _InvalidModel(Exception):
     """A payload does not match a pydantic model."""
 
 
-def _decoder(payload_type: Any) -> Callable[[msgspec.Raw], Any]:
+#: A function that decodes payloads, and one that returns their schema.
+_Converter = tuple[Callable[[msgspec.Raw], Any], Callable[[], dict[str, Any]]]
+
+
+def _converter(payload_type: Any) -> _Converter:
+    describe = partial(msgspec.json.schema, payload_type)
     if payload_type in _PLAIN:
-        return msgspec.json.Decoder(payload_type).decode
+        return msgspec.json.Decoder(payload_type).decode, describe
     if any(map(_is_model, _parts(payload_type))):
-        return _model_decoder(payload_type)
+        return _model_converter(payload_type)
     try:
         decoder = msgspec.json.Decoder(payload_type)
         custom = [each for each in _custom_types(payload_type) if not _accepts_json(each)]
@@ -62,13 +76,13 @@ def _decoder(payload_type: Any) -> Callable[[msgspec.Raw], Any]:
         # Evaluates the annotations of the type's fields, which may raise anything.
         raise HandlerError(f"cannot convert payloads to {_name(payload_type)}: {error}") from error
     if any(map(_is_model, custom)):
-        return _model_decoder(payload_type)
+        return _model_converter(payload_type)
     if custom:
         raise HandlerError(
             f"cannot convert payloads to {_name(custom[0])}: expected a dataclass, TypedDict, "
             "msgspec Struct, pydantic model or JSON type"
         )
-    return decoder.decode
+    return decoder.decode, describe
 
 
 def _parts(annotation: Any) -> Iterator[Any]:
@@ -83,7 +97,7 @@ def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and hasattr(annotation, "__pydantic_validator__")
 
 
-def _model_decoder(payload_type: Any) -> Callable[[msgspec.Raw], Any]:
+def _model_converter(payload_type: Any) -> _Converter:
     import pydantic  # imported by a module that defines such a model; not a dependency
 
     try:
@@ -98,7 +112,7 @@ def _model_decoder(payload_type: Any) -> Callable[[msgspec.Raw], Any]:
         except pydantic.ValidationError as error:
             raise _InvalidModel(str(error)) from error
 
-    return decode
+    return decode, adapter.json_schema
 
 
 def _custom_types(payload_type: Any) -> list[type]:

@@ -19,7 +19,7 @@ from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.job import DECODE_ERRORS
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.stored import parse_moment, to_text
-from bananas_topology.jobs.views import Timestamp
+from bananas_topology.jobs.timestamps import Timestamp
 from bananas_topology.system.clock import format_timestamp
 
 #: Milliseconds after which a schedule counts as removed if schedulers still check others. They

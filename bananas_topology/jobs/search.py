@@ -21,6 +21,7 @@ from bananas_topology.errors import InvalidCursor
 from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.inspect import job_status
 from bananas_topology.jobs.job import DECODE_ERRORS, claimed_at
+from bananas_topology.jobs.job_types import timeout_ms
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.places import Place, places_of
 from bananas_topology.jobs.stored import parse_fields, parse_moment, to_bytes, to_text
@@ -42,7 +43,9 @@ STATES = ("pending", "scheduled", "processing", "completed", "failed")
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Selects the jobs that match all given criteria. `pool` selects jobs running in it now. `text`
+    """Selects the jobs that match all given criteria.
+
+    `pool` selects jobs running in it now. `text`
     matches anywhere in the id, the payload (as JSON) or the error, ignoring case.
     """
 
@@ -79,6 +82,7 @@ class JobSummary:
     worker_id: str | None
     pool: str | None
     started_at: datetime | None
+    timeout_ms: int | None
     completed_at: datetime | None
     error: str | None
 
@@ -165,14 +169,14 @@ class Search:
         pipeline.zmscore(keys.scheduled, names)
         for worker_id in workers:
             pipeline.hmget(to_bytes(keys.claims(worker_id)), names)
-            pipeline.hget(to_bytes(keys.worker(worker_id)), "pool")
+            pipeline.hmget(to_bytes(keys.worker(worker_id)), "pool", "timeouts")
         replies = iter(pipeline.execute(raise_on_error=False))
         stored = [tuple(islice(replies, 3)) for _ in ids]
         dues = next(replies)
         claims = [(worker_id, next(replies), next(replies)) for worker_id in workers]
         for n, job_id in enumerate(ids):
             body, result, failure = (None if isinstance(e, Exception) else e for e in stored[n])
-            holders = [(w, fences[n], pool) for w, fences, pool in claims if fences[n]]
+            holders = [(w, fences[n], *about) for w, fences, about in claims if fences[n]]
             if body or failure or (result and result[0]):
                 yield _summary(job_id, body or b"", result, failure, dues[n], holders)
             else:
@@ -185,7 +189,7 @@ def _summary(
     result: list[bytes | None] | None,
     failure: bytes | None,
     due: float | None,
-    holders: list[tuple[str, bytes, bytes | None]],
+    holders: list[tuple[str, bytes, bytes | None, bytes | None]],
 ) -> tuple[JobSummary, str, int]:
     fields = parse_fields(body)
     payload = body.decode(errors="replace")
@@ -197,13 +201,14 @@ def _summary(
         each.decode(errors="replace") if each else None for each in result or (None,) * 3
     )
     last = parse_fields(failure) or {}
-    worker_id, fence, pool = holders[0] if holders else (None, b"", None)
+    worker_id, fence, pool, timeouts = holders[0] if holders else (None, b"", None, None)
+    job_type = _text(fields.get("name"))
     last_error = ": ".join(filter(None, (last.get("type"), last.get("message"))))
     stored_error = fields.get("error")
     status = job_status(fields, {"status": outcome or ""}, due, bool(fence))
     summary = JobSummary(
         job_id=to_text(job_id),
-        job_type=_text(fields.get("name")),
+        job_type=job_type,
         status=status,
         priority=_text(fields.get("priority")),
         attempts=fields["attempts"] if isinstance(fields.get("attempts"), int) else None,
@@ -212,6 +217,7 @@ def _summary(
         worker_id=worker_id,
         pool=pool.decode(errors="replace") if pool else None,
         started_at=claimed_at(fence) if fence else None,
+        timeout_ms=timeout_ms(timeouts.decode(), job_type or "") if timeouts else None,
         completed_at=parse_moment(completed_at),
         error=None if status == "completed" else (last_error or error or _text(stored_error)),
     )

@@ -64,15 +64,15 @@ class ServerFacts:
     clock_offset_ms: float
 
 
-def read_server(client: redis.Redis) -> ServerFacts:
-    """Query a server's version, settings and state.
+def read_server(client: redis.Redis, pings: int = _PINGS) -> ServerFacts:
+    """Query a server's version, settings and state; the latency is the median of some pings.
 
     Raises:
         RedisUnavailable, RedisUnsuitable: see connection.py.
     """
     with translate_errors(client):
         info: dict[str, Any] = client.info()
-        latency_ms = _latency_ms(client)
+        latency_ms = _latency_ms(client, pings)
         clock_offset_ms = _clock_offset_ms(client)
     settings = _settings(client)
     options = client.connection_pool.connection_kwargs
@@ -104,9 +104,9 @@ def read_server(client: redis.Redis) -> ServerFacts:
     )
 
 
-def _latency_ms(client: redis.Redis) -> float:
+def _latency_ms(client: redis.Redis, pings: int) -> float:
     taken: list[float] = []
-    for _ in range(_PINGS):
+    for _ in range(pings):
         start = monotonic()
         client.ping()
         taken.append((monotonic() - start) * 1000)

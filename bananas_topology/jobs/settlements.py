@@ -9,6 +9,7 @@ A transition is one class. To add one, write its script and its class, and add t
 - ``event`` and ``level`` of its log line; ``log_fields``, in addition to those of the run
 - ``counters`` that it increments
 - ``failure`` of the job as JSON, empty if it has not failed
+- ``run``: the run to keep in the job's history (see runs.py), empty if it has none
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from bananas_topology.jobs.scripts import Script
 #: Maximum number of settlements per call, so that a call blocks the server for a few milliseconds.
 SETTLE_LIMIT = 500
 
-#: Milliseconds for which the last failure of a job that will run again is kept.
+#: Milliseconds for which the last failure and the runs of a job that will run again are kept.
 KEEP_FAILURE_MS = 604_800_000
 
 LogFields = dict[str, str | int]
@@ -62,6 +63,7 @@ class AckJob(msgspec.Struct, frozen=True):
     completed_at: str
     duration_ms: int
     keep: Keep | None = None
+    run: bytes = b""
 
     def shared_args(self, consumer: Consumer) -> tuple[Value, ...]:
         keep = self.keep or consumer.keep
@@ -86,6 +88,7 @@ class RetryJob(msgspec.Struct, frozen=True):
     body: bytes
     failure: bytes
     delay_ms: int
+    run: bytes = b""
     keep: ClassVar[None] = None
 
     def shared_args(self, consumer: Consumer) -> tuple[Value, ...]:
@@ -113,6 +116,7 @@ class BuryJob(msgspec.Struct, frozen=True):
     completed_at: str
     duration_ms: int
     keep: Keep | None = None
+    run: bytes = b""
 
     def shared_args(self, consumer: Consumer) -> tuple[Value, ...]:
         keep = self.keep or consumer.keep
@@ -135,6 +139,7 @@ class ReleaseJob(msgspec.Struct, frozen=True):
 
     claim: Claim
     is_started: bool = False
+    run: bytes = b""
     keep: ClassVar[None] = None
 
     @property
@@ -143,7 +148,7 @@ class ReleaseJob(msgspec.Struct, frozen=True):
         return logging.INFO if self.is_started else logging.DEBUG
 
     def shared_args(self, consumer: Consumer) -> tuple[Value, ...]:
-        return ()
+        return (KEEP_FAILURE_MS,)
 
     def job_args(self) -> tuple[Value, ...]:
         return ()
@@ -157,6 +162,17 @@ Settlement = AckJob | RetryJob | BuryJob | ReleaseJob
 #: All of them, and the counters that they increment.
 SETTLEMENTS: tuple[type[Settlement], ...] = get_args(Settlement)
 COUNTERS = tuple(dict.fromkeys(counter for kind in SETTLEMENTS for counter in kind.counters))
+
+
+class SettlementCounts(dict[type[Settlement], int]):
+    """Number of settlements by class."""
+
+    def __init__(self) -> None:
+        super().__init__(dict.fromkeys(SETTLEMENTS, 0))
+
+    def total(self, counter: Counter) -> int:
+        """The number of settlements that increment a counter."""
+        return sum(n for kind, n in self.items() if counter in kind.counters)
 
 
 def group_settlements(settlements: Iterable[Settlement]) -> list[list[Settlement]]:

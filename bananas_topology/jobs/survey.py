@@ -77,6 +77,8 @@ class WorkerStatus:
     finished: int | None = None
     failed: int | None = None
     busy_ms: int | None = None
+    stuck: int = 0
+    schedules: int = 0
 
     def is_alive(self, now_ms: int) -> bool:
         """Whether its lease is valid at a time, in Unix milliseconds on Redis's clock."""
@@ -295,6 +297,8 @@ def _worker_status(
         finished=_number(fields.get("finished")),
         failed=_number(fields.get("failed")),
         busy_ms=_number(fields.get("busy_ms")),
+        stuck=_number(fields.get("stuck")) or 0,
+        schedules=_number(fields.get("schedules")) or 0,
     )
 
 

@@ -1,4 +1,4 @@
-"""Jobs, queues and workers as JSON: one shape for `--format json` and for the HTTP API.
+"""Jobs and queues as JSON: one shape for `--format json` and for the HTTP API.
 
 Pure. The types are the schema that OpenAPI publishes, so they cannot drift from the values.
 Timestamps are RFC 3339 in UTC, as in the wire format; anything unknown or not applicable is null.
@@ -6,25 +6,42 @@ Timestamps are RFC 3339 in UTC, as in the wire format; anything unknown or not a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
-from typing import Annotated, Any, TypedDict
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
-import msgspec
-
-from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.jobs.dead import DeadJob
 from bananas_topology.jobs.depths import QueueDepth, ReadyList
-from bananas_topology.jobs.inspect import Backlog, JobView, Overview, WorkerView
+from bananas_topology.jobs.fleet_views import WorkerJson, worker_json
+from bananas_topology.jobs.inspect import Backlog, JobView, Overview
+from bananas_topology.jobs.runs import JobRun, RunOutcome
 from bananas_topology.jobs.search import JobPage, JobSummary
 from bananas_topology.jobs.stored import printable
-from bananas_topology.system.clock import format_timestamp
+from bananas_topology.jobs.timestamps import Timestamp, timestamp
 
-Timestamp = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+
+class RunJson(TypedDict):
+    """One run of a job. `error` is shortened.
+
+    `attempt` counts from 1; after a run that was interrupted or crashed, the next one has the same
+    number. The worker of a job that completed at its first attempt is not known, and neither is the
+    duration of a run that crashed.
+    """
+
+    attempt: int
+    worker_id: str | None
+    started_at: Timestamp | None
+    duration_ms: int | None
+    outcome: RunOutcome
+    error: str | None
 
 
 class JobJson(TypedDict):
-    """A job and its latest run. `failure` is its last failed run: type, message, traceback."""
+    """A job and its latest run. `failure` is its last failed run: type, message, traceback.
+
+    `timeout_ms` is how long it may run, while it does.
+
+    `runs` has the run in progress and the latest ones, oldest first.
+    """
 
     id: str
     name: str | None
@@ -37,11 +54,13 @@ class JobJson(TypedDict):
     due_at: Timestamp | None
     worker_id: str | None
     started_at: Timestamp | None
+    timeout_ms: int | None
     completed_at: Timestamp | None
     duration_ms: int | None
     result: Any
     error: str | None
     failure: Any
+    runs: list[RunJson]
 
 
 class JobSummaryJson(TypedDict):
@@ -57,6 +76,7 @@ class JobSummaryJson(TypedDict):
     worker_id: str | None
     pool: str | None
     started_at: Timestamp | None
+    timeout_ms: int | None
     completed_at: Timestamp | None
     error: str | None
 
@@ -131,45 +151,6 @@ class QueueJson(TypedDict):
     oldest: Timestamp | None
 
 
-class WorkerJson(TypedDict):
-    """A live worker. `stuck`: slots held by handlers that ignore their timeout."""
-
-    id: str
-    pool: str
-    host: str
-    pid: int
-    concurrency: int
-    running: int
-    stuck: int
-    priorities: list[str]
-    job_types: list[str]
-    started_at: Timestamp | None
-
-
-class WorkersJson(TypedDict):
-    """The live workers, by id."""
-
-    workers: list[WorkerJson]
-
-
-class PoolJson(TypedDict):
-    """The live workers of a pool, added up. `slots`: jobs that they can run at a time."""
-
-    name: str
-    workers: int
-    slots: int
-    running: int
-    stuck: int
-    priorities: list[str]
-    job_types: list[str]
-
-
-class PoolsJson(TypedDict):
-    """The pools that have live workers, by name."""
-
-    pools: list[PoolJson]
-
-
 class QueuesJson(TypedDict):
     """Queue depths by priority, and the live workers."""
 
@@ -190,14 +171,27 @@ def job_json(view: JobView) -> JobJson:
         "attempts": body.get("attempts"),
         "max_retries": body.get("max_retries"),
         "created_at": body.get("created_at"),
-        "due_at": _timestamp(view.due_at),
+        "due_at": timestamp(view.due_at),
         "worker_id": view.worker_id,
-        "started_at": _timestamp(view.started_at),
-        "completed_at": _timestamp(view.completed_at),
+        "started_at": timestamp(view.started_at),
+        "timeout_ms": view.timeout_ms,
+        "completed_at": timestamp(view.completed_at),
         "duration_ms": view.duration_ms,
         "result": view.result,
         "error": view.error,
         "failure": view.failure,
+        "runs": [_run(run) for run in view.runs],
+    }
+
+
+def _run(run: JobRun) -> RunJson:
+    return {
+        "attempt": run.attempt,
+        "worker_id": run.worker_id,
+        "started_at": timestamp(run.started_at),
+        "duration_ms": run.duration_ms,
+        "outcome": run.outcome,
+        "error": run.error,
     }
 
 
@@ -213,12 +207,13 @@ def _summary(job: JobSummary) -> JobSummaryJson:
         "status": job.status,
         "priority": job.priority,
         "attempts": job.attempts,
-        "created_at": _timestamp(job.created_at),
-        "due_at": _timestamp(job.due_at),
+        "created_at": timestamp(job.created_at),
+        "due_at": timestamp(job.due_at),
         "worker_id": job.worker_id,
         "pool": job.pool,
-        "started_at": _timestamp(job.started_at),
-        "completed_at": _timestamp(job.completed_at),
+        "started_at": timestamp(job.started_at),
+        "timeout_ms": job.timeout_ms,
+        "completed_at": timestamp(job.completed_at),
         "error": job.error,
     }
 
@@ -230,7 +225,7 @@ def dead_job_json(job: DeadJob) -> DeadJobJson:
         "name": job.job_type,
         "priority": job.priority,
         "attempts": job.attempts,
-        "died_at": _timestamp(job.died_at),
+        "died_at": timestamp(job.died_at),
         "error": job.error,
         "traceback": job.traceback,
         "is_readable": job.is_readable,
@@ -242,7 +237,7 @@ def queues_json(overview: Overview) -> QueuesJson:
     return {
         "backlog": backlog_json(overview.backlog),
         "queues": {depth.priority: _queue(depth) for depth in overview.depths},
-        "workers": [_worker(worker) for worker in overview.workers],
+        "workers": [worker_json(worker) for worker in overview.workers],
     }
 
 
@@ -257,35 +252,6 @@ def backlog_json(backlog: Backlog) -> BacklogJson:
     }
 
 
-def workers_json(workers: Iterable[WorkerView]) -> WorkersJson:
-    """Describe the live workers."""
-    return {"workers": [_worker(worker) for worker in workers]}
-
-
-def pools_json(workers: Iterable[WorkerView]) -> PoolsJson:
-    """Describe the pools of the live workers."""
-    by_pool: dict[str, list[WorkerView]] = {}
-    for worker in workers:
-        by_pool.setdefault(worker.pool, []).append(worker)
-    return {"pools": [_pool(name, members) for name, members in sorted(by_pool.items())]}
-
-
-def _pool(name: str, workers: list[WorkerView]) -> PoolJson:
-    return {
-        "name": name,
-        "workers": len(workers),
-        "slots": sum(worker.concurrency for worker in workers),
-        "running": sum(worker.running for worker in workers),
-        "stuck": sum(worker.stuck for worker in workers),
-        "priorities": [
-            priority
-            for priority in PRIORITIES
-            if any(priority in worker.priorities for worker in workers)
-        ],
-        "job_types": sorted({name for worker in workers for name in worker.job_types}),
-    }
-
-
 def _queue(depth: QueueDepth) -> QueueJson:
     return {
         "ready": depth.shared.count,
@@ -293,28 +259,9 @@ def _queue(depth: QueueDepth) -> QueueJson:
         "suspects": _counts(depth.suspects),
         "unhandled": list(depth.unhandled),
         "omitted_types": depth.omitted,
-        "oldest": _timestamp(depth.oldest),
+        "oldest": timestamp(depth.oldest),
     }
 
 
 def _counts(lists: Mapping[str, ReadyList]) -> dict[str, int]:
     return {job_type: each.count for job_type, each in lists.items()}
-
-
-def _worker(worker: WorkerView) -> WorkerJson:
-    return {
-        "id": worker.worker_id,
-        "pool": worker.pool,
-        "host": worker.host,
-        "pid": worker.pid,
-        "concurrency": worker.concurrency,
-        "running": worker.running,
-        "stuck": worker.stuck,
-        "priorities": list(worker.priorities),
-        "job_types": list(worker.job_types),
-        "started_at": _timestamp(worker.started_at),
-    }
-
-
-def _timestamp(moment: datetime | None) -> str | None:
-    return None if moment is None else format_timestamp(moment)

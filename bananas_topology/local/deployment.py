@@ -48,7 +48,7 @@ class Deployment:
         Raises:
             ControlFailed: there is no such pool.
         """
-        return plan_replica(self.topology, pool, index, self.host)
+        return plan_replica(self.topology, self.counts, pool, index, self.host)
 
     def is_current(self, plan: ChildPlan) -> bool:
         """Whether a process that was started by this plan is what should run."""

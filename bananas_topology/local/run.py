@@ -104,7 +104,8 @@ def run(topology: Topology, settings: Settings, shell: Mapping[str, str], screen
         client = _connect(stack, topology, url, screen)
         host = _host(environ, url, settings, screen)
         workers = plan_children(topology, pools, host)
-        plans = (*workers, *([plan_api(topology, api, host)] if api else []))
+        counts = {pool.name: count for pool, count in pools}
+        plans = (*workers, *([plan_api(topology, api, counts, host)] if api else []))
         deployment = deploy(topology, settings, host)
         _announce(topology, pools, api, screen)
         files = LogFiles(directory / LOG_DIRECTORY)

@@ -131,14 +131,16 @@ def plan_children(
     return tuple(plans)
 
 
-def plan_replica(topology: Topology, pool: str, index: int, host: Host) -> ChildPlan:
-    """Plan one process of a pool, or the api.
+def plan_replica(
+    topology: Topology, counts: Mapping[str, int], pool: str, index: int, host: Host
+) -> ChildPlan:
+    """Plan one process of a pool, or the api; `counts` as in `plan_api`.
 
     Raises:
         ControlFailed: the topology has no such pool.
     """
     if pool == API and topology.api is not None:
-        return plan_api(topology, topology.api, host)
+        return plan_api(topology, topology.api, counts, host)
     for each in topology.pools:
         if each.name == pool:
             launch = launch_for(topology, each)
@@ -147,9 +149,12 @@ def plan_replica(topology: Topology, pool: str, index: int, host: Host) -> Child
     raise ControlFailed(_no_such_pool(pool, topology.name, [each.name for each in topology.pools]))
 
 
-def plan_api(topology: Topology, api: Api, host: Host) -> ChildPlan:
-    """Plan the api: a single process, because local replicas would share one port."""
-    launch = launch_for_api(topology, api)
+def plan_api(topology: Topology, api: Api, counts: Mapping[str, int], host: Host) -> ChildPlan:
+    """Plan the api: a single process, because local replicas would share one port.
+
+    `counts` are the processes by pool that it compares with those that live.
+    """
+    launch = launch_for_api(topology, api, counts)
     return _child(topology, host, launch, f"{API}-0", API, api.log_format, api.config.log_color)
 
 

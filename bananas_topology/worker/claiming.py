@@ -24,11 +24,11 @@ MAX_WAIT_S = 0.005
 #: caches of worker and server.
 MAX_HELD = 250
 
-#: Weight of a new batch when the estimated duration falls. It rises at once: better too long than
-#: too short.
+#: Weight of a new batch when the estimated duration falls. Rises are taken over at once: too long
+#: an estimate does less harm.
 _DECAY = 0.2
 
-#: Maximum jobs to prefetch until it is known how long they wait.
+#: Maximum jobs to prefetch until their waiting time is known.
 _INITIAL = 10
 
 #: Seconds to wait after starting jobs before listening again: a short job ends and is settled
@@ -127,7 +127,7 @@ class Claimer:
         self.limit = PrefetchLimit(config.concurrency)
         #: Whether a claim may find jobs.
         self.must_claim = True
-        #: Set when no more jobs are to be taken.
+        #: Set when no more jobs may be claimed.
         self.is_quiet = False
 
     @property
@@ -148,7 +148,7 @@ class Claimer:
         return ClaimRequest(limit, next(self._tokens), promote=self._promotion.is_due)
 
     def receive(self, request: ClaimRequest, reply: Claimed) -> None:
-        """Start what was claimed, and learn whether there is more."""
+        """Start the claimed jobs, and note whether there are more."""
         self._promotion.is_due = request.promote and reply.promoted == PROMOTE_LIMIT
         if request.promote and not self._promotion.is_due:
             self._promotion.done()
@@ -211,7 +211,7 @@ class Claimer:
             self.listen()
 
     def close(self) -> bool:
-        """Stop listening; whether the listener may have claimed jobs that are lost now."""
+        """Stop listening; returns whether the reply to a claim may have been lost."""
         return self._listener.close()
 
     def _is_poison(self, claim: Claim) -> bool:

@@ -2,10 +2,10 @@
 
 As in Debian's cron, whether the minute or the hour field starts with a star decides:
 
-- With a star (``*/10 * * * *``, ``0 */2 * * *``) a schedule goes by intervals: it fires whenever
+- With a star (``*/10 * * * *``, ``0 */2 * * *``) a schedule follows intervals: it fires whenever
   the local time matches. It keeps its spacing, fires again in an hour that is repeated, and not in
   one that is skipped.
-- Without (``30 2 * * *``, ``0 0-23/2 * * *``) it goes by times of day: each fires once, the first
+- Without (``30 2 * * *``, ``0 0-23/2 * * *``) it follows times of day: each fires once, the first
   time if it is repeated. Those that are skipped fire together, once, when the clock has moved on.
 
 The calendar itself is left to cronsim, which is given local times without a zone.
@@ -20,7 +20,7 @@ from cronsim import CronSim
 
 from bananas_topology.contract.jobs import Schedule
 
-#: Longer than any change of an offset, and shorter than the time between two of them.
+#: Longer than any offset change, and shorter than the time between two changes.
 _SPAN = timedelta(hours=26)
 
 _SECOND = timedelta(seconds=1)

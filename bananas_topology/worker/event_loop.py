@@ -1,8 +1,8 @@
 """Runs async handlers: one event loop per worker, in its own thread, started on first use.
 
-A run of an async handler takes a slot but no thread. The slots own its state and its timeout; here
-it is only awaited. No handler can end the loop: one that does so by SystemExit, KeyboardInterrupt
-or `loop.stop()` fails alone, and a loop that breaks is replaced.
+A run of an async handler takes a slot but no thread. Its state and timeout belong to the slots;
+here it is only awaited. No handler can end the loop: one that tries to, by SystemExit,
+KeyboardInterrupt or `loop.stop()`, fails alone, and a loop that breaks is replaced.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class EventLoop:
             return 0.0
         ping.missed += 1
         if ping.missed < 2:
-            return 0.0  # this thread may have been held up as well, so one miss proves nothing
+            return 0.0  # this thread may have been delayed as well, so one miss proves nothing
         if ping.missed == 2:
             self._report_block(loop, ping)
         return monotonic() - ping.sent_at
@@ -86,7 +86,7 @@ class EventLoop:
         run = None if (task := asyncio.current_task(loop)) is None else _run_of(task)
         frame = sys._current_frames().get(self._thread_id)
         log.warning(
-            "event loop blocked: use `await`, or a handler without `async`, for what takes long",
+            "event loop blocked: use `await`, or a handler without `async`, for slow calls",
             extra={
                 **({} if run is None else run.log_fields()),
                 "blocked_s": round(monotonic() - ping.sent_at, 1),
@@ -130,13 +130,13 @@ class EventLoop:
             else:
                 if forks.is_child:
                     forks.leave(RuntimeError("a forked child cannot use the event loop"))
-                log.error("event loop stopped by a handler, running on")
+                log.error("event loop stopped by a handler, continuing")
 
     def _fail_origin(self, error: BaseException) -> None:
-        """Fail the run that has tried to end the loop, if it is known."""
+        """Fail the run that tried to end the loop, if known."""
         run = _origin(error)
         fields = {} if run is None else run.log_fields()
-        log.error("event loop interrupted, running on", exc_info=error, extra=fields)
+        log.error("event loop interrupted, continuing", exc_info=error, extra=fields)
         if run is not None and (task := self._tasks.get(run)):
             self._exits[run] = error
             task.cancel()
@@ -203,7 +203,7 @@ def _run_of(task: asyncio.Task[Any]) -> LoggedRun | None:
 
 
 def _origin(error: BaseException) -> Run | None:
-    """The run in whose task or callback an exception was raised; None if the loop hides it."""
+    """The run in whose task or callback an exception was raised; None if unknown."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         handle = frame.f_locals.get("self")
         if isinstance(handle, asyncio.Handle):

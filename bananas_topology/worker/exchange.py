@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from bananas_topology.contract.worker import WorkerConfig
@@ -21,7 +21,7 @@ from bananas_topology.worker.job_events import JobEvents
 from bananas_topology.worker.job_reports import JobReports
 from bananas_topology.worker.metrics import Tally
 from bananas_topology.worker.periodic import PeriodicTask, next_due, run_due
-from bananas_topology.worker.run import Run
+from bananas_topology.worker.run import BoundHandler, Run
 from bananas_topology.worker.settlement import PendingSettlements, settlement_of
 from bananas_topology.worker.slots import Slots
 from bananas_topology.worker.watcher import Watcher
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 EXCHANGE_INTERVAL_S = 0.001
 
 #: Seconds between attempts to reach Redis: doubled from the first to the last. The last one bounds
-#: how long after Redis's return work resumes.
+#: how soon work resumes once Redis is back.
 FIRST_RETRY_S = 0.1
 LAST_RETRY_S = 1.0
 
@@ -54,7 +54,7 @@ class RedisAvailability:
         self._was_up = False
         self._retry_s = FIRST_RETRY_S
         self._logged_at = 0.0
-        #: Why the last attempt failed; None while Redis answers.
+        #: Why the last attempt failed; None while Redis responds.
         self.error: BananasTopologyError | None = None
         #: When to try again; in the past while Redis answers.
         self.next_try = 0.0
@@ -93,17 +93,17 @@ class RedisAvailability:
 
 
 class ExchangeLoop:
-    """Brings jobs to the slots and settlements to Redis. All methods are for the worker's loop."""
+    """Passes jobs to the slots and settlements to Redis. All methods are for the worker's loop."""
 
     def __init__(
         self,
         config: WorkerConfig,
-        job_types: tuple[str, ...],
+        handlers: Mapping[str, BoundHandler],
         broker: Broker,
         slots: Slots,
         reports: JobReports | None = None,
     ) -> None:
-        consumer = Consumer.of(config, job_types)
+        consumer = Consumer.of(config, tuple(handlers))
         incarnation = uuid.uuid4().hex[:12]
         self._broker = broker
         self._consumer = consumer
@@ -113,7 +113,15 @@ class ExchangeLoop:
         self._events = JobEvents(broker, config.worker_id, config.pool)
         self._pending = PendingSettlements(self.tally, reports, self._events)
         self._heartbeat = Heartbeat(
-            config, consumer, incarnation, broker, slots, self._pending, self.tally, self._events
+            config,
+            consumer,
+            incarnation,
+            broker,
+            slots,
+            self._pending,
+            self.tally,
+            self._events,
+            handlers,
         )
         self._claimer = Claimer(config, consumer, incarnation, broker, slots, self._pending)
         self._scheduler: Scheduler | None = None
@@ -166,14 +174,14 @@ class ExchangeLoop:
         return filenos + self._watcher.filenos()
 
     def quiet(self) -> None:
-        """Claim nothing more; what the listener may have claimed is requeued."""
+        """Stop claiming; jobs that the listener may have claimed are requeued."""
         self._claimer.is_quiet = True
         if self._scheduler is not None:
             self._scheduler.stop()
         self._must_recover |= self._claimer.close() and self.is_booted
 
     def finish(self, runs: list[Run]) -> None:
-        """Settle finished runs, and learn from them how many jobs to prefetch."""
+        """Settle finished runs, and adjust the prefetch limit by their durations."""
         last = runs[-1]
         total_s = sum([run.duration_s for run in runs])
         self._claimer.limit.update(len(runs), total_s, last.started_at - last.submitted_at)
@@ -201,7 +209,7 @@ class ExchangeLoop:
         return max(self.availability.next_try, min(at, self._claimer.listen_at))
 
     def exchange(self) -> None:
-        """Send and receive what is due; in an outage it is sent again at the next try.
+        """Send and receive what is due; after a failure it is sent again with the next attempt.
 
         Raises:
             RedisUnsuitable: the server cannot be used, and never could since the worker started.
@@ -236,7 +244,7 @@ class ExchangeLoop:
         self._watcher.on_readable(readable)
 
     def deregister(self) -> bool:
-        """Remove this worker from Redis; whether that is done or was not needed."""
+        """Remove this worker from Redis; returns whether that is done or was not needed."""
         if not self.is_booted:
             return True
         try:

@@ -21,10 +21,10 @@ from bananas_topology.worker import forks
 from bananas_topology.worker.logs import CURRENT_RUN
 from bananas_topology.worker.run import BoundHandler, Run
 
-#: Characters of a traceback that are kept: its end, where the error is.
+#: Characters kept of a traceback: its end, where the error is.
 TRACEBACK_TAIL = 4_000
 
-#: Characters of an error message that are kept.
+#: Characters kept of an error message.
 MESSAGE_LIMIT = 2_000
 
 #: The largest result that is stored, in bytes; anything larger belongs in object storage.
@@ -54,14 +54,14 @@ class Permanent:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """What was claimed is not a valid job of the claimed type: its stored bytes are kept."""
+    """The claimed value is not a valid job of the claimed type: its stored bytes are kept."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The job did not run, or its run was cut short: it returns to its queue unchanged."""
+    """The job did not run, or its run was interrupted: it returns to its queue unchanged."""
 
 
 Outcome = Completed | Failed | Permanent | Unreadable | Released
@@ -177,7 +177,8 @@ def clean(text: str) -> str:
 def _failure(error: BaseException) -> Failure:
     kind = type(error).__name__
     try:
-        # What is no Exception, such as SystemExit, has a message that means nothing by itself.
+        # The message of other exceptions than Exception, such as SystemExit, means nothing by
+        # itself.
         message = str(error) if isinstance(error, Exception) else repr(error)
         lines = traceback.format_exception(error)
     except Exception as other:

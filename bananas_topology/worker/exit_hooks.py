@@ -1,7 +1,8 @@
 """What Python does at the end of a process, with a time limit.
 
-A worker leaves by `os._exit`: handlers that still run in threads must not keep it alive, nor run
-into an interpreter that is being torn down. What handlers have registered for the end still runs.
+A worker exits by `os._exit`:
+handlers that still run in threads must neither keep it alive nor run while the interpreter shuts
+down. Exit hooks that handlers have registered still run.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ log = logging.getLogger(__name__)
 def run_exit_hooks(code: int, limit_s: float, inbox: SignalInbox | None = None) -> None:
     """Wait for the threads that are not daemons, then run what is registered with `atexit`.
 
-    After `limit_s`, or on a signal in `inbox`, the process exits there and then; with `code`, or
-    with 128 + n. To be called in the main thread.
+    After `limit_s`, or on a signal in `inbox`, the process exits immediately; with `code`, or with
+    128 + n. To be called in the main thread.
     """
     if limit_s <= 0:
         return

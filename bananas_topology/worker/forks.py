@@ -1,6 +1,6 @@
 """Forked children of a worker, made by handlers with `os.fork` or `multiprocessing`.
 
-A child inherits everything of the worker but its threads. It must not react to signals for the
+A child inherits everything from the worker but its threads. It must not react to signals for the
 worker, keep the worker's connections open, or run the worker's jobs.
 """
 
@@ -47,9 +47,9 @@ def watch(signals: Iterable[signal.Signals], on_fork: Callable[[], None]) -> Non
 
 
 def leave(error: BaseException | None = None) -> NoReturn:
-    """Exit a child as Python would after `error`, or normally, but without cleaning up.
+    """Exit a child as Python would after `error`, or normally, but without cleanup.
 
-    What there is to clean up (`atexit`, threads) is the worker's.
+    `atexit` hooks and threads are the worker's.
     """
     code = _report(error)
     for stream in (sys.stdout, sys.stderr):

@@ -1,6 +1,6 @@
-"""The worker's health: whether its loop turns, whether it takes jobs, and what its threads do.
+"""The worker's health: whether its loop makes progress, whether it claims jobs, its stacks.
 
-Reported to probes, to a liveness file, and to whoever started the worker (see system/notify.py).
+Reported to probes, to a liveness file, and to the worker's parent (see system/notify.py).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Health:
             self._touch()
 
     def in_forked_child(self) -> None:
-        """Let go, in a forked child, of the notifier's socket."""
+        """Close the notifier's socket, in a forked child."""
         self._notifier.close()
 
     def _report(self) -> None:

@@ -1,4 +1,4 @@
-"""The worker's lease: renewing it, recovering claims, and deregistering.
+"""The worker's lease: renewing it, recovering claims, and deregistering. The history goes along.
 
 A lease is renewed by the loop, which needs the interpreter: one C call of a handler that holds it
 longer than the lease, such as a regular expression, looks like a crash to the other workers. The
@@ -11,18 +11,23 @@ import hashlib
 import logging
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import replace
 
 from bananas_topology import __version__
 from bananas_topology.contract.settings import write_variables
 from bananas_topology.contract.worker import WORKER_SETTINGS, WorkerConfig
+from bananas_topology.errors import RedisFull, RequestRejected
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.consumer import Consumer
+from bananas_topology.jobs.job_types import encode_timeouts
 from bananas_topology.system.clock import format_timestamp, monotonic, wall_now, wall_seconds
 from bananas_topology.units import format_duration
+from bananas_topology.worker.history import FLUSH_S, HistoryFlushes
 from bananas_topology.worker.job_events import JobEvents
 from bananas_topology.worker.metrics import Tally
-from bananas_topology.worker.run import describe
+from bananas_topology.worker.recycling import resident_bytes
+from bananas_topology.worker.run import BoundHandler, describe, payload_schemas
 from bananas_topology.worker.settlement import PendingSettlements
 from bananas_topology.worker.slots import Slots
 
@@ -36,14 +41,18 @@ log = logging.getLogger(__name__)
 
 
 class WorkerInfo:
-    """What a worker publishes about itself under ``worker:<id>``, and logs when it is ready."""
+    """What a worker publishes about itself under ``worker:<id>``, and logs once it is ready."""
 
-    def __init__(self, config: WorkerConfig, job_types: tuple[str, ...], incarnation: str) -> None:
+    def __init__(
+        self, config: WorkerConfig, handlers: Mapping[str, BoundHandler], incarnation: str
+    ) -> None:
+        job_types = ",".join(handlers)
+        timeouts = {name: bound.timeout_ms for name, bound in handlers.items()}
         self.summary: dict[str, object] = {
             "mode": config.mode,
             "concurrency": config.concurrency,
             "priorities": ",".join(config.priorities),
-            "job_types": ",".join(job_types),
+            "job_types": job_types,
             "scheduler": config.enable_scheduler,
         }
         self._fields: dict[str, str | int] = {
@@ -55,7 +64,8 @@ class WorkerInfo:
             "started_at": format_timestamp(wall_now()),
             "concurrency": config.concurrency,
             "priorities": ",".join(config.priorities),
-            "job_types": ",".join(job_types),
+            "job_types": job_types,
+            "timeouts": encode_timeouts(config.job_timeout_ms, timeouts),
             "version": __version__,
             "settings": settings_digest(config),
             "schedules": len(config.schedules) if config.enable_scheduler else 0,
@@ -67,6 +77,7 @@ class WorkerInfo:
             **self._fields,
             "busy": len(slots.held),
             "stuck": slots.stuck,
+            "memory_bytes": resident_bytes(),
             "clock_ms": round(wall_seconds() * 1000),
             "finished": tally.completed + tally.failed,
             "failed": tally.failed,
@@ -75,9 +86,9 @@ class WorkerInfo:
 
 
 def settings_digest(config: WorkerConfig) -> str:
-    """A short text that is equal for workers with equal settings, wherever they run.
+    """A digest that is equal for workers with equal settings, wherever they run.
 
-    Settings of logging, and those that a topology does not have, may differ within a pool.
+    Logging settings, and those that a topology does not have, may differ within a pool.
     """
     shared = [
         each
@@ -105,7 +116,9 @@ class Heartbeat:
         pending: PendingSettlements,
         tally: Tally,
         events: JobEvents,
+        handlers: Mapping[str, BoundHandler],
     ) -> None:
+        self._schemas = payload_schemas(handlers)
         self._consumer = consumer
         self._incarnation = incarnation
         self._broker = broker
@@ -113,9 +126,10 @@ class Heartbeat:
         self._pending = pending
         self._tally = tally
         self._events = events
+        self._flushes = HistoryFlushes(tally.history, config.pool, incarnation)
         self._lease_ms = config.lease_ms
         self._renewed_at = monotonic()
-        self.info = WorkerInfo(config, consumer.job_types, incarnation)
+        self.info = WorkerInfo(config, handlers, incarnation)
         #: Whether the worker is registered and has recovered its earlier claims.
         self.is_booted = False
         #: Set when another process has taken this worker's id.
@@ -142,19 +156,33 @@ class Heartbeat:
             self._incarnation,
             self.info.fields(self._slots, self._tally),
             boot=not self.is_booted,
+            schemas=self._schemas.digest,
+            flush=self._flushes.if_due(),
         )
+        self._flushes.confirm()
+        if beat.flush_error is not None:
+            log.warning("history not written: %s", beat.flush_error)
         silent_s = monotonic() - self._renewed_at
         self._renewed_at += silent_s
         self.is_superseded = beat.is_superseded
         self._events.share(beat.sharing)
         if beat.lost_claims and not beat.is_superseded:
             self._lost_claims(silent_s, was_connected)
+        if beat.lacks_schemas:
+            self._store_schemas()
         for worker_id, recovery in self._broker.reap(self._consumer, beat.expired).items():
             log.warning("worker reaped", extra={"reaped": worker_id, "jobs": recovery.returned})
-        due_ms = self._lease_ms // 3
+        due_ms = min(self._lease_ms // 3, round(FLUSH_S * 1000))
         if beat.next_expiry_ms > 0:
             due_ms = min(due_ms, beat.next_expiry_ms + _EXPIRY_MARGIN_MS)
         return due_ms / 1000
+
+    def _store_schemas(self) -> None:
+        """Store the schemas, for the first time or again; without them a worker works as well."""
+        try:
+            self._broker.store_schemas(self._schemas, self._consumer.lease_ms)
+        except (RedisFull, RequestRejected) as error:
+            log.debug("schemas not stored: %s", error)
 
     def _lost_claims(self, silent_s: float, was_connected: bool) -> None:
         """Report that the lease expired, and let it grow unless the network was the reason."""
@@ -177,7 +205,9 @@ class Heartbeat:
     def deregister(self) -> None:
         """Remove this worker, which holds no jobs any more, from Redis."""
         worker_id = self._consumer.worker_id
-        is_removed = self._broker.deregister(worker_id, self._incarnation)
+        flush = self._flushes.now()
+        is_removed = self._broker.deregister(worker_id, self._incarnation, flush)
+        self._flushes.confirm()
         if not is_removed and not self.is_superseded:
             # A wake-up that came while the listener was closing has claimed jobs.
             self._broker.recover(self._consumer, self._incarnation, ())

@@ -1,8 +1,8 @@
 """The id of a worker whose environment sets none.
 
 It is the name of the host, so that a restarted worker has the same one and recovers its claims at
-once. If a living worker of this host has it, as when two are started by hand, the next number is
-added: two processes under one id would take each other's jobs away.
+once. If a running worker on this host has it, as when two are started by hand, the next number is
+added: two processes with one id would take over each other's jobs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def with_worker_id(config: WorkerConfig) -> WorkerConfig:
-    """Give a worker the first id of this host that is free; a configured id is kept."""
+    """Give a worker the first free id of this host; a configured id is kept."""
     if config.worker_id:
         return config
     host = socket.gethostname()

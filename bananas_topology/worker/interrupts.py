@@ -12,7 +12,7 @@ from bananas_topology.worker.run import Run
 def interrupt_thread(run: Run) -> None:
     """Raise JobTimeout in a run's thread at its next bytecode; C code is not interrupted.
 
-    The thread must call `absorb_interrupt` before it does anything else than end the run.
+    The thread must call `absorb_interrupt` before it does anything but end the run.
     """
     thread_id, error = ctypes.c_ulong(run.thread_id), ctypes.py_object(JobTimeout)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(thread_id, error)

@@ -1,4 +1,4 @@
-"""Prometheus metrics of jobs, by pool and job type: of one worker, or of all that `up` runs."""
+"""Prometheus metrics of jobs by pool and job type: of one worker, or of all that `up` runs."""
 
 from __future__ import annotations
 

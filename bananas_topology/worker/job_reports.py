@@ -1,6 +1,6 @@
-"""Reports finished jobs to whoever started the worker and shows them: `bananas up` on a terminal.
+"""Reports finished jobs to the worker's parent, which shows them: `bananas up` on a terminal.
 
-Only those that the log does not show. A worker that nobody has asked for them has no `JobReports`.
+Only jobs that the log does not show, and only if the parent asks for them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from bananas_topology.system.clock import monotonic
 from bananas_topology.system.notify import JOBS, Notifier
 from bananas_topology.worker.run import Run
 
-#: Seconds between two messages, so that a person sees each job at once and many cost little.
+#: Seconds between messages: short enough to see jobs at once, long enough to cost little.
 REPORT_S = 0.1
 
 #: Jobs described in one message; the others are only counted.
 MAX_JOBS = 10
 
-#: Characters of an id or a type that are reported.
+#: Maximum characters of a reported id or type.
 MAX_TEXT = 200
 
 
@@ -38,7 +38,7 @@ class JobReports:
         return self._sent_at + REPORT_S if self._count else math.inf
 
     def add(self, run: Run, settlement: Settlement) -> None:
-        """Add a job that has finished; one that was released has not."""
+        """Add a finished job; one that was released is not."""
         if not settlement.counters:
             return
         self._count += 1

@@ -1,4 +1,4 @@
-"""Log output: where it goes and its format, JSON Lines or text.
+"""Log output: destination and format, JSON Lines or text.
 
 All other code logs events with fields (`extra`) and leaves the format to this module.
 """
@@ -46,9 +46,9 @@ _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {
 
 
 def configure(config: WorkerConfig) -> None:
-    """Set up the root logger, for the user's lines, and ours, which handler modules cannot change.
+    """Set up the root logger for the lines of users, and the package's own logger.
 
-    A module may configure logging on its own: that concerns the root logger and those that it
+    A handler module may configure logging: that concerns the root logger and those that it
     names. It would replace the root's handlers and level and disable every logger that exists.
 
     Raises:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["exit_process", "main"]
 
-#: Seconds after which a computing thread yields the interpreter. At Python's default of 5 ms, a few
+#: Seconds after which a busy thread yields the interpreter. At Python's default of 5 ms, a few
 #: CPU-bound handlers would delay the loop's round trips to Redis by tens of milliseconds.
 SWITCH_INTERVAL_S = 0.001
 

@@ -1,4 +1,4 @@
-"""Reports a worker's counts to whoever started it and serves them: `up --metrics-port`."""
+"""Reports a worker's counts to its parent, which serves them: `up --metrics-port`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bananas_topology.worker.usage import UsageMeter
 #: Seconds between two reports.
 INTERVAL_S = 1.0
 
-#: Job types in one message, which may have 64 KiB.
+#: Maximum job types in one message, which may have 64 KiB.
 _MAX_TYPES = 50
 
 
@@ -27,7 +27,7 @@ class MetricReports:
         self._sent: dict[str, list[float]] = {}
 
     def send(self) -> None:
-        """Report; what cannot be sent now is sent with the next report."""
+        """Report the changes; those that cannot be sent now are sent with the next report."""
         worker = [self._tally.enqueued, round(self._meter.read().busy_s, 3)]
         for types in self._changes():
             message = json.dumps({"worker": worker, "types": types})

@@ -7,14 +7,18 @@ Prometheus metrics when they are scraped.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Self
 
-import msgspec
-
-from bananas_topology.jobs.job import DECODE_ERRORS
-from bananas_topology.jobs.settlements import COMPLETED, FAILED, SETTLEMENTS, Counter, Settlement
-from bananas_topology.system.clock import monotonic, parse_timestamp, wall_seconds
+from bananas_topology.jobs.settlements import (
+    COMPLETED,
+    FAILED,
+    SETTLEMENTS,
+    Settlement,
+    SettlementCounts,
+)
+from bananas_topology.worker.history import HistoryCounts
 from bananas_topology.worker.run import Run
 
 #: Upper bounds of the histogram buckets, in seconds.
@@ -40,7 +44,7 @@ class Histogram:
         return [*self.counts, self.total_s]
 
     def set(self, values: Sequence[float]) -> None:
-        """Take over numbers.
+        """Replace the values.
 
         Raises:
             ValueError: they are too many or too few.
@@ -49,17 +53,6 @@ class Histogram:
         self.counts = [round(count) for count in counts]
         if len(counts) != len(BUCKETS_S) + 1:
             raise ValueError(f"expected {len(BUCKETS_S) + 2} numbers, got {len(values)}")
-
-
-class SettlementCounts(dict[type[Settlement], int]):
-    """Number of settlements by class."""
-
-    def __init__(self) -> None:
-        super().__init__(dict.fromkeys(SETTLEMENTS, 0))
-
-    def total(self, counter: Counter) -> int:
-        """The number of settlements that increment a counter."""
-        return sum(n for kind, n in self.items() if counter in kind.counters)
 
 
 class TypeTally:
@@ -72,7 +65,7 @@ class TypeTally:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Self:
-        """Make a tally of the `values` of another, or of sums of them.
+        """Create a tally from the `values` of another, or from sums of them.
 
         Raises:
             ValueError: they are too many or too few.
@@ -100,14 +93,11 @@ class TypeTally:
         """Number of failed runs."""
         return self.settled.total(FAILED)
 
-    def count(self, run: Run) -> None:
+    def count(self, kind: type[Settlement], duration_s: float, waited_s: float | None) -> None:
         """Count one settled run."""
-        settlement = run.settlement
-        if settlement is None or not settlement.counters:
-            return
-        self.settled[type(settlement)] += 1
-        self.duration.observe(run.duration_s)
-        if (waited_s := _waited_s(run)) is not None:
+        self.settled[kind] += 1
+        self.duration.observe(duration_s)
+        if waited_s is not None:
             self.wait.observe(waited_s)
 
 
@@ -115,7 +105,7 @@ class Tally:
     """Counts of one worker since its start.
 
     `busy_s` is the time of all runs that have ended, `settled_s` of those that Redis has accepted.
-    `by_type` is filled only if `is_scraped`.
+    `by_type` is filled only if `is_scraped`. `history` has what was not added to the history yet.
     """
 
     def __init__(self, *, is_scraped: bool) -> None:
@@ -125,6 +115,7 @@ class Tally:
         self.busy_s = 0.0
         self.settled_s = 0.0
         self.by_type: dict[str, TypeTally] = {}
+        self.history = HistoryCounts()
 
     @property
     def completed(self) -> int:
@@ -136,42 +127,31 @@ class Tally:
         """Number of failed runs."""
         return self._settled.total(FAILED)
 
-    def count(self, run: Run) -> None:
-        """Count one run whose settlement Redis has accepted."""
-        if run.settlement is not None:
-            self._settled[type(run.settlement)] += 1
-        self.settled_s += run.duration_s
-        if self.is_scraped and run.bound is not None:
+    def count(self, runs: Sequence[Run]) -> None:
+        """Count runs whose settlements Redis has accepted."""
+        groups: defaultdict[tuple[str, type[Settlement]], int] = defaultdict(int)
+        for run in runs:
+            if run.settlement is not None:
+                job = run.job
+                groups["" if job is None else job.name, type(run.settlement)] += 1
+                self.settled_s += run.duration_s
+        for (job_type, kind), number in groups.items():
+            self._settled[kind] += number
+            if kind.counters:
+                self.history.count(job_type, kind, number)
+        self.history.measure(runs)
+        if self.is_scraped:
+            self._count_by_type(runs)
+
+    def _count_by_type(self, runs: Sequence[Run]) -> None:
+        for run in runs:
+            if run.bound is None or run.settlement is None or not run.settlement.counters:
+                continue
             job_type = run.job_type
             if job_type not in self.by_type:
                 self.by_type[job_type] = TypeTally()
-            self.by_type[job_type].count(run)
+            self.by_type[job_type].count(type(run.settlement), run.duration_s, run.waited_s())
 
     def count_enqueued(self) -> None:
         """Count one job that this process enqueued."""
         self.enqueued += 1
-
-
-class _Origin(msgspec.Struct):
-    """The fields of a stored job that tell when it could first run."""
-
-    created_at: str = ""
-    status: str = ""
-
-
-def _waited_s(run: Run) -> float | None:
-    """Seconds from a job's creation to its first run; None if it was delayed or is a retry."""
-    if run.attempt > 1 or run.started_at == 0.0:
-        return None
-    try:
-        origin = _ORIGIN.decode(run.claim.body or b"")
-        created_at = parse_timestamp(origin.created_at)
-    except (ValueError, *DECODE_ERRORS):
-        return None
-    if origin.status == "scheduled":
-        return None
-    started_at = wall_seconds() - (monotonic() - run.started_at)
-    return max(0.0, started_at - created_at.timestamp())
-
-
-_ORIGIN = msgspec.json.Decoder(_Origin)

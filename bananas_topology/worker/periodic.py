@@ -1,4 +1,4 @@
-"""Work that the worker's loop repeats at intervals."""
+"""Actions that the worker's loop repeats at intervals."""
 
 from __future__ import annotations
 

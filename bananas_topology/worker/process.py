@@ -1,6 +1,6 @@
 """The worker process: one loop, and slots that run jobs.
 
-Each turn of the loop:
+Each iteration of the loop:
 
 1. handles signals, and the runs that have finished or timed out,
 2. exchanges settlements and claims with Redis, if any are due (see exchange.py),
@@ -55,7 +55,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal
 #: Seconds that a prefetched job may wait before it is released for other workers.
 LATE_S = 0.05
 
-#: Seconds that a signal waits for Redis to answer before the answer is waited for no longer.
+#: Seconds after a signal until a wait for Redis is abandoned.
 SIGNAL_PATIENCE_S = 0.5
 
 #: Maximum seconds that the loop sleeps.
@@ -86,7 +86,7 @@ class Worker:
         self._slots = Slots(config.concurrency, handlers, Settler(random.random))
         notifier = Notifier.from_environ(os.environ)
         self._reports = JobReports(notifier) if os.environ.pop(JOBS_VARIABLE, "") else None
-        self._exchange = ExchangeLoop(config, tuple(handlers), broker, self._slots, self._reports)
+        self._exchange = ExchangeLoop(config, handlers, broker, self._slots, self._reports)
         self._shutdown = Shutdown(config.grace_ms / 1000)
         self._health = Health(config.liveness_file, notifier, self._counts)
         self._recycling = Recycling(config, random.random())
@@ -108,7 +108,7 @@ class Worker:
             self._serve_health(config, health_server)
 
     def _report_metrics(self, notifier: Notifier) -> MetricReports:
-        # Imported here: most workers are spared the memory and the time.
+        # Imported here: most workers do not need it, and it costs memory and time.
         from bananas_topology.worker.metric_reports import INTERVAL_S, MetricReports
 
         self._exchange.tally.is_scraped = True
@@ -117,7 +117,7 @@ class Worker:
         return reports
 
     def _serve_health(self, config: WorkerConfig, server: HealthServer) -> None:
-        # Imported here: a worker without a port is spared the memory and the time.
+        # Imported here: it costs memory and time that a worker without a port does not need.
         from bananas_topology.worker.exporter import Sources
 
         sources = Sources(
@@ -161,19 +161,19 @@ class Worker:
         return self._shutdown.exit_code
 
     def _in_forked_child(self) -> None:
-        """Let go, in a forked child, of what belongs to the worker."""
+        """Close what belongs to the worker, in a forked child."""
         self._inbox.close()
         close_inherited(self._broker.client)
         self._slots.in_forked_child()
         self._health.in_forked_child()
 
     def quiet(self) -> None:
-        """Claim nothing more, and release what has not started."""
+        """Stop claiming, and release jobs that have not started."""
         self._exchange.quiet()
         self._exchange.settle(self._slots.release_waiting())
 
     def _stop(self, exit_code: int, *, is_drain: bool = False) -> None:
-        """Take no more jobs, and exit when the running ones end or the grace period is over.
+        """Claim no more jobs, and exit when the running ones end or the grace period is over.
 
         A drain has no grace period: jobs end by themselves, or by their timeouts.
         """
@@ -182,7 +182,7 @@ class Worker:
         self.quiet()
 
     def _receive(self) -> None:
-        """Take the signals that have arrived."""
+        """Handle the signals that have arrived."""
         for received in self._inbox.drain():
             if received == signal.SIGUSR1:
                 log_stacks()
@@ -203,7 +203,7 @@ class Worker:
         has_waited = self._received and monotonic() - self._received_at >= SIGNAL_PATIENCE_S
         self._is_leaving()
         if has_waited or self._shutdown.must_exit:
-            raise RedisUnavailable("the worker is to stop, and Redis has not answered yet")
+            raise RedisUnavailable("the worker is stopping and Redis has not responded")
 
     def _handle(self, received: signal.Signals) -> None:
         if self._shutdown.is_forced or self._shutdown.is_duplicate_signal(received):
@@ -236,7 +236,7 @@ class Worker:
         if not self._shutdown.is_started:
             return False
         if self._shutdown.is_forced and self._exchange.availability.is_down:
-            return True  # what it holds is recovered when the lease expires
+            return True  # its claims are recovered when the lease expires
         if not self._is_leaving():
             return self._shutdown.must_exit
         return self._exchange.deregister() or self._shutdown.must_exit
@@ -261,7 +261,7 @@ class Worker:
             self._exchange.release_late(self._slots.release_waiting(), waited_s)
 
     def _interrupt(self) -> None:
-        """Interrupt the handlers that are to run no longer; they have a moment for cleanup."""
+        """Interrupt the handlers whose time is over; they have a moment for cleanup."""
         self._slots.interrupt_late()
         if self._shutdown.is_grace_over:
             self._slots.interrupt_running()

@@ -1,7 +1,7 @@
-"""When a worker has served long enough to be replaced by a fresh process.
+"""When to replace a worker by a new process.
 
 A worker that reaches a limit drains: it finishes the jobs it runs, releases those it holds beyond
-that, and exits with `EXIT_RECYCLE`. Whatever started it starts it again.
+that, and exits with `EXIT_RECYCLE`. Its parent restarts it.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.system.clock import monotonic
 from bananas_topology.units import format_duration, format_memory
 
-#: Share of `max_age` by which replicas that started together are recycled apart.
+#: Fraction of `max_age` over which the recycling of replicas that started together is spread.
 AGE_SPREAD = 0.1
 
-#: Seconds for which a measurement of memory is good enough.
+#: Seconds for which a measurement of memory is reused.
 _MEASURED_S = 0.5
 
 
 class Recycling:
-    """The limits on the life of one worker process. `spread` is a random number in [0, 1)."""
+    """The limits of one worker process. `spread` is a random number in [0, 1)."""
 
     def __init__(self, config: WorkerConfig, spread: float) -> None:
         self._max_jobs = config.max_jobs
@@ -53,7 +53,7 @@ class Recycling:
 
 
 def resident_bytes() -> int:
-    """The resident memory of this process; its maximum so far where there is no /proc."""
+    """The resident memory of this process; without /proc, its maximum so far."""
     try:
         pages = int(Path("/proc/self/statm").read_bytes().split()[1])
     except OSError:

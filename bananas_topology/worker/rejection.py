@@ -1,4 +1,4 @@
-"""What becomes of a settlement that the server rejects, because of its size.
+"""What to do with a settlement that the server rejects because of its size.
 
 The limit may be on a value (proto-max-bulk-len) or on a request (client-query-buffer-limit), or be
 that of a hosted server or a proxy.
@@ -14,12 +14,13 @@ import msgspec
 
 from bananas_topology.errors import BananasTopologyError, RequestRejected
 from bananas_topology.jobs.job import Failure, rewrite
+from bananas_topology.jobs.runs import RunOutcome
 from bananas_topology.jobs.settlements import AckJob, BuryJob, ReleaseJob, RetryJob, Settlement
 from bananas_topology.system.clock import format_timestamp
 from bananas_topology.worker.run import Run
 
-#: Bytes from which on a settlement may be rejected for its size. A server that rejects a smaller
-#: one, such as a hosted server over its quota, rejects all of them: that is an outage.
+#: Bytes from which a settlement may be rejected for its size. A server that rejects a smaller one,
+#: such as a hosted server over its quota, rejects all of them: that is an outage.
 MIN_REJECTED_BYTES = 65_536
 
 
@@ -34,11 +35,11 @@ def substitute(run: Run, settlement: Settlement, error: BananasTopologyError) ->
     match settlement:
         case AckJob():
             failure = Failure("InvalidResult", f"the result cannot be stored: {error}")
-            return _bury(run, failure)
+            return burial(run, failure, _now())
         case RetryJob():
             failure = msgspec.json.decode(settlement.failure, type=Failure)
             message = f"{failure.message} (not retried, the job cannot be stored: {error})"
-            return _bury(run, replace(failure, message=message))
+            return burial(run, replace(failure, message=message), _now())
         case BuryJob():
             return msgspec.structs.replace(settlement, body=b"") if settlement.body else None
         case ReleaseJob():
@@ -67,8 +68,8 @@ def settlement_bytes(run: Run) -> int:
     return size + len(run.settlement.result) if isinstance(run.settlement, AckJob) else size
 
 
-def _bury(run: Run, failure: Failure) -> BuryJob:
-    stamp = format_timestamp(datetime.now(UTC))
+def burial(run: Run, failure: Failure, stamp: str) -> BuryJob:
+    """The settlement of a run that is not retried; `stamp` is the time, as it is stored."""
     body = rewrite(
         run.claim.body or b"",
         status="failed",
@@ -76,5 +77,17 @@ def _bury(run: Run, failure: Failure) -> BuryJob:
         error=failure.message,
         updated_at=stamp,
     )
-    encoded = msgspec.json.encode(failure)
-    return BuryJob(run.claim, body, encoded, failure.message, stamp, run.duration_ms, run.keep)
+    return BuryJob(
+        run.claim,
+        body,
+        msgspec.json.encode(failure),
+        failure.message,
+        stamp,
+        run.duration_ms,
+        run.keep,
+        run.record(RunOutcome.DEAD, failure),
+    )
+
+
+def _now() -> str:
+    return format_timestamp(datetime.now(UTC))

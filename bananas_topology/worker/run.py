@@ -1,9 +1,10 @@
-"""One claimed job on its way from claim to settlement, and the handler that runs it."""
+"""One claimed job between claim and settlement, and the handler that runs it."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -13,12 +14,19 @@ from bananas_topology.contract.jobs import JobSettings, Keep
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import HandlerError
 from bananas_topology.handlers import Handler, JobContext
-from bananas_topology.jobs.job import Claim, Job
+from bananas_topology.jobs.job import DECODE_ERRORS, Claim, Failure, Job
+from bananas_topology.jobs.job_types import EncodedSchemas, encode_schemas
 from bananas_topology.jobs.payloads import PayloadDecoder
+from bananas_topology.jobs.runs import ERROR_LIMIT, RunOutcome, StoredRun
 from bananas_topology.jobs.settlements import Settlement
-from bananas_topology.system.clock import monotonic
+from bananas_topology.system.clock import (
+    format_timestamp,
+    monotonic,
+    parse_timestamp,
+    wall_seconds,
+)
 
-#: Maximum jobs that one line of the log names.
+#: Maximum jobs named in one log line.
 _NAMED = 10
 
 
@@ -41,6 +49,16 @@ class BoundHandler:
     keep: Keep | None
 
 
+class _Origin(msgspec.Struct):
+    """The fields of a stored job that tell when it could first run."""
+
+    created_at: str = ""
+    status: str = ""
+
+
+_ORIGIN = msgspec.json.Decoder(_Origin)
+
+
 class Run(msgspec.Struct, eq=False):
     """A claim; then its job and handler; then its settlement.
 
@@ -57,7 +75,7 @@ class Run(msgspec.Struct, eq=False):
     duration_s: float = 0.0
     thread_id: int = 0
     settlement: Settlement | None = None
-    #: What a handler that is no async function returned to be awaited.
+    #: An awaitable that a handler other than an async function returned.
     awaitable: Awaitable[Any] | None = None
     #: Whether its handler is interrupted, and whether JobTimeout has been raised in its thread.
     cancelled: bool = False
@@ -91,10 +109,38 @@ class Run(msgspec.Struct, eq=False):
         """How long the handler ran."""
         return round(self.duration_s * 1000)
 
+    def record(self, outcome: RunOutcome, failure: Failure | None = None) -> bytes:
+        """The entry of this run in the job's history; empty if its handler has not started."""
+        if self.bound is None or not self.started_at:
+            return b""
+        started_at = datetime.fromtimestamp(wall_seconds() - monotonic() + self.started_at, UTC)
+        return StoredRun(
+            attempt=self.attempt,
+            worker_id=self.bound.worker_id,
+            started_at=format_timestamp(started_at),
+            duration_ms=self.duration_ms,
+            outcome=outcome,
+            error=f"{failure.type}: {failure.message}"[:ERROR_LIMIT] if failure else "",
+        ).encode()
+
     def begin(self) -> None:
         """Start the clock of a prepared run."""
         self.started_at = monotonic()
         self.deadline = self.started_at + (self.bound.timeout_s if self.bound is not None else 0.0)
+
+    def waited_s(self) -> float | None:
+        """Seconds from a job's creation to its first run; None if it was delayed or is a retry."""
+        if self.attempt > 1 or self.started_at == 0.0:
+            return None
+        try:
+            origin = _ORIGIN.decode(self.claim.body or b"")
+            created_at = parse_timestamp(origin.created_at)
+        except (ValueError, OverflowError, *DECODE_ERRORS):
+            return None
+        if origin.status == "scheduled":
+            return None
+        started_at = wall_seconds() - (monotonic() - self.started_at)
+        return max(0.0, started_at - created_at.timestamp())
 
     def is_cancelled(self) -> bool:
         """Whether the run was interrupted while its handler was still running."""
@@ -133,6 +179,17 @@ def bind_handlers(handlers: Mapping[str, Handler], config: WorkerConfig) -> dict
     """
     accepted = config.job_types or tuple(handlers)
     return {name: _bind(name, handlers[name], config) for name in accepted if name in handlers}
+
+
+def payload_schemas(handlers: Mapping[str, BoundHandler]) -> EncodedSchemas:
+    """The JSON Schemas of the handlers' payloads, to be published."""
+    return encode_schemas(
+        {
+            name: bound.decode_payload.schema()
+            for name, bound in handlers.items()
+            if bound.handler.payload_type is not None
+        }
+    )
 
 
 def _bind(job_type: str, handler: Handler, config: WorkerConfig) -> BoundHandler:

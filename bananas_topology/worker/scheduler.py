@@ -2,8 +2,8 @@
 
 Any number of schedulers may run: each step of a schedule is a compare-and-set that only one of them
 wins (see fire_schedule.lua). If they have different definitions of it, during a rollout, the newest
-counts (see include/schedule.lua). What is due is decided by Redis's clock, since those of the
-machines differ.
+is effective (see include/schedule.lua). Redis's clock decides what is due, since those of the hosts
+differ.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from cronsim import CronSimError
 
 from bananas_topology.contract.jobs import Schedule
 from bananas_topology.errors import InvalidJob, InvalidSettings, RedisFull, RequestRejected
-from bananas_topology.jobs.broker import Broker, ScheduleState, SeenSchedule
+from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.job import EncodedJob, encode_new
+from bananas_topology.jobs.replies import ScheduleState, SeenSchedule
 from bananas_topology.system.clock import format_timestamp, monotonic, parse_timestamp, wall_now
 from bananas_topology.worker.cron import next_occurrence
 
 #: An occurrence later than this counts as missed: it fires only if the schedule has `catch_up`.
 MISSED_AFTER = timedelta(seconds=60)
 
-#: How often to look at a schedule, to keep its definition seen and to notice that another one
-#: counts. With the time until one is given up (schedule.lua), well within `MISSED_AFTER`.
+#: How often to check a schedule, to keep its definition registered and to notice a newer one. With
+#: the time until one is given up (schedule.lua), well within `MISSED_AFTER`.
 LOOK_INTERVAL = timedelta(seconds=5)
 
-#: How long after the server has rejected a job, being out of memory for example, it is tried again.
+#: How long after the server has rejected a job, for example while out of memory, to try again.
 REJECTED_RETRY = timedelta(seconds=10)
 
-#: Maximum occurrences of one schedule that fire in one turn; the rest follow in the next.
+#: Maximum occurrences of one schedule that fire in one iteration; the rest follow in the next.
 _MAX_FIRES = 100
 
 #: Seconds for which a reading of Redis's clock is accurate enough to tell that nothing is due.
@@ -96,7 +97,7 @@ class Scheduler:
         self._is_stopping = False
 
     def stop(self) -> None:
-        """Leave the schedules alone, as long as anybody else sees to them."""
+        """Leave the schedules to other schedulers, as long as there are any."""
         self._is_stopping = True
 
     def run(self) -> None:
@@ -137,7 +138,7 @@ class Scheduler:
             log.error("schedule rejected: %s", error, extra={"schedule": name})
 
     def _note(self, name: str, is_current: bool) -> None:
-        """Log when a schedule is left to another definition, and when it is not any more."""
+        """Log when a schedule is left to another definition, and when it is taken over again."""
         if is_current and name in self._left:
             self._left.discard(name)
             log.info("schedule taken over", extra={"schedule": name})
@@ -213,7 +214,7 @@ def _expression(schedule: Schedule) -> str:
 
 
 def _definition(schedule: Schedule) -> str:
-    """An id of all that a schedule is, the same in every process."""
+    """An id of a schedule's definition, the same in every process."""
     values = [getattr(schedule, field.name) for field in fields(Schedule)]
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()

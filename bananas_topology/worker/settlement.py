@@ -1,4 +1,4 @@
-"""From outcome to settlement (ack, retry, bury, release), and settlements not yet confirmed."""
+"""Turns outcomes into settlements (ack, retry, bury, release), and keeps them until confirmed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from bananas_topology.errors import BananasTopologyError, ContractViolation, Inv
 from bananas_topology.jobs.crashes import crash_history
 from bananas_topology.jobs.exchange import PendingExchange, Rejected
 from bananas_topology.jobs.job import DECODE_ERRORS, Failure, decode, rewrite
+from bananas_topology.jobs.runs import RunOutcome
 from bananas_topology.jobs.settlements import AckJob, BuryJob, ReleaseJob, RetryJob, Settlement
 from bananas_topology.system.clock import format_timestamp, monotonic, wall_seconds
 from bananas_topology.worker.execution import (
@@ -30,6 +31,7 @@ from bananas_topology.worker.job_events import JobEvents
 from bananas_topology.worker.job_reports import JobReports
 from bananas_topology.worker.metrics import Tally
 from bananas_topology.worker.rejection import (
+    burial,
     closed_error,
     is_closed_for_size,
     settlement_bytes,
@@ -37,13 +39,13 @@ from bananas_topology.worker.rejection import (
 )
 from bananas_topology.worker.run import Run
 
-#: Seconds for which a formatted timestamp is reused: formatting one costs more than the rest.
+#: Seconds for which a formatted timestamp is reused: formatting one is the most expensive step.
 _STAMP_TTL_S = 0.001
 
 #: Bytes of settlements sent in one exchange; the rest is sent with the next.
 SETTLE_BYTES = 16 * 2**20
 
-#: Seconds after which the loop waits for an outstanding reply, whatever else there is to do.
+#: Seconds after which the loop waits for an outstanding reply, even if it has other work.
 RECEIVE_AFTER_S = 1.0
 
 #: How often the connection is closed on a large settlement before it counts as rejected, and
@@ -80,20 +82,22 @@ class Settler:
             case Completed(result):
                 return self._ack(run, result)
             case Released():
-                return ReleaseJob(run.claim, is_started=run.job is not None)
+                entry = run.record(RunOutcome.INTERRUPTED)
+                return ReleaseJob(run.claim, is_started=run.job is not None, run=entry)
             case Unreadable(reason):
                 return self._bury_unreadable(run, reason)
             case Permanent(failure):
-                return self._bury(run, failure)
+                return burial(run, failure, self._stamp())
             case Failed(failure, delay_ms):
                 if run.attempt > run.max_retries:
-                    return self._bury(run, failure)
+                    return burial(run, failure, self._stamp())
                 return self._retry(run, failure, delay_ms)
 
     def _ack(self, run: Run, result: bytes) -> AckJob:
         stamp = self._stamp()
         body = rewrite(_body(run), status="completed", attempts=run.attempt, updated_at=stamp)
-        return AckJob(run.claim, body, result, stamp, run.duration_ms, run.keep)
+        entry = run.record(RunOutcome.COMPLETED) if run.attempt > 1 else b""
+        return AckJob(run.claim, body, result, stamp, run.duration_ms, run.keep, entry)
 
     def _retry(self, run: Run, failure: Failure, delay_ms: int | None) -> RetryJob:
         if delay_ms is None:
@@ -107,20 +111,8 @@ class Settler:
             error=failure.message,
             updated_at=format_timestamp(now),
         )
-        return RetryJob(run.claim, body, _encode(failure), delay_ms)
-
-    def _bury(self, run: Run, failure: Failure) -> BuryJob:
-        stamp = self._stamp()
-        body = rewrite(
-            _body(run),
-            status="failed",
-            attempts=run.attempt,
-            error=failure.message,
-            updated_at=stamp,
-        )
-        return BuryJob(
-            run.claim, body, _encode(failure), failure.message, stamp, run.duration_ms, run.keep
-        )
+        entry = run.record(RunOutcome.RETRIED, failure)
+        return RetryJob(run.claim, body, _encode(failure), delay_ms, entry)
 
     def _bury_unreadable(self, run: Run, reason: str) -> BuryJob:
         """Bury what cannot be decoded, its stored bytes unchanged."""
@@ -302,9 +294,10 @@ class PendingSettlements:
                 batch, error = self._divide(batch, settled.rejected)
             # A run whose claim was lost is counted by the worker that runs the job again.
             lost_ids = {id(settlement) for settlement in settled.lost}
-            kept = [run for run in batch if id(run.settlement) not in lost_ids]
-            for run in kept:
-                self._tally.count(run)
+            kept = batch
+            if lost_ids:
+                kept = [run for run in batch if id(run.settlement) not in lost_ids]
+            self._tally.count(kept)
             if self._events is not None and self._events.is_wanted:
                 self._events.add(kept)
             if self._substituted or self._closed:

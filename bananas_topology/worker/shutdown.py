@@ -1,4 +1,4 @@
-"""How a worker shuts down: its grace period, what cuts it short, and the exit code."""
+"""How a worker shuts down: its grace period, what shortens it, and the exit code."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from bananas_topology.worker.slots import CLEANUP_S
 #: to run. After that the lease returns whatever is still claimed.
 LEAVE_TIMEOUT_S = 2.0
 
-#: Maximum seconds for what the process does at its exit (`atexit`, threads that are not daemons),
-#: and how long after the grace period it may take at the latest. What starts a worker waits for
-#: its grace period and 5 s more.
+#: Maximum seconds for exit hooks (`atexit`, non-daemon threads), and the latest end of these after
+#: the grace period. A worker's parent waits for the grace period and 5 s more.
 EXIT_HOOKS_S = 5.0
 EXIT_BY_S = 4.0
 

@@ -66,7 +66,7 @@ class Slots:
         self._waiting = self._threads.waiting
         self._held: set[Run] = set()
         self._running: set[Run] = set()
-        # With what is to be the outcome, and when to settle it at the latest.
+        # With the outcome, and the latest time to settle it.
         self._interrupted: dict[Run, tuple[Outcome, float]] = {}
         self._stuck: set[Run] = set()
         self._finished: deque[Run] = deque()
@@ -112,11 +112,11 @@ class Slots:
 
     @property
     def stuck(self) -> int:
-        """Slots held by handlers that do not end, or wait for an event loop that hangs."""
+        """Slots held by handlers that do not end, or that wait for an event loop that hangs."""
         return len(self._stuck) + self._hung_async
 
     def stuck_runs(self) -> list[Run]:
-        """Their runs, the one that started first at the front."""
+        """Their runs, in the order in which they started."""
         return sorted(list(self._stuck), key=lambda run: run.started_at)
 
     def submit(self, runs: list[Run]) -> None:
@@ -301,7 +301,8 @@ class Slots:
         except JobTimeout:
             self._end_interrupted(run)  # raised after the handler had returned
         except BaseException as error:
-            # Out of memory, no more threads, or a bug in Bananas: the job fails, the thread lives.
+            # Out of memory, no more threads, or a bug in Bananas: the job fails, the thread
+            # survives.
             log.exception("unexpected error in worker thread", extra={"job_id": run.claim.job_id})
             if run.cancelled:
                 self._end_interrupted(run)

@@ -1,7 +1,7 @@
-"""Slots lost to handlers that do not end: said while half are left, ended by a restart after that.
+"""Slots lost to handlers that do not end: logged from half of the slots on, then a restart.
 
-A thread cannot be killed, so a handler that ignores its timeout keeps its slot. With fewer slots a
-worker runs fewer jobs, in silence.
+A thread cannot be killed, so a handler that ignores its timeout keeps its slot. Without a warning,
+the worker would just run fewer jobs.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class StuckSlots:
 
 
 class _Condition:
-    """Whether something has been so for `STUCK_S`."""
+    """Whether a condition has held for `STUCK_S`."""
 
     def __init__(self) -> None:
         self._since: float | None = None

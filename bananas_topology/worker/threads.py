@@ -21,15 +21,15 @@ log = logging.getLogger(__name__)
 class JobThread(threading.Thread):
     """A daemon thread for handlers: it does not keep the process alive.
 
-    Threads inherit that by default. Those of handlers must not: they are as any others in Python,
-    and the worker waits for them when it stops.
+    Threads inherit that by default. Those that handlers start must not: the worker waits for them
+    when it stops, as Python does.
     """
 
     def __init__(self, target: Callable[[], None], name: str) -> None:
         super().__init__(target=target, name=name, daemon=True)
 
     def run(self) -> None:
-        self._daemonic = False  # read by the constructors of threads, but no longer for this one
+        self._daemonic = False  # read by the constructors of later threads, no longer for this one
         super().run()
 
 
@@ -52,7 +52,7 @@ class ThreadPool:
         self._is_waking = False
 
     def wake_another(self) -> None:
-        """Have one more thread look for runs, unless one is about to."""
+        """Wake one more thread to look for runs, unless one is about to."""
         if self._is_waking:
             return
         try:
@@ -101,7 +101,7 @@ class ThreadPool:
             try:
                 self._idle.remove(wakeup)
             except ValueError:
-                pass  # woken already
+                pass  # already awake
             else:
                 return
         wakeup.acquire()

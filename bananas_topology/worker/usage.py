@@ -1,7 +1,7 @@
-"""How much of a worker's slots is in use: for one log line per interval, and for scrapes.
+"""The utilization of a worker's slots: for one log line per interval, and for scrapes.
 
 A slot is busy while a job runs in it, finished or not, and while a handler that has timed out holds
-it. What counts is the time since the last reading: the average of a process's life would not show
+it. Utilization is measured since the last reading: an average over a process's life would not show
 that all slots have been busy for an hour.
 """
 

@@ -1,7 +1,7 @@
 """Watches the queues for jobs of producers that do not notify idle workers.
 
 The clients of the Go Bananas enqueue with a plain SET and LPUSH. An idle worker, which waits for
-notifications, would find such a job by its next timed claim only, up to 0.9 s later. Therefore one
+notifications, would find such a job only by its next timed claim, up to 0.9 s later. Therefore one
 worker of the fleet, elected by a key that expires, keeps a blocking command outstanding on each
 queue and notifies the others. It watches all queues, including those that it does not accept jobs
 from, and adds three connections and few commands however large the fleet is.
@@ -19,8 +19,8 @@ from bananas_topology.jobs.watch import QueueWatch
 from bananas_topology.system.clock import monotonic
 from bananas_topology.worker.periodic import PeriodicTask
 
-#: For how long a worker is elected, in milliseconds: how long the queues are not watched after it
-#: has crashed.
+#: For how long a worker is elected, in milliseconds: after it crashes, queues are not watched for
+#: that long.
 TERM_MS = 5_000
 
 #: Seconds between two renewals of an election.
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 class Announcer:
-    """Announces the jobs of one queue, and decides when to look at it again.
+    """Announces the jobs of one queue, and decides when to watch it again.
 
     Raises (`start` and `announce`):
         RedisUnavailable, RedisUnsuitable: as the watch and the broker.
@@ -161,6 +161,6 @@ class Watcher:
             log.warning("cannot watch queues: jobs of other clients may wait for 0.9 s: %s", error)
         self._has_failed = True
         self.close()
-        # Not elected any more once its term ends: another worker may be able to watch.
+        # Not elected again when its term ends: another worker may be able to watch.
         self._elect_at = monotonic() + (TERM_MS + RENEW_S * 1000) / 1000
         self.task.due = self._elect_at

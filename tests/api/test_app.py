@@ -359,7 +359,7 @@ def test_openapi_names_every_answer(
         ],
         **{
             (path, "get"): [http.get(path), private_http.get(path), disconnected_http.get(path)]
-            for path in ("/workers", "/pools", "/schedules")
+            for path in ("/workers", "/pools", "/schedules", "/job-types", "/alerts")
         },
         ("/events", "get"): [private_http.get("/events")],
         ("/schedules/{name}/run", "post"): [
@@ -370,6 +370,10 @@ def test_openapi_names_every_answer(
         ],
         ("/queues", "get"): [
             http.get("/queues"), private_http.get("/queues"), disconnected_http.get("/queues"),
+        ],
+        ("/history", "get"): [
+            http.get("/history"), http.get("/history?period=week"), private_http.get("/history"),
+            disconnected_http.get("/history"),
         ],
         ("/health", "get"): [http.get("/health"), disconnected_http.get("/health")],
         ("/readyz", "get"): [http.get("/readyz"), disconnected_http.get("/readyz")],

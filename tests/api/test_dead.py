@@ -9,11 +9,9 @@ import pytest
 import redis
 from fastapi.testclient import TestClient
 
-from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.dead import PAGE_EXAMINED
 from bananas_topology.jobs.keys import Keys
 from tests.api.conftest import JSON, assert_problem
-from tests.jobs.support import Worker
 
 
 @pytest.fixture
@@ -134,37 +132,6 @@ def test_an_invalid_selection_changes_nothing(
     assert_problem(http.get("/dead?older_than=soon"), 422, "older_than: expected a duration")
 
 
-def test_workers_and_pools_are_those_that_live(
-    http: TestClient, client: redis.Redis, keys: Keys
-) -> None:
-    broker = Broker(client, keys)
-    for worker_id, pool in (("a-0", "a"), ("b-0", "b"), ("b-1", "b")):
-        worker = Worker(broker, worker_id)
-        info: dict[str, str | int | bytes] = {
-            "pool": pool,
-            "concurrency": 5,
-            "priorities": "high,normal",
-            "job_types": worker_id,
-        }
-        broker.heartbeat(worker.consumer, worker.incarnation, info, boot=True)
-    http.post("/jobs", json={"name": "add"})
-    assert len(worker.claim()) == 1
-    client.zadd(keys.workers, {"a-0": 1})
-
-    assert [each["id"] for each in http.get("/workers").json()["workers"]] == ["b-0", "b-1"]
-    assert http.get("/pools").json()["pools"] == [
-        {
-            "name": "b",
-            "workers": 2,
-            "slots": 10,
-            "running": 1,
-            "stuck": 0,
-            "priorities": ["high", "normal"],
-            "job_types": ["b-0", "b-1"],
-        }
-    ]
-
-
 def test_an_id_that_is_not_text_breaks_no_page(
     http: TestClient, client: redis.Redis, keys: Keys
 ) -> None:
@@ -175,7 +142,7 @@ def test_an_id_that_is_not_text_breaks_no_page(
 
 
 def test_these_routes_need_redis(disconnected_http: TestClient) -> None:
-    for path in ("/dead", "/workers", "/pools"):
+    for path in ("/dead",):
         assert_problem(disconnected_http.get(path), 503, "cannot reach Redis")
     for path in ("/dead/retry", "/dead/purge"):
         response = disconnected_http.post(path, json={"all": True})

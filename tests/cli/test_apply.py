@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -16,6 +17,7 @@ from bananas_topology.client import Client, NewJob
 from bananas_topology.supervisor.record import find
 from tests.cli.running import kill_what_runs, processes_of, record_of, succeed
 from tests.cli.shell import Shell
+from tests.jobs.servers import free_port
 from tests.waiting import wait_for
 
 TOPOLOGY = """\
@@ -133,6 +135,29 @@ def test_difference_is_shown_and_applied_without_touching_the_rest(shop: Shell) 
     assert [each["slots"] for each in workers] == [5, 5, 5]
     assert not {each["pid"] for each in workers} & set(before.values())
     assert shop("diff").returncode == 0
+    succeed(shop, "down")
+
+
+def test_the_api_compares_pools_with_the_topology_that_was_applied(shop: Shell) -> None:
+    port = free_port()
+    file = shop.directory / "topology.yaml"
+    file.write_text(f"{TOPOLOGY}api: {{port: {port}}}\n")
+
+    def numbers() -> tuple[int, dict[str, int] | None]:
+        with urlopen(f"http://127.0.0.1:{port}/pools", timeout=10) as response:
+            [pool] = json.load(response)["pools"]
+        return pool["workers"], pool["wanted"]
+
+    succeed(shop, "up", "-d", "--scale", "worker=1")
+    assert numbers() == (1, {"min": 1, "max": 1})
+    assert shop("scale", "worker=2").returncode == 0
+    assert numbers() == (2, {"min": 1, "max": 1})
+    _edit(shop, "replicas: 2", "replicas: 3")
+    applied = succeed(shop, "apply", "--yes")
+
+    assert "applied topology.yaml: 4 processes, 3 before" in applied
+    assert numbers() == (3, {"min": 3, "max": 3})
+    assert shop("diff").stdout == "no differences\n"
     succeed(shop, "down")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
@@ -38,7 +39,7 @@ def _dead(job_id: str, age_s: float) -> DeadJob:
     return DeadJob(job_id, "add", "high", f"ValueError: {job_id}", "", 4, died_at, True)
 
 
-def _worker(worker_id: str, pool: str, **more: int) -> WorkerView:
+def _worker(worker_id: str, pool: str, **more: Any) -> WorkerView:
     return WorkerView(worker_id, pool, "host", 7, 10, more.pop("running", 5), (), AT, (), **more)
 
 

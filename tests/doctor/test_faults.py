@@ -152,6 +152,7 @@ IN_REDIS: list[tuple[str, Status, Seeder]] = [
     ("DR412", WARNING, lambda seed: seed.fleet(clock_ms=round(wall_seconds() * 1000) + 5000)),
     ("DR412", FAILURE, lambda seed: seed.fleet(clock_ms=round(wall_seconds() * 1000) - 900_000)),
     ("DR413", WARNING, lambda seed: seed.fleet(seen_s_ago=12, lease_s=3)),
+    ("DR415", WARNING, lambda seed: seed.fleet(stuck=2)),
     ("DR501", FAILURE, lambda seed: seed.push(seed.keys.queue("high"))),
     ("DR501", FAILURE, _both(Seed.fleet, lambda seed: seed.push(seed.keys.queue("high")))),
     ("DR502", FAILURE, _low_only),
@@ -160,7 +161,7 @@ IN_REDIS: list[tuple[str, Status, Seeder]] = [
     ("DR505", WARNING, lambda seed: seed.dead("JobTimeout", seconds_ago=1800)),
     ("DR506", WARNING, _other_scheduler),
     ("DR507", WARNING, _suspects),
-    ("DR507", WARNING, _both(Seed.fleet, lambda seed: seed.client.set(seed.keys.quarantine, "w"))),
+    ("DR507", WARNING, _both(_suspects, lambda seed: seed.client.set(seed.keys.quarantine, "w"))),
     ("DR507", WARNING, _both(Seed.fleet, lambda seed: seed.worker(lease_s=-5, running=1))),
     ("DR507", FAILURE, lambda seed: seed.worker(lease_s=-5, running=2)),
     ("DR508", WARNING, lambda seed: hold(seed.client, seed.keys, "a", go_job("a", age_s=7200))),
@@ -191,6 +192,17 @@ def test_too_few_workers_of_a_pool_are_a_warning_and_none_of_up_a_failure(
     assert nobody["DR509"].verdict.status is FAILURE
     assert few["DR401"].verdict.status is WARNING
     assert '"worker" has 1 of 3' in few["DR401"].verdict.measured
+
+
+def test_a_quarantine_without_isolated_jobs_is_over(
+    client: redis.Redis, keys: Keys, server_url: str
+) -> None:
+    Seed(client, keys).fleet()
+    client.set(keys.quarantine, "w")
+
+    found = results(examined(SOUND, url=server_url, prefix=keys.prefix))
+
+    assert found["DR507"].verdict.status is Status.OK
 
 
 def test_the_fix_names_the_pool_and_its_replicas(

@@ -21,10 +21,12 @@ from bananas_topology.errors import (
     RedisUnavailable,
     RedisUnsuitable,
 )
-from bananas_topology.jobs.broker import Broker, ScheduleState
+from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.connection import address, check_server, connect
 from bananas_topology.jobs.dead import DeadJobs
+from bananas_topology.jobs.history import HistoryFlush, HistoryReader, TypeCounts
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.replies import ScheduleState
 from bananas_topology.jobs.routing import RoutedConnection, Router
 from bananas_topology.system.clock import monotonic
 from tests.jobs.servers import HOST, Proxy, ask, black_hole, free_port, running, wait_until
@@ -225,6 +227,9 @@ def test_a_server_out_of_memory_can_be_drained(tmp_path: Path, keys: Keys) -> No
         worker.exchange([bury(again)])
         assert dead.purge() == 1
         assert client.llen(keys.dead) == 0
+        counts = HistoryFlush.of("token", "default", [TypeCounts("add", 1, 0, 0, [1], [1])])
+        broker.heartbeat(worker.consumer, worker.incarnation, {}, boot=False, flush=counts)
+        assert len(HistoryReader(client, keys).read("hour").types) == 1
 
 
 def test_scripts_are_loaded_again_after_a_script_flush(client: redis.Redis, keys: Keys) -> None:

@@ -57,6 +57,7 @@ def test_dead_jobs_are_listed_newest_first_with_their_failure(
 def test_a_retried_dead_job_is_reset(client: redis.Redis, keys: Keys, dead: DeadJobs) -> None:
     _bury(client, keys, ["a"])
     client.rpush(keys.crashes("a"), "one")
+    client.rpush(keys.runs("a"), "one")
 
     assert dead.retry().jobs == 1
 
@@ -67,7 +68,7 @@ def test_a_retried_dead_job_is_reset(client: redis.Redis, keys: Keys, dead: Dead
     assert (fields["status"], fields["attempts"], fields["priority"]) == ("pending", 0, "normal")
     assert "error" not in fields
     assert "scheduled_for" not in fields
-    assert not client.exists(keys.result("a"), keys.failure("a"), keys.crashes("a"))
+    assert not client.exists(keys.result("a"), keys.failure("a"), keys.crashes("a"), keys.runs("a"))
     assert assert_each_in_one_place(client, keys, ["a"]) == {"a": "queue:normal"}
     assert Worker(Broker(client, keys)).claim() == ["a"]
 

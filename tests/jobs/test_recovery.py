@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import redis
 
-from bananas_topology.jobs.broker import Broker, Recovery
+from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.crashes import crash_history, is_poison
 from bananas_topology.jobs.job import Claim, rewrite
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.replies import Recovery
 from bananas_topology.jobs.settlements import AckJob, BuryJob, ReleaseJob
 from bananas_topology.system.clock import format_timestamp, wall_now
 from tests.jobs.invariants import assert_each_in_one_place
@@ -92,9 +93,9 @@ def _now_ms(client: redis.Redis) -> int:
 
 
 def _crashes(client: redis.Redis, keys: Keys, job_id: str) -> list[bytes]:
-    """The crashes of a job, without their times."""
+    """The crashes of a job, without the times of crash and claim."""
     crashes: Any = client.lrange(keys.crashes(job_id), 0, -1)
-    return [crash.partition(b"|")[2] for crash in crashes]
+    return [crash.partition(b"|")[2].rpartition(b"|")[0] for crash in crashes]
 
 
 def test_an_expired_worker_is_reaped(broker: Broker, client: redis.Redis, keys: Keys) -> None:

@@ -125,13 +125,17 @@ def test_the_api_has_the_same_variables_in_every_target(path: Path) -> None:
         and each["metadata"]["labels"]["app.kubernetes.io/component"] == "api"
     )
     own = {*FILES, *topology.api.secrets, *topology.api.container.references}
-    expected = dict(launch_for_api(topology, topology.api).env)
+    # Compose has no autoscalers.
+    counts = {pool.name: pool.replicas for pool in topology.pools}
 
-    for env in (
-        _compose(topology)["api"],
-        environment_of(find(objects, "Deployment", name)),
+    for env, launch in (
+        (_compose(topology)["api"], launch_for_api(topology, topology.api, counts)),
+        (
+            environment_of(find(objects, "Deployment", name)),
+            launch_for_api(topology, topology.api),
+        ),
     ):
-        assert _without(env, own) == _without(expected, own)
+        assert _without(env, own) == _without(dict(launch.env), own)
 
 
 def _unpatched(topology: Topology) -> Topology:

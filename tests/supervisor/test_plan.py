@@ -163,12 +163,13 @@ def test_api_is_one_child_with_the_api_variables() -> None:
 
     api = select_api(topology, ())
     assert api is not None
-    plan = plan_api(topology, api, host)
+    plan = plan_api(topology, api, {"a": 2}, host)
 
     assert (plan.name, plan.argv[1:]) == ("api-0", ("-m", "bananas_topology.api"))
     config = api_from_env(plan.env)
     assert (config.port, config.redis_url) == (8081, "redis://h:1")
     assert config.token == "a-token-of-the-shell"
+    assert config.pools == {"a": (2, 2)}
 
 
 def test_api_can_be_left_out_or_started_alone() -> None:

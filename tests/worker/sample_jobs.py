@@ -204,3 +204,12 @@ def late_coroutine(payload: Any) -> Any:
         time.sleep(0.4)
     finally:
         return asyncio.sleep(0)  # noqa: B012
+
+
+@job("third_time", max_retries=5)
+def third_time(payload: float, context: JobContext) -> str:
+    """Take the given seconds, and succeed at the third attempt."""
+    time.sleep(payload)
+    if context.attempt < 3:
+        raise Retry(f"attempt {context.attempt}", delay="10ms")
+    return "done"

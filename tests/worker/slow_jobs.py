@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bananas_topology import job
 
-_MODEL = Path(os.environ["MODEL"])
+_MODEL = Path(os.environ.get("MODEL", "/not/given"))
 
 
 @job("pid")

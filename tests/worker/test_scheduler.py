@@ -14,9 +14,10 @@ import redis
 
 from bananas_topology.contract.jobs import Schedule
 from bananas_topology.errors import InvalidSettings
-from bananas_topology.jobs.broker import Broker, ScheduleState
+from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.job import EncodedJob
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.replies import ScheduleState
 from bananas_topology.system.clock import format_timestamp
 from bananas_topology.worker.scheduler import CachedClock, Scheduler
 

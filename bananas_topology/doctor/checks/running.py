@@ -12,6 +12,7 @@ from statistics import fmean
 from bananas_topology.contract.values import Mode
 from bananas_topology.doctor.check import Group, Verdict, check, failure, graded, ok, warning
 from bananas_topology.doctor.examination import Examination, MissingFact
+from bananas_topology.doctor.wording import listing
 from bananas_topology.jobs.survey import WorkerStatus
 from bananas_topology.units import format_duration, quantity
 
@@ -54,18 +55,21 @@ def _by_pool(workers: Iterable[WorkerStatus]) -> dict[str, list[WorkerStatus]]:
     "bananas up, or look for crashes in the workers' logs",
 )  # fmt: skip
 def pools_have_workers(examination: Examination) -> Verdict:
-    """A worker that is missing has crashed, hangs, or was never started."""
-    live = Counter(worker.pool for worker in examination.workers)
-    few: dict[str, str] = {}
-    none = False
-    for pool in examination.topology.pools:
-        expected = pool.autoscale.min_replicas if pool.autoscale else pool.replicas
-        if live[pool.name] < expected:
-            few[pool.name] = f'"{pool.name}" has {live[pool.name]} of {expected}'
-            none = none or not live[pool.name]
+    """A worker that is missing has crashed, hangs, or was never started.
+
+    The most that were seen count: one that restarts is not missing.
+    """
+    wanted = examination.wanted_workers
+    if examination.deployed is None:
+        _ = examination.workers  # none run before the topology is deployed
+    live: Counter[str] = Counter()
+    for sample in examination.samples:
+        live |= Counter(worker.pool for worker in sample.live_workers)
+    few = {name: count for name, count in wanted.items() if live[name] < count}
     if few:
-        measured = f"pool {', '.join(few.values())}"
-        return failure(measured) if none else warning(measured)
+        measured = ", ".join(f'"{name}" has {live[name]} of {few[name]}' for name in few)
+        is_gone = any(not live[name] for name in few)
+        return failure(f"pool {measured}") if is_gone else warning(f"pool {measured}")
     return ok(quantity(sum(live.values()), "live worker"))
 
 
@@ -220,6 +224,8 @@ def a_scheduler_runs(examination: Examination) -> Verdict:
     overdue = examination.now.overdue
     if overdue and examination.samples[0].overdue:
         return failure(f"{quantity(overdue, 'delayed job')} overdue")
+    if examination.deployed is not None:
+        return _schedules_have_a_scheduler(examination)
     pools = {pool.name for pool in examination.topology.pools if pool.worker.enable_scheduler}
     if not pools:
         return ok("the topology has no scheduler")
@@ -229,6 +235,19 @@ def a_scheduler_runs(examination: Examination) -> Verdict:
     return failure(f"no live worker of {', '.join(sorted(pools))}")
 
 
+def _schedules_have_a_scheduler(examination: Examination) -> Verdict:
+    """Where no topology says which pools have a scheduler."""
+    seen = {
+        worker.worker_id
+        for each in examination.samples
+        for worker in each.live_workers
+        if worker.schedules
+    }
+    if examination.schedules and not seen:
+        return failure(f"no live worker runs the schedules: {listing(examination.schedules)}")
+    return ok(f"{quantity(len(seen), 'scheduler')}, nothing overdue")
+
+
 @check(
     "DR410", Group.RUNNING, "Schedules",
     "no schedule's next run is more than 60 s ago",
@@ -236,7 +255,7 @@ def a_scheduler_runs(examination: Examination) -> Verdict:
 )  # fmt: skip
 def schedules_fire(examination: Examination) -> Verdict:
     """The schedulers keep each schedule's next run; one that has passed was missed."""
-    names = list(examination.topology.schedules)
+    names = examination.schedules
     states = examination.now.schedules
     latest = _now(examination) - _LATE
     missed = [
@@ -331,3 +350,18 @@ def mode_fits_traffic(examination: Examination) -> Verdict:
         raise MissingFact("no worker has been running for ten minutes")
     measured = f"{per_hour:,.0f} jobs per hour"
     return warning(measured) if per_hour > _THIN_PER_HOUR else ok(measured)
+
+
+@check(
+    "DR415", Group.RUNNING, "Stuck slots",
+    "no slot is held by a handler that has not ended although its job timed out",
+    "look for `handler not ended` in the worker's log; bananas restart POOL frees the slots",
+)  # fmt: skip
+def no_slot_is_stuck(examination: Examination) -> Verdict:
+    """Such a handler keeps its thread: the worker runs fewer jobs, and restarts with few left."""
+    stuck = [each for each in examination.workers if each.stuck]
+    if stuck:
+        count = sum(each.stuck for each in stuck)
+        names = listing([f"{each.worker_id} ({each.stuck})" for each in stuck])
+        return warning(f"{quantity(count, 'slot')} held: {names}")
+    return ok("none")

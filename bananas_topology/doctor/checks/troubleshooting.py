@@ -184,9 +184,9 @@ def workers_do_not_crash(examination: Examination) -> Verdict:
             "bananas up: any worker recovers them",
         )
     if suspects:
-        return warning(f"isolated after crashes: {listing(suspects)}")
-    if now.quarantine:
-        return warning(f"worker {now.quarantine} is draining to run an isolated job")
+        # Without suspects, a quarantine is over that has not expired yet.
+        drains = f"; worker {now.quarantine} is draining to run one" if now.quarantine else ""
+        return warning(f"isolated after crashes: {listing(suspects)}{drains}")
     if gone:
         return warning(f"lease expired: {listing([each.worker_id for each in gone])}")
     return ok("no isolated jobs, no expired leases")

@@ -127,7 +127,7 @@ def _add_logs(service: dict[str, Any], pool: Pool) -> None:
 
 def api_service(topology: Topology, api: Api) -> dict[str, Any]:
     """The service of the api."""
-    launch = launch_for_api(topology, api)
+    launch = launch_for_api(topology, api, {each.name: each.replicas for each in topology.pools})
     service = _program(topology, api, launch)
     files = api_files(topology)
     service["environment"] = _environment(topology, api, launch, files, {})

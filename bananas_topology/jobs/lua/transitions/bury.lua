@@ -4,22 +4,25 @@ final result. Claims that the worker has lost are skipped.
 
 KEYS[1]  claims:<worker>
 ARGV[1]  prefix
-ARGV[2]  milliseconds to keep a dead job and its failure; 0 deletes them
+ARGV[2]  milliseconds to keep a dead job, its failure and its runs; 0 deletes them
 ARGV[3]  milliseconds to keep its result; 0 stores no result
+ARGV[4]  number of jobs
 then seven per job: id, fence, body ("" always keeps the stored value, if any, unchanged and
          without expiry), failure as JSON, error, completed_at, duration_ms
+then two per run to record, of the jobs above: id, run as JSON (see record_runs.lua)
 RETURNS  one integer per job: 1 buried, 0 claim lost
 --]]
 accept_oom(KEYS[1])
 local claims, prefix, keep_ms, result_ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local dead = prefix .. ':queue:dead'
-local replies, buried = {}, 0
+local replies, settled, buried = {}, {}, 0
+local first_run = 5 + 7 * tonumber(ARGV[4])
 
 -- Unreadable jobs never expire. The search for expired entries at the end of the list skips up to
 -- this many of them.
 local SKIP_LIMIT = 30
 
-for i = 4, #ARGV, 7 do
+for i = 5, first_run - 1, 7 do
   local id, fence, body = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   if call('HGET', claims, id) == fence then
     local job, failure = prefix .. ':job:' .. id, prefix .. ':failure:' .. id
@@ -28,7 +31,7 @@ for i = 4, #ARGV, 7 do
       call('PERSIST', job)
       call('SET', failure, ARGV[i + 3])
     elseif keep_ms == '0' then
-      call('DEL', job, failure)
+      call('DEL', job, failure, prefix .. ':runs:' .. id)
       is_kept = false
     else
       if body ~= '' then
@@ -44,12 +47,15 @@ for i = 4, #ARGV, 7 do
       call('LPUSH', dead, id)
     end
     call('HDEL', claims, id)
+    settled[id] = true
     buried = buried + 1
     replies[#replies + 1] = 1
   else
     replies[#replies + 1] = 0
   end
 end
+
+record_runs(prefix, first_run, settled, keep_ms)
 
 -- Remove the oldest entries whose job and failure have both expired: up to two per burial, so that
 -- the list does not outgrow the jobs that are kept.

@@ -20,11 +20,13 @@ ARGV[3]  lease in milliseconds
 ARGV[4]  incarnation: unique to the process
 ARGV[5]  "boot" takes over the id, "beat" does not
 ARGV[6]  maximum number of expired workers to return
+ARGV[7]  digest of the schemas that the worker has stored; "" for none
 then     fields and values for worker:<worker>
 RETURNS  {1, or 0 if another process has taken over the id,
           number of jobs that this process held and that were returned while it seemed to be gone,
           milliseconds until the next lease of any worker expires,
           number of registered workers, which share the rate of events; 0 without a subscriber,
+          1 if the worker's schemas are not stored, else 0,
           then the ids of workers whose lease has expired}
 --]]
 accept_oom(KEYS[1])
@@ -64,7 +66,7 @@ end
 
 local current = call('HGET', worker, 'incarnation')
 if ARGV[5] ~= 'boot' and current and current ~= incarnation then
-  return { 0, withdraw_crashes(), lease_ms, 0 }
+  return { 0, withdraw_crashes(), lease_ms, 0, 0 }
 end
 
 local _, now_text = now()
@@ -73,19 +75,22 @@ local silent_ms = now_ms - (tonumber(call('GET', heartbeat)) or 0)
 call('SET', heartbeat, now_text)
 local is_added = call('ZADD', workers, now_ms + lease_ms, id) == 1
 call('HSET', worker, 'incarnation', incarnation, 'seen_ms', now_text, 'lease_ms', lease_ms,
-  'extensions', 0, unpack(ARGV, 7))
+  'extensions', 0, 'schemas', ARGV[7], unpack(ARGV, 8))
 -- A backstop only: reaping removes the key long before this.
 call('PEXPIRE', worker, lease_ms * 100)
 if is_added or current ~= incarnation then
   publish_worker(prefix, id, 'joined')
 end
+local schemas = prefix .. ':schemas:' .. ARGV[7]
+local is_missing = ARGV[7] ~= '' and call('PEXPIRE', schemas, lease_ms * 100) == 0
 if silent_ms > MIN_SILENCE_MS then
   extend_leases(now_ms, silent_ms)
 end
 
 local nearest = call('ZRANGEBYSCORE', workers, '(' .. now_text, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 local sharing = is_subscribed(prefix) and call('ZCARD', workers) or 0
-local replies = { 1, withdraw_crashes(), tonumber(nearest[2]) - now_ms, sharing }
+local replies = { 1, withdraw_crashes(), tonumber(nearest[2]) - now_ms, sharing,
+  is_missing and 1 or 0 }
 for _, other in ipairs(call('ZRANGEBYSCORE', workers, '-inf', now_text, 'LIMIT', 0, ARGV[6])) do
   replies[#replies + 1] = other
 end

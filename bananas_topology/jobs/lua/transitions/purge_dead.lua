@@ -20,7 +20,8 @@ end
 local found, positions = find_dead(dead, ARGV[2], ARGV[3], scope)
 for id in pairs(found) do
   if scope[id] ~= '' then
-    call('DEL', prefix .. ':failure:' .. id, prefix .. ':result:' .. id, prefix .. ':crashes:' .. id)
+    call('DEL', prefix .. ':failure:' .. id, prefix .. ':result:' .. id, prefix .. ':crashes:' .. id,
+      prefix .. ':runs:' .. id)
   end
   if scope[id] == 'all' then
     call('DEL', prefix .. ':job:' .. id)

@@ -70,13 +70,13 @@ local function suspect_source(id, source)
 end
 
 local function requeue_crashed(id, fence)
-  local alone, source = string.match(fence, '^[^|]-(!?)|(.*)|%d+$')
+  local alone, source, claimed_ms = string.match(fence, '^[^|]-(!?)|(.*)|(%d+)$')
   local key, how = prefix .. ':crashes:' .. id, incarnation == '' and 'reaped' or 'reborn'
   local holder = incarnation_of(fence)
   local crashed_key = prefix .. ':crashed:' .. holder
   -- The first of several calls has recorded crashes of other jobs that the same process held.
   local is_alone = alone == '!' or held[holder] == 1 and call('EXISTS', crashed_key) == 0
-  local crash = table.concat({ now_ms, how, is_alone and 'alone' or 'shared', worker }, '|')
+  local crash = table.concat({ now_ms, how, is_alone and 'alone' or 'shared', worker, claimed_ms }, '|')
   local crashes = call('RPUSH', key, crash)
   call('EXPIRE', key, keep_s)
   call('RPUSH', crashed_key, id, crash)

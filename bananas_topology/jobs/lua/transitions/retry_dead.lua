@@ -1,5 +1,5 @@
 --[[
-Put dead jobs back into their queues as new jobs: what is stored about their failures is deleted. A
+Put dead jobs back into their queues as new jobs: what is stored about their runs is deleted. A
 job that is no longer dead is left alone.
 
 KEYS[1]  queue:dead
@@ -23,7 +23,7 @@ for i = 4, #ARGV, 4 do
     found[id] = nil -- an id that is in the list twice is one job
     call('SET', prefix .. ':job:' .. id, ARGV[i + 1])
     call('DEL', prefix .. ':failure:' .. id, prefix .. ':result:' .. id,
-      prefix .. ':crashes:' .. id)
+      prefix .. ':crashes:' .. id, prefix .. ':runs:' .. id)
     call('LPUSH', prefix .. ':queue:' .. priority, id)
     wakes[priority] = true
     wakes[priority .. ':' .. job_type] = true

@@ -1,0 +1,7 @@
+"""Importing this module registers every check."""
+
+from __future__ import annotations
+
+from bananas_topology.doctor.checks import host, redis, running, topology, troubleshooting
+
+__all__ = ["host", "redis", "running", "topology", "troubleshooting"]
