@@ -1,7 +1,7 @@
-"""What is wrong with the running system: checks of `bananas doctor`, judged while it runs.
+"""Problems of the running system: checks of `bananas doctor`, evaluated continuously.
 
-A reading costs the server a few milliseconds, however much is stored, and is kept for some seconds
-for all who ask.
+A reading costs the server a few milliseconds, however much is stored, and is reused for some
+seconds.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from bananas_topology.system.clock import monotonic
 if TYPE_CHECKING:
     import redis
 
-#: Seconds for which a reading is kept.
+#: Seconds for which a reading is reused.
 KEEP_S = 5.0
 
-#: Surveys that are compared, and the age in seconds at which one is no longer.
+#: Number of surveys that are compared, and their maximum age in seconds.
 MAX_SURVEYS, MAX_AGE_S = 7, 300.0
 
-#: Seconds between the first and the latest survey from which on they tell anything.
+#: Minimum seconds between the first and the latest survey for a comparison.
 MIN_OBSERVED_S = 3.0
 
 #: Checks that compare surveys: whether a state lasts.
 _COMPARING = registered(("DR401", "DR405", "DR501"))
 
-#: Checks of one survey. Left out are those of settings, and those that warn of a system which is
-#: busy or being deployed.
+#: Checks of one survey. Omitted are those of settings, and those that warn about a system that is
+#: just busy or being deployed.
 _IMMEDIATE = registered(
     (
         "DR203", "DR205", "DR406", "DR407", "DR408", "DR409", "DR410", "DR412", "DR415", "DR502",
@@ -50,9 +50,10 @@ _IMMEDIATE = registered(
 
 
 class AlertJson(TypedDict):
-    """What is wrong, and how to fix it. `code` is that of the check of `bananas doctor`.
+    """A problem, and how to fix it.
 
-    Jobs are lost or do not run at a `failure`, or will not; a `warning` comes before.
+    `code` is that of the check of `bananas doctor`. With a
+    `failure`, jobs are lost or do not run, or soon will; a `warning` comes before that.
     """
 
     code: str
@@ -68,7 +69,7 @@ class AlertsJson(TypedDict):
 
 
 class Alerts:
-    """Judges one prefix whose pools are to have these workers. Thread-safe.
+    """Evaluates one prefix, whose pools should have these workers. Thread-safe.
 
     Raises (`read`):
         RedisUnavailable, RedisUnsuitable: see connection.py.

@@ -1,4 +1,4 @@
-"""What OpenAPI says about the answers: each status, with the schema of its body and its headers.
+"""The answers in the OpenAPI document: each status, with the schema of its body and its headers.
 
 Bodies are encoded by msgspec, so their schemas come from there.
 """
@@ -42,13 +42,13 @@ class EnqueuedListJson(TypedDict):
 
 
 class StatusJson(TypedDict):
-    """`status` is always "ok"; what is not is a problem."""
+    """`status` is always "ok"; anything else is answered with a problem."""
 
     status: str
 
 
 class HealthJson(StatusJson):
-    """The number of live workers and of ready jobs; at least, if these are of many types."""
+    """The number of live workers and of ready jobs; a lower bound if these are of many types."""
 
     workers: int
     ready: int
@@ -106,7 +106,7 @@ ENQUEUED = {"oneOf": [reference(EnqueuedJson), reference(EnqueuedListJson)]}
 _REASONS = {
     HTTPStatus.BAD_REQUEST: "The body is not valid JSON",
     HTTPStatus.UNAUTHORIZED: "The token is missing or wrong",
-    HTTPStatus.FORBIDDEN: "The token only reads; or there is none, and the request is foreign",
+    HTTPStatus.FORBIDDEN: "The token only reads; or there is none, and the origin is foreign",
     HTTPStatus.NOT_FOUND: "There is no such job or schedule, or the job's retention has expired",
     HTTPStatus.REQUEST_TIMEOUT: "The body did not arrive in time",
     HTTPStatus.CONFLICT: "The job is in another state",

@@ -67,13 +67,13 @@ class NewJobBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_retries: _MaxRetries | None = None
 
     def __post_init__(self) -> None:
-        # Counted while decoding: to decode a million of them before would hold up all requests.
+        # Counted while decoding: decoding a million of them first would delay all requests.
         _decoding.jobs_left -= 1
         if _decoding.jobs_left < 0:
             raise ValueError(f"expected at most {MAX_JOBS} jobs in one request")
 
     def job(self) -> NewJob:
-        """Convert to a job for the client, with an id: it is safe to enqueue it repeatedly."""
+        """Convert to a job for the client, with an id, so that it is safe to enqueue repeatedly."""
         return NewJob(
             self.name,
             None if self.payload is msgspec.UNSET else self.payload,

@@ -1,7 +1,7 @@
-"""Connections of clients: how many there may be, and how long each may take for a request.
+"""Limits on client connections: their number, and the time each may take for a request.
 
-uvicorn bounds neither: clients that connect and send nothing, or half of a request, would hold
-connections until no other client gets one.
+uvicorn limits neither: clients that connect and send nothing, or half of a request, would hold all
+connections.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class ClientConnection(H11Protocol):
     @property
     def _unanswered(self) -> RequestResponseCycle | None:
         """The request that is being received or answered; None if there is none."""
-        # The annotation of uvicorn leaves out that there is none at first.
+        # uvicorn's annotation omits that there is none at first.
         cycle: RequestResponseCycle | None = self.cycle
         return None if cycle is None or cycle.response_complete else cycle
 

@@ -15,5 +15,5 @@ def json_response(value: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
 
 
 def encoded_response(body: bytes, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    """Make a response of what is encoded already."""
+    """Make a response from encoded JSON."""
     return Response(body, status, media_type="application/json")

@@ -1,4 +1,4 @@
-"""Enqueueing the jobs of requests: the small requests of one moment together."""
+"""Enqueues the jobs of requests: small concurrent requests together."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from bananas_topology.client import Client, NewJob
 from bananas_topology.errors import RedisUnavailable
 
 #: Maximum size, in bytes, of a body whose jobs are sent with those of others. Parsing it takes the
-#: event loop less time than a hand-off to a thread; and no server rejects a job for this size, so
-#: that an error of a batch is one of the server, and concerns all of its requests.
+#: event loop less time than a hand-off to a thread; and no server rejects a job of this size, so an
+#: error of a batch concerns the server, and all of its requests.
 SMALL_BYTES = 16_384
 
-#: Maximum number of batches that are being sent at the same time. A second one keeps the time to
-#: answer near one round trip where that is long; more of them make batches smaller.
+#: Maximum number of batches that are being sent at the same time. A second one keeps the latency
+#: near one round trip if that is long; more of them make batches smaller.
 MAX_SENDING = 2
 
-#: The jobs of a request, and what its caller waits for: that they are enqueued.
+#: The jobs of a request, and the future that its caller waits for.
 _Waiting = tuple[list[NewJob], asyncio.Future[None]]
 
 
@@ -55,7 +55,7 @@ class Enqueuer:
         return self._client.enqueue_many(jobs), is_list
 
     def _send(self, jobs: list[NewJob]) -> asyncio.Future[None]:
-        """Send jobs with those that wait already."""
+        """Send jobs together with those already waiting."""
         sent = asyncio.get_running_loop().create_future()
         self._waiting.append((jobs, sent))
         if len(self._sending) < MAX_SENDING:
@@ -63,7 +63,7 @@ class Enqueuer:
         return sent
 
     async def _send_waiting(self) -> None:
-        """Send what waits, a batch at a time, until nothing waits."""
+        """Send waiting jobs, a batch at a time, until none are left."""
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
@@ -79,7 +79,7 @@ class Enqueuer:
                 else:
                     _finish(batch, None)
         finally:
-            # Not by a callback of the task: that would run after the next request has come.
+            # Not by a callback of the task: that would run after the next request has arrived.
             self._sending.discard(asyncio.current_task())
 
 

@@ -1,4 +1,4 @@
-"""The routes of what runs jobs: workers, pools, their job types, and what is wrong."""
+"""The routes of workers, pools, job types and alerts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def get_workers(request: Request) -> Response:
 
 @router.get("/pools", responses=answers(content(reference(PoolsJson))))
 def get_pools(request: Request) -> Response:
-    """Get the pools of the topology, and others that have live workers, with these added up.
+    """Get the pools of the topology, and others with live workers, with totals of their workers.
 
     Those of the topology are known to an API that was started by it.
     """
@@ -45,8 +45,8 @@ def get_job_types(request: Request) -> Response:
 
 @router.get("/alerts", responses=answers(content(reference(AlertsJson))))
 def get_alerts(request: Request) -> Response:
-    """Get what is wrong with the running system, as `bananas doctor` judges it.
+    """Get the problems of the running system, as `bananas doctor` would report them.
 
-    Judged at most every 5 seconds; some alerts need to be seen twice.
+    Evaluated at most every 5 seconds; some alerts require two readings.
     """
     return json_response(service_of(request).alerts.read())

@@ -96,7 +96,7 @@ _ADDED_HEADERS = [
 class SecurityHeaders:
     """ASGI middleware that adds `SECURITY_HEADERS` to every response that does not set its own.
 
-    Responses other than pages are not to be stored: they are of one moment, or secret.
+    Responses other than pages must not be stored: they are momentary, or secret.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -8,7 +8,7 @@ from bananas_topology.jobs.history import HistoryReader, PeriodName
 from bananas_topology.jobs.history_views import history_json
 from bananas_topology.system.clock import monotonic
 
-#: Seconds for which an answer is given again. Making one takes up to 0.3 s of processor time if the
+#: Seconds for which an answer is reused. Making one takes up to 0.3 s of processor time if the
 #: history is full; new counts arrive every ten seconds.
 REUSE_S = 3.0
 

@@ -29,7 +29,7 @@ def get_history(
     job_type: Annotated[str | None, _TYPE] = None,
     pool: Annotated[str | None, _POOL] = None,
 ) -> Response:
-    """Get how many jobs completed and failed, and how long they waited and ran.
+    """Get the numbers of completed and failed jobs, and their wait and run times.
 
     By step of the last hour or day, and over all of it by job type and by pool. A run is counted
     within ten seconds or so of its end.

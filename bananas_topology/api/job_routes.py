@@ -82,7 +82,7 @@ def cancel_job(request: Request, job_id: str) -> Response:
 def retry_job(request: Request, job_id: str) -> Response:
     """Retry a dead job: it is enqueued again, and its attempts count from zero.
 
-    409 if it is not dead, or if what is stored of it cannot be read.
+    409 if it is not dead, or if its stored JSON cannot be read.
     """
     service_of(request).retry(job_id)
     return json_response({"id": job_id}, HTTPStatus.ACCEPTED)

@@ -63,7 +63,7 @@ log = logging.getLogger(__name__)
 class _Server(uvicorn.Server):
     """Returns after a stop signal, where uvicorn would raise the captured signal again.
 
-    Reports to whoever started it that it serves (see system/notify.py).
+    Reports to its parent that it serves (see system/notify.py).
     """
 
     notifier: Notifier
@@ -173,7 +173,7 @@ def _serve(config: ApiConfig, app: FastAPI, token: Token, access: _Access) -> in
     log.info("api ready, listening %s", where, extra={"host": host, "port": config.port})
     server.notifier = Notifier.from_environ(os.environ)
     server.on_stop = app.state.api.stop
-    # What has been imported and built stays: a collection need not go through it each time.
+    # Imported modules and the app stay: collections need not traverse them each time.
     gc.collect()
     gc.freeze()
     code = asyncio.run(_run(server, listener, access))

@@ -63,7 +63,7 @@ class Health:
 class Service:
     """Everything behind the routes. Thread-safe; all methods may block on Redis.
 
-    JSON is decoded and encoded here, too, since that of a large job takes long.
+    JSON is decoded and encoded here, too, since that is slow for a large job.
 
     Raises (all methods except `health` and `redis_problem`):
         RedisUnavailable, RedisUnsuitable: see connection.py.
@@ -87,7 +87,7 @@ class Service:
     ) -> Self:
         """Make a service on the deployment with this server and prefix; connects when used.
 
-        `pools` are those of its topology, as far as that is known.
+        `pools` are those of its topology, if known.
         """
         connection = connect(url, key_prefix=key_prefix, timeout_s=PRODUCER_TIMEOUT_S)
         keys = Keys(key_prefix)
@@ -136,7 +136,7 @@ class Service:
             raise WrongJobState(f'job "{job_id}" is {status}: only dead jobs can be retried')
 
     def finished_job(self, job_id: str, patience: Patience) -> bytes:
-        """Read a job, as JSON, once it has finished or there is no patience left.
+        """Read a job, as JSON, once it has finished or the time to wait is over.
 
         Raises:
             JobNotFound: the job does not exist or has expired.

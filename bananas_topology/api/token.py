@@ -12,7 +12,7 @@ from bananas_topology.system.files import read_secret
 
 log = logging.getLogger(__name__)
 
-#: What tells that a file has changed: inode, modification time and size.
+#: Identifies a version of a file: inode, modification time and size.
 _Version = tuple[int, int, int]
 
 
@@ -49,7 +49,7 @@ class Token:
         return self.is_set and is_bearer and is_equal
 
     def _reread(self) -> None:
-        """Take over a new token; a file without a valid one leaves the old token in place."""
+        """Replace the token; a file without a valid one leaves the old token in place."""
         version = _version_of(self._path)
         if version is None or version == self._version:
             return

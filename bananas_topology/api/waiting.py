@@ -1,7 +1,7 @@
 """Requests that wait for jobs.
 
-Each has a thread. It ends at once if the client hangs up or the API stops, so that neither keeps a
-place that another client could have.
+Each has a thread. It ends at once if the client hangs up or the API stops, and frees its place for
+another client.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bananas_topology.client import Patience
 #: Concurrent requests waiting for jobs; further ones do not wait.
 MAX_WAITING = 100
 
-#: Seconds after which a wait has noticed that it is to end.
+#: Seconds after which a wait notices that it must end.
 NOTICE_S = 0.2
 
 

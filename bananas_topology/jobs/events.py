@@ -2,8 +2,8 @@
 
 While there is a subscriber, scripts and workers append events to one stream. Redis assigns their
 ids, so these are valid for all readers. The stream keeps the newest events: a subscriber that
-returns receives those that it missed, or is told that some are lost. Counters are not in the
-stream; every reader reads them itself.
+returns receives those that it missed, or the information that some are lost. Counters are not in
+the stream; every reader reads them itself.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class WorkersJson(TypedDict):
 
 
 class ReplicasJson(TypedDict):
-    """How many workers a pool is to have; equal numbers without an autoscaler."""
+    """How many workers a pool should have; equal numbers without an autoscaler."""
 
     min: int
     max: int

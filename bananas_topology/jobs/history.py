@@ -1,4 +1,4 @@
-"""What was done in the last hour and day: counts and times by job type and pool.
+"""The history of the last hour and day: counts and times by job type and pool.
 
 Workers count, and add their counts every few seconds to the current step of each period, by the
 server's clock (lua/transitions/add_history.lua). That takes constant space in Redis. Other clients'
@@ -20,7 +20,7 @@ from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.log_histogram import TimeCounts
 
-#: Names that a reading returns; the others are added up.
+#: Maximum names in a reading; the others are added up.
 NAME_LIMIT = 200
 
 PeriodName = Literal["hour", "day"]
@@ -43,9 +43,9 @@ PERIODS: dict[PeriodName, Period] = {"hour": Period(60, 60), "day": Period(900, 
 
 
 class TypeCounts(msgspec.Struct, array_like=True):
-    """What a worker has counted of one job type: settlements, and lists of run and wait times.
+    """A worker's counts of one job type: settlements, and lists of run and wait times.
 
-    `failed` are failed runs, `dead` those of them that were not retried. Times as in
+    `failed` counts failed runs, `dead` those of them that were not retried. Times as in
     log_histogram.py.
     """
 
@@ -67,7 +67,7 @@ class HistoryFlush:
 
     @classmethod
     def of(cls, token: str, pool: str, counts: Iterable[TypeCounts]) -> HistoryFlush:
-        """Encode counts; if there are more types than the history has room for, the first stay."""
+        """Encode counts; of more types than the history has room for, the first are kept."""
         return cls(token, pool, msgspec.msgpack.encode(list(counts)))
 
 
@@ -188,7 +188,7 @@ def _decode(stored: bytes | None) -> _Step:
 
 
 def _by_name(parts: Iterable[tuple[str, Totals]]) -> list[tuple[str | None, Totals]]:
-    """Add up what has the same name, and what is beyond the limit or has none."""
+    """Add up entries with the same name, and those beyond the limit or without a name."""
     sums: defaultdict[str, Totals] = defaultdict(Totals)
     for name, totals in parts:
         sums[name].update(totals)

@@ -19,10 +19,11 @@ class PercentilesJson(TypedDict):
 
 
 class TotalsJson(TypedDict):
-    """What happened. `failed` counts failed runs, and `dead` those of them that were not retried.
+    """Counts and times.
 
-    `run_ms`: how long runs took. `wait_ms`: time from a job's creation to its first run, without
-    that of delayed jobs. Both are null if there is none.
+    `failed` counts failed runs, and `dead` those of them that were not retried. `run_ms`: run
+    times. `wait_ms`: time from a job's creation to its first run, without that of delayed jobs.
+    Both are null if there is none.
     """
 
     completed: int

@@ -1,7 +1,7 @@
 """The job types that live workers handle, and the JSON Schema of each one's payload.
 
-A worker stores the schemas of its handlers under the digest of their text, so that workers with
-the same handlers share them. Its heartbeats keep them, and tell when they must be stored again.
+A worker stores the schemas of its handlers under the digest of their text, so that workers with the
+same handlers share them. Its heartbeats keep them, and show when they must be stored again.
 """
 
 from __future__ import annotations

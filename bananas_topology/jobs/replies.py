@@ -1,4 +1,4 @@
-"""What the broker's transitions reply, as values."""
+"""The replies of the broker's transitions, as values."""
 
 from __future__ import annotations
 

@@ -32,8 +32,8 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 class RunOutcome(StrEnum):
     """How a run ended, if it has.
 
-    INTERRUPTED: the worker stopped, and the job went back to its queue. CRASHED: the worker went
-    down while it held the job, whether or not the job had started.
+    INTERRUPTED: the worker stopped, and the job was returned to its queue. CRASHED: the worker
+    crashed while it held the job, whether or not the job had started.
     """
 
     RUNNING = "running"

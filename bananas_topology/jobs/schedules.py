@@ -1,4 +1,4 @@
-"""Reads the schedules: what they enqueue, and when. Changes nothing in Redis.
+"""Reads the schedules: what they enqueue, and when. Read-only.
 
 Schedulers store the effective definitions (worker/scheduler.py), so no topology is needed. Those of
 the Go implementation do not, so their schedules are not listed.

@@ -1,7 +1,7 @@
 """Keeps a run findable: restores its directory, lock, record and sockets if they are deleted.
 
-Somebody may clean up the folder, and some systems clean up /tmp. Without its sockets a run could
-not be controlled, and its processes would seem to have stalled; and a second run could be started.
+Users clean up folders, and some systems clean up /tmp. Without its sockets a run could not be
+controlled, its processes would appear to stall, and a second run could be started.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Socket(Protocol):
 
 
 class Presence:
-    """A source of the supervisor's loop. `source` tells the names of the topology's files."""
+    """A source of the supervisor's loop. `source` returns the names of the topology's files."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Presence:
         return {}
 
     def on_ready(self, fd: int) -> None:
-        """Never called: there is nothing to poll."""
+        """Never called: it polls no descriptors."""
 
     def on_turn(self) -> None:
         now = monotonic()
@@ -73,7 +73,7 @@ class Presence:
         try:
             self._restore(Path(directory))
         except ControlFailed as error:
-            # Its jobs are in the hands of another run, which nobody can tell from this one.
+            # Another run has taken its place, and commands could not tell the two apart.
             log.error("%s was deleted meanwhile; stopping: %s", directory, error)
             self._supervisor.stop()
         except OSError as error:

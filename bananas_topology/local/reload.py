@@ -1,4 +1,4 @@
-"""SIGHUP: applies the topology file again, for an `up` that nobody watches on a terminal."""
+"""SIGHUP: applies the topology file again, for an `up` without a terminal."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Reload:
         self._applier = applier
         self._is_requested = False
         self._operation: Operation | None = None
-        #: When it was requested last, on the monotonic clock.
+        #: When it was last requested, on the monotonic clock.
         self.requested_at = 0.0
 
     @property
     def is_under_way(self) -> bool:
-        """Whether what was requested has not been carried out, or has not failed, yet."""
+        """Whether a request has neither been carried out nor failed yet."""
         return self._is_requested or (self._operation is not None and not self._operation.is_done)
 
     def request(self) -> None:
@@ -37,7 +37,7 @@ class Reload:
         return {}
 
     def on_ready(self, fd: int) -> None:
-        """Never called: there is nothing to poll."""
+        """Never called: it polls no descriptors."""
 
     def on_turn(self) -> None:
         supervisor = self._supervisor

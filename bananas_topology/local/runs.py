@@ -1,4 +1,4 @@
-"""Which run a command is about: that of a file, or the only one of a folder."""
+"""Finds the run that a command is about: that of a file, or the only one of a folder."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bananas_topology.supervisor.record import STATE_DIRECTORY, RunRecord, runni
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a command line says of the run that it is about.
+    """How a command line selects a run.
 
-    `file` None: none is given. `name` reads the name of the topology, which takes long and is done
-    only where it matters: one file may run under several names. None if it cannot be read.
-    `is_named`: only a run with that name is meant.
+    `file` is None if none is given. `name` reads the name of
+    the topology, which is slow and done only if needed: one file may run under several names. It
+    returns None if the name cannot be read. `is_named`: only a run with that name is selected.
     """
 
     directory: Path
@@ -29,7 +29,7 @@ class Wanted:
 
     @property
     def folder(self) -> Path:
-        """Where the state directories are."""
+        """The folder with the state directories."""
         return self.directory if self.file is None else self.file.absolute().parent
 
     @property
@@ -37,12 +37,12 @@ class Wanted:
         return self.file or self.directory / self.default_file
 
     def is_of(self, record: RunRecord) -> bool:
-        """Whether a run is of the file, by whatever links to its folder."""
+        """Whether a run is of this file, even if its folder is reached by a link."""
         return _place(Path(record.topology)) == _place(self.topology)
 
 
 def find_run(wanted: Wanted) -> RunRecord:
-    """Find the run that is meant: of the file, or else the only one in the directory.
+    """Find the selected run: of the file, or else the only one in the directory.
 
     Raises:
         ControlFailed: none runs, or several and none of them is meant.
@@ -53,7 +53,7 @@ def find_run(wanted: Wanted) -> RunRecord:
         own = own or records
     if own and (wanted.is_named or len(own) > 1):
         name = wanted.name()
-        # What has errors may still be stopped.
+        # A run can be stopped even if its file has errors.
         named = [each for each in own if each.name == name]
         own = named if named or (wanted.is_named and name is not None) else own
     if len(own) == 1:

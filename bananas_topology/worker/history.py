@@ -1,4 +1,4 @@
-"""What a worker counts for the history, and when it adds that to Redis (jobs/history.py).
+"""What a worker counts for the history, and when it adds the counts to Redis (jobs/history.py).
 
 Counting is on every job's path, so it is plain arithmetic. What was counted goes with a heartbeat,
 and when the worker leaves: no round trip of its own. A worker that is killed loses what it has
@@ -29,8 +29,9 @@ FLUSH_S = 10.0
 #: Maximum number of job types that are counted between two flushes; the rest have no name.
 MAX_TYPES = 200
 
-#: Number of runs of a job type whose times are measured between two flushes; then one in so many,
-#: which stands for them all. Measuring takes a microsecond, a tenth of what a short job takes.
+#: Number of runs of a job type whose times are measured between two flushes; beyond that, one in
+#: this many is measured, and weighted accordingly. Measuring takes a microsecond, a tenth of what a
+#: short job takes.
 MEASURE_ALL = 100
 MEASURE_ONE_IN = 23
 
@@ -55,11 +56,11 @@ class _Counts:
 
 
 class HistoryCounts:
-    """What has been counted since it was last taken, by job type."""
+    """The counts by job type since they were last taken."""
 
     def __init__(self) -> None:
         self._by_type: dict[str, _Counts] = {}
-        # Types of which all runs are measured next; how many runs are before the next sample.
+        # Types of which all runs are still measured, and the number of runs until the next sample.
         self._rare: set[str] = set()
         self._skip = 0
 
@@ -72,7 +73,7 @@ class HistoryCounts:
         counts.settled[kind] += number
 
     def measure(self, runs: Sequence[Run]) -> None:
-        """Measure the times of settled runs: all of types that are rare, and samples of others."""
+        """Measure the times of settled runs: all of rare types, samples of frequent ones."""
         rare = self._rare
         if rare:
             for run in runs:
@@ -97,7 +98,7 @@ class HistoryCounts:
         return counts
 
     def take(self) -> list[TypeCounts]:
-        """Return what was counted, most runs first, and begin anew."""
+        """Return the counts, most runs first, and start over."""
         by_type, self._by_type = self._by_type, {}
         taken = [
             TypeCounts(
@@ -114,7 +115,7 @@ class HistoryCounts:
 
 
 class HistoryFlushes:
-    """Makes flushes of counts, each of which is sent until Redis has confirmed it."""
+    """Creates flushes of counts, each of which is sent until Redis has confirmed it."""
 
     def __init__(self, counts: HistoryCounts, pool: str, incarnation: str) -> None:
         self._counts = counts
@@ -129,13 +130,13 @@ class HistoryFlushes:
         return self.now() if is_due else None
 
     def now(self) -> HistoryFlush | None:
-        """What to send at once, if anything: the worker leaves."""
+        """What to send at once, if anything, because the worker leaves."""
         if self._unconfirmed is None and (counts := self._counts.take()):
             self._unconfirmed = HistoryFlush.of(next(self._tokens), self._pool, counts)
         return self._unconfirmed
 
     def confirm(self) -> None:
-        """Record that Redis has replied to what was to be sent."""
+        """Record that Redis has confirmed a flush."""
         if self._unconfirmed is not None:
             self._unconfirmed = None
             self._due = monotonic() + FLUSH_S

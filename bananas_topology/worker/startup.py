@@ -1,7 +1,8 @@
-"""The time in which a worker imports its handlers, which may load models for minutes.
+"""Liveness while a worker imports its handlers, which may load models for minutes.
 
-The process is alive then, and says so, but it takes no jobs. It reports nothing to whoever started
-it: a start may take as long as it needs there.
+The process is
+alive then, and answers so, but claims no jobs. It reports nothing to its parent, which lets a start
+take any time.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Startup:
     ) -> None:
         self._has_ended.set()
         if self._path:
-            self._thread.join()  # the worker writes the same file
+            self._thread.join()  # the worker writes the same file later
 
     def _touch(self) -> None:
         while not self._has_ended.is_set():
@@ -60,7 +61,7 @@ class Startup:
 
 
 def _listen(port: int) -> HealthServer:
-    # Imported here: a worker without a port is spared the memory and the time.
+    # Imported here: it costs memory and time that a worker without a port does not need.
     from bananas_topology.worker.exporter import HealthServer
 
     return HealthServer(port)
