@@ -64,6 +64,15 @@ class QueueDepth:
         """Creation time of the oldest job among the next ones of all lists."""
         return min((each.oldest for each in self.lists if each.oldest), default=None)
 
+    @property
+    def oldest_by_type(self) -> dict[str, datetime]:
+        """Creation time of the oldest job of each type that has a list of its own, if known."""
+        found: dict[str, datetime] = {}
+        for name, each in (*self.parked.items(), *self.suspects.items()):
+            if each.oldest is not None:
+                found[name] = min(each.oldest, found.get(name, each.oldest))
+        return found
+
 
 class _SetReading:
     """The lists that one set names, while they are being read."""

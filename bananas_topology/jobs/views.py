@@ -17,6 +17,7 @@ from bananas_topology.jobs.runs import JobRun, RunOutcome
 from bananas_topology.jobs.search import JobPage, JobSummary
 from bananas_topology.jobs.stored import printable
 from bananas_topology.jobs.timestamps import Timestamp, timestamp
+from bananas_topology.system.clock import format_timestamp
 
 
 class RunJson(TypedDict):
@@ -139,7 +140,8 @@ class QueueJson(TypedDict):
     """Ready jobs of one priority.
 
     `ready` counts the shared queue. `parked` (no handler when first seen) and `suspects` (isolated
-    after worker crashes) count by job type. `unhandled` lists the types without a running handler.
+    after worker crashes) count by job type, and `oldest_by_type` says since when each type waits.
+    `unhandled` lists the types without a running handler.
     `omitted_types` is the number of types beyond the first 10,000, which are not listed.
     """
 
@@ -149,6 +151,7 @@ class QueueJson(TypedDict):
     unhandled: list[str]
     omitted_types: int
     oldest: Timestamp | None
+    oldest_by_type: dict[str, Timestamp]
 
 
 class QueuesJson(TypedDict):
@@ -260,6 +263,9 @@ def _queue(depth: QueueDepth) -> QueueJson:
         "unhandled": list(depth.unhandled),
         "omitted_types": depth.omitted,
         "oldest": timestamp(depth.oldest),
+        "oldest_by_type": {
+            job_type: format_timestamp(oldest) for job_type, oldest in depth.oldest_by_type.items()
+        },
     }
 
 

@@ -72,5 +72,7 @@ def test_queues_and_workers_have_one_shape(
 
         assert _lasting(queues) == _lasting(printed)
     assert queues["queues"]["high"]["unhandled"] == ["unknown"]
+    high = queues["queues"]["high"]
+    assert high["oldest_by_type"] == {"unknown": high["oldest"]}
     assert [each["concurrency"] for each in queues["workers"]] == [10]
     _assert_described(http, queues, "QueuesJson")
