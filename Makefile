@@ -9,6 +9,9 @@ INSTALLED := $(VENV)/.installed
 TOOLS := .venv-tools
 CHECKOV := checkov==3.3.30
 SCANNER := $(TOOLS)/.$(CHECKOV)
+# What checks the page's accessibility in a browser. Tests skip the check if it is missing.
+AXE := axe-core@4.14.1
+ACCESSIBILITY := $(TOOLS)/.$(AXE)
 
 .PHONY: demo test format check docs goldens bench clean
 
@@ -19,7 +22,7 @@ demo: $(INSTALLED)
 	$(BIN)/bananas up --drain topologies/stdlib-index/topology.yaml
 	@$(BIN)/python topologies/stdlib-index/show_report.py
 
-test: check $(SCANNER)
+test: check $(SCANNER) $(ACCESSIBILITY)
 	$(BIN)/pytest -n auto
 
 check: $(INSTALLED)
@@ -69,6 +72,10 @@ $(INSTALLED): pyproject.toml
 $(SCANNER):
 	-$(PYTHON) -m venv $(TOOLS) && \
 	  $(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check $(CHECKOV) && touch $@
+
+$(ACCESSIBILITY):
+	-npm install --prefix $(TOOLS) --no-save --no-audit --no-fund --ignore-scripts --silent $(AXE) \
+	  && touch $@
 
 clean:
 	rm -rf $(VENV) $(TOOLS) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist site

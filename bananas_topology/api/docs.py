@@ -21,7 +21,7 @@ _HEAD = """<!doctype html>
 
 DOCS_STYLE = """
 :root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0; overflow-wrap: anywhere; }
 main { max-width: 60rem; margin: 0 auto; padding: 1rem; }
 section { border-top: 1px solid #8888; padding: .5rem 0; }
 code, pre { font-family: ui-monospace, monospace; font-size: .9em; }
