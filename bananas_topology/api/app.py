@@ -43,6 +43,7 @@ from bananas_topology.api.enqueueing import Enqueuer
 from bananas_topology.api.event_feed import EventFeed
 from bananas_topology.api.guard import PROBES, Guard, SecurityHeaders
 from bananas_topology.api.metrics import Measuring, Metrics
+from bananas_topology.api.page_routes import add_page
 from bananas_topology.api.problems import (
     Problem,
     answer_with_problems,
@@ -131,6 +132,7 @@ def make_app(
     app.include_router(_operations)
     app.add_route("/docs", _get_docs, include_in_schema=False)
     app.add_route("/docs.css", _get_docs_style, include_in_schema=False)
+    add_page(app)
     answer_with_problems(app)
     return app
 

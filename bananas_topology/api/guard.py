@@ -16,13 +16,15 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bananas_topology.api.page_routes import is_page
 from bananas_topology.api.problems import Problem, problem_response
 from bananas_topology.api.token import Token
 
 #: Probes: anyone may send them.
 PROBES = frozenset({"/livez", "/readyz"})
 
-#: What a browser loads before it can send a token: the same for all deployments.
+#: What a browser loads before it can send a token, besides the page itself: the same for all
+#: deployments.
 PAGES = frozenset({"/docs", "/docs.css"})
 
 #: Methods that change nothing.
@@ -71,7 +73,7 @@ class Guard:
             return
         if not self._token.is_set:
             check_local(method, headers)
-        elif path not in PAGES:
+        elif path not in PAGES and not is_page(path):
             self._check_token(method, headers.get("authorization", ""))
 
     def _check_token(self, method: str, header: str) -> None:

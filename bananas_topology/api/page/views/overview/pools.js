@@ -1,0 +1,99 @@
+// Who runs the jobs: the pools beside what the topology wants of them.
+
+import { h } from "../../dom.js";
+import { count, percent, UNKNOWN } from "../../format.js";
+import { section, table } from "../../parts.js";
+import { link } from "../../router.js";
+
+/** Job types that are named of each pool. */
+const TYPES = 3;
+
+/** Busy enough to be worth its cost, with room for a peak. */
+const BAND = [0.6, 0.8];
+
+/** The pools; `part` has the answer of GET /pools as its `value`, or an `error`, if any yet. */
+export function pools(part) {
+  if (!part?.value) return section("Pools", {}, h("p", { class: "empty" }, part?.error ?? "…"));
+  return section(
+    "Pools",
+    { tools: h("span", { class: "muted small" }, "The band marks 60–80 %") },
+    table({
+      caption: "Pools, with their workers and utilization",
+      key: ({ name }) => name,
+      rows: part.value.pools,
+      empty: "No workers are running, and the topology has no pools.",
+      columns: [
+        {
+          title: "Pool",
+          cell: ({ name }) => h("a", { href: link("workers", [], { pool: name }) }, name),
+        },
+        { title: "Workers", cell: workers },
+        { title: "Utilization", class: "meter-cell", cell: meter },
+        {
+          title: "Slots",
+          isNumber: true,
+          cell: ({ running, slots }) => (slots ? `${count(running)} / ${count(slots)}` : UNKNOWN),
+        },
+        { title: "Takes", class: "takes", cell: takes },
+      ],
+    }),
+  );
+}
+
+function workers({ workers: living, wanted, stuck }) {
+  return h(
+    "span",
+    { class: "row nowrap" },
+    wanted ? `${count(living)} of ${range(wanted)}` : count(living),
+    wanted && living < wanted.min && badge("bad", `${count(wanted.min - living)} missing`),
+    wanted && living > wanted.max && badge("warning", `${count(living - wanted.max)} too many`),
+    stuck > 0 && badge("bad", `${count(stuck)} stuck`),
+  );
+}
+
+function range({ min, max }) {
+  return min === max ? count(min) : `${count(min)}–${count(max)}`;
+}
+
+function badge(kind, text) {
+  return h("span", { class: `badge ${kind}` }, text);
+}
+
+function meter({ name, running, slots, utilization }) {
+  if (!slots) return h("span", { class: "muted" }, "no slots");
+  const share = Math.min(utilization ?? running / slots, 1);
+  const kind = share > BAND[1] ? "above" : share < BAND[0] ? "below" : "within";
+  return h(
+    "span",
+    { class: "row meter-row" },
+    h(
+      "span",
+      {
+        class: `meter ${kind}`,
+        role: "meter",
+        "aria-label": `Utilization of ${name}`,
+        "aria-valuemin": 0,
+        "aria-valuemax": 100,
+        "aria-valuenow": Math.round(share * 100),
+      },
+      h("i", { style: { width: `${(share * 100).toFixed(1)}%` } }),
+    ),
+    h("span", { class: "number" }, percent(share)),
+  );
+}
+
+function takes({ workers: living, slots, priorities, job_types: types }) {
+  if (!living) return h("span", { class: "muted" }, "no live worker");
+  if (!slots) return h("span", { class: "muted" }, "delayed jobs and schedules");
+  return h(
+    "span",
+    null,
+    priorities.join(", "),
+    types.length > 0 && h("span", { class: "muted" }, ` · ${shortened(types)}`),
+  );
+}
+
+function shortened(types) {
+  const [shown, rest] = [types.slice(0, TYPES), types.length - TYPES];
+  return `${shown.join(", ")}${rest > 0 ? ` and ${count(rest)} more` : ""}`;
+}
