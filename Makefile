@@ -13,7 +13,7 @@ SCANNER := $(TOOLS)/.$(CHECKOV)
 AXE := axe-core@4.14.1
 ACCESSIBILITY := $(TOOLS)/.$(AXE)
 
-.PHONY: demo test format check docs goldens bench clean
+.PHONY: demo test format check docs goldens picture bench clean
 
 # On the bundled server, even if REDIS_URL is set in this shell.
 demo: export REDIS_URL :=
@@ -44,6 +44,12 @@ goldens: $(INSTALLED)
 	UPDATE_GOLDENS=1 $(BIN)/pytest -q tests/spec -k published_schema
 	UPDATE_GOLDENS=1 $(BIN)/pytest -q tests/render tests/importer tests/docs/test_generated.py \
 	  -k "golden or person_would_have_written or generated"
+
+# The picture of the page in README.md, after MINUTES under load.
+MINUTES ?= 60
+
+picture: $(INSTALLED)
+	$(BIN)/python -m tests.page.picture docs/images/page.png --minutes $(MINUTES)
 
 # Bananas beside its peers: benchmarks/README.md. A partial run does not touch the results in the
 # repository: make bench ONLY=bananas,huey SCENARIOS=drain,enqueue RUNS=1 KILL_SECONDS=120
