@@ -6,17 +6,20 @@ has the value.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 
 from bananas_topology.spec.diagnostics import declare
 from bananas_topology.spec.document import Document
 from bananas_topology.spec.messages import format_value
-from bananas_topology.spec.nodes import KeyPath, MapNode, Node, ScalarNode, plain
+from bananas_topology.spec.nodes import KeyPath, MapNode, Node, ScalarNode, child, plain
 from bananas_topology.spec.reader import read_document
 from bananas_topology.spec.yaml_scalars import parse_scalar
 
 NOT_A_MAP = declare("BT016", "Overlay that is not a map of fields", "- replicas: 5")
+
+NEW_POOL = declare("BT306", "Pool that only `--set` names", "--set pools.wroker.replicas=5")
 
 #: Stands for a file in diagnostics about values of the command line: one line for each of them.
 OVERRIDES = "--set"
@@ -39,11 +42,26 @@ def merge(base: Document, overlays: Sequence[Document]) -> None:
     for overlay in overlays:
         base.append(overlay)
         if isinstance(overlay.root, MapNode) and isinstance(base.root, MapNode):
+            if overlay.file == OVERRIDES:
+                _report_new_pools(base, overlay.root)
             base.root = _merged(base.root, overlay.root)
         elif overlay.root is not None and not isinstance(overlay.root, MapNode):
             found = format_value(plain(overlay.root), ())
             place = (overlay.root.start, overlay.root.end)
             base.report(NOT_A_MAP, place, f"the overlay is {found}; expected a map of fields")
+
+
+def _report_new_pools(base: Document, overrides: MapNode) -> None:
+    """Warn about pools that only the command line names: there, one is mostly a typing error."""
+    present, given = child(base.root, "pools"), child(overrides, "pools")
+    if not isinstance(present, MapNode) or not isinstance(given, MapNode):
+        return
+    for name, key in given.keys.items():
+        if name in present.items:
+            continue
+        near = difflib.get_close_matches(name, present.items, n=1)
+        hint = f'did you mean "{near[0]}"?' if near else "a new pool belongs in a file"
+        base.report(NEW_POOL, (key.start, key.end), f'{OVERRIDES} adds a new pool "{name}"', hint)
 
 
 def _merged(below: MapNode, above: MapNode, path: KeyPath = (), *, removes: bool = True) -> MapNode:

@@ -216,3 +216,25 @@ def test_a_dot_in_a_name_is_escaped(files: Files) -> None:
 def test_an_override_without_path_or_value_is_refused(files: Files, override: str) -> None:
     with pytest.raises(ValueError, match="expected PATH=VALUE"):
         files.check(overrides=(override,))
+
+
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("pools.wroker.replicas=5", 'did you mean "worker"?'),
+        ("pools.x.replicas=5", "a new pool belongs in a file"),
+    ],
+)
+def test_a_pool_that_only_the_command_line_names_is_a_warning(
+    files: Files, override: str, hint: str
+) -> None:
+    name = override.split(".")[1]
+
+    (line,) = files.lines(overrides=(override,))
+
+    assert line.startswith(f'--set:1:7: warning BT306: --set adds a new pool "{name}"')
+    assert hint in line
+
+
+def test_a_pool_of_a_file_that_the_command_line_changes_is_no_warning(files: Files) -> None:
+    assert files.lines("pools: {more: {}}", overrides=("pools.more.replicas=2",)) == []
