@@ -115,7 +115,7 @@ def _examine(files: TopologyFiles, redis_url: str | None, observe_s: float | Non
 
     `observe_s` None: no check needs the server.
     """
-    from bananas_topology.cli.server import key_prefix
+    from bananas_topology.cli.server import key_prefix, warn_of_other_name
     from bananas_topology.doctor.gather import Target, examine
     from bananas_topology.jobs.access import explicit_url
     from bananas_topology.supervisor.record import find
@@ -126,6 +126,8 @@ def _examine(files: TopologyFiles, redis_url: str | None, observe_s: float | Non
     record = find(path.parent, topology.name if topology else None, path)
     url = explicit_url(redis_url, os.environ) or (topology.redis.url if topology else None)
     url = url or (record.redis_url if record else None)
+    if report is None:
+        warn_of_other_name()
     if report is None and url is None:
         raise ControlFailed(
             f"nothing to check: no {path} here and no Redis server configured; give a file, or "

@@ -122,7 +122,7 @@ def _find(files: TopologyFiles) -> tuple[Topology | None, RunRecord | None]:
 
     topology = _topology(files) if files.is_there else None
     if not files.is_given and topology is None:
-        _warn_of_other_name()
+        warn_of_other_name()
     name = topology.name if topology else None
     return topology, find(files.path.parent, name, None if files.is_merged else files.path)
 
@@ -135,7 +135,7 @@ def _topology(files: TopologyFiles) -> Topology | None:
     return report.topology
 
 
-def _warn_of_other_name() -> None:
+def warn_of_other_name() -> None:
     """Warn of a topology that is not read because of its name."""
     if OTHER_FILE.exists() and not DEFAULT_FILE.exists():
         console.notice(

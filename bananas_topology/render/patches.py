@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,9 @@ from bananas_topology.spec.model import Patch
 
 _TYPES = {str: "text", int: "a number", float: "a number", bool: "a boolean", list: "a list"}
 _TYPES[type(None)] = "nothing"
+
+#: How the library says that a path leads through text or a number.
+_NO_CONTAINER = re.compile("does not support indexing|non-container type")
 
 #: Names listed in a message about a patch that matches nothing.
 _MAX_NAMES = 10
@@ -104,18 +108,22 @@ def _apply(patch: Patch, target: Patchable, index: int) -> Patchable:
         try:
             value = jsonpatch.JsonPatch([operation]).apply(value, in_place=True)
         except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError) as error:
-            text = f'{subject}: {operation["op"]} "{operation["path"]}": {_reason(error)}'
+            reason = _reason(error, operation)
+            text = f'{subject}: {operation["op"]} "{operation["path"]}": {reason}'
             raise _DoesNotApply(text, "json", at) from error
     if not isinstance(value, dict):
         raise _DoesNotApply(f"{subject}: it leaves {_TYPES[type(value)]}; expected an object")
     return replace(target, value=value, patched_by=index)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, operation: Mapping[str, Any]) -> str:
     """The message of a library without the document in it."""
     if isinstance(error, jsonpatch.JsonPatchTestFailed):
         return "the value is not the expected one"
-    if isinstance(error, TypeError) or "does not support indexing" in str(error):
+    # What is not there to copy or move is only named, if at all.
+    if isinstance(error.__context__, (KeyError, IndexError)) and "from" in operation:
+        return f'from "{operation["from"]}": not found'
+    if isinstance(error, TypeError) or _NO_CONTAINER.search(str(error)):
         return "not in an object or a list"
     member, found, _ = str(error).partition(" not found in ")
     return f"{member} not found" if found else member

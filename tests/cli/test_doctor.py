@@ -86,6 +86,15 @@ def test_a_missing_file_fails_and_nothing_to_check_is_an_error(shell: Shell) -> 
     assert nothing.stderr.startswith("error: nothing to check")
 
 
+def test_a_topology_under_the_other_name_is_named(shell: Shell) -> None:
+    (shell.directory / "topology.yml").write_text(SOUND)
+
+    result = shell("doctor", REDIS_URL="")
+
+    assert "warning: topology.yml is not read: rename it to topology.yaml" in result.stderr
+    assert "error: nothing to check" in result.stderr
+
+
 def test_a_watch_repeats_until_it_is_interrupted(shell: Shell, keys: Keys) -> None:
     _write(shell, SOUND, keys.prefix)
     argv = [sys.executable, "-m", "bananas_topology", "doctor", "--watch", "--only", "DR108"]

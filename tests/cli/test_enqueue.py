@@ -248,18 +248,22 @@ def test_standard_input_is_enqueued_as_it_arrives(shell: Shell, inspector: Inspe
         env=shell.environ,
         text=True,
         stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
         assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.write('{"name": "a"}\n{"name": "b"}\n{"name": ')
         process.stdin.flush()
-        wait_for(lambda: inspector.backlog().ready == 2)
+        # An id is printed once its job is counted.
+        ids = [process.stdout.readline() for _ in range(2)]
+        assert inspector.backlog().ready == 2
 
         process.send_signal(signal.SIGINT)
         _, messages = process.communicate(timeout=20)
 
     assert process.returncode == 130
+    assert all(ids)
     assert "stopped: enqueued 2 jobs, through line 2 of standard input" in messages
 
 
@@ -275,6 +279,15 @@ def test_line_longer_than_a_chunk_keeps_every_byte(shell: Shell, inspector: Insp
     body = inspector.job("long").body
     assert body is not None
     assert body["payload"].encode() == payload
+
+
+def test_the_id_is_printed_as_it_is_but_cannot_control_a_terminal(shell: Shell) -> None:
+    piped = shell("enqueue", "add", "--id", "a\x1b[2J\u202e")
+    _, shown = shell.on_terminal("enqueue", "add", "--id", "b\x1b[2J\u202e")
+
+    assert piped.stdout == "a\x1b[2J\u202e\n"
+    assert "b\\x1b[2J\\u202e" in shown
+    assert "\x1b[2J" not in shown
 
 
 def test_large_batch_shows_progress_on_a_terminal(shell: Shell, inspector: Inspector) -> None:

@@ -52,6 +52,9 @@ def test_each_patch_that_does_not_apply_is_reported_with_its_place() -> None:
         ({"op": "remove", "path": "/spec/a"}, "can't remove a non-existent object 'a'"),
         ({"op": "add", "path": "/spec/env/9", "value": 1}, "can't insert outside of list"),
         ({"op": "add", "path": "/spec/replicas/9", "value": 1}, "not in an object or a list"),
+        ({"op": "add", "path": "/spec/env/0/x", "value": 1}, "not in an object or a list"),
+        ({"op": "move", "path": "/a", "from": "/spec/b"}, 'from "/spec/b": not found'),
+        ({"op": "copy", "path": "/a", "from": "/spec/env/7"}, 'from "/spec/env/7": not found'),
         ({"op": "replace", "path": "", "value": [1]}, "it leaves a list; expected an object"),
     ],
 )

@@ -26,6 +26,7 @@ from bananas_topology.errors import (
     RedisUnsuitable,
     ResultNotFound,
 )
+from bananas_topology.system.terminal import visible
 
 
 def enqueue_one(job: NewJob, priority: str | None, server: Server, wait: bool) -> int:
@@ -35,7 +36,7 @@ def enqueue_one(job: NewJob, priority: str | None, server: Server, wait: bool) -
         [job_id] = client.enqueue_many([job])
         if wait:
             return _wait_for(client, server, job_id, job.job_type)
-        print(job_id, flush=True)
+        print(visible(job_id) if console.is_terminal(sys.stdout) else job_id, flush=True)
         warn_if_unhandled(server, [job.job_type])
     return OK
 
