@@ -34,14 +34,23 @@ def test_a_secret_is_written_from_the_environment(make_topology: MakeTopology) -
     }
 
 
-@pytest.mark.parametrize("token", ["short", "ü" * 20])
-def test_a_token_that_the_api_would_reject_is_not_written(
-    make_topology: MakeTopology, token: str
+@pytest.mark.parametrize(
+    ("token", "read_token", "reason"),
+    [
+        ("short", "r" * 20, r"API_TOKEN is invalid \(value hidden\): expected at least 16"),
+        ("ü" * 20, "r" * 20, r"API_TOKEN is invalid \(value hidden\): expected at least 16"),
+        ("t" * 20, "short", r"API_READ_TOKEN is invalid \(value hidden\): expected at least 16"),
+        ("t" * 20, "t" * 20, "API_READ_TOKEN is the same as API_TOKEN"),
+    ],
+)
+def test_tokens_that_the_api_would_reject_are_not_written(
+    make_topology: MakeTopology, token: str, read_token: str, reason: str
 ) -> None:
-    topology = make_topology(POOL + "api: {}\n")
+    topology = make_topology(POOL + "api: {secrets: [API_READ_TOKEN]}\n")
+    environ = {"REDIS_PASSWORD": "p-w", "API_TOKEN": token, "API_READ_TOKEN": read_token}
 
-    with pytest.raises(RenderFailed, match="API_TOKEN is not valid: expected at least 16"):
-        secret_file(topology, {"REDIS_PASSWORD": "p-w", "API_TOKEN": token})
+    with pytest.raises(RenderFailed, match=f"cannot write Secret .*: {reason}"):
+        secret_file(topology, environ)
 
 
 def test_credentials_are_files_of_the_secret_that_may_change(make_topology: MakeTopology) -> None:

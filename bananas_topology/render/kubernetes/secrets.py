@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote, urlsplit
 
-from bananas_topology.contract.api import parse_token
+from bananas_topology.contract.api import api_from_env
 from bananas_topology.contract.redis_url import require_valid_url
-from bananas_topology.errors import RenderFailed
+from bananas_topology.errors import InvalidSettings, RenderFailed
 from bananas_topology.render.credentials import (
     READ_TOKEN_KEY,
     TOKEN_KEY,
@@ -79,15 +79,15 @@ def secret_file(topology: Topology, environ: Mapping[str, str]) -> File:
 
 def _check_tokens(topology: Topology, found: Mapping[str, str]) -> None:
     """Reject tokens that the api would reject when it starts."""
-    for key in (TOKEN_KEY, READ_TOKEN_KEY) if topology.api else ():
-        try:
-            if key in found:
-                parse_token(found[key])
-        except ValueError as error:
-            raise RenderFailed(
-                f"cannot write Secret {topology.kubernetes.secret}: {key} is not valid: {error}; "
-                "generate it with openssl rand -hex 32"
-            ) from error
+    if topology.api is None:
+        return
+    try:
+        api_from_env({key: found[key] for key in (TOKEN_KEY, READ_TOKEN_KEY) if key in found})
+    except InvalidSettings as error:
+        raise RenderFailed(
+            f"cannot write Secret {topology.kubernetes.secret}: {'; '.join(error.problems)}; "
+            "generate tokens with openssl rand -hex 32"
+        ) from error
 
 
 def _keys(topology: Topology) -> Iterator[str]:
