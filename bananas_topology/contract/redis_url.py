@@ -40,6 +40,7 @@ _URL_IN_TEXT = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]*:?//[^\s\"']*"
     r"|(?:[A-Za-z][A-Za-z0-9+.-]*)?:?(?://|:/|:\\+)[^\s\"']*@[^\s\"']*"
     r"|(?<![^\s\"']):[^\s\"'@]+@[^\s\"']*"
+    r"|[^\s\"'=,]+,[^\s\"']*(?i:password)=[^\s\"']*"  # a connection string, as of Azure
 )
 _PORT = re.compile(r"[0-9]{1,5}")
 
@@ -197,12 +198,15 @@ def _without_option_values(tail: str) -> str:
 
 
 def _spans_of_hosts(authority: str, offset: int) -> Iterator[tuple[int, int]]:
-    """What stands in the place of a port, but is not one."""
+    """What stands in the place of a port, but is not one, and options of a connection string."""
     for host in re.finditer(r"[^,]+", authority):
         name, colon, port = host[0].partition(":")
         if host[0].startswith("["):
             name, colon, port = host[0].partition("]:")
-        if colon and (not name or not _PORT.fullmatch(port)):
+        option, equals, _ = host[0].partition("=")
+        if equals:
+            yield offset + host.start() + len(option) + 1, offset + host.end()
+        elif colon and (not name or not _PORT.fullmatch(port)):
             yield offset + host.end() - len(port), offset + host.end()
 
 

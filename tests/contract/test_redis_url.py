@@ -98,6 +98,9 @@ def test_a_reason_says_what_is_wrong_without_showing_the_url(url: str, reason: s
         "redis+sentinel://a:1,:hunter2@b:2/shop",
         "http://u:hunter2@db",
         "redis://:hunter2 @db",
+        "db:6380,password=hunter2,ssl=True,abortConnect=False",
+        "db:6380,ssl=True,password=hunt/hunter2+x=",
+        "redis://db:6380,password=hunter2=",
     ],
 )
 def test_a_password_is_hidden_however_malformed_the_url(url: str) -> None:
@@ -110,6 +113,7 @@ def test_a_password_is_hidden_however_malformed_the_url(url: str) -> None:
     [
         *("redis://:hunter2@db", "redis//:hunter2@db", "redis:/:hunter2@db", "//:hunter2@db"),
         *("://u:hunter2@db", ":hunter2@db", "redis:\\\\:hunter2@db", "redis:// :hunter2@db"),
+        *("db:6380,password=hunter2=,ssl=True", "db:6380,ssl=True,Password=a/hunter2"),
     ],
 )
 def test_a_password_is_hidden_in_a_line_that_shows_a_malformed_url(url: str) -> None:
@@ -121,7 +125,14 @@ def test_a_password_is_hidden_in_a_line_that_shows_a_malformed_url(url: str) -> 
 
 
 @pytest.mark.parametrize(
-    "line", ["image: reg:5000/a:1@sha256:ab", "to: a@example.com", "path: c:/x/y", "a: :b"]
+    "line",
+    [
+        "image: reg:5000/a:1@sha256:ab",
+        "to: a@example.com",
+        "path: c:/x/y",
+        "a: :b",
+        "{a, password: b=c}",
+    ],
 )
 def test_a_line_without_a_url_is_shown_as_it_is(line: str) -> None:
     assert mask_urls(line) == redact_urls(line) == line
