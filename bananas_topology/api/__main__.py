@@ -21,7 +21,7 @@ def main() -> int:
 
 
 def _run() -> int:
-    from bananas_topology.contract.worker import EXIT_CONFIG
+    from bananas_topology.contract.exit_codes import EXIT_CONFIG
 
     try:
         from bananas_topology.api.process import run

@@ -25,13 +25,9 @@ from bananas_topology.api.connections import ClientConnection, connection_limit
 from bananas_topology.api.service import Service
 from bananas_topology.api.token import Token
 from bananas_topology.contract.api import ApiConfig, api_from_env
+from bananas_topology.contract.exit_codes import EXIT_ACCESS_DENIED, EXIT_CONFIG, EXIT_FAILED
 from bananas_topology.contract.names import API
-from bananas_topology.contract.worker import (
-    EXIT_ACCESS_DENIED,
-    EXIT_CONFIG,
-    EXIT_FAILED,
-    WorkerConfig,
-)
+from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import BananasTopologyError, InvalidSettings
 from bananas_topology.jobs.access import RestartCheck, ServerUrl
 from bananas_topology.jobs.connection import PRODUCER_TIMEOUT_S, connect, failure

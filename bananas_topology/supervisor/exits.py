@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from contextlib import suppress
 
-from bananas_topology.contract.worker import (
+from bananas_topology.contract.exit_codes import (
     EXIT_CONFIG,
     EXIT_FAILED,
     EXIT_RECYCLE,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bananas_topology.contract.worker import EXIT_CONFIG, RESTART_CODES
+from bananas_topology.contract.exit_codes import EXIT_CONFIG, RESTART_CODES
 
 #: Exits kept in a history: more than it takes to reach the maximum delay.
 _MAX_HISTORY = 32

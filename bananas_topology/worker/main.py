@@ -16,8 +16,9 @@ import sys
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from bananas_topology.contract.exit_codes import EXIT_CONFIG, EXIT_FAILED
 from bananas_topology.contract.values import is_without_effect
-from bananas_topology.contract.worker import EXIT_CONFIG, EXIT_FAILED, WorkerConfig, from_env
+from bananas_topology.contract.worker import WorkerConfig, from_env
 from bananas_topology.errors import BananasTopologyError, HandlerError, InvalidSettings
 from bananas_topology.handler_modules import load_handlers
 from bananas_topology.jobs.access import ServerUrl

@@ -18,12 +18,8 @@ import select
 import signal
 from typing import TYPE_CHECKING
 
-from bananas_topology.contract.worker import (
-    EXIT_ACCESS_DENIED,
-    EXIT_RECYCLE,
-    EXIT_RESTART,
-    WorkerConfig,
-)
+from bananas_topology.contract.exit_codes import EXIT_ACCESS_DENIED, EXIT_RECYCLE, EXIT_RESTART
+from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import RedisUnavailable
 from bananas_topology.jobs.access import RestartCheck, ServerUrl
 from bananas_topology.jobs.broker import Broker

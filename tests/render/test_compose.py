@@ -117,8 +117,8 @@ def test_a_worker_gets_the_variables_of_its_launch(path: Path) -> None:
 
 @each_topology
 def test_variables_are_in_table_order(path: Path) -> None:
-    tables = [*API_SETTINGS[:3], *WORKER_SETTINGS]
-    places = {setting.variable: place for place, setting in enumerate(tables)}
+    variables = [setting.variable for setting in (*API_SETTINGS, *WORKER_SETTINGS)]
+    places = {variable: place for place, variable in enumerate(variables)}
     text = text_of(load(path, {}))
 
     for block in re.findall(r"environment:.*\n((?:(?:  )+[A-Z<][A-Z_<]+: .*\n)+)", text):

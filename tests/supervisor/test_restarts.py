@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bananas_topology.contract.worker import RESTART_CODES
+from bananas_topology.contract.exit_codes import RESTART_CODES
 from bananas_topology.supervisor.restarts import (
     Exit,
     GiveUp,

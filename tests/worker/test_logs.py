@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from bananas_topology.contract.worker import EXIT_CONFIG, WorkerConfig
+from bananas_topology.contract.exit_codes import EXIT_CONFIG
+from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.worker import logs
 
 CONFIG = WorkerConfig(worker_id="w-0", pool="fast")

@@ -10,7 +10,8 @@ import pytest
 import redis
 
 from bananas_topology.client import Client, NewJob
-from bananas_topology.contract.worker import EXIT_RECYCLE, WorkerConfig
+from bananas_topology.contract.exit_codes import EXIT_RECYCLE
+from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.worker import recycling
 from bananas_topology.worker.recycling import Recycling
