@@ -22,8 +22,9 @@ demo: $(INSTALLED)
 	$(BIN)/bananas up --drain topologies/stdlib-index/topology.yaml
 	@$(BIN)/python topologies/stdlib-index/show_report.py
 
+# Tests mostly wait for processes and for the server: two at a time keep a core busy.
 test: check $(SCANNER) $(ACCESSIBILITY)
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n $$($(BIN)/python -c 'import os; print(2 * (os.cpu_count() or 1))')
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
