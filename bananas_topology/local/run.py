@@ -153,7 +153,7 @@ def _announce(
         screen.notice(f"notice: {text}")
     processes = quantity(sum(count for _, count in pools), "worker process")
     threads = quantity(sum(pool.worker.concurrency * count for pool, count in pools), "thread")
-    also = f", api on port {api.config.port}" if api else ""
+    also = f", page and HTTP API at http://localhost:{api.config.port}" if api else ""
     screen.notice(f"starting {topology.name}: {processes}, {threads}{also}; {screen.how_to_stop}")
 
 
