@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import redis
@@ -16,7 +16,13 @@ import redis
 from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.job import claimed_at
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.stored import HEAD_BYTES, field_of_head, to_bytes, to_text
+from bananas_topology.jobs.stored import (
+    HEAD_BYTES,
+    field_of_head,
+    server_time,
+    to_bytes,
+    to_text,
+)
 
 #: Maximum number of claims that one reading returns.
 JOB_LIMIT = 1_000
@@ -80,11 +86,10 @@ class ActivityReader:
             pipeline.lindex(keys.dead, 0)
             clock, workers, (completed, failed), scheduled, dead, newest = pipeline.execute()
             held = self._held(workers)
-            claims = self._claims(held)
-            types = self._types = self._read_types(claims)
+            jobs = self._jobs(held)
         return Activity(
-            at=datetime.fromtimestamp(clock[0], UTC) + timedelta(microseconds=clock[1]),
-            jobs=tuple(_running_job(*claim, types) for claim in claims),
+            at=server_time(clock),
+            jobs=jobs,
             running=sum(held.values()),
             scheduled=scheduled,
             dead=dead,
@@ -97,9 +102,7 @@ class ActivityReader:
         """Read the jobs that run now; random ones if these are more than the limit."""
         with translate_errors(self._client):
             members: Any = self._client.zrange(self._keys.workers, 0, -1)
-            claims = self._claims(self._held(members))
-            types = self._types = self._read_types(claims)
-        return tuple(_running_job(*claim, types) for claim in claims)
+            return self._jobs(self._held(members))
 
     def _held(self, workers: Sequence[bytes]) -> dict[str, int]:
         """How many jobs each worker holds."""
@@ -107,6 +110,11 @@ class ActivityReader:
         for worker_id in workers:
             pipeline.hlen(self._keys.claims(worker_id.decode()))
         return dict(zip(map(bytes.decode, workers), pipeline.execute(), strict=True))
+
+    def _jobs(self, held: dict[str, int]) -> tuple[RunningJob, ...]:
+        claims = self._claims(held)
+        types = self._types = self._read_types(claims)
+        return tuple(_running_job(*claim, types) for claim in claims)
 
     def _claims(self, held: dict[str, int]) -> list[tuple[str, bytes, bytes]]:
         """Worker id, job id and fence of each claim; the limit is divided among the workers."""

@@ -8,7 +8,7 @@ every one of them is safe to call again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import redis
@@ -33,7 +33,7 @@ from bananas_topology.jobs.replies import (
     SeenSchedule,
 )
 from bananas_topology.jobs.settlements import Settlement, group_settlements
-from bananas_topology.jobs.stored import to_bytes, to_text
+from bananas_topology.jobs.stored import server_time, to_bytes, to_text
 from bananas_topology.jobs.waiting import OnWait, call_in_slices
 from bananas_topology.system.clock import format_timestamp
 
@@ -209,8 +209,7 @@ class Broker:
 
     def now(self) -> datetime:
         """Read the server's clock."""
-        seconds, micros = self._scripts.command("TIME")
-        return datetime.fromtimestamp(int(seconds), UTC) + timedelta(microseconds=int(micros))
+        return server_time(self._scripts.command("TIME"))
 
     def see_schedules(
         self, own: Mapping[str, tuple[str, str]], now: datetime, *, is_stopping: bool

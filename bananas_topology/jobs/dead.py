@@ -21,7 +21,13 @@ from bananas_topology.jobs.calls import Call, ScriptClient, Value
 from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.job import decode, rewrite
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.stored import parse_fields, parse_moment, to_bytes, to_text
+from bananas_topology.jobs.stored import (
+    error_of,
+    parse_fields,
+    parse_moment,
+    to_bytes,
+    to_text,
+)
 from bananas_topology.system.clock import format_timestamp, wall_now
 
 #: Number of dead jobs read in one round trip.
@@ -304,14 +310,14 @@ def _names(prefix: str, ids: Iterable[bytes]) -> list[bytes]:
 
 def _dead_job(job_id: str, body: bytes | None, stored_failure: bytes | None) -> DeadJob:
     fields, failure = parse_fields(body) or {}, parse_fields(stored_failure) or {}
-    error = ": ".join(filter(None, (failure.get("type"), failure.get("message"))))
     priority = fields.get("priority")
     name = fields.get("name")
     return DeadJob(
         job_id=job_id,
         job_type=name if isinstance(name, str) else None,
         priority=priority if priority in PRIORITIES else "normal",
-        error=error or str(fields.get("error") or "unknown: its failure is no longer stored"),
+        error=error_of(failure)
+        or str(fields.get("error") or "unknown: its failure is no longer stored"),
         traceback=str(failure.get("traceback", "")),
         attempts=fields["attempts"] if isinstance(fields.get("attempts"), int) else 0,
         died_at=parse_moment(failure.get("at")) or parse_moment(fields.get("updated_at")),

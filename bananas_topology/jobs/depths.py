@@ -15,7 +15,7 @@ from typing import Any
 from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.jobs import scripts
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.stored import parse_moment, to_bytes, to_text
+from bananas_topology.jobs.stored import parse_moment, printable, to_text
 
 #: Number of lists that one call reads: bounds how long it blocks the server.
 PAGE = 250
@@ -168,20 +168,15 @@ class DepthReading:
             shared=parked.shared,
             parked=_printable(parked.lists),
             suspects=_printable(alone),
-            unhandled=tuple(sorted(map(_printable_name, unhandled))),
+            unhandled=tuple(sorted(map(printable, unhandled))),
             # The suspects that were not read are counted with one priority only.
             omitted=parked.omitted + suspects.omitted * (priority == PRIORITIES[0]),
         )
 
 
 def _ready_list(count: int, created_at: bytes) -> ReadyList:
-    return ReadyList(count, parse_moment(created_at.decode(errors="replace")))
+    return ReadyList(count, parse_moment(created_at))
 
 
 def _printable(lists: Mapping[str, ReadyList]) -> dict[str, ReadyList]:
-    return {_printable_name(name): lists[name] for name in sorted(lists)}
-
-
-def _printable_name(name: str) -> str:
-    """A name for display: bytes that are not UTF-8 are replaced."""
-    return to_bytes(name).decode(errors="replace")
+    return {printable(name): lists[name] for name in sorted(lists)}

@@ -20,7 +20,7 @@ from bananas_topology.jobs.calls import Call, ScriptClient
 from bananas_topology.jobs.inspect import Overview
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.stored import parse_fields
-from bananas_topology.jobs.timestamps import Timestamp
+from bananas_topology.jobs.timestamps import Timestamp, timestamp
 from bananas_topology.jobs.views import BacklogJson, backlog_json
 from bananas_topology.system.clock import format_timestamp
 
@@ -181,10 +181,7 @@ def counters_json(overview: Overview, at: datetime) -> CountersJson:
         "at": format_timestamp(at),
         "backlog": backlog_json(overview.backlog),
         "ready": {depth.priority: depth.total for depth in overview.depths},
-        "oldest": {
-            depth.priority: None if depth.oldest is None else format_timestamp(depth.oldest)
-            for depth in overview.depths
-        },
+        "oldest": {depth.priority: timestamp(depth.oldest) for depth in overview.depths},
         "workers": len(overview.workers),
         "slots": sum(worker.concurrency for worker in overview.workers),
         "running": sum(worker.running for worker in overview.workers),

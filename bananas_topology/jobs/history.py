@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
@@ -19,6 +19,7 @@ import redis
 from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.log_histogram import TimeCounts
+from bananas_topology.jobs.stored import server_time
 
 #: Maximum names in a reading; the others are added up.
 NAME_LIMIT = 200
@@ -153,8 +154,8 @@ class HistoryReader:
         """
         period = PERIODS[name]
         with translate_errors(self._client):
-            seconds, micros = self._client.time()
-            current = seconds // period.step_s
+            clock = self._client.time()
+            current = clock[0] // period.step_s
             numbers = range(current - period.steps + 1, current + 1)
             keys = [self._keys.history(period.step_s, number) for number in numbers]
             stored: Any = self._client.mget(keys)
@@ -170,7 +171,7 @@ class HistoryReader:
                 if job_type in (None, names[0]) and pool in (None, names[1]):
                     point.add(cell)
         return History(
-            until=datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros),
+            until=server_time(clock),
             points=points,
             types=_by_name((names[0], totals) for names, totals in sums.items()),
             pools=_by_name((names[1], totals) for names, totals in sums.items()),

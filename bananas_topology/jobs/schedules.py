@@ -19,8 +19,7 @@ from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.job import DECODE_ERRORS
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.stored import parse_moment, to_text
-from bananas_topology.jobs.timestamps import Timestamp
-from bananas_topology.system.clock import format_timestamp
+from bananas_topology.jobs.timestamps import Timestamp, timestamp
 
 #: Milliseconds after which a schedule counts as removed if schedulers still check others. They
 #: check each one every few seconds. While no scheduler runs, all are listed.
@@ -115,11 +114,9 @@ def _views(
             definition = msgspec.json.decode(stored[name], type=Definition)
         except DECODE_ERRORS:
             continue  # of another version; schedulers of this one replace it
-        yield ScheduleView(to_text(name), definition, _moment(next_run), _moment(last_run))
-
-
-def _moment(text: bytes | None) -> datetime | None:
-    return parse_moment(text.decode(errors="replace")) if text else None
+        yield ScheduleView(
+            to_text(name), definition, parse_moment(next_run), parse_moment(last_run)
+        )
 
 
 class ScheduleJson(TypedDict):
@@ -159,6 +156,6 @@ def _schedule(view: ScheduleView) -> ScheduleJson:
         "timezone": definition.timezone,
         "priority": definition.priority,
         "payload": definition.payload,
-        "next_at": None if view.next_at is None else format_timestamp(view.next_at),
-        "last_at": None if view.last_at is None else format_timestamp(view.last_at),
+        "next_at": timestamp(view.next_at),
+        "last_at": timestamp(view.last_at),
     }

@@ -24,7 +24,13 @@ from bananas_topology.jobs.job import DECODE_ERRORS, claimed_at
 from bananas_topology.jobs.job_types import timeout_ms
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.places import Place, places_of
-from bananas_topology.jobs.stored import parse_fields, parse_moment, to_bytes, to_text
+from bananas_topology.jobs.stored import (
+    error_of,
+    parse_fields,
+    parse_moment,
+    to_bytes,
+    to_text,
+)
 
 #: Maximum number of jobs that one page examines, and returns.
 MAX_EXAMINED, MAX_PAGE = 2_000, 200
@@ -203,7 +209,6 @@ def _summary(
     last = parse_fields(failure) or {}
     worker_id, fence, pool, timeouts = holders[0] if holders else (None, b"", None, None)
     job_type = _text(fields.get("name"))
-    last_error = ": ".join(filter(None, (last.get("type"), last.get("message"))))
     stored_error = fields.get("error")
     status = job_status(fields, {"status": outcome or ""}, due, bool(fence))
     summary = JobSummary(
@@ -219,7 +224,7 @@ def _summary(
         started_at=claimed_at(fence) if fence else None,
         timeout_ms=timeout_ms(timeouts.decode(), job_type or "") if timeouts else None,
         completed_at=parse_moment(completed_at),
-        error=None if status == "completed" else (last_error or error or _text(stored_error)),
+        error=None if status == "completed" else (error_of(last) or error or _text(stored_error)),
     )
     return summary, payload, len(body) + len(failure or b"")
 

@@ -6,7 +6,8 @@ Ids and job types may hold bytes that are not UTF-8; they are kept as surrogate 
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -65,8 +66,21 @@ def field_of_head(head: bytes, name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def error_of(failure: Mapping[str, Any]) -> str:
+    """The error of a stored failure as ``Type: message``; "" if it has neither."""
+    return ": ".join(filter(None, (failure.get("type"), failure.get("message"))))
+
+
+def server_time(reply: Sequence[Any]) -> datetime:
+    """The server's clock, from the reply to TIME."""
+    seconds, micros = map(int, reply)
+    return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
+
+
 def parse_moment(value: object) -> datetime | None:
-    """A timestamp; None if the value is not one."""
+    """A timestamp, as text or as stored in Redis; None if the value is not one."""
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
     try:
         return parse_timestamp(value) if isinstance(value, str) else None
     except ValueError:

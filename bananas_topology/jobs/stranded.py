@@ -28,7 +28,13 @@ from bananas_topology.jobs.calls import Call, ScriptClient, Value
 from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.job import rewrite
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.stored import parse_fields, parse_moment, to_bytes, to_text
+from bananas_topology.jobs.stored import (
+    parse_fields,
+    parse_moment,
+    server_time,
+    to_bytes,
+    to_text,
+)
 from bananas_topology.system.clock import format_timestamp
 
 #: Jobs that are read, or requeued, in one round trip.
@@ -151,8 +157,7 @@ class StrandedJobs:
 
     def _now(self) -> datetime:
         with translate_errors(self._client):
-            seconds, micros = self._client.time()
-        return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
+            return server_time(self._client.time())
 
     def _ids(self, limit: int = 0) -> list[bytes]:
         """The distinct ids in the list, oldest first."""

@@ -260,7 +260,7 @@ class Surveyor:
             pipeline.exists(self._keys.schedule_lock(name))
         replies = pipeline.execute()
         return {
-            name: ScheduleStatus(_stored_moment(next_run), _stored_moment(last_run), is_locked == 1)
+            name: ScheduleStatus(parse_moment(next_run), parse_moment(last_run), is_locked == 1)
             for name, (next_run, last_run), is_locked in zip(
                 self._schedules, replies[::2], replies[1::2], strict=True
             )
@@ -300,10 +300,6 @@ def _worker_status(
         stuck=_number(fields.get("stuck")) or 0,
         schedules=_number(fields.get("schedules")) or 0,
     )
-
-
-def _stored_moment(text: bytes | None) -> datetime | None:
-    return parse_moment(_shown(text)) if text else None
 
 
 def _number(text: str | None) -> int | None:
