@@ -6,7 +6,6 @@ in between. Only a job that is enqueued meanwhile may be missed.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Generator
 from typing import Any
@@ -16,18 +15,13 @@ import redis
 from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.stored import parse_fields, to_text
+from bananas_topology.jobs.stored import HEAD_BYTES, field_of_head, parse_fields, to_text
 
 #: Jobs whose type is read in one round trip.
 BATCH = 500
 
-#: Bytes of a job that are read for its type: all known producers write id and name first.
-_HEAD_BYTES = 1024
-
 #: Delayed jobs read in one round trip: their priority may come after a payload of any size.
 _DELAYED_BATCH = 50
-
-_HEAD = re.compile(rb'^\{"id": ?"[^"\\]*", ?"name": ?"([^"\\]*)"')
 
 #: Number of jobs by priority and type; a job that cannot be read has the type "".
 Counts = Counter[tuple[str, str]]
@@ -82,7 +76,7 @@ class WaitingJobs:
                     return
                 pipeline: Any = self._client.pipeline(transaction=False)
                 for job_key in self._job_keys(ids):
-                    pipeline.getrange(job_key, 0, _HEAD_BYTES - 1)
+                    pipeline.getrange(job_key, 0, HEAD_BYTES - 1)
                 heads = pipeline.execute()
                 counts.update(
                     (priority, self._type(each, head))
@@ -111,8 +105,9 @@ class WaitingJobs:
                 counts[priority, to_text(name)] += length
 
     def _type(self, job_id: bytes, head: bytes) -> str:
-        if found := _HEAD.match(head):
-            return to_text(found[1])
+        found = field_of_head(head, "name")
+        if found is not None or len(head) < HEAD_BYTES:
+            return found or ""
         [key] = self._job_keys([job_id])
         stored: Any = self._client.get(key)
         return str((parse_fields(stored) or {}).get("name", ""))

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
+import pytest
 import redis
 
 from bananas_topology.jobs import waiting_jobs as waiting_module
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.waiting_jobs import Counts, WaitingJobs
-from tests.jobs.support import Worker, encoded
+from tests.jobs.support import Worker, count_round_trips, encoded
 
 
 def _count(counting: Generator[None, None, Counts]) -> dict[tuple[str, str], int]:
@@ -50,6 +51,16 @@ def test_jobs_of_other_clients_and_lost_ones_are_counted(client: redis.Redis, ke
     client.lpush(keys.queue("low"), "a", "gone")
 
     assert _count(WaitingJobs(client, keys).ready()) == {("low", "mail"): 1, ("low", ""): 1}
+
+
+def test_lost_jobs_are_counted_without_asking_for_each(
+    client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.lpush(keys.queue("low"), *range(50))
+    sent = count_round_trips(monkeypatch)
+
+    assert _count(WaitingJobs(client, keys).ready()) == {("low", ""): 50}
+    assert len(sent) < 20
 
 
 def test_delayed_jobs_are_counted_by_their_own_priority(client: redis.Redis, keys: Keys) -> None:
