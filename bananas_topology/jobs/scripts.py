@@ -50,9 +50,9 @@ DEREGISTER = _load("deregister", "events")
 ADD_HISTORY = _load("add_history")
 PUBLISH_JOBS = _load("publish_jobs", "events")
 READ_EVENTS = _load("read_events", "events")
-CANCEL = _load("cancel", "job_type")
-RETRY_DEAD = _load("retry_dead", "dead_list")
-PURGE_DEAD = _load("purge_dead", "dead_list")
+CANCEL = _load("cancel", "job_type", "outcomes")
+RETRY_DEAD = _load("retry_dead", "dead_list", "outcomes")
+PURGE_DEAD = _load("purge_dead", "dead_list", "outcomes")
 RESCUE = _load("rescue")
 
 #: Every script defined above. Collected, so that a new one cannot be left out.

@@ -1,5 +1,5 @@
 --[[
-Included by scripts that need a job's type (claim, recover).
+Included by scripts that need a job's type (claim, recover, announce, cancel).
 
 job_type_of(body)  the job's type, or nil if the body is not a job
 --]]

@@ -38,7 +38,7 @@ end
 if found == 0 then
   return 0
 end
-call('DEL', job, prefix .. ':failure:' .. id, prefix .. ':result:' .. id, prefix .. ':crashes:' .. id,
-  prefix .. ':runs:' .. id)
+call('DEL', job)
+delete_outcomes(prefix, id)
 call('PUBLISH', prefix .. ':result:notify:' .. id, 'ready')
 return 1

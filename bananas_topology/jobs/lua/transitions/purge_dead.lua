@@ -20,8 +20,7 @@ end
 local found, positions = find_dead(dead, ARGV[2], ARGV[3], scope)
 for id in pairs(found) do
   if scope[id] ~= '' then
-    call('DEL', prefix .. ':failure:' .. id, prefix .. ':result:' .. id, prefix .. ':crashes:' .. id,
-      prefix .. ':runs:' .. id)
+    delete_outcomes(prefix, id)
   end
   if scope[id] == 'all' then
     call('DEL', prefix .. ':job:' .. id)

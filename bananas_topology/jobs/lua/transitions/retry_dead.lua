@@ -22,8 +22,7 @@ for i = 4, #ARGV, 4 do
   if found[id] then
     found[id] = nil -- an id that is in the list twice is one job
     call('SET', prefix .. ':job:' .. id, ARGV[i + 1])
-    call('DEL', prefix .. ':failure:' .. id, prefix .. ':result:' .. id,
-      prefix .. ':crashes:' .. id, prefix .. ':runs:' .. id)
+    delete_outcomes(prefix, id)
     call('LPUSH', prefix .. ':queue:' .. priority, id)
     wakes[priority] = true
     wakes[priority .. ':' .. job_type] = true
