@@ -44,6 +44,7 @@ from bananas_topology.api.event_feed import EventFeed
 from bananas_topology.api.guard import PROBES, Guard, SecurityHeaders
 from bananas_topology.api.metrics import Measuring, Metrics
 from bananas_topology.api.page_routes import add_page
+from bananas_topology.api.parsing import duration_ms
 from bananas_topology.api.problems import (
     Problem,
     answer_with_problems,
@@ -55,11 +56,9 @@ from bananas_topology.api.token import NO_TOKEN, Token
 from bananas_topology.api.waiting import WaitingRoom
 from bananas_topology.errors import RequestRejected
 from bananas_topology.jobs.views import JobJson, QueuesJson
-from bananas_topology.units import parse_duration_ms
 
 #: Maximum time that a request waits for a job, in milliseconds.
 MAX_WAIT_MS = 60_000
-
 
 #: Paths whose responses are not cached.
 UNCACHED = PROBES | {"/events"}
@@ -252,7 +251,4 @@ async def _get_docs_style(request: Request) -> Response:
 
 
 def _wait_ms(text: str) -> int:
-    try:
-        return min(parse_duration_ms(text), MAX_WAIT_MS) if text else 0
-    except ValueError as error:
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f'wait: {error}, got "{text}"') from error
+    return min(duration_ms("wait", text), MAX_WAIT_MS) if text else 0

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import msgspec
 
+from bananas_topology.api.parsing import decoding
 from bananas_topology.api.problems import Problem
 from bananas_topology.client import NewJob, check_job
 from bananas_topology.contract.values import JOB_TYPE_PATTERN, MAX_RETRIES, PRIORITIES
@@ -94,14 +95,9 @@ def read_jobs(body: bytes) -> tuple[list[NewJob], bool]:
     """
     is_list = body.lstrip()[:1] == b"["
     _decoding.jobs_left = MAX_JOBS
-    try:
+    with decoding("job"):
         body.decode()  # payloads are not decoded, so check here that they are valid UTF-8
         bodies = _LIST.decode(body) if is_list else [_ONE.decode(body)]
-    except msgspec.ValidationError as error:
-        # A subclass of DecodeError, so it comes first.
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"not a valid job: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, f"the body is not valid JSON: {error}") from error
     return [_checked_job(each) for each in bodies], is_list
 
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import msgspec
 
+from bananas_topology.api.parsing import decoding, duration_ms
 from bananas_topology.api.problems import Problem
 from bananas_topology.jobs.dead import DeadFilter
-from bananas_topology.units import parse_duration_ms
 
 _Ids = Annotated[list[str], msgspec.Meta(min_length=1, max_length=10_000)]
 
@@ -53,12 +53,7 @@ def dead_filter(
     Raises:
         Problem: 422, it is not a duration.
     """
-    try:
-        older_than_ms = None if older_than is None else parse_duration_ms(older_than)
-    except ValueError as problem:
-        raise Problem(
-            HTTPStatus.UNPROCESSABLE_ENTITY, f'older_than: {problem}, got "{older_than}"'
-        ) from problem
+    older_than_ms = None if older_than is None else duration_ms("older_than", older_than)
     return DeadFilter(ids, job_type, error, older_than_ms)
 
 
@@ -68,13 +63,8 @@ def read_selection(body: bytes) -> DeadSelection:
     Raises:
         Problem: it is not one.
     """
-    try:
+    with decoding("body"):
         return _SELECTION.decode(body)
-    except msgspec.ValidationError as error:
-        # A subclass of DecodeError, so it comes first.
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"not a valid body: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, f"the body is not valid JSON: {error}") from error
 
 
 _SELECTION = msgspec.json.Decoder(DeadSelection)

@@ -46,13 +46,12 @@ _STATUSES: tuple[tuple[type[BananasTopologyError], HTTPStatus], ...] = (
 
 
 class Problem(Exception):
-    """An error response; `extra` holds extension members."""
+    """An error response."""
 
-    def __init__(self, status: HTTPStatus, detail: str, **extra: Any) -> None:
+    def __init__(self, status: HTTPStatus, detail: str) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
-        self.extra = extra
 
 
 def answer_with_problems(app: FastAPI) -> None:
@@ -66,7 +65,7 @@ def answer_with_problems(app: FastAPI) -> None:
 
 
 def problem_response(status: HTTPStatus, detail: str, **extra: Any) -> JSONResponse:
-    """Build a problem response; its title is the HTTP reason phrase."""
+    """Build a problem response; its title is the HTTP reason phrase, `extra` more members."""
     content = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
     return JSONResponse(content | extra, status, media_type=MEDIA_TYPE, headers=_headers(status))
 
@@ -89,7 +88,7 @@ def _headers(status: HTTPStatus) -> dict[str, str]:
 
 async def _on_problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)
-    return problem_response(error.status, error.detail, **error.extra)
+    return problem_response(error.status, error.detail)
 
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
