@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.keys import Keys
@@ -49,6 +50,11 @@ def prefix() -> str:
 @pytest.fixture
 def keys(prefix: str) -> Keys:
     return Keys(prefix)
+
+
+@pytest.fixture
+def broker(client: redis.Redis, keys: Keys) -> Broker:
+    return Broker(client, keys)
 
 
 @pytest.fixture(scope="session")

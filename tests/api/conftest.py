@@ -3,13 +3,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, cast
 
 import pytest
 import uvicorn
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from bananas_topology.api.app import make_app
@@ -18,6 +20,7 @@ from bananas_topology.api.process import listen
 from bananas_topology.api.service import Service
 from bananas_topology.api.token import NO_TOKEN, Token
 from bananas_topology.client import Client
+from bananas_topology.contract.api import Replicas
 from tests.worker.support import Starter, starting
 
 TOKEN, READ_TOKEN = "correct horse battery", "staple of dashboards"
@@ -43,14 +46,34 @@ def assert_problem(response: Any, status: int, expected: str) -> None:
 
 @contextmanager
 def serving(
-    url: str, prefix: str, token: str = "", read_token: str = "", origins: tuple[str, ...] = ()
+    url: str,
+    prefix: str,
+    token: str = "",
+    read_token: str = "",
+    origins: tuple[str, ...] = (),
+    pools: Mapping[str, Replicas] = MappingProxyType({}),
 ) -> Iterator[TestClient]:
     """Serve the api in this process, on the Redis server with this URL."""
-    with closing(Service.connect(url, prefix)) as service:
+    with closing(Service.connect(url, prefix, pools)) as service:
         app = make_app(service, Token(token), Token(read_token), origins)
         http = TestClient(app, "http://localhost:8080", raise_server_exceptions=False)
         with http:
             yield http
+
+
+def app_of(http: TestClient) -> FastAPI:
+    """The app behind a test client, which annotates it as any ASGI application."""
+    return cast(FastAPI, http.app)
+
+
+def add_broken_route(http: TestClient) -> str:
+    """Add a route that fails unexpectedly, and return its path."""
+
+    @app_of(http).get("/broken")
+    def fail() -> None:
+        raise ZeroDivisionError("unexpected")
+
+    return "/broken"
 
 
 class _Server(uvicorn.Server):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -13,15 +13,12 @@ import redis
 from fastapi.testclient import TestClient
 
 from bananas_topology.api import alerts
-from bananas_topology.api.app import make_app
-from bananas_topology.api.service import Service
-from bananas_topology.api.token import NO_TOKEN
 from bananas_topology.client import Client, NewJob
 from bananas_topology.contract.api import Replicas
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.schedules import ScheduleReader
 from bananas_topology.system.clock import format_timestamp, monotonic, wall_now, wall_seconds
-from tests.api.conftest import assert_problem
+from tests.api.conftest import assert_problem, serving
 from tests.doctor.seeding import Seed, meanwhile
 from tests.jobs.support import count_round_trips
 from tests.waiting import wait_for
@@ -33,8 +30,7 @@ Codes = Callable[[], dict[str, str]]
 @contextmanager
 def _codes(url: str, prefix: str, pools: Mapping[str, Replicas]) -> Iterator[Codes]:
     """A function that reads the alerts: severity by code."""
-    with closing(Service.connect(url, prefix, pools)) as service:
-        http = TestClient(make_app(service, NO_TOKEN), "http://localhost:8080")
+    with serving(url, prefix, pools=pools) as http:
 
         def codes() -> dict[str, str]:
             found = http.get("/alerts").json()["alerts"]

@@ -6,12 +6,10 @@ import threading
 import uuid
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import cast
 
 import jsonschema
 import pytest
 import redis
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from bananas_topology.api.body import MAX_BODY_BYTES
@@ -22,7 +20,7 @@ from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.jobs.exchange import ClaimRequest
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.settlements import AckJob
-from tests.api.conftest import JSON, assert_problem, serving
+from tests.api.conftest import JSON, add_broken_route, assert_problem, serving
 from tests.jobs.servers import HOST, running, wait_until
 
 
@@ -260,13 +258,7 @@ def test_unknown_methods_share_one_series(http: TestClient) -> None:
 
 def test_unexpected_error_is_a_counted_problem(server_url: str, prefix: str) -> None:
     with serving(server_url, prefix) as http:
-        api = cast(FastAPI, http.app)
-
-        @api.get("/broken")
-        def raise_unexpectedly() -> None:
-            raise ZeroDivisionError("unexpected")
-
-        assert_problem(http.get("/broken"), 500, "see the api log")
+        assert_problem(http.get(add_broken_route(http)), 500, "see the api log")
 
         assert 'route="/broken",status="500"} 1.0' in http.get("/metrics").text
 

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 
 from bananas_topology.api.caching import MAX_HASHED_BYTES
 from bananas_topology.client import Client
-from tests.api.conftest import TOKEN
+from tests.api.conftest import TOKEN, app_of
 
 PATHS = (
     "/queues", "/workers", "/pools", "/schedules", "/jobs", "/jobs/it", "/dead", "/openapi.json",
@@ -92,8 +92,8 @@ def test_a_large_answer_is_sent_as_it_is(http: TestClient, producer: Client) -> 
 
 def test_an_answer_may_say_itself_how_long_to_keep_it(http: TestClient) -> None:
     kept = {"Cache-Control": "max-age=31536000, immutable"}
-    http.app.add_route("/kept", lambda request: Response(b"x", headers=kept))  # type: ignore[attr-defined]
-    http.app.add_route("/own", lambda request: Response(b"x", headers={"ETag": '"own"'}))  # type: ignore[attr-defined]
+    app_of(http).add_route("/kept", lambda request: Response(b"x", headers=kept))
+    app_of(http).add_route("/own", lambda request: Response(b"x", headers={"ETag": '"own"'}))
 
     assert http.get("/kept").headers["cache-control"] == kept["Cache-Control"]
     assert http.get("/own", headers={"If-None-Match": '"own"'}).status_code == 200

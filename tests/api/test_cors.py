@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from bananas_topology.contract.api import api_from_env
 from bananas_topology.errors import InvalidSettings
-from tests.api.conftest import READ_TOKEN, TOKEN, assert_problem, serving
+from tests.api.conftest import READ_TOKEN, TOKEN, add_broken_route, assert_problem, serving
 
 ORIGIN = "https://ops.example.com"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -49,8 +49,7 @@ def test_a_browser_learns_that_a_page_may_send_a_request(
 
 
 def test_a_page_reads_answers_and_errors(shared_http: TestClient) -> None:
-    broken = "/broken"
-    shared_http.app.add_route(broken, lambda request: 1 / 0)  # type: ignore[attr-defined]
+    broken = add_broken_route(shared_http)
     for path, headers, status in (
         ("/queues", BEARER, 200),
         ("/queues", {}, 401),

@@ -139,11 +139,3 @@ def test_an_id_that_is_not_text_breaks_no_page(
 
     assert [job["id"] for job in http.get("/dead").json()["jobs"]] == ["\ufffd"]
     assert http.post("/dead/retry", json={"all": True}).json()["unreadable"] == ["\ufffd"]
-
-
-def test_these_routes_need_redis(disconnected_http: TestClient) -> None:
-    for path in ("/dead",):
-        assert_problem(disconnected_http.get(path), 503, "cannot reach Redis")
-    for path in ("/dead/retry", "/dead/purge"):
-        response = disconnected_http.post(path, json={"all": True})
-        assert_problem(response, 503, "cannot reach Redis")

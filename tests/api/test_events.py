@@ -16,15 +16,12 @@ import redis
 from fastapi.testclient import TestClient
 
 from bananas_topology.api import connections, event_feed, event_routes
-from bananas_topology.api.app import make_app
 from bananas_topology.api.event_feed import EventFeed
-from bananas_topology.api.service import Service
-from bananas_topology.api.token import Token
 from bananas_topology.client import Client
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.system.clock import monotonic
-from tests.api.conftest import READ_TOKEN, TOKEN, assert_problem, listening
+from tests.api.conftest import READ_TOKEN, TOKEN, app_of, assert_problem, listening, serving
 from tests.api.event_stream import Stream, following
 from tests.jobs.servers import free_port, running
 from tests.waiting import wait_for
@@ -33,7 +30,7 @@ from tests.worker.support import Starter
 
 @pytest.fixture
 def feed(http: TestClient) -> EventFeed:
-    found: EventFeed = http.app.state.api.events  # type: ignore[attr-defined]
+    found: EventFeed = app_of(http).state.api.events
     return found
 
 
@@ -136,8 +133,8 @@ def test_a_client_resumes_on_another_replica_and_misses_nothing(
     publish("d")
 
     with (
-        closing(Service.connect(server_url, prefix)) as service,
-        listening(make_app(service, Token(""))) as replica,
+        serving(server_url, prefix) as other,
+        listening(other.app) as replica,
     ):
         path = f"/events?after={known}" if by_query else "/events"
         header = "" if by_query else known
@@ -319,8 +316,8 @@ def test_clients_are_told_that_redis_is_away_and_when_it_is_back(
     redis_port = free_port()
     url = f"redis://127.0.0.1:{redis_port}"
     with (
-        closing(Service.connect(url, prefix)) as service,
-        listening(make_app(service, Token(""))) as port,
+        serving(url, prefix) as api,
+        listening(api.app) as port,
         ExitStack() as streams,
     ):
         early = streams.enter_context(following(port))

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Any
 
-import pytest
 import redis
 from fastapi.testclient import TestClient
 
-from bananas_topology.api.app import make_app
-from bananas_topology.api.service import Service
-from bananas_topology.api.token import NO_TOKEN
 from bananas_topology.contract.api import Replicas
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.keys import Keys
-from tests.api.conftest import assert_problem
+from tests.api.conftest import serving
 from tests.jobs.support import Worker
 from tests.waiting import wait_for
 from tests.worker.support import Starter
@@ -32,11 +27,6 @@ def _register(broker: Broker, worker_id: str, pool: str, **more: Any) -> Worker:
     }
     broker.heartbeat(worker.consumer, worker.incarnation, info, boot=True)
     return worker
-
-
-@pytest.fixture
-def broker(client: redis.Redis, keys: Keys) -> Broker:
-    return Broker(client, keys)
 
 
 def test_workers_and_pools_are_those_that_live(
@@ -71,8 +61,7 @@ def test_pools_of_the_topology_are_listed_with_the_workers_they_are_to_have(
     _register(broker, "a-0", "a", concurrency=0)
     _register(broker, "stray-0", "stray")
     wanted = {"a": Replicas(2, 2), "missing": Replicas(1, 20)}
-    with closing(Service.connect(server_url, prefix, wanted)) as service:
-        http = TestClient(make_app(service, NO_TOKEN), "http://localhost:8080")
+    with serving(server_url, prefix, pools=wanted) as http:
         pools = {each["name"]: each for each in http.get("/pools").json()["pools"]}
 
     assert list(pools) == ["a", "missing", "stray"]
@@ -129,8 +118,3 @@ def test_workers_that_report_nothing_are_listed(http: TestClient, broker: Broker
     assert shown["memory_bytes"] is None
     [job] = shown["jobs"]
     assert (job["id"], job["timeout_ms"]) == ("it", None)
-
-
-def test_workers_and_pools_need_redis(disconnected_http: TestClient) -> None:
-    for path in ("/workers", "/pools"):
-        assert_problem(disconnected_http.get(path), 503, "cannot reach Redis")

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from bananas_topology.api.guard import SECURITY_HEADERS
 from bananas_topology.contract.api import api_from_env
 from bananas_topology.errors import InvalidSettings
-from tests.api.conftest import JSON, READ_TOKEN, TOKEN, assert_problem
+from tests.api.conftest import JSON, READ_TOKEN, TOKEN, add_broken_route, assert_problem
 
 BODY = b'{"name": "add"}'
 PATHS = ("/jobs/it", "/queues", "/health", "/metrics", "/openapi.json", "/no-such-path")
@@ -138,7 +138,7 @@ def test_a_link_from_another_site_opens_a_page(http: TestClient) -> None:
 
 
 def test_every_response_has_the_security_headers(private_http: TestClient) -> None:
-    private_http.app.add_route("/broken", lambda request: 1 / 0)  # type: ignore[attr-defined]
+    add_broken_route(private_http)
     for path, status in (("/livez", 200), ("/queues", 401), ("/docs", 200), ("/broken", 500)):
         response = private_http.get(path, headers=_bearer(TOKEN) if path == "/broken" else {})
         assert response.status_code == status

@@ -10,7 +10,6 @@ import redis
 from fastapi.testclient import TestClient
 
 from bananas_topology.jobs.keys import Keys
-from tests.api.conftest import assert_problem
 from tests.waiting import wait_for
 from tests.worker.support import Starter
 
@@ -60,7 +59,3 @@ def test_schemas_that_the_server_has_lost_are_published_again(
     wait_for(lambda: _stored(client, keys) == [key])
     wait_for(lambda: client.pttl(key) > 50_000)  # extended by the next heartbeat
     assert _job_types(http)["mail"]["schema"]
-
-
-def test_job_types_need_redis(disconnected_http: TestClient) -> None:
-    assert_problem(disconnected_http.get("/job-types"), 503, "cannot reach Redis")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from urllib.parse import quote
 
 import pytest
@@ -12,16 +11,7 @@ from fastapi.testclient import TestClient
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.keys import Keys
 from tests.api.conftest import assert_problem
-from tests.jobs.support import Worker
-
-
-def _bury(client: redis.Redis, keys: Keys, job_id: str, body: str | None = None) -> None:
-    client.lpush(keys.dead, job_id)
-    client.set(
-        keys.job(job_id),
-        body or json.dumps({"id": job_id, "name": "add", "attempts": 4, "status": "failed"}),
-    )
-    client.set(keys.failure(job_id), json.dumps({"type": "ValueError", "message": "no"}))
+from tests.jobs.support import Worker, store_dead
 
 
 def test_jobs_are_listed_a_page_at_a_time(http: TestClient) -> None:
@@ -79,7 +69,7 @@ def test_a_job_is_cancelled_before_it_starts(
 
 
 def test_a_dead_job_is_retried_once(http: TestClient, client: redis.Redis, keys: Keys) -> None:
-    _bury(client, keys, "a/b")
+    store_dead(client, keys, "a/b")
     assert_problem(http.delete("/jobs/a%2Fb"), 409, "is failed")
 
     response = http.post("/jobs/a%2Fb/retry")
@@ -94,13 +84,8 @@ def test_a_dead_job_is_retried_once(http: TestClient, client: redis.Redis, keys:
 def test_what_cannot_be_retried_is_a_problem(
     http: TestClient, client: redis.Redis, keys: Keys
 ) -> None:
-    _bury(client, keys, "broken", "not JSON")
+    store_dead(client, keys, "broken", body="not JSON")
 
     assert_problem(http.post("/jobs/broken/retry"), 409, "cannot be read")
     assert_problem(http.post("/jobs/nobody/retry"), 404, "no job has the id")
     assert client.lrange(keys.dead, 0, -1) == [b"broken"]
-
-
-def test_routes_of_jobs_need_redis(disconnected_http: TestClient) -> None:
-    for method, path in (("GET", "/jobs"), ("DELETE", "/jobs/it"), ("POST", "/jobs/it/retry")):
-        assert_problem(disconnected_http.request(method, path), 503, "cannot reach Redis")

@@ -20,11 +20,10 @@ from bananas_topology.client import Client
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.system.clock import monotonic
+from tests.api.conftest import TOKEN
 from tests.api.event_stream import following
 from tests.jobs.servers import black_hole, free_port
 from tests.waiting import wait_for
-
-TOKEN = "correct horse battery"
 
 
 @contextmanager

@@ -169,11 +169,3 @@ def test_a_definition_is_stored_once(client: redis.Redis, keys: Keys) -> None:
     [seen] = broker.see_schedules({"s": scheduler._own["s"]}, now, is_stopping=False).values()
 
     assert seen.is_defined
-
-
-def test_schedules_are_a_problem_while_redis_is_away(disconnected_http: TestClient) -> None:
-    for response in (
-        disconnected_http.get("/schedules"),
-        disconnected_http.post("/schedules/nightly/run"),
-    ):
-        assert_problem(response, 503, "cannot reach Redis")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import select
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +17,7 @@ from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.jobs.exchange import Claimed, ClaimRequest
 from bananas_topology.jobs.job import Claim, EncodedJob, encode_new, rewrite
+from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.settlements import AckJob, BuryJob, RetryJob, Settlement
 from bananas_topology.system.clock import wall_now
 
@@ -53,6 +56,23 @@ def retry(claim: Claim, delay_ms: int = 60_000) -> RetryJob:
     """The settlement of a job that is to run again."""
     body = rewrite(claim.body or b"", status="pending", attempts=1, error="no", updated_at=AT)
     return RetryJob(claim, body, b'{"type":"E","message":"no","traceback":""}', delay_ms)
+
+
+def store_dead(
+    client: redis.Redis, keys: Keys, job_id: str, message: str = "no", body: str | None = None
+) -> None:
+    """Store a dead job of type `add`, which has failed with this message."""
+    fields = {"id": job_id, "name": "add", "attempts": 4, "status": "failed"}
+    client.lpush(keys.dead, job_id)
+    client.set(keys.job(job_id), body or json.dumps(fields))
+    client.set(keys.failure(job_id), json.dumps({"type": "ValueError", "message": message}))
+
+
+def is_readable(fd: int, seconds: float) -> bool:
+    """Whether a descriptor becomes readable within a time."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def test_a_client_authenticates_with_what_the_files_contain_now(
     secret(tmp_path / "url", server.url.replace("://", "://:next%2F%40%3A@"))
 
     for client in clients:
-        wait_for(lambda client=client: _enqueues(client), 10)  # type: ignore[misc]
+        wait_for(lambda client=client: _enqueues(client), 10)  # type: ignore[misc]  # mypy infers no lambda
         client.close()
 
 

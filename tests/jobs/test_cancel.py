@@ -15,11 +15,6 @@ from bananas_topology.jobs.settlements import ReleaseJob
 from tests.jobs.support import Worker, encoded
 
 
-@pytest.fixture
-def broker(client: redis.Redis, keys: Keys) -> Broker:
-    return Broker(client, keys)
-
-
 def _stored(client: redis.Redis, prefix: str, job_id: str) -> list[str]:
     """The keys that name a job, and those that contain its id."""
     found: list[str] = []

@@ -13,11 +13,6 @@ from tests.jobs.invariants import assert_each_in_one_place
 from tests.jobs.support import Worker, encoded
 
 
-@pytest.fixture
-def broker(client: redis.Redis, keys: Keys) -> Broker:
-    return Broker(client, keys)
-
-
 def test_jobs_are_claimed_by_priority_then_first_in_first_out(broker: Broker) -> None:
     order = [f"{priority}{i}" for i in range(3) for priority in reversed(PRIORITIES)]
     broker.enqueue([encoded(job_id, priority=job_id[:-1]) for job_id in order])

@@ -19,11 +19,6 @@ KEPT = 1_000
 
 
 @pytest.fixture
-def broker(client: redis.Redis, keys: Keys) -> Broker:
-    return Broker(client, keys)
-
-
-@pytest.fixture
 def reader(client: redis.Redis, keys: Keys) -> EventReader:
     return EventReader(client, keys)
 

@@ -57,7 +57,7 @@ def _named(sums: Iterable[tuple[str | None, Totals]]) -> dict[str | None, tuple[
 
 def _steps(client: redis.Redis, keys: Keys) -> list[str]:
     """The keys of the steps."""
-    found = map(to_text, client.keys(f"{keys.prefix}:history:*"))  # type: ignore[arg-type]
+    found = map(to_text, client.scan_iter(f"{keys.prefix}:history:*", count=1_000))
     return sorted(key for key in found if ":flushed:" not in key)
 
 

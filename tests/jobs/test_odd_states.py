@@ -17,11 +17,6 @@ from tests.jobs.invariants import assert_each_in_one_place
 from tests.jobs.support import Worker, encoded
 
 
-@pytest.fixture
-def broker(client: redis.Redis, keys: Keys) -> Broker:
-    return Broker(client, keys)
-
-
 def _ack(claim: Claim) -> AckJob:
     at = format_timestamp(wall_now())
     body = rewrite(claim.body or b"", status="completed", attempts=1, updated_at=at)

@@ -20,11 +20,6 @@ from tests.jobs.invariants import assert_each_in_one_place
 from tests.jobs.support import Worker, encoded
 
 
-@pytest.fixture
-def broker(client: redis.Redis, keys: Keys) -> Broker:
-    return Broker(client, keys)
-
-
 def _heartbeat(worker: Worker, *, boot: bool = False) -> tuple[bool, tuple[str, ...]]:
     beat = worker.broker.heartbeat(worker.consumer, worker.incarnation, {"pid": 1}, boot=boot)
     return not beat.is_superseded, beat.expired

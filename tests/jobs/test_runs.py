@@ -24,11 +24,6 @@ KEEP = WorkerConfig().keep
 START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 
-@pytest.fixture
-def broker(client: redis.Redis, keys: Keys) -> Broker:
-    return Broker(client, keys)
-
-
 def _stored(number: int, outcome: RunOutcome = RunOutcome.RETRIED) -> bytes:
     return StoredRun(number, f"w-{number}", AT, 1000, outcome).encode()
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 
@@ -19,23 +18,12 @@ from bananas_topology.jobs.search import (
     Search,
 )
 from bananas_topology.jobs.settlements import AckJob
-from tests.jobs.support import Worker, encoded
-
-
-@pytest.fixture
-def broker(client: redis.Redis, keys: Keys) -> Broker:
-    return Broker(client, keys)
+from tests.jobs.support import Worker, encoded, store_dead
 
 
 @pytest.fixture
 def search(client: redis.Redis, keys: Keys) -> Search:
     return Search(client, keys)
-
-
-def _bury(client: redis.Redis, keys: Keys, job_id: str, message: str = "no") -> None:
-    client.lpush(keys.dead, job_id)
-    client.set(keys.job(job_id), json.dumps({"id": job_id, "name": "add", "status": "failed"}))
-    client.set(keys.failure(job_id), json.dumps({"type": "ValueError", "message": message}))
 
 
 def _pages(search: Search, selected: JobFilter, limit: int = 10) -> list[JobPage]:
@@ -62,7 +50,7 @@ def _one_of_each(client: redis.Redis, keys: Keys, broker: Broker) -> None:
     first, _ = worker.exchange(count=2).claims
     assert first.body is not None
     worker.exchange([AckJob(first, first.body, b"3", "2026-01-01T00:00:00.000000Z", 5)])
-    _bury(client, keys, "failed", "the Disk is full")
+    store_dead(client, keys, "failed", "the Disk is full")
     broker.enqueue([encoded("pending", "sub", {"to": "Zoë"}), encoded("scheduled", due="+60000")])
 
 
@@ -114,7 +102,7 @@ def test_pages_have_each_job_once(
     ids = [f"{number:03}" for number in range(120)]
     if state == "failed":
         for job_id in ids:
-            _bury(client, keys, job_id)
+            store_dead(client, keys, job_id)
     elif state == "scheduled":
         broker.enqueue([encoded(job_id, due="4102444800.000001") for job_id in ids])
     else:

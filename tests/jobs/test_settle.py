@@ -20,11 +20,6 @@ from tests.jobs.support import AT, Worker, ack, bury, encoded, retry
 KEEP = WorkerConfig().keep
 
 
-@pytest.fixture
-def broker(client: redis.Redis, keys: Keys) -> Broker:
-    return Broker(client, keys)
-
-
 def test_an_acked_job_and_its_result_are_stored_with_an_expiry(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import select
-
 import pytest
 import redis
 
@@ -10,13 +8,7 @@ from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.settlements import ReleaseJob
 from bananas_topology.jobs.wake import LISTEN_TIMEOUT_S, WakeListener, WakeReply
 from bananas_topology.system.clock import monotonic
-from tests.jobs.support import Worker, encoded
-
-
-def _is_readable_within(listener: WakeListener, seconds: float) -> bool:
-    poll = select.poll()
-    poll.register(listener.fileno(), select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
+from tests.jobs.support import Worker, encoded, is_readable
 
 
 def _listener(worker: Worker, *, by_type: bool = False) -> WakeListener:
@@ -37,7 +29,7 @@ def test_a_notification_delivers_the_job(client: redis.Redis, keys: Keys, by_typ
     listener.listen(worker.request(1))
 
     broker.enqueue([encoded("a"), encoded("b")])
-    assert _is_readable_within(listener, 5)
+    assert is_readable(listener.fileno(), 5)
     reply = listener.receive()
 
     assert reply is not None
@@ -60,7 +52,7 @@ def test_a_released_job_notifies_a_listener(client: redis.Redis, keys: Keys) -> 
 
     worker.exchange([ReleaseJob(claim)])
 
-    assert _is_readable_within(listener, 5)
+    assert is_readable(listener.fileno(), 5)
     assert _ids(listener.receive()) == ["a"]
     listener.close()
 
@@ -77,7 +69,7 @@ def test_a_listener_without_a_notification_claims_after_its_timeout(
     client.set(keys.job("a"), job.body)
     client.lpush(keys.queue("normal"), "a")  # as foreign producers do
 
-    assert _is_readable_within(listener, 10)
+    assert is_readable(listener.fileno(), 10)
     reply = listener.receive()
 
     assert reply is not None
@@ -97,7 +89,7 @@ def test_a_listener_reports_that_the_script_was_unknown(client: redis.Redis, key
     client.script_flush()
 
     client.zadd(keys.wake("normal"), {"1": 0})
-    assert _is_readable_within(listener, 5)
+    assert is_readable(listener.fileno(), 5)
 
     assert listener.receive() == WakeReply(woken=True, claimed=None)
     assert worker.claim(1) == ["a"]
@@ -113,8 +105,8 @@ def test_an_idle_worker_is_notified_of_what_another_left(client: redis.Redis, ke
 
     broker.enqueue([encoded("a"), encoded("b")])
 
-    assert _is_readable_within(listeners[0], 5)
-    assert _is_readable_within(listeners[1], 5)
+    assert is_readable(listeners[0].fileno(), 5)
+    assert is_readable(listeners[1].fileno(), 5)
     assert sorted(job for listener in listeners for job in _ids(listener.receive())) == ["a", "b"]
     for listener in listeners:
         listener.close()

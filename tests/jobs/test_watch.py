@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import select
-
 import redis
 
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.wake import WakeListener
 from bananas_topology.jobs.watch import QueueWatch
-from tests.jobs.support import Worker, encoded
+from tests.jobs.support import Worker, encoded, is_readable
 
 
 def _push(client: redis.Redis, keys: Keys, job_id: str, job_type: str = "add") -> None:
@@ -19,21 +17,15 @@ def _push(client: redis.Redis, keys: Keys, job_id: str, job_type: str = "add") -
     client.lpush(keys.queue("normal"), job_id)
 
 
-def _is_readable(fd: int, seconds: float) -> bool:
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
-
-
 def test_a_watch_ends_when_a_queue_has_a_job_and_changes_nothing(
     client: redis.Redis, keys: Keys
 ) -> None:
     watch = QueueWatch(Broker(client, keys), "normal")
     watch.start()
-    assert not _is_readable(watch.fileno(), 0)
+    assert not is_readable(watch.fileno(), 0)
 
     client.lpush(keys.queue("normal"), "a", "b")
-    assert _is_readable(watch.fileno(), 5)
+    assert is_readable(watch.fileno(), 5)
 
     assert watch.receive() is not None
     assert not watch.is_waiting
@@ -56,7 +48,7 @@ def test_an_announcement_wakes_idle_workers_of_every_kind(client: redis.Redis, k
     assert broker.announce("normal").is_notified
 
     for listener in listeners:
-        assert _is_readable(listener.fileno(), 0.5)
+        assert is_readable(listener.fileno(), 0.5)
         reply = listener.receive()
         assert reply is not None
         assert reply.woken

@@ -20,11 +20,6 @@ FAILURE = msgspec.json.encode(Failure("ValueError", "no\u202e\x1b[31m" + "x" * 1
 
 
 @pytest.fixture
-def broker(client: redis.Redis, keys: Keys) -> Broker:
-    return Broker(client, keys)
-
-
-@pytest.fixture
 def events(broker: Broker) -> JobEvents:
     return JobEvents(broker, "w-0", "mail")
 
