@@ -126,14 +126,15 @@ _HEADERS = {
 #: Statuses that any request may be answered with.
 _ALWAYS = (HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE)
 
-#: Statuses of the guard, and those of it and of reading the body of a request that has one.
+#: Statuses of the guard for every request, of a request that changes something, and of one that
+#: has a body as well.
 _GUARDED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+CHANGE_FAILURES = (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.UNPROCESSABLE_ENTITY)
 BODY_FAILURES = (
+    *CHANGE_FAILURES,
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
 )
 
 

@@ -25,6 +25,7 @@ from bananas_topology.api import (
     schedule_routes,
 )
 from bananas_topology.api.answers import (
+    BODY_FAILURES,
     ENQUEUED,
     ONE_OR_MORE_JOBS,
     SCHEMAS,
@@ -150,10 +151,7 @@ _operations = APIRouter(tags=["operations"])
     status_code=HTTPStatus.ACCEPTED,
     responses=answers(
         content(ENQUEUED),
-        HTTPStatus.BAD_REQUEST,
-        HTTPStatus.REQUEST_TIMEOUT,
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
+        *BODY_FAILURES,
         status=HTTPStatus.ACCEPTED,
     ),
     openapi_extra={"requestBody": {"required": True} | content(ONE_OR_MORE_JOBS)},

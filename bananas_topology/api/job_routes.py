@@ -7,7 +7,13 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from bananas_topology.api.answers import EnqueuedJson, answers, content, reference
+from bananas_topology.api.answers import (
+    CHANGE_FAILURES,
+    EnqueuedJson,
+    answers,
+    content,
+    reference,
+)
 from bananas_topology.api.encoding import json_response
 from bananas_topology.api.service import service_of
 from bananas_topology.jobs.search import MAX_PAGE, JobFilter
@@ -22,10 +28,6 @@ _POOL = Query(description="Only jobs that run in this pool now.")
 _TEXT = Query(description="Only jobs with this text in their id, payload or error.", max_length=200)
 _LIMIT = Query(description="Jobs on a page.", ge=1, le=MAX_PAGE)
 _CURSOR = Query(description="`next` of the page before.", max_length=2_000)
-
-
-#: Why a request that changes a job may be refused, besides the job's state.
-_CHANGE = (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 @router.get(
@@ -56,7 +58,11 @@ def list_jobs(
     "/jobs/{job_id:path}",
     status_code=HTTPStatus.NO_CONTENT,
     responses=answers(
-        {}, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, *_CHANGE, status=HTTPStatus.NO_CONTENT
+        {},
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.CONFLICT,
+        *CHANGE_FAILURES,
+        status=HTTPStatus.NO_CONTENT,
     ),
 )
 def cancel_job(request: Request, job_id: str) -> Response:
@@ -75,7 +81,7 @@ def cancel_job(request: Request, job_id: str) -> Response:
         content(reference(EnqueuedJson)),
         HTTPStatus.NOT_FOUND,
         HTTPStatus.CONFLICT,
-        *_CHANGE,
+        *CHANGE_FAILURES,
         status=HTTPStatus.ACCEPTED,
     ),
 )

@@ -6,7 +6,13 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
 
-from bananas_topology.api.answers import EnqueuedJson, answers, content, reference
+from bananas_topology.api.answers import (
+    CHANGE_FAILURES,
+    EnqueuedJson,
+    answers,
+    content,
+    reference,
+)
 from bananas_topology.api.encoding import json_response
 from bananas_topology.api.service import service_of
 from bananas_topology.jobs.schedules import SchedulesJson, schedules_json
@@ -26,8 +32,7 @@ def get_schedules(request: Request) -> Response:
     responses=answers(
         content(reference(EnqueuedJson)),
         HTTPStatus.NOT_FOUND,
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
+        *CHANGE_FAILURES,
         status=HTTPStatus.ACCEPTED,
     ),
 )

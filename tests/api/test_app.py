@@ -305,6 +305,7 @@ def test_openapi_names_every_answer(
             http.post("/jobs", json=[]),
             http.post("/jobs", content=b"{"),
             http.post("/jobs", content=b"x" * (MAX_BODY_BYTES + 1)),
+            http.post("/jobs", content=b"{}", headers={"Content-Type": "text/plain"}),
             http.post("/jobs", json={}),
             private_http.post("/jobs", json={"name": "add"}),
             disconnected_http.post("/jobs", json={"name": "add"}),
