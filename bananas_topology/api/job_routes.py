@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -16,12 +16,11 @@ from bananas_topology.api.answers import (
 )
 from bananas_topology.api.encoding import json_response
 from bananas_topology.api.service import service_of
-from bananas_topology.jobs.search import MAX_PAGE, JobFilter
+from bananas_topology.jobs.search import MAX_PAGE, JobFilter, State
 from bananas_topology.jobs.views import JobPageJson, job_page_json
 
 router = APIRouter(tags=["jobs"])
 
-_State = Literal["pending", "scheduled", "processing", "completed", "failed"]
 _STATE = Query(description="Only jobs in this state: a job's `status`.")
 _TYPE = Query(alias="type", description="Only jobs of this type.")
 _POOL = Query(description="Only jobs that run in this pool now.")
@@ -35,7 +34,7 @@ _CURSOR = Query(description="`next` of the page before.", max_length=2_000)
 )
 def list_jobs(
     request: Request,
-    state: Annotated[_State | None, _STATE] = None,
+    state: Annotated[State | None, _STATE] = None,
     job_type: Annotated[str | None, _TYPE] = None,
     pool: Annotated[str | None, _POOL] = None,
     text: Annotated[str | None, _TEXT] = None,

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import redis
@@ -44,7 +44,8 @@ _MIN_COST = 25
 #: Bytes of a job that are read and searched: its payload may have megabytes.
 _HEAD_BYTES = 64 * 2**10
 
-STATES = ("pending", "scheduled", "processing", "completed", "failed")
+#: What may be searched for: a job's `status`.
+State = Literal["pending", "scheduled", "processing", "completed", "failed"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import get_args
 
 import pytest
 import redis
@@ -11,11 +12,11 @@ from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.search import (
     MAX_EXAMINED,
-    STATES,
     JobFilter,
     JobPage,
     JobSummary,
     Search,
+    State,
 )
 from bananas_topology.jobs.settlements import AckJob
 from tests.jobs.support import Worker, encoded, store_dead
@@ -59,10 +60,10 @@ def test_jobs_are_found_by_state(
 ) -> None:
     _one_of_each(client, keys, broker)
 
-    for state in STATES:
+    for state in get_args(State):
         [job] = _jobs(_pages(search, JobFilter(state=state)))
         assert (job.job_id, job.status) == (state, state)
-    assert sorted(_ids(_pages(search, JobFilter()))) == sorted(STATES)
+    assert sorted(_ids(_pages(search, JobFilter()))) == sorted(get_args(State))
 
 
 @pytest.mark.parametrize(
