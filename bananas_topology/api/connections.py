@@ -83,6 +83,7 @@ class ClientConnection(H11Protocol):
         """Whether a complete request, its body included, is being answered."""
         return self._unanswered is not None and not self._unanswered.more_body
 
+    # uvicorn narrows the type of the argument as well.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         if len(self.connections) >= self.limit and not self._make_room():
             self.transport = transport

@@ -113,7 +113,7 @@ class FileCredentials(CredentialProvider):
     def __init__(self, url: ServerUrl) -> None:
         self._url = url
 
-    def get_credentials(self) -> tuple[str, ...]:  # type: ignore[override]
+    def get_credentials(self) -> tuple[str, ...]:  # type: ignore[override]  # may be empty
         """Return user and password, the password alone, or nothing.
 
         Raises:

@@ -109,7 +109,7 @@ class RoutedConnection(Connection):
     """A connection to the node that a router finds."""
 
     def __init__(self, *, router: Router, **options: Any) -> None:
-        super().__init__(**options)  # type: ignore[no-untyped-call]
+        super().__init__(**options)  # type: ignore[no-untyped-call]  # redis-py's is not annotated
         self._router = router
 
     def connect(self) -> None:
