@@ -16,7 +16,7 @@ from bananas_topology.api.encoding import json_response
 from bananas_topology.api.service import Service, service_of
 from bananas_topology.jobs.dead import DeadFilter
 from bananas_topology.jobs.stored import printable
-from bananas_topology.jobs.views import DeadChangeJson, DeadPageJson, dead_job_json
+from bananas_topology.jobs.views import DeadChangeJson, DeadPageJson, dead_page_json
 
 router = APIRouter(tags=["dead jobs"])
 
@@ -47,10 +47,8 @@ def list_dead_jobs(
     A page examines a bounded number of jobs, so it may have fewer than `limit`, or none, although
     `next` leads to more.
     """
-    dead = service_of(request).dead
-    jobs, following = dead.page(dead_filter(None, job_type, error, older_than), limit, cursor)
-    found = [dead_job_json(job) for job in jobs]
-    return json_response(DeadPageJson(jobs=found, total=dead.count(), next=following))
+    selected = dead_filter(None, job_type, error, older_than)
+    return json_response(dead_page_json(service_of(request).dead.page(selected, limit, cursor)))
 
 
 @router.post("/dead/retry", responses=_CHANGED, openapi_extra=_SELECTION)

@@ -87,6 +87,17 @@ class DeadFilter:
         return now - job.died_at >= timedelta(milliseconds=self.older_than_ms)
 
 
+class DeadPage(NamedTuple):
+    """Some of the selected dead jobs, and the number of all dead jobs.
+
+    `following` is the `distance` of the next page; None at the end.
+    """
+
+    jobs: Sequence[DeadJob]
+    total: int
+    following: int | None
+
+
 #: Selects every dead job.
 EVERYTHING = DeadFilter()
 
@@ -136,17 +147,15 @@ class DeadJobs:
                     yield entry.job
             start = stop
 
-    def page(
-        self, selected: DeadFilter, limit: int, distance: int | None = None
-    ) -> tuple[Sequence[DeadJob], int | None]:
-        """Read up to `limit` of the selected dead jobs, newest first, and where to continue.
+    def page(self, selected: DeadFilter, limit: int, distance: int | None = None) -> DeadPage:
+        """Read up to `limit` of the selected dead jobs, newest first.
 
         `distance` counts from the end of the list, where burying moves nothing. If older jobs leave
         the list between two pages, some jobs are on both. Examines up to `PAGE_EXAMINED` jobs.
         """
         found: list[DeadJob] = []
-        now, count = wall_now(), self.count()
-        distance = count if distance is None else min(distance, count)
+        now, total = wall_now(), self.count()
+        distance = total if distance is None else min(distance, total)
         last = max(distance - PAGE_EXAMINED, 0)
         while distance > last:
             stop = max(distance - BATCH, 0)
@@ -155,9 +164,9 @@ class DeadJobs:
                 if not entry.is_id_reused and selected.matches(entry.job, now):
                     found.append(entry.job)
                     if len(found) == limit:
-                        return found, distance or None
+                        return DeadPage(found, total, distance or None)
             distance = min(distance, stop)
-        return found, distance or None
+        return DeadPage(found, total, distance or None)
 
     def retry(self, selected: DeadFilter = EVERYTHING) -> RetriedDead:
         """Requeue the selected dead jobs, oldest first.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from bananas_topology.jobs.dead import DeadJob
+from bananas_topology.jobs.dead import DeadJob, DeadPage
 from bananas_topology.jobs.depths import QueueDepth, ReadyList
 from bananas_topology.jobs.fleet_views import WorkerJson, worker_json
 from bananas_topology.jobs.inspect import Backlog, JobView, Overview
@@ -233,6 +233,12 @@ def dead_job_json(job: DeadJob) -> DeadJobJson:
         "traceback": job.traceback,
         "is_readable": job.is_readable,
     }
+
+
+def dead_page_json(page: DeadPage) -> DeadPageJson:
+    """Describe a page of dead jobs."""
+    jobs = [dead_job_json(job) for job in page.jobs]
+    return {"jobs": jobs, "total": page.total, "next": page.following}
 
 
 def queues_json(overview: Overview) -> QueuesJson:
