@@ -23,7 +23,7 @@ from bananas_topology.jobs.inspect import job_status
 from bananas_topology.jobs.job import DECODE_ERRORS, claimed_at
 from bananas_topology.jobs.job_types import timeout_ms
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.places import Place, places_of
+from bananas_topology.jobs.places import Part, Place, Position, places_of
 from bananas_topology.jobs.stored import (
     error_of,
     parse_fields,
@@ -106,7 +106,7 @@ class _Cursor(msgspec.Struct, array_like=True):
     """Where a search continues: a place, and a position there (None: its start)."""
 
     place: str
-    position: int | tuple[str, str] | str | None
+    position: Position | None
 
 
 class Search:
@@ -128,13 +128,10 @@ class Search:
         """
         where = _Cursor("", None) if cursor is None else _decode(cursor)
         state = "processing" if selected.pool is not None else selected.state
-        try:
-            with translate_errors(self._client):
-                places = places_of(self._client, self._keys, state)
-                following = [each for each in places if each.name >= where.place]
-                return self._fill(selected, min(limit, MAX_PAGE), following, where)
-        except (TypeError, ValueError) as error:
-            raise InvalidCursor(f'cursor: expected one of this search, got "{cursor}"') from error
+        with translate_errors(self._client):
+            places = places_of(self._client, self._keys, state)
+            following = [each for each in places if each.name >= where.place]
+            return self._fill(selected, min(limit, MAX_PAGE), following, where)
 
     def _fill(
         self, selected: JobFilter, limit: int, places: Sequence[Place], where: _Cursor
@@ -146,7 +143,7 @@ class Search:
             while True:
                 if len(found) >= limit or examined >= MAX_EXAMINED or size >= _MAX_BYTES:
                     return JobPage(tuple(found), _encode(_Cursor(place.name, position)))
-                entries, following = place.read(self._client, position, _BATCH)
+                entries, following = self._read_part(place, position)
                 examined += max(len(entries), _MIN_COST)
                 stored = self._read([each.job_id for each in entries])
                 for (_, after), (job, payload, read_bytes) in zip(entries, stored, strict=True):
@@ -159,6 +156,13 @@ class Search:
                     break
                 position = following
         return JobPage(tuple(found), None)
+
+    def _read_part(self, place: Place, position: Position | None) -> Part:
+        try:
+            return place.read(self._client, position, _BATCH)
+        except (TypeError, ValueError) as error:
+            cursor = _encode(_Cursor(place.name, position))
+            raise InvalidCursor(f'cursor: expected one of this search, got "{cursor}"') from error
 
     def _read(self, ids: Sequence[bytes]) -> Iterator[tuple[JobSummary | None, str, int]]:
         """Yield for each id its job, None if there is none, its payload, and the bytes read."""

@@ -68,7 +68,7 @@ def field_of_head(head: bytes, name: str) -> str | None:
 
 def error_of(failure: Mapping[str, Any]) -> str:
     """The error of a stored failure as ``Type: message``; "" if it has neither."""
-    return ": ".join(filter(None, (failure.get("type"), failure.get("message"))))
+    return ": ".join(str(failure[name]) for name in ("type", "message") if failure.get(name))
 
 
 def server_time(reply: Sequence[Any]) -> datetime:

@@ -174,6 +174,7 @@ def test_what_other_clients_store_breaks_no_page(
     client.lpush(keys.job("list"), "not a string")
     client.set(keys.job("text"), "not JSON")
     client.set(keys.job("odd"), '{"payload": "\\ud800"}')
+    client.set(keys.failure("text"), '{"type": 7, "message": []}')
 
     for selected in (JobFilter(), JobFilter(state="pending"), JobFilter(text="x")):
         _pages(search, selected, 1)
