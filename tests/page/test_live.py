@@ -13,6 +13,16 @@ def _expect_state(page: Page, state: str) -> None:
     expect(page.locator("#connection")).to_contain_text(state)
 
 
+def _wait_for_event(page: Page, name: str) -> None:
+    page.evaluate(
+        """async (name) => {
+          const { events } = await import("/page/live.js");
+          await new Promise((resolve) => events.addEventListener(name, resolve, { once: true }));
+        }""",
+        name,
+    )
+
+
 def test_jobs_arrive_as_they_finish(site: Site, tab: Tab) -> None:
     site.worker()
     page = tab.open()
@@ -37,7 +47,8 @@ def test_jobs_arrive_as_they_finish(site: Site, tab: Tab) -> None:
 def test_after_sleep_the_page_connects_and_reads_again(site: Site, tab: Tab) -> None:
     tab.page.clock.install()
     page = tab.open()
-    _expect_state(page, "Live")
+    # "Live" is shown from the headers on, which the id of the last event follows.
+    _wait_for_event(page, "counters")
 
     with (
         page.expect_request("**/events") as again,
