@@ -15,11 +15,11 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from bananas_topology.errors import ControlFailed, InvalidArgument
+from bananas_topology.system.bound_socket import BoundSocket
 from bananas_topology.system.clock import monotonic
-from bananas_topology.system.files import remove_own
 
 #: Raised when a message changes its meaning; both sides must speak the same version.
 VERSION = 1
@@ -55,57 +55,33 @@ class Progress(Protocol):
 Command = Callable[[Mapping[str, Any]], dict[str, Any] | Progress]
 
 
-class ControlServer:
-    """Listens at a path, replacing the socket of a killed process. A source of the loop.
+class ControlServer(BoundSocket):
+    """Serves commands at a path. A source of the loop.
 
     Raises:
         OSError: the socket cannot be created at the path.
     """
 
     def __init__(self, path: Path, commands: Mapping[str, Command]) -> None:
-        self.path = path
+        super().__init__(path, socket.SOCK_STREAM)
         self._commands = commands
         self._connections: dict[int, _Connection] = {}
-        self._listener = self._bound()
-
-    def _bound(self) -> socket.socket:
-        self.path.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.setblocking(False)
-        listener.bind(str(self.path))
-        self.path.chmod(0o600)
-        self._own = self.path.lstat()
-        listener.listen()
-        return listener
-
-    def rebind(self) -> None:
-        """Create the socket again where it has been deleted.
-
-        Raises:
-            OSError: it cannot be created at the path.
-        """
-        former, self._listener = self._listener, self._bound()
-        former.close()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         for connection in self._connections.values():
             connection.socket.close()
-        self._listener.close()
-        remove_own(self.path, self._own)
+        super().__exit__()
 
     def interests(self) -> Mapping[int, int]:
         wanted = {fd: each.events for fd, each in self._connections.items()}
         if len(self._connections) < MAX_CONNECTIONS:
-            wanted[self._listener.fileno()] = select.POLLIN
+            wanted[self.fileno()] = select.POLLIN
         return wanted
 
     def on_ready(self, fd: int) -> None:
-        if fd == self._listener.fileno():
+        if fd == self.fileno():
             with suppress(OSError):  # the client has disconnected
-                accepted, _ = self._listener.accept()
+                accepted, _ = self._socket.accept()
                 self._connections[accepted.fileno()] = _Connection(accepted)
             return
         connection = self._connections[fd]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from bananas_topology.errors import ControlFailed
 from bananas_topology.local.sockets import create
@@ -17,19 +16,13 @@ from bananas_topology.supervisor.directories import rename
 from bananas_topology.supervisor.log_files import LogFiles
 from bananas_topology.supervisor.record import ExclusiveLock, Publication
 from bananas_topology.supervisor.supervisor import Supervisor
+from bananas_topology.system.bound_socket import BoundSocket
 from bananas_topology.system.clock import monotonic
 
 #: Seconds between two checks.
 CHECK_S = 1.0
 
 log = logging.getLogger(__name__)
-
-
-class _Socket(Protocol):
-    @property
-    def path(self) -> Path: ...
-
-    def rebind(self) -> None: ...
 
 
 class Presence:
@@ -40,7 +33,7 @@ class Presence:
         supervisor: Supervisor,
         lock: ExclusiveLock,
         publication: Publication,
-        sockets: Sequence[_Socket],
+        sockets: Sequence[BoundSocket],
         files: LogFiles,
         source: Callable[[], str],
     ) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from bananas_topology.system.files import remove_own
+from bananas_topology.system.bound_socket import BoundSocket
 
 #: The variable with the socket's path; a leading ``@`` stands for Linux's abstract namespace.
 VARIABLE = "NOTIFY_SOCKET"
@@ -87,45 +87,15 @@ class Notification:
     fields: Mapping[str, str]
 
 
-class NotifySocket:
-    """The receiving end, at a path; what an earlier process left there is replaced.
+class NotifySocket(BoundSocket):
+    """The receiving end, at a path.
 
     Raises:
         OSError: the socket cannot be created at the path.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._socket = self._bound()
-
-    def _bound(self) -> socket.socket:
-        self.path.unlink(missing_ok=True)
-        bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        bound.setblocking(False)
-        bound.bind(str(self.path))
-        self.path.chmod(0o600)
-        self._own = self.path.lstat()
-        return bound
-
-    def rebind(self) -> None:
-        """Create it again where it has been deleted.
-
-        Raises:
-            OSError: it cannot be created at the path.
-        """
-        former, self._socket = self._socket, self._bound()
-        former.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
-        remove_own(self.path, self._own)
-
-    def fileno(self) -> int:
-        """The descriptor to poll on: readable when a message has come."""
-        return self._socket.fileno()
+        super().__init__(path, socket.SOCK_DGRAM)
 
     def receive(self) -> list[Notification]:
         """Return the messages that have come; never blocks."""
