@@ -13,7 +13,8 @@ import threading
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http import HTTPStatus
+from http.server import ThreadingHTTPServer
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -28,19 +29,14 @@ from bananas_topology.supervisor.output import SUPERVISOR
 from bananas_topology.supervisor.state import ChildState
 from bananas_topology.supervisor.supervisor import Supervisor
 from bananas_topology.system.clock import monotonic
+from bananas_topology.system.http_server import METRICS_TEXT, Route, serve
 from bananas_topology.system.processes import usage_of
 from bananas_topology.worker.job_metrics import job_metrics
 from bananas_topology.worker.metrics import TypeTally
-from bananas_topology.worker.usage import Usage
+from bananas_topology.worker.usage import Usage, UsageWindow
 
-#: Minimum seconds over which utilization and error rate are measured.
-_WINDOW_S = 5.0
-
-#: Seconds that a client may take to send its request, and the api to answer.
-_REQUEST_TIMEOUT_S = 10.0
+#: Seconds that the api may take to answer.
 _API_TIMEOUT_S = 1.0
-
-_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 #: What numbers belong to: the pool, and the job type; None for those of the workers themselves.
 _Key = tuple[str, str | None]
@@ -83,19 +79,6 @@ class Totals:
             return totals
 
 
-class _Window:
-    """The readings that rates are computed from: in time, `_WINDOW_S` ago and earlier."""
-
-    def __init__(self, first: Usage) -> None:
-        self._before = self._last = first
-
-    def rates(self, now: Usage, slots: int) -> tuple[float, float]:
-        """Return utilization and error rate until now."""
-        if now.at - self._last.at >= _WINDOW_S:
-            self._before, self._last = self._last, now
-        return now.utilization_since(self._before, slots), now.error_rate_since(self._before)
-
-
 class RunMetrics(Collector):
     """Computes the metrics on every scrape."""
 
@@ -103,7 +86,7 @@ class RunMetrics(Collector):
         self._totals = Totals()
         self._supervisor = supervisor
         self._inspector = inspector
-        self._windows: dict[str, _Window] = {}
+        self._windows: dict[str, UsageWindow] = {}
         self._begun_at = monotonic()
         self._scraping = threading.Lock()
         self._registry = CollectorRegistry(auto_describe=False)
@@ -157,7 +140,7 @@ class RunMetrics(Collector):
         for pool in dict.fromkeys(state.pool for state in children if state.pool != API):
             states = [state for state in children if state.pool == pool]
             slots = sum(state.report.slots for state in states)
-            window = self._windows.setdefault(pool, _Window(Usage(self._begun_at, 0.0, 0, 0)))
+            window = self._windows.setdefault(pool, UsageWindow(Usage(self._begun_at, 0.0, 0, 0)))
             busy, failing = window.rates(_usage(pool, totals, tallies), slots)
             active.add_metric([pool], sum(state.report.busy for state in states))
             total.add_metric([pool], slots)
@@ -176,31 +159,13 @@ def serve_metrics(port: int, metrics: RunMetrics) -> ThreadingHTTPServer:
     Raises:
         ControlFailed: cannot listen on the port.
     """
-
-    class Handler(BaseHTTPRequestHandler):
-        timeout = _REQUEST_TIMEOUT_S
-
-        def do_GET(self) -> None:
-            if self.path.partition("?")[0] != "/metrics":
-                self.send_error(404)
-                return
-            body = metrics.text()
-            self.send_response(200)
-            self.send_header("Content-Type", _CONTENT_TYPE)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Log nothing: scrapes arrive every few seconds."""
-
+    routes: dict[str, Route] = {
+        "/metrics": lambda query: (HTTPStatus.OK, METRICS_TEXT, metrics.text())
+    }
     try:
-        server = ThreadingHTTPServer(("", port), Handler)
+        return serve(port, routes, "metrics")
     except OSError as error:
         raise ControlFailed(f"cannot serve metrics on port {port}: {error.strerror}") from error
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
-    return server
 
 
 def _processes(

@@ -8,43 +8,25 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import (
-    GaugeMetricFamily,
-    Metric,
-)
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from bananas_topology.errors import BananasTopologyError, InvalidSettings
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.queue_metrics import queue_gauges
+from bananas_topology.system.http_server import METRICS_TEXT, TEXT, Answer, Route, serve
 from bananas_topology.worker.health import Health
 from bananas_topology.worker.job_metrics import job_metrics
 from bananas_topology.worker.metrics import Tally
 from bananas_topology.worker.slots import Slots
-from bananas_topology.worker.usage import UsageMeter
+from bananas_topology.worker.usage import UsageMeter, UsageWindow
 
-#: Minimum seconds over which utilization and error rate are measured.
-_WINDOW_S = 5.0
-
-#: Seconds that a client may take to send its request.
-_REQUEST_TIMEOUT_S = 10
-
-_TEXT = "text/plain; charset=utf-8"
-_METRICS = "text/plain; version=0.0.4; charset=utf-8"
-
-#: Status, content type and body.
-Answer = tuple[HTTPStatus, str, bytes]
-
-#: Serves one path, given the query.
-Route = Callable[[str], Answer]
-
-_OK: Answer = (HTTPStatus.OK, _TEXT, b"ok\n")
+_OK: Answer = (HTTPStatus.OK, TEXT, b"ok\n")
 
 _STARTING = "starting: importing handlers"
 
@@ -68,7 +50,7 @@ class MetricsCollector(Collector):
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
         self._meter = UsageMeter(sources.tally, sources.slots)
-        self._before = self._last = self._meter.read()
+        self._window = UsageWindow(self._meter.read())
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -99,7 +81,7 @@ class MetricsCollector(Collector):
 
     def _slots(self) -> Iterator[Metric]:
         source = self._sources
-        utilization, error_rate = self._rates()
+        utilization, error_rate = self._window.rates(self._meter.read(), source.concurrency)
         is_ready = int(source.health.is_ready)
         yield self._gauge("worker_active", "Slots running a job", source.slots.running)
         yield self._gauge("worker_total", "Slots", source.concurrency)
@@ -114,13 +96,6 @@ class MetricsCollector(Collector):
         family = GaugeMetricFamily(f"bananas_{name}", text, labels=["pool"])
         family.add_metric([self._sources.pool], value)
         return family
-
-    def _rates(self) -> tuple[float, float]:
-        now = self._meter.read()
-        if now.at - self._last.at >= _WINDOW_S:
-            self._before, self._last = self._last, now
-        utilization = now.utilization_since(self._before, self._sources.concurrency)
-        return utilization, now.error_rate_since(self._before)
 
 
 class HealthServer:
@@ -140,14 +115,12 @@ class HealthServer:
             "/metrics": self._metrics,
         }
         try:
-            server = ThreadingHTTPServer(("", port), _handler(routes))
+            server = serve(port, routes, "health")
         except OSError as error:
             problem = f"METRICS_PORT is {port}: cannot listen on it: {error}"
             raise InvalidSettings([problem]) from error
-        server.daemon_threads = True
         # Children that are forked must not keep the port, also those forked by a handler's module.
         os.register_at_fork(after_in_child=server.socket.close)
-        threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
 
     def serve(self, sources: Sources) -> None:
         """Answer for a worker that has started."""
@@ -173,31 +146,8 @@ class HealthServer:
         if self._collector is None:
             return _unavailable(_STARTING)
         with self._collecting:
-            return HTTPStatus.OK, _METRICS, self._collector.text()
+            return HTTPStatus.OK, METRICS_TEXT, self._collector.text()
 
 
 def _unavailable(reason: str) -> Answer:
-    return HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, f"{reason}\n".encode()
-
-
-def _handler(routes: dict[str, Route]) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        timeout = _REQUEST_TIMEOUT_S
-
-        def do_GET(self) -> None:
-            path, _, query = self.path.partition("?")
-            route = routes.get(path)
-            if route is None:
-                self.send_error(HTTPStatus.NOT_FOUND)
-                return
-            status, kind, body = route(query)
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Log nothing: probes arrive every few seconds."""
-
-    return Handler
+    return HTTPStatus.SERVICE_UNAVAILABLE, TEXT, f"{reason}\n".encode()

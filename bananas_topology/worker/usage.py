@@ -18,6 +18,9 @@ from bananas_topology.worker.slots import Slots
 #: Seconds between two log lines with metrics.
 REPORT_S = 30.0
 
+#: Minimum seconds over which the rates of a scrape are measured.
+WINDOW_S = 5.0
+
 log = logging.getLogger(__name__)
 
 
@@ -60,6 +63,19 @@ class UsageMeter:
         self._read_at = now
         busy_s = tally.busy_s + self._slots.running_s(now) + self._stuck_s
         return Usage(now, busy_s, tally.completed, tally.failed)
+
+
+class UsageWindow:
+    """The readings that the rates of scrapes are computed from, `WINDOW_S` or more apart."""
+
+    def __init__(self, first: Usage) -> None:
+        self._before = self._last = first
+
+    def rates(self, now: Usage, concurrency: int) -> tuple[float, float]:
+        """Return utilization and error rate until now."""
+        if now.at - self._last.at >= WINDOW_S:
+            self._before, self._last = self._last, now
+        return now.utilization_since(self._before, concurrency), now.error_rate_since(self._before)
 
 
 class UsageReport:
