@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bananas_topology.supervisor.poll_source import PollSource
 from bananas_topology.supervisor.state import ChildState
 from bananas_topology.system.clock import monotonic
 from bananas_topology.system.terminal import visible
@@ -23,7 +24,7 @@ _WINDOW_S = 1.0
 ShowLine = Callable[[str, str, str], None]
 
 
-class JobStream:
+class JobStream(PollSource):
     """A source of the supervisor's loop, which also takes the reports of jobs.
 
     `show_rate` receives one line of text, empty for none.
@@ -51,12 +52,6 @@ class JobStream:
         if not self._is_counting:
             for line in lines:
                 self._show_line(state.name, state.pool, line)
-
-    def interests(self) -> Mapping[int, int]:
-        return {}
-
-    def on_ready(self, fd: int) -> None:
-        """Never called: it polls no descriptors."""
 
     def on_turn(self) -> None:
         """At the end of a second, show the number of jobs that were not shown one by one."""

@@ -7,13 +7,14 @@ controlled, its processes would appear to stall, and a second run could be start
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bananas_topology.errors import ControlFailed
 from bananas_topology.local.sockets import create
 from bananas_topology.supervisor.directories import rename
 from bananas_topology.supervisor.log_files import LogFiles
+from bananas_topology.supervisor.poll_source import PollSource
 from bananas_topology.supervisor.record import ExclusiveLock, Publication
 from bananas_topology.supervisor.supervisor import Supervisor
 from bananas_topology.system.bound_socket import BoundSocket
@@ -25,7 +26,7 @@ CHECK_S = 1.0
 log = logging.getLogger(__name__)
 
 
-class Presence:
+class Presence(PollSource):
     """A source of the supervisor's loop. `source` returns the names of the topology's files."""
 
     def __init__(
@@ -45,12 +46,6 @@ class Presence:
         self._source = source
         self._check_at = 0.0
         self._has_failed = False
-
-    def interests(self) -> Mapping[int, int]:
-        return {}
-
-    def on_ready(self, fd: int) -> None:
-        """Never called: it polls no descriptors."""
 
     def on_turn(self) -> None:
         now = monotonic()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from bananas_topology.local.apply import Applier
 from bananas_topology.supervisor.operation import Operation
+from bananas_topology.supervisor.poll_source import PollSource
 from bananas_topology.supervisor.supervisor import Supervisor
 from bananas_topology.system.clock import monotonic
 
 
-class Reload:
+class Reload(PollSource):
     """Applies the file once no other change is under way: a request is never lost.
 
     A source of the supervisor's loop.
@@ -32,12 +31,6 @@ class Reload:
     def request(self) -> None:
         self._is_requested = True
         self.requested_at = monotonic()
-
-    def interests(self) -> Mapping[int, int]:
-        return {}
-
-    def on_ready(self, fd: int) -> None:
-        """Never called: it polls no descriptors."""
 
     def on_turn(self) -> None:
         supervisor = self._supervisor

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from bananas_topology.local.reload import Reload
+from bananas_topology.supervisor.poll_source import PollSource
 from bananas_topology.supervisor.record import RunRecord
 from bananas_topology.supervisor.state import ChildState, Phase
 from bananas_topology.supervisor.supervisor import Supervisor
@@ -65,7 +66,7 @@ def _timestamp(moment: datetime | None) -> str | None:
     return None if moment is None else format_timestamp(moment)
 
 
-class Reporter:
+class Reporter(PollSource):
     """Reports the run to its parent by the sd_notify protocol: systemd, or `up -d`.
 
     A source of the supervisor's loop. ``READY=1`` is sent once all processes are ready at the same
@@ -80,12 +81,6 @@ class Reporter:
         self._is_ready = False
         self._reported_at = -_REPORT_S
         self._last: Mapping[str, str | int] = {}
-
-    def interests(self) -> Mapping[int, int]:
-        return {}
-
-    def on_ready(self, fd: int) -> None:
-        """Never called: there is nothing to poll."""
 
     def on_turn(self) -> None:
         """Report what has changed, and once a second that the loop makes progress."""

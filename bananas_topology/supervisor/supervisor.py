@@ -19,7 +19,6 @@ import select
 import signal
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from bananas_topology.errors import ControlFailed
 from bananas_topology.supervisor.child import Child
@@ -27,6 +26,7 @@ from bananas_topology.supervisor.monitor import Monitor
 from bananas_topology.supervisor.operation import Operation
 from bananas_topology.supervisor.output import Output, Stream
 from bananas_topology.supervisor.plan import ChildPlan
+from bananas_topology.supervisor.poll_source import PollSource
 from bananas_topology.supervisor.restarts import Exit, GiveUp, RestartPolicy, decide, record_exit
 from bananas_topology.supervisor.state import ChildState
 from bananas_topology.system.clock import monotonic, wall_now
@@ -58,19 +58,6 @@ class RunResult:
     drained: bool
     given_up: tuple[str, ...]
     killed: tuple[str, ...]
-
-
-class PollSource(Protocol):
-    """Something else that the supervisor's loop serves, such as the control socket."""
-
-    def interests(self) -> Mapping[int, int]:
-        """Return the descriptors to poll, with their events as for `select.poll`."""
-
-    def on_ready(self, fd: int) -> None:
-        """Act on a descriptor on which one of its events has occurred."""
-
-    def on_turn(self) -> None:
-        """Called at the end of every iteration of the loop."""
 
 
 class Supervisor:

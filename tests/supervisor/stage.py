@@ -11,9 +11,10 @@ from pathlib import Path
 
 from bananas_topology.supervisor.output import Output
 from bananas_topology.supervisor.plan import ChildPlan
+from bananas_topology.supervisor.poll_source import PollSource
 from bananas_topology.supervisor.restarts import RestartPolicy
 from bananas_topology.supervisor.sink import Sink
-from bananas_topology.supervisor.supervisor import PollSource, RunResult, Supervisor
+from bananas_topology.supervisor.supervisor import RunResult, Supervisor
 from bananas_topology.system.notify import NotifySocket
 
 #: The default policy, fifty times faster.
