@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bananas_topology.cli import console
-from bananas_topology.cli.control import WAIT_TIMEOUT, WaitTimeout, change, seconds
+from bananas_topology.cli.control import WAIT_TIMEOUT, WaitTimeout, change
+from bananas_topology.cli.durations import seconds
 from bananas_topology.cli.env_file import EnvFiles, env_files_of
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.options import AsFormat, Format, Overlays, Overrides

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bananas_topology.cli import completion, console
+from bananas_topology.cli.durations import seconds
 from bananas_topology.cli.options import AsFormat, Format, Overrides, TopologyFile
 from bananas_topology.cli.scale import parse_scale
 from bananas_topology.cli.topology import TopologyFiles, topology_files, wanted_run
 from bananas_topology.errors import ControlFailed
 from bananas_topology.system.clock import parse_timestamp, sleep
 from bananas_topology.system.terminal import visible
-from bananas_topology.units import parse_duration_ms
 
 if TYPE_CHECKING:
     from bananas_topology.supervisor.record import RunRecord
@@ -182,18 +182,6 @@ def down(
     if not is_gone:
         raise ControlFailed(f"process {record.pid} has stopped its workers but is still running")
     console.notice(f"stopped {record.name}")
-
-
-def seconds(text: str, parameter: str) -> float:
-    """Parse a duration such as ``30s``.
-
-    Raises:
-        typer.BadParameter: it is not a duration; says so about the `parameter`.
-    """
-    try:
-        return parse_duration_ms(text) / 1000
-    except ValueError as error:
-        raise typer.BadParameter(f'{error}, got "{text}"', param_hint=parameter) from error
 
 
 def _run(files: TopologyFiles) -> RunRecord:

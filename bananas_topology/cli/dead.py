@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bananas_topology.cli import console
+from bananas_topology.cli.durations import milliseconds
 from bananas_topology.cli.env_file import TopologyCommand
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.options import AsFormat, Format, Limit, Overrides, RedisUrl, TopologyFile
@@ -157,13 +158,8 @@ def _filter(
     ids: list[str] | None, job_type: str | None, error: str | None, older_than: str | None
 ) -> DeadFilter:
     from bananas_topology.jobs.dead import DeadFilter
-    from bananas_topology.units import parse_duration_ms
 
-    try:
-        older_than_ms = None if older_than is None else parse_duration_ms(older_than)
-    except ValueError as problem:
-        message = f'{problem}, got "{older_than}"'
-        raise typer.BadParameter(message, param_hint="--older-than") from problem
+    older_than_ms = None if older_than is None else milliseconds(older_than, "--older-than")
     return DeadFilter(frozenset(ids) if ids else None, job_type, error, older_than_ms)
 
 

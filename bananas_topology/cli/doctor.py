@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bananas_topology.cli import console
+from bananas_topology.cli.durations import seconds
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.options import AsFormat, Format, Overlays, Overrides, RedisUrl
 from bananas_topology.cli.topology import TopologyFiles, check_topology, topology_files
@@ -86,7 +87,7 @@ def doctor(
         checks = select(only or ())
     except ValueError as problem:
         raise typer.BadParameter(str(problem), param_hint="--only") from problem
-    observe_s = _seconds(observe)
+    observe_s = seconds(observe, "--observe")
     is_live = any(each.group.is_live for each in checks)
     files = topology_files(overlays, overrides, file)
     while True:
@@ -98,16 +99,6 @@ def doctor(
         sleep(WATCH_S)
     is_failed = any(result.verdict.status == "failure" for result in results)
     raise typer.Exit(FAILED if is_failed else OK)
-
-
-def _seconds(observe: str) -> float:
-    from bananas_topology.units import parse_duration_ms
-
-    try:
-        return parse_duration_ms(observe) / 1000
-    except ValueError as problem:
-        message = f'{problem}, got "{observe}"'
-        raise typer.BadParameter(message, param_hint="--observe") from problem
 
 
 def _examine(files: TopologyFiles, redis_url: str | None, observe_s: float | None) -> Examination:

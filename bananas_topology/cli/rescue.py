@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bananas_topology.cli import console
+from bananas_topology.cli.durations import milliseconds
 from bananas_topology.cli.options import AsFormat, Format, Limit, Overrides, RedisUrl, TopologyFile
 from bananas_topology.cli.topology import topology_files
 from bananas_topology.units import format_duration, quantity
@@ -72,15 +73,10 @@ def rescue(
 
 def _older_than_ms(older_than: str | None, topology: Topology | None) -> int:
     from bananas_topology.doctor.gather import stranded_after_ms
-    from bananas_topology.units import parse_duration_ms
 
     if older_than is None:
         return stranded_after_ms(topology)
-    try:
-        older_than_ms = parse_duration_ms(older_than)
-    except ValueError as problem:
-        message = f'{problem}, got "{older_than}"'
-        raise typer.BadParameter(message, param_hint="--older-than") from problem
+    older_than_ms = milliseconds(older_than, "--older-than")
     if topology is not None and older_than_ms < stranded_after_ms(topology):
         safe = format_duration(stranded_after_ms(topology))
         console.notice(f"warning: jobs younger than {safe} may still be running")

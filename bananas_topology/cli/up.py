@@ -13,7 +13,8 @@ import typer
 
 from bananas_topology.cli import console
 from bananas_topology.cli.apply import Yes, apply_to, select
-from bananas_topology.cli.control import WAIT_TIMEOUT, WaitTimeout, seconds
+from bananas_topology.cli.control import WAIT_TIMEOUT, WaitTimeout
+from bananas_topology.cli.durations import seconds
 from bananas_topology.cli.env_file import EnvFiles, env_files_of
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.options import FileArgument, LogLevel, Overlays, Overrides, RedisUrl

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bananas_topology.cli import console
+from bananas_topology.cli.durations import milliseconds
 from bananas_topology.cli.options import Overrides, RedisUrl, TopologyFile
 from bananas_topology.cli.topology import topology_files
 from bananas_topology.errors import InvalidArgument
@@ -61,12 +62,7 @@ def top(
 
 
 def _interval_s(text: str) -> float:
-    from bananas_topology.units import parse_duration_ms
-
-    try:
-        interval_ms = parse_duration_ms(text)
-    except ValueError as error:
-        raise InvalidArgument(f"--interval: {error}") from error
+    interval_ms = milliseconds(text, "--interval")
     if interval_ms < _MIN_INTERVAL_MS:
         raise InvalidArgument(f"--interval is {text}; expected {_MIN_INTERVAL_MS}ms or more")
     return interval_ms / 1000
