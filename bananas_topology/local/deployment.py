@@ -54,7 +54,7 @@ class Deployment:
         """Whether a process that was started by this plan is what should run."""
         if plan.pool not in self.names:
             return False
-        return self.plan(plan.pool, int(plan.name.rpartition("-")[2])) == plan
+        return self.plan(plan.pool, plan.index) == plan
 
     @property
     def takers(self) -> Takers:

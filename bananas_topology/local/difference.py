@@ -101,7 +101,7 @@ def _pools(
 
 def _settings(plan: ChildPlan, wanted: Deployment) -> Iterator[Changed]:
     """Compare the settings that a process was started with to those of the topology."""
-    new = wanted.plan(plan.pool, int(plan.name.rpartition("-")[2]))
+    new = wanted.plan(plan.pool, plan.index)
     if plan.argv != new.argv:
         yield Changed("command", " ".join(plan.argv), " ".join(new.argv))
     for variable in sorted(plan.env.keys() | new.env.keys()):

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import redis
-
+from bananas_topology.contract.names import API
 from bananas_topology.contract.redis_url import redact
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import ControlFailed
@@ -52,7 +51,6 @@ from bananas_topology.supervisor.output import SUPERVISOR, Output, Paint, Stream
 from bananas_topology.supervisor.plan import (
     ChildPlan,
     Host,
-    plan_api,
     plan_children,
 )
 from bananas_topology.supervisor.record import ExclusiveLock, Publication, RunRecord
@@ -101,16 +99,15 @@ def run(topology: Topology, settings: Settings, shell: Mapping[str, str], screen
         lock = stack.enter_context(ExclusiveLock(directory, topology.name))
         sockets = stack.enter_context(socket_directory(directory))
         url, on_poll = _redis(stack, named_url, directory, screen)
-        client = _connect(stack, topology, url, screen)
+        inspector, waiting = _connect(stack, topology, url, screen)
         host = _host(environ, url, settings, screen)
-        workers = plan_children(topology, pools, host)
-        counts = {pool.name: count for pool, count in pools}
-        plans = (*workers, *([plan_api(topology, api, counts, host)] if api else []))
         deployment = deploy(topology, settings, host)
+        workers = plan_children(topology, pools, host)
+        plans = (*workers, *([deployment.plan(API, 0)] if api else []))
         _announce(topology, pools, api, screen)
         files = LogFiles(directory / LOG_DIRECTORY)
         output = stack.enter_context(_output(plans, screen, files, settings.log_level))
-        drain = _drain(topology, workers, client, output, screen) if settings.drain else None
+        drain = _drain(inspector, workers, output, screen) if settings.drain else None
         notify_socket = stack.enter_context(NotifySocket(sockets / NOTIFY))
         supervisor = Supervisor(
             plans,
@@ -120,10 +117,11 @@ def run(topology: Topology, settings: Settings, shell: Mapping[str, str], screen
             on_poll=on_poll,
             stays=settings.watch,
         )
-        _watch_reports(stack, supervisor, output, host, settings, client, topology)
+        _watch_reports(stack, supervisor, output, host, settings, inspector)
         record = _record(topology, url, sockets / CONTROL, directory)
         publication = Publication(record, _publishing_directories(directory, record, folder))
-        control, applier = _serve(stack, supervisor, deployment, settings, publication, client)
+        jobs = (inspector, waiting)
+        control, applier = _serve(stack, supervisor, deployment, settings, publication, jobs)
         bound = (notify_socket, control)
         supervisor.serve(Presence(supervisor, lock, publication, bound, files, applier.source))
         # From here on other commands find this run, and can reach it.
@@ -177,11 +175,14 @@ def _redis(
     return url, server.restart_if_dead
 
 
-def _connect(stack: ExitStack, topology: Topology, url: str, screen: Screen) -> redis.Redis:
-    client: redis.Redis = stack.enter_context(connect(url, key_prefix=topology.redis.key_prefix))
+def _connect(
+    stack: ExitStack, topology: Topology, url: str, screen: Screen
+) -> tuple[Inspector, WaitingJobs]:
+    prefix = topology.redis.key_prefix
+    client = stack.enter_context(connect(url, key_prefix=prefix))
     for warning in check_server(client):
         screen.notice(f"warning: {warning}")
-    return client
+    return Inspector(client, Keys(prefix)), WaitingJobs(client, Keys(prefix))
 
 
 def _host(environ: Mapping[str, str], url: str, settings: Settings, screen: Screen) -> Host:
@@ -234,12 +235,10 @@ def _serve(
     deployment: Deployment,
     settings: Settings,
     publication: Publication,
-    client: redis.Redis,
+    jobs: tuple[Inspector, WaitingJobs],
 ) -> tuple[ControlServer, Applier]:
     """Let the supervisor accept commands and signals, and report to its parent."""
-    keys = Keys(deployment.topology.redis.key_prefix)
     changes = Changes(supervisor, deployment.plan, deployment.names)
-    jobs = (Inspector(client, keys), WaitingJobs(client, keys))
     applier = Applier(supervisor, changes, deployment, settings, publication, jobs)
     commands = Commands(supervisor, changes, applier, publication)
     server = ControlServer(Path(publication.record.control), commands.by_name())
@@ -283,13 +282,8 @@ def _report_closed_output(screen: Screen) -> None:
 
 
 def _drain(
-    topology: Topology,
-    plans: Sequence[ChildPlan],
-    client: redis.Redis,
-    output: Output,
-    screen: Screen,
+    inspector: Inspector, plans: Sequence[ChildPlan], output: Output, screen: Screen
 ) -> Drain:
-    inspector = Inspector(client, Keys(topology.redis.key_prefix))
     workers = [plan.name for plan in plans]
     if screen.is_terminal:
         return Drain(inspector, workers, output.sink.show_status, show_every_s=0.0)
@@ -302,14 +296,13 @@ def _watch_reports(
     output: Output,
     host: Host,
     settings: Settings,
-    client: redis.Redis,
-    topology: Topology,
+    inspector: Inspector,
 ) -> None:
     """Pass on what workers report about their jobs: to the terminal and the metrics port."""
     if host.shows_jobs:
         _show_jobs(supervisor, output, settings)
     if settings.metrics_port is not None:
-        _serve_metrics(stack, supervisor, settings.metrics_port, client, topology)
+        _serve_metrics(stack, supervisor, settings.metrics_port, inspector)
 
 
 def _show_jobs(supervisor: Supervisor, output: Output, settings: Settings) -> None:
@@ -321,12 +314,12 @@ def _show_jobs(supervisor: Supervisor, output: Output, settings: Settings) -> No
 
 
 def _serve_metrics(
-    stack: ExitStack, supervisor: Supervisor, port: int, client: redis.Redis, topology: Topology
+    stack: ExitStack, supervisor: Supervisor, port: int, inspector: Inspector
 ) -> None:
     # Imported here: it costs memory that a run without a port does not need.
     from bananas_topology.local.metrics import RunMetrics, serve_metrics
 
-    metrics = RunMetrics(supervisor, Inspector(client, Keys(topology.redis.key_prefix)))
+    metrics = RunMetrics(supervisor, inspector)
     supervisor.receive(METRICS, metrics.take)
     stack.callback(serve_metrics(port, metrics).server_close)
 

@@ -44,6 +44,11 @@ class ChildPlan:
     grace_ms: int
     drain_signal: signal.Signals = signal.SIGTERM
 
+    @property
+    def index(self) -> int:
+        """Which replica of its pool it is, from 0."""
+        return int(self.name.rpartition("-")[2])
+
 
 @dataclass(frozen=True, slots=True)
 class Host:

@@ -95,7 +95,7 @@ class ChildState:
     @property
     def index(self) -> int:
         """Which replica of its pool it is, from 0."""
-        return int(self.name.rpartition("-")[2])
+        return self.child.plan.index
 
     @property
     def is_active(self) -> bool:
