@@ -22,6 +22,14 @@ def shell(tmp_path: Path, server_url: str, prefix: str) -> Shell:
 
 
 @pytest.fixture
+def bundled_shell(tmp_path: Path) -> Shell:
+    """Its topologies have the bundled server."""
+    unset = ("REDIS_URL", "NO_COLOR")
+    kept = {name: text for name, text in os.environ.items() if name not in unset}
+    return Shell(tmp_path, kept | {"PYTHONDONTWRITEBYTECODE": "1"})
+
+
+@pytest.fixture
 def producer(server_url: str, prefix: str) -> Iterator[Client]:
     with Client(server_url, key_prefix=prefix) as client:
         yield client

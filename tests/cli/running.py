@@ -5,11 +5,46 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from bananas_topology.supervisor.record import RunRecord, find, is_running
 from tests.cli.shell import Shell
+
+#: A topology with the server of the environment.
+TOPOLOGY = """\
+version: 1
+name: shop
+handlers: [jobs]
+redis: {url: "${REDIS_URL}", key_prefix: "${REDIS_KEY_PREFIX}"}
+pools:
+  worker: {mode: thin, concurrency: 3, replicas: 2}
+"""
+
+JOBS = """\
+from bananas_topology import Bury, job
+
+
+@job("quick")
+def quick(payload: int) -> int:
+    return payload
+
+
+@job("fail")
+def fail(payload: object) -> None:
+    raise Bury("no use")
+"""
+
+
+@contextmanager
+def shop_in(shell: Shell, topology: str, jobs: str) -> Iterator[Shell]:
+    """A directory with a topology and its handlers; what still runs at the end is killed."""
+    (shell.directory / "topology.yaml").write_text(topology)
+    (shell.directory / "jobs.py").write_text(jobs)
+    yield shell
+    kill_what_runs(shell.directory)
 
 
 def record_of(shop: Shell) -> RunRecord:
@@ -34,7 +69,8 @@ def succeed(shop: Shell, *arguments: str) -> str:
 
 def kill_what_runs(directory: Path) -> None:
     """Kill every `up` of a directory, if a test has failed before it could stop them."""
-    for path in directory.glob(".bananas/*/up.json"):
+    state = ".bananas/*/up.json"
+    for path in (*directory.glob(state), *directory.glob(f"*/{state}")):
         record = RunRecord(**json.loads(path.read_text()))
         if is_running(record):
             os.kill(record.pid, signal.SIGKILL)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bananas_topology.jobs.inspect import Inspector
 from tests.waiting import wait_for
@@ -16,6 +17,7 @@ from tests.waiting import wait_for
 JOBS = """\
 import time
 from pathlib import Path
+from typing import Any
 
 from bananas_topology import Bury, job
 
@@ -58,6 +60,11 @@ class Shell:
             timeout=60,
             check=False,
         )
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[Any]:
+        """Start a command; `options` are those of `Popen`."""
+        argv = [sys.executable, "-m", "bananas_topology", *arguments]
+        return subprocess.Popen(argv, cwd=self.directory, env=self.environ, **options)
 
     def on_terminal(self, *arguments: str, answer: str = "", **more: str) -> tuple[int, str]:
         """Run a command on a terminal of 80 columns; returns its exit code and output."""

@@ -6,16 +6,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 
 from bananas_topology.client import Client, NewJob
 from bananas_topology.supervisor.record import find
-from tests.cli.running import kill_what_runs, processes_of, record_of, succeed
+from tests.cli.running import processes_of, record_of, shop_in, succeed
 from tests.cli.shell import Shell
 from tests.jobs.servers import free_port
 from tests.waiting import wait_for
@@ -66,15 +64,9 @@ def effect(payload: int, context: JobContext) -> int:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shell]:
-    """A directory with a topology; what still runs there at the end is killed."""
-    (tmp_path / "topology.yaml").write_text(TOPOLOGY)
-    (tmp_path / "jobs.py").write_text(JOBS)
-    kept = {
-        name: text for name, text in os.environ.items() if name not in ("REDIS_URL", "NO_COLOR")
-    }
-    yield Shell(tmp_path, kept | {"PYTHONDONTWRITEBYTECODE": "1"})
-    kill_what_runs(tmp_path)
+def shop(bundled_shell: Shell) -> Iterator[Shell]:
+    with shop_in(bundled_shell, TOPOLOGY, JOBS) as shop:
+        yield shop
 
 
 def _edit(shop: Shell, before: str, after: str) -> None:
@@ -182,9 +174,8 @@ def test_running_jobs_are_not_interrupted_and_new_ones_are_taken_meanwhile(shop:
         held = client.enqueue("hold", None)
         wait_for(lambda: sum(each["busy"] for each in processes_of(shop).values()) == 1)
         (shop.directory / "split.yaml").write_text(SPLIT.replace("[nap]", "[nap, hold]"))
-        argv = [sys.executable, "-m", "bananas_topology", "apply", "--yes", "split.yaml"]
-        with subprocess.Popen(
-            argv, cwd=shop.directory, env=shop.environ, stderr=subprocess.PIPE, text=True
+        with shop.start(
+            "apply", "--yes", "split.yaml", stderr=subprocess.PIPE, text=True
         ) as process:
             wait_for(lambda: len(_pids(shop)) == 3 and len(_ready(shop)) == 2)
             assert client.wait(client.enqueue("effect", 1), "10s") == 1
@@ -267,8 +258,7 @@ def test_jobs_that_would_lose_their_workers_are_counted_and_kept(shop: Shell) ->
     assert (refused.returncode, stranded in refused.stdout) == (1, True)
     assert "nothing was changed" in refused.stderr
     assert _pids(shop) == before
-    argv = [sys.executable, "-m", "bananas_topology", "apply", "--yes", "--force", "split.yaml"]
-    with subprocess.Popen(argv, cwd=shop.directory, env=shop.environ):
+    with shop.start("apply", "--yes", "--force", "split.yaml"):
         wait_for(lambda: {"naps-0", "effects-0"} <= _ready(shop))
         succeed(shop, "down", "--now")
 

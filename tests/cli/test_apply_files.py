@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from bananas_topology import Client
-from tests.cli.running import kill_what_runs, processes_of, record_of, succeed
+from tests.cli.running import processes_of, record_of, shop_in, succeed
 from tests.cli.shell import Shell
 from tests.waiting import wait_for
 
@@ -39,12 +39,10 @@ def greet(payload: None) -> str:
 
 @pytest.fixture
 def shop(shell: Shell) -> Iterator[Shell]:
-    (shell.directory / "topology.yaml").write_text(TOPOLOGY)
-    (shell.directory / "jobs.py").write_text(JOBS)
-    unset = ("GREETING", "REPLICAS")
-    environ = {name: text for name, text in shell.environ.items() if name not in unset}
-    yield Shell(shell.directory, environ)
-    kill_what_runs(shell.directory)
+    for name in ("GREETING", "REPLICAS"):
+        shell.environ.pop(name, None)
+    with shop_in(shell, TOPOLOGY, JOBS) as shop:
+        yield shop
 
 
 def _write(shop: Shell, name: str, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import pytest
 from bananas_topology.client import Client
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.keys import Keys
-from tests.cli.running import kill_what_runs, record_of, succeed
+from tests.cli.running import record_of, shop_in, succeed
 from tests.cli.shell import JOBS, Shell
 from tests.waiting import wait_for
 
@@ -28,12 +27,9 @@ pools:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shell]:
-    (tmp_path / "topology.yaml").write_text(TOPOLOGY)
-    (tmp_path / "jobs.py").write_text(JOBS)
-    kept = {name: text for name, text in os.environ.items() if name != "REDIS_URL"}
-    yield Shell(tmp_path, kept | {"PYTHONDONTWRITEBYTECODE": "1"})
-    kill_what_runs(tmp_path)
+def shop(bundled_shell: Shell) -> Iterator[Shell]:
+    with shop_in(bundled_shell, TOPOLOGY, JOBS) as shop:
+        yield shop
 
 
 def _suggested(shop: Shell, *words: str) -> list[str]:

@@ -7,17 +7,16 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bananas_topology.client import Client, NewJob
-from bananas_topology.supervisor.record import RunRecord, find, is_running
+from bananas_topology.supervisor.record import find
 from bananas_topology.system.processes import start_time_token
+from tests.cli.running import processes_of, record_of, shop_in, succeed
 from tests.cli.shell import Shell
 from tests.waiting import wait_for
 
@@ -53,46 +52,9 @@ def effect(payload: int, context: JobContext) -> int:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shell]:
-    """A directory with a topology; what still runs there at the end is killed."""
-    (tmp_path / "topology.yaml").write_text(TOPOLOGY)
-    (tmp_path / "jobs.py").write_text(JOBS)
-    kept = {
-        name: text for name, text in os.environ.items() if name not in ("REDIS_URL", "NO_COLOR")
-    }
-    yield Shell(tmp_path, kept | {"PYTHONDONTWRITEBYTECODE": "1"})
-    for path in tmp_path.glob("*/.bananas/*/up.json"):
-        _kill(path)
-    for path in tmp_path.glob(".bananas/*/up.json"):
-        _kill(path)
-
-
-def _kill(path: Path) -> None:
-    record = RunRecord(**json.loads(path.read_text()))
-    if is_running(record):
-        os.kill(record.pid, signal.SIGKILL)
-
-
-def _record(shop: Shell) -> RunRecord:
-    record = find(shop.directory)
-    assert record is not None
-    return record
-
-
-def _ps(shop: Shell) -> dict[str, dict[str, Any]]:
-    result = shop("ps", "--format", "json")
-    assert result.returncode == 0, result.stderr
-    return {each["name"]: each for each in json.loads(result.stdout)["processes"]}
-
-
-def _up(shop: Shell, *arguments: str) -> None:
-    result = shop("up", "-d", *arguments)
-    assert result.returncode == 0, result.stderr
-
-
-def _down(shop: Shell, *arguments: str) -> None:
-    result = shop("down", *arguments)
-    assert result.returncode == 0, result.stderr
+def shop(bundled_shell: Shell) -> Iterator[Shell]:
+    with shop_in(bundled_shell, TOPOLOGY, JOBS) as shop:
+        yield shop
 
 
 def test_detached_run_is_ready_when_the_command_returns_and_leaves_nothing(shop: Shell) -> None:
@@ -100,17 +62,17 @@ def test_detached_run_is_ready_when_the_command_returns_and_leaves_nothing(shop:
 
     assert result.returncode == 0, result.stderr
     assert "shop is running; stop it with `bananas down`" in result.stderr
-    processes = _ps(shop)
+    processes = processes_of(shop)
     assert list(processes) == ["worker-0", "worker-1", "other-0"]
     assert {each["state"] for each in processes.values()} == {"ready"}
     assert (processes["worker-0"]["pool"], processes["worker-0"]["slots"]) == ("worker", 3)
-    record = _record(shop)
+    record = record_of(shop)
     assert os.getsid(record.pid) == record.pid
     state = shop.directory / ".bananas" / "shop"
     server = json.loads((state / "server.lock").read_text())["pid"]
     pids = [record.pid, server, *(each["pid"] for each in processes.values())]
 
-    _down(shop)
+    succeed(shop, "down")
 
     assert [pid for pid in pids if start_time_token(pid) is not None] == []
     left = {path.name for path in state.iterdir()}
@@ -120,8 +82,8 @@ def test_detached_run_is_ready_when_the_command_returns_and_leaves_nothing(shop:
 
 
 def test_second_start_says_that_it_is_running(shop: Shell) -> None:
-    _up(shop)
-    pid = _record(shop).pid
+    succeed(shop, "up", "-d")
+    pid = record_of(shop).pid
 
     again = shop("up", "-d")
     foreground = shop("up")
@@ -129,8 +91,8 @@ def test_second_start_says_that_it_is_running(shop: Shell) -> None:
     assert (again.returncode, foreground.returncode) == (0, 1)
     assert f"shop is already running (process {pid})" in again.stderr
     assert "already running here" in foreground.stderr
-    assert _record(shop).pid == pid
-    _down(shop)
+    assert record_of(shop).pid == pid
+    succeed(shop, "down")
 
 
 def test_handlers_that_cannot_be_imported_fail_the_start_once_with_their_line(shop: Shell) -> None:
@@ -156,8 +118,8 @@ def test_start_that_takes_too_long_fails_and_runs_on(shop: Shell) -> None:
     assert result.returncode == 1
     assert "not ready: worker-0, worker-1, other-0; last lines:\n  loading\n" in result.stderr
     assert "keeps running" in result.stderr
-    assert {each["state"] for each in _ps(shop).values()} == {"starting"}
-    _down(shop, "--now")
+    assert {each["state"] for each in processes_of(shop).values()} == {"starting"}
+    succeed(shop, "down", "--now")
 
 
 def test_server_that_cannot_be_reached_fails_the_start(shop: Shell) -> None:
@@ -173,28 +135,25 @@ def test_server_that_cannot_be_reached_fails_the_start(shop: Shell) -> None:
 
 
 def test_foreground_run_is_controlled_too(shop: Shell) -> None:
-    argv = [sys.executable, "-m", "bananas_topology", "up"]
-    with subprocess.Popen(
-        argv, cwd=shop.directory, env=shop.environ, stdout=subprocess.DEVNULL
-    ) as process:
+    with shop.start("up", stdout=subprocess.DEVNULL) as process:
         wait_for(lambda: find(shop.directory))
-        wait_for(lambda: all(each["state"] == "ready" for each in _ps(shop).values()))
+        wait_for(lambda: all(each["state"] == "ready" for each in processes_of(shop).values()))
 
-        _down(shop)
+        succeed(shop, "down")
 
         assert process.wait(20) == 0
 
 
 def test_run_killed_with_9_is_recognized_as_gone(shop: Shell) -> None:
-    _up(shop)
-    os.kill(_record(shop).pid, signal.SIGKILL)
+    succeed(shop, "up", "-d")
+    os.kill(record_of(shop).pid, signal.SIGKILL)
 
     wait_for(lambda: find(shop.directory) is None)
     assert "nothing is running here" in shop("ps").stderr
     assert "worker ready" in shop("logs", "worker").stdout
-    _up(shop)
-    assert len(_ps(shop)) == 3
-    _down(shop)
+    succeed(shop, "up", "-d")
+    assert len(processes_of(shop)) == 3
+    succeed(shop, "down")
 
 
 @pytest.mark.parametrize("depth", [1, 120])
@@ -207,29 +166,29 @@ def test_topologies_run_side_by_side_even_in_deep_folders(shop: Shell, depth: in
         (deep / f"{name}.yaml").write_text(text.replace("name: shop", f"name: {name}"))
     inside = Shell(deep, shop.environ)
     for name in ("one", "two"):
-        _up(inside, f"{name}.yaml")
+        succeed(inside, "up", "-d", f"{name}.yaml")
 
     assert "choose one with -f" in inside("ps").stderr
     assert inside("scale", "worker=2", "-f", "two.yaml").returncode == 0
     assert len(inside("ps", "-f", "one.yaml").stdout.splitlines()) == 3
     assert len(inside("ps", "-f", "two.yaml").stdout.splitlines()) == 4
     for name in ("one", "two"):
-        _down(inside, "-f", f"{name}.yaml")
+        succeed(inside, "down", "-f", f"{name}.yaml")
     assert find(deep) is None
 
 
 def test_scale_says_what_it_waits_for_and_interrupts_no_job(shop: Shell) -> None:
-    _up(shop)
-    with Client(_record(shop).redis_url) as client:
+    succeed(shop, "up", "-d")
+    with Client(record_of(shop).redis_url) as client:
         ids = [client.enqueue("nap", 8.0) for _ in range(6)]
-        wait_for(lambda: sum(each["busy"] for each in _ps(shop).values()) == 6)
+        wait_for(lambda: sum(each["busy"] for each in processes_of(shop).values()) == 6)
 
         result = shop("scale", "worker=1", "other=2")
 
         assert result.returncode == 0, result.stderr
         assert re.search(r"waiting for worker-1 to finish \d running jobs?", result.stderr)
         assert "started 1 process, stopped 1" in result.stderr
-        assert list(_ps(shop)) == ["worker-0", "other-0", "other-1"]
+        assert list(processes_of(shop)) == ["worker-0", "other-0", "other-1"]
         for job_id in ids:
             client.wait(job_id, "20s")
     assert shop("scale", "nothing=1").returncode == 2
@@ -237,15 +196,15 @@ def test_scale_says_what_it_waits_for_and_interrupts_no_job(shop: Shell) -> None
     assert shop("restart", "nothing").returncode == 2
     assert shop("logs", "nothing").returncode == 2
     assert shop("scale", "worker").returncode == 2
-    _down(shop)
+    succeed(shop, "down")
 
 
 def test_every_job_has_one_effect_through_scaling_and_restarts(shop: Shell) -> None:
-    _up(shop)
+    succeed(shop, "up", "-d")
     count = 1500
-    with Client(_record(shop).redis_url) as client:
+    with Client(record_of(shop).redis_url) as client:
         client.enqueue_many(NewJob("effect", number) for number in range(count))
-    pids = {each["pid"] for each in _ps(shop).values()}
+    pids = {each["pid"] for each in processes_of(shop).values()}
 
     for arguments in (
         ("scale", "worker=4"),
@@ -256,94 +215,94 @@ def test_every_job_has_one_effect_through_scaling_and_restarts(shop: Shell) -> N
         result = shop(*arguments)
         assert result.returncode == 0, result.stderr
 
-    assert not pids & {each["pid"] for each in _ps(shop).values()}
+    assert not pids & {each["pid"] for each in processes_of(shop).values()}
     wait_for(lambda: len(list(shop.directory.glob("effect-*"))) == count, 60)
     effects = {path.read_text() for path in shop.directory.glob("effect-*")}
     assert effects == {"1\n"}
-    _down(shop)
+    succeed(shop, "down")
 
 
 def test_restart_loads_changed_handlers_and_keeps_the_old_where_they_are_broken(
     shop: Shell,
 ) -> None:
-    _up(shop, "--only", "worker")
-    before = {each["pid"] for each in _ps(shop).values()}
+    succeed(shop, "up", "-d", "--only", "worker")
+    before = {each["pid"] for each in processes_of(shop).values()}
     (shop.directory / "jobs.py").write_text("raise RuntimeError('broken release')")
 
     broken = shop("restart")
 
     assert broken.returncode == 1
     assert "exited before it was ready (exit code 2: invalid settings or handlers)" in broken.stderr
-    assert {each["pid"] for each in _ps(shop).values()} == before
+    assert {each["pid"] for each in processes_of(shop).values()} == before
     (shop.directory / "jobs.py").write_text(JOBS.replace("return context.attempt", "return 'new'"))
     assert shop("restart").returncode == 0
-    with Client(_record(shop).redis_url) as client:
+    with Client(record_of(shop).redis_url) as client:
         assert client.wait(client.enqueue("effect", 1), "20s") == "new"
-    _down(shop)
+    succeed(shop, "down")
 
 
 def test_down_requeues_what_outlasts_its_timeout(shop: Shell) -> None:
-    _up(shop)
-    with Client(_record(shop).redis_url) as client:
+    succeed(shop, "up", "-d")
+    with Client(record_of(shop).redis_url) as client:
         job_id = client.enqueue("nap", 60.0)
-    wait_for(lambda: sum(each["busy"] for each in _ps(shop).values()) == 1)
+    wait_for(lambda: sum(each["busy"] for each in processes_of(shop).values()) == 1)
     began = time.monotonic()
 
-    _down(shop, "--timeout", "1s")
+    succeed(shop, "down", "--timeout", "1s")
 
     assert 1.0 <= time.monotonic() - began < 15
-    _up(shop)
-    with Client(_record(shop).redis_url) as client:
+    succeed(shop, "up", "-d")
+    with Client(record_of(shop).redis_url) as client:
         wait_for(lambda: client.get(job_id).status == "processing")
-    wait_for(lambda: sum(each["busy"] for each in _ps(shop).values()) == 1)
+    wait_for(lambda: sum(each["busy"] for each in processes_of(shop).values()) == 1)
     assert [path.name for path in shop.directory.glob("nap-*")] == ["nap-attempt-1"]
     began = time.monotonic()
-    _down(shop, "--now")
+    succeed(shop, "down", "--now")
     assert time.monotonic() - began < 10
 
 
 def test_second_down_interrupts_no_job_unless_it_says_so(shop: Shell) -> None:
-    _up(shop)
-    record = _record(shop)
+    succeed(shop, "up", "-d")
+    record = record_of(shop)
     with Client(record.redis_url) as client:
         client.enqueue("nap", 6.0)
-        wait_for(lambda: sum(each["busy"] for each in _ps(shop).values()) == 1)
-        argv = [sys.executable, "-m", "bananas_topology", "down"]
+        wait_for(lambda: sum(each["busy"] for each in processes_of(shop).values()) == 1)
         downs = []
         for _ in range(2):
-            downs.append(subprocess.Popen(argv, cwd=shop.directory, env=shop.environ))
-            wait_for(lambda: "stopping" in {each["state"] for each in _ps(shop).values()})
+            downs.append(shop.start("down"))
+            wait_for(lambda: "stopping" in {each["state"] for each in processes_of(shop).values()})
         assert [down.wait(30) for down in downs] == [0, 0]
     assert "stopping immediately" not in shop("logs").stdout
-    _up(shop)
-    with Client(_record(shop).redis_url):
-        assert sum(each["busy"] for each in _ps(shop).values()) == 0
-    _down(shop)
+    succeed(shop, "up", "-d")
+    with Client(record_of(shop).redis_url):
+        assert sum(each["busy"] for each in processes_of(shop).values()) == 0
+    succeed(shop, "down")
 
 
 def test_exit_is_shown_with_its_reason(shop: Shell) -> None:
-    _up(shop)
-    pid = _ps(shop)["worker-0"]["pid"]
+    succeed(shop, "up", "-d")
+    pid = processes_of(shop)["worker-0"]["pid"]
     os.kill(pid, signal.SIGKILL)
 
-    wait_for(lambda: (now := _ps(shop)["worker-0"])["state"] == "ready" and now["pid"] != pid)
-    again = _ps(shop)["worker-0"]
+    wait_for(
+        lambda: (now := processes_of(shop)["worker-0"])["state"] == "ready" and now["pid"] != pid
+    )
+    again = processes_of(shop)["worker-0"]
     assert (again["restarts"], again["last_exit"]) == (1, "killed by SIGKILL")
     assert "killed by SIGKILL" in shop("ps").stdout
-    _down(shop)
+    succeed(shop, "down")
 
 
 def test_logs_follow_until_the_run_ends(shop: Shell) -> None:
-    _up(shop)
-    argv = [sys.executable, "-m", "bananas_topology", "logs", "-f", "--tail", "0", "worker"]
-    with subprocess.Popen(
-        argv, cwd=shop.directory, env=shop.environ, stdout=subprocess.PIPE, text=True
+    succeed(shop, "up", "-d")
+    with shop.start(
+        "logs", "-f", "--tail", "0", "worker", stdout=subprocess.PIPE, text=True
     ) as process:
         time_to_open = shop("ps")
         assert time_to_open.returncode == 0
         wait_for(lambda: _has_open(process.pid, "worker-0.log"))
 
-        _down(shop)
+        succeed(shop, "down")
 
         shown, _ = process.communicate(timeout=20)
     assert shown.count("worker stopped") == 2
@@ -356,7 +315,7 @@ def _has_open(pid: int, name: str) -> bool:
 
 
 def test_ps_fits_a_terminal_of_80_columns(shop: Shell) -> None:
-    _up(shop)
+    succeed(shop, "up", "-d")
 
     code, shown = shop.on_terminal("ps")
 
@@ -364,4 +323,4 @@ def test_ps_fits_a_terminal_of_80_columns(shop: Shell) -> None:
     assert code == 0
     assert all(len(line) <= 80 for line in plain.splitlines())
     assert re.search(r"worker-0 +\d+ +ready +\S+ +0 +0/3 +0", plain)
-    _down(shop)
+    succeed(shop, "down")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -97,9 +95,8 @@ def test_a_topology_under_the_other_name_is_named(shell: Shell) -> None:
 
 def test_a_watch_repeats_until_it_is_interrupted(shell: Shell, keys: Keys) -> None:
     _write(shell, SOUND, keys.prefix)
-    argv = [sys.executable, "-m", "bananas_topology", "doctor", "--watch", "--only", "DR108"]
-    with subprocess.Popen(
-        argv, cwd=shell.directory, env=shell.environ, stdout=subprocess.PIPE, text=True
+    with shell.start(
+        "doctor", "--watch", "--only", "DR108", stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         headers = [line for _ in range(4) if (line := process.stdout.readline()).startswith("st")]
@@ -116,25 +113,23 @@ def test_the_shipped_topologies_are_sound(shell: Shell, path: Path) -> None:
     assert {each["status"] for each in json.loads(result.stdout)["checks"]} == {"ok"}
 
 
-def test_a_healthy_running_system_raises_no_alarm(tmp_path: Path) -> None:
+def test_a_healthy_running_system_raises_no_alarm(bundled_shell: Shell) -> None:
+    directory = bundled_shell.directory
     # Counts are published with each heartbeat, every third of the lease.
     text = SOUND.replace("add:", "double:").replace("replicas: 1}}", "replicas: 1, lease: 6s}}")
     text += "schedules: {n: {cron: '0 2 * * *', job: double}}"
-    (tmp_path / "topology.yaml").write_text(topology_text(text))
-    (tmp_path / "jobs.py").write_text(JOBS)
-    environ = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
-    shell = Shell(tmp_path, environ)
-    argv = [sys.executable, "-m", "bananas_topology", "up"]
-    with subprocess.Popen(argv, cwd=tmp_path, env=environ, stdout=subprocess.DEVNULL) as process:
+    (directory / "topology.yaml").write_text(topology_text(text))
+    (directory / "jobs.py").write_text(JOBS)
+    with bundled_shell.start("up", stdout=subprocess.DEVNULL) as process:
         try:
-            wait_for(lambda: find(tmp_path) or process.poll() is not None)
-            record = find(tmp_path)
+            wait_for(lambda: find(directory) or process.poll() is not None)
+            record = find(directory)
             assert record is not None
             with Client(record.redis_url) as producer:
                 for number in range(200):
                     producer.wait(producer.enqueue("double", number), "20s")
-                wait_for(lambda: shell("queues").stdout.count("-0\t") == 2)
-                result = shell("doctor", "--format", "json")
+                wait_for(lambda: bundled_shell("queues").stdout.count("-0\t") == 2)
+                result = bundled_shell("doctor", "--format", "json")
         finally:
             process.send_signal(signal.SIGTERM)
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -155,10 +154,7 @@ def test_unhandled_job_type_is_reported_with_a_suggestion(shell: Shell) -> None:
 
 
 def test_ctrl_c_during_wait_leaves_the_job_queued(shell: Shell, inspector: Inspector) -> None:
-    argv = [sys.executable, "-m", "bananas_topology", "enqueue", "double", "--wait"]
-    with subprocess.Popen(
-        argv, cwd=shell.directory, env=shell.environ, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with shell.start("enqueue", "double", "--wait", stderr=subprocess.PIPE, text=True) as process:
         wait_for(lambda: inspector.backlog().ready)
         process.send_signal(signal.SIGINT)
         _, messages = process.communicate(timeout=20)
@@ -241,11 +237,10 @@ def test_valid_lines_from_standard_input_are_enqueued(shell: Shell, inspector: I
 
 
 def test_standard_input_is_enqueued_as_it_arrives(shell: Shell, inspector: Inspector) -> None:
-    argv = [sys.executable, "-m", "bananas_topology", "enqueue", "--batch", "-"]
-    with subprocess.Popen(
-        argv,
-        cwd=shell.directory,
-        env=shell.environ,
+    with shell.start(
+        "enqueue",
+        "--batch",
+        "-",
         text=True,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

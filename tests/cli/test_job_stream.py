@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from bananas_topology import Client
 from bananas_topology.client import NewJob
+from tests.cli.running import JOBS, TOPOLOGY, shop_in
 from tests.cli.shell import Shell
-
-TOPOLOGY = """\
-version: 1
-name: shop
-handlers: [jobs]
-redis: {url: "${REDIS_URL}", key_prefix: "${PREFIX}"}
-pools:
-  worker: {mode: thin, concurrency: 3, replicas: 2}
-"""
-
-JOBS = """\
-from bananas_topology import Bury, job
-
-
-@job("quick")
-def quick(payload: int) -> int:
-    return payload
-
-
-@job("fail")
-def fail(payload: object) -> None:
-    raise Bury("no use")
-"""
 
 
 @pytest.fixture
-def shop(tmp_path: Path, server_url: str, prefix: str) -> Shell:
-    (tmp_path / "topology.yaml").write_text(TOPOLOGY)
-    (tmp_path / "jobs.py").write_text(JOBS)
-    ours = {"REDIS_URL": server_url, "PREFIX": prefix, "NO_COLOR": "1"}
-    return Shell(tmp_path, os.environ | ours)
+def shop(shell: Shell) -> Iterator[Shell]:
+    shell.environ["NO_COLOR"] = "1"
+    with shop_in(shell, TOPOLOGY, JOBS) as shop:
+        yield shop
 
 
 def _lines_about(shown: str, job_id: str) -> list[str]:

@@ -109,13 +109,8 @@ def test_without_a_configured_server_the_ways_to_set_one_are_listed(shell: Shell
 def test_closed_pipe_is_not_an_error(shell: Shell, producer: Client) -> None:
     # More than a pipe holds, so that writing hits the closed end.
     producer.enqueue("big", "x" * 1_000_000, id="big")
-    argv = [sys.executable, "-m", "bananas_topology", "job", "big", "--format", "json"]
-    with subprocess.Popen(
-        argv,
-        cwd=shell.directory,
-        env=shell.environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+    with shell.start(
+        "job", "big", "--format", "json", stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None

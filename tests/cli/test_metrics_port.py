@@ -7,9 +7,8 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import urllib.request
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bananas_topology import Client
 from bananas_topology.local.client import request
 from bananas_topology.supervisor.record import RunRecord, find
-from tests.cli.running import succeed
+from tests.cli.running import JOBS, shop_in, succeed
 from tests.cli.shell import Shell
 from tests.jobs.servers import free_port
 from tests.waiting import wait_for
@@ -26,7 +25,7 @@ TOPOLOGY = """\
 version: 1
 name: shop
 handlers: [jobs]
-redis: {url: "${REDIS_URL}", key_prefix: "${PREFIX}"}
+redis: {url: "${REDIS_URL}", key_prefix: "${REDIS_KEY_PREFIX}"}
 pools:
   worker: {mode: specialized, priorities: [high, normal], concurrency: 3, replicas: 2}
   other: {mode: specialized, priorities: [low], concurrency: 1}
@@ -34,29 +33,14 @@ scheduler: {}
 api: {port: "${API_PORT}"}
 """
 
-JOBS = """\
-from bananas_topology import Bury, job
-
-
-@job("quick")
-def quick(payload: int) -> int:
-    return payload
-
-
-@job("rare")
-def rare(payload: object) -> None:
-    raise Bury("no use")
-"""
-
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 @pytest.fixture
-def shop(tmp_path: Path, server_url: str, prefix: str) -> Shell:
-    (tmp_path / "topology.yaml").write_text(TOPOLOGY)
-    (tmp_path / "jobs.py").write_text(JOBS)
-    ours = {"REDIS_URL": server_url, "PREFIX": prefix, "API_PORT": str(free_port())}
-    return Shell(tmp_path, os.environ | ours)
+def shop(shell: Shell) -> Iterator[Shell]:
+    shell.environ["API_PORT"] = str(free_port())
+    with shop_in(shell, TOPOLOGY, JOBS) as shop:
+        yield shop
 
 
 def _scrape(port: int) -> Samples:
@@ -82,10 +66,7 @@ def _processes(record: RunRecord) -> list[dict[str, object]]:
 
 def test_one_scrape_has_the_metrics_of_all_processes(shop: Shell, producer: Client) -> None:
     port = free_port()
-    argv = [sys.executable, "-m", "bananas_topology", "up", "--metrics-port", str(port)]
-    with subprocess.Popen(
-        argv, cwd=shop.directory, env=shop.environ, stdout=subprocess.DEVNULL
-    ) as process:
+    with shop.start("up", "--metrics-port", str(port), stdout=subprocess.DEVNULL) as process:
         try:
             wait_for(lambda: find(shop.directory) or process.poll() is not None, 30)
             record = find(shop.directory)
@@ -105,12 +86,12 @@ def _check(port: int, shop: Shell, producer: Client, record: RunRecord) -> None:
 
     for number in range(20):
         producer.enqueue("quick", number)
-    producer.enqueue("rare", priority="low")
+    producer.enqueue("fail", priority="low")
     wait_for(lambda: completed() == 20, 20)
     found = _scrape(port)
     assert _value(found, "bananas_job_duration_seconds_count", **labels) == 20
-    rare = {"pool": "other", "job_type": "rare"}
-    wait_for(lambda: _value(_scrape(port), "bananas_jobs_buried_total", **rare) == 1, 20)
+    fail = {"pool": "other", "job_type": "fail"}
+    wait_for(lambda: _value(_scrape(port), "bananas_jobs_buried_total", **fail) == 1, 20)
     assert _value(found, "bananas_worker_total", pool="worker") == 6
     assert _value(found, "bananas_worker_ready", pool="worker") == 2
     assert _value(found, "bananas_queue_depth", priority="normal") == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 
 import pytest
 
@@ -114,10 +113,7 @@ def test_up_in_the_background_has_the_overlays(files: Shell) -> None:
 
 
 def test_a_run_from_standard_input_is_found_by_the_same_text(files: Shell) -> None:
-    argv = [sys.executable, "-m", "bananas_topology", "up", "-f", "-"]
-    with subprocess.Popen(
-        argv, cwd=files.directory, env=files.environ, stdin=subprocess.PIPE, text=True
-    ) as process:
+    with files.start("up", "-f", "-", stdin=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         process.stdin.write(BASE)
         process.stdin.close()

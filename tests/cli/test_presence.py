@@ -13,7 +13,7 @@ import pytest
 
 from bananas_topology import Client
 from bananas_topology.supervisor.record import RunRecord, is_running
-from tests.cli.running import kill_what_runs, processes_of, record_of, succeed
+from tests.cli.running import processes_of, record_of, shop_in, succeed
 from tests.cli.shell import JOBS, Shell
 from tests.waiting import wait_for
 
@@ -29,10 +29,8 @@ pools:
 
 @pytest.fixture
 def shop(shell: Shell) -> Iterator[Shell]:
-    (shell.directory / "topology.yaml").write_text(TOPOLOGY)
-    (shell.directory / "jobs.py").write_text(JOBS)
-    yield shell
-    kill_what_runs(shell.directory)
+    with shop_in(shell, TOPOLOGY, JOBS) as shop:
+        yield shop
 
 
 def _answers(shop: Shell) -> bool:

@@ -15,25 +15,8 @@ import pytest
 
 from bananas_topology import Client
 from bananas_topology.system.notify import VARIABLE, NotifySocket
+from tests.cli.running import JOBS, TOPOLOGY
 from tests.waiting import wait_for
-
-TOPOLOGY = """\
-version: 1
-name: shop
-handlers: [jobs]
-redis: {url: "${REDIS_URL}", key_prefix: "${PREFIX}"}
-pools:
-  worker: {mode: thin, concurrency: 3, replicas: 2}
-"""
-
-JOBS = """\
-from bananas_topology import job
-
-
-@job("quick")
-def quick(payload: int) -> int:
-    return payload
-"""
 
 
 class Service:
@@ -56,7 +39,7 @@ class Service:
 def service(tmp_path: Path, server_url: str, prefix: str) -> Iterator[Service]:
     (tmp_path / "topology.yaml").write_text(TOPOLOGY)
     (tmp_path / "jobs.py").write_text(JOBS)
-    (tmp_path / "env").write_text(f"REDIS_URL={server_url}\nPREFIX={prefix}\n")
+    (tmp_path / "env").write_text(f"REDIS_URL={server_url}\nREDIS_KEY_PREFIX={prefix}\n")
     argv = [sys.executable, "-m", "bananas_topology", "up", "--env-file", "env"]
     with NotifySocket(tmp_path / "notify") as receiver:
         environ = os.environ | {VARIABLE: str(receiver.path)}

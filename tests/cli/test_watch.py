@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -30,13 +27,12 @@ def answer(payload: int) -> str:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shell]:
-    (tmp_path / "topology.yaml").write_text(TOPOLOGY)
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "jobs.py").write_text(JOBS)
-    kept = {name: text for name, text in os.environ.items() if name != "REDIS_URL"}
-    yield Shell(tmp_path, kept | {"PYTHONDONTWRITEBYTECODE": "1"})
-    kill_what_runs(tmp_path)
+def shop(bundled_shell: Shell) -> Iterator[Shell]:
+    (bundled_shell.directory / "topology.yaml").write_text(TOPOLOGY)
+    (bundled_shell.directory / "shop").mkdir()
+    (bundled_shell.directory / "shop" / "jobs.py").write_text(JOBS)
+    yield bundled_shell
+    kill_what_runs(bundled_shell.directory)
 
 
 def _ready(shop: Shell) -> list[int]:
@@ -48,10 +44,7 @@ def _ready(shop: Shell) -> list[int]:
 
 def test_changed_sources_and_topology_take_effect(shop: Shell) -> None:
     jobs = shop.directory / "shop" / "jobs.py"
-    argv = [sys.executable, "-m", "bananas_topology", "up", "--watch"]
-    with subprocess.Popen(
-        argv, cwd=shop.directory, env=shop.environ, stdout=subprocess.DEVNULL
-    ) as process:
+    with shop.start("up", "--watch", stdout=subprocess.DEVNULL) as process:
         wait_for(lambda: _ready(shop))
         with Client(record_of(shop).redis_url) as client:
             assert client.wait(client.enqueue("answer", 1), "10s") == "first"
@@ -74,10 +67,7 @@ def test_changed_sources_and_topology_take_effect(shop: Shell) -> None:
 def test_start_with_broken_handlers_waits_for_the_fix(shop: Shell) -> None:
     jobs = shop.directory / "shop" / "jobs.py"
     jobs.write_text("import no_such_module")
-    argv = [sys.executable, "-m", "bananas_topology", "up", "--watch"]
-    with subprocess.Popen(
-        argv, cwd=shop.directory, env=shop.environ, stdout=subprocess.DEVNULL
-    ) as process:
+    with shop.start("up", "--watch", stdout=subprocess.DEVNULL) as process:
         wait_for(lambda: find(shop.directory))
         wait_for(lambda: processes_of(shop)["worker-0"]["state"] == "given up")
 
