@@ -11,6 +11,7 @@ import math
 from bananas_topology.jobs.settlements import Settlement
 from bananas_topology.system.clock import monotonic
 from bananas_topology.system.notify import JOBS, Notifier
+from bananas_topology.worker.periodic import PeriodicTask
 from bananas_topology.worker.run import Run
 
 #: Seconds between messages: short enough to see jobs at once, long enough to cost little.
@@ -31,17 +32,15 @@ class JobReports:
         self._count = 0
         self._jobs: list[dict[str, str | int]] = []
         self._sent_at = -math.inf
-
-    @property
-    def due(self) -> float:
-        """When to call `send`; infinite while there is nothing to send."""
-        return self._sent_at + REPORT_S if self._count else math.inf
+        #: To be run by the loop.
+        self.task = PeriodicTask(math.inf, self._send, due=math.inf)
 
     def add(self, run: Run, settlement: Settlement) -> None:
         """Add a finished job; one that was released is not."""
         if not settlement.counters:
             return
         self._count += 1
+        self.task.due = self._sent_at + REPORT_S
         if len(self._jobs) < MAX_JOBS:
             self._jobs.append(
                 {
@@ -53,11 +52,7 @@ class JobReports:
                 }
             )
 
-    def send(self) -> None:
-        """Send what is due."""
-        now = monotonic()
-        if now < self.due:
-            return
+    def _send(self) -> None:
         message = {"count": self._count, "jobs": self._jobs}
         self._notifier.send(**{JOBS: json.dumps(message)})
-        self._sent_at, self._count, self._jobs = now, 0, []
+        self._sent_at, self._count, self._jobs = monotonic(), 0, []

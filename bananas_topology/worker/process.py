@@ -81,8 +81,8 @@ class Worker:
         self._received_at = 0.0
         self._slots = Slots(config.concurrency, handlers, Settler(random.random))
         notifier = Notifier.from_environ(os.environ)
-        self._reports = JobReports(notifier) if os.environ.pop(JOBS_VARIABLE, "") else None
-        self._exchange = ExchangeLoop(config, handlers, broker, self._slots, self._reports)
+        reports = JobReports(notifier) if os.environ.pop(JOBS_VARIABLE, "") else None
+        self._exchange = ExchangeLoop(config, handlers, broker, self._slots, reports)
         self._shutdown = Shutdown(config.grace_ms / 1000)
         self._health = Health(config.liveness_file, notifier, self._counts)
         self._recycling = Recycling(config, random.random())
@@ -96,6 +96,8 @@ class Worker:
             PeriodicTask(1.0, self._recycle_if_due, due=now + 1.0),
             PeriodicTask(1.0, self._check_access, due=now + 1.0),
         ]
+        if reports is not None:
+            self._tasks.append(reports.task)
         if self._slots.has_async:
             self._tasks.append(PeriodicTask(0.5, self._slots.check_event_loop))
         wants_metrics = os.environ.pop(METRICS_VARIABLE, "")
@@ -146,8 +148,6 @@ class Worker:
                     log.error("worker id taken by another process: give every worker its own id")
                     self._stop(exit_code=0)
                 self._health.update(is_ready=self._is_ready())
-                if self._reports is not None:
-                    self._reports.send()
                 self._sleep(inbox)
             self._exchange.quiet()
             if self._metric_reports is not None:
@@ -305,8 +305,6 @@ class Worker:
             self._slots.next_deadline(),
             next_due(self._tasks),
         ]
-        if self._reports is not None:
-            moments.append(self._reports.due)
         since = self._slots.waiting_since()
         if since is not None:
             moments.append(since + LATE_S)
