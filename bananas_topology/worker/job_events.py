@@ -55,6 +55,11 @@ class JobEvents:
         """Whether there was a subscriber at the last heartbeat or message."""
         return self._sharing > 0
 
+    @property
+    def _limit(self) -> int:
+        """Maximum number of jobs in a message."""
+        return max(1, JOBS_PER_S // self._sharing)
+
     def share(self, workers: int) -> None:
         """Set the number of workers that share the rate; 0 if there is no subscriber."""
         self._sharing = workers
@@ -63,7 +68,7 @@ class JobEvents:
 
     def add(self, runs: Iterable[Run]) -> None:
         """Add settled runs; failures take precedence within the rate."""
-        limit = max(1, JOBS_PER_S // self._sharing)
+        limit = self._limit
         for run in runs:
             settlement = run.settlement
             if settlement is None or (outcome := _OUTCOMES.get(type(settlement))) is None:
@@ -77,7 +82,7 @@ class JobEvents:
             self.task.due = self._published_at + interval_s
 
     def _publish(self) -> float:
-        jobs = [*self._failed, *self._completed][: max(1, JOBS_PER_S // max(1, self._sharing))]
+        jobs = [*self._failed, *self._completed][: self._limit]
         # The sample is dropped if the server is full or rejects it.
         with suppress(RedisFull, RequestRejected):
             self.share(self._broker.publish_jobs(jobs))

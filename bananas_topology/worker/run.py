@@ -109,11 +109,15 @@ class Run(msgspec.Struct, eq=False):
         """How long the handler ran."""
         return round(self.duration_s * 1000)
 
+    def _started_at_s(self) -> float:
+        """When the handler started, in seconds by the wall clock."""
+        return wall_seconds() - monotonic() + self.started_at
+
     def record(self, outcome: RunOutcome, failure: Failure | None = None) -> bytes:
         """The entry of this run in the job's history; empty if its handler has not started."""
         if self.bound is None or not self.started_at:
             return b""
-        started_at = datetime.fromtimestamp(wall_seconds() - monotonic() + self.started_at, UTC)
+        started_at = datetime.fromtimestamp(self._started_at_s(), UTC)
         return StoredRun(
             attempt=self.attempt,
             worker_id=self.bound.worker_id,
@@ -139,8 +143,7 @@ class Run(msgspec.Struct, eq=False):
             return None
         if origin.status == "scheduled":
             return None
-        started_at = wall_seconds() - (monotonic() - self.started_at)
-        return max(0.0, started_at - created_at.timestamp())
+        return max(0.0, self._started_at_s() - created_at.timestamp())
 
     def is_cancelled(self) -> bool:
         """Whether the run was interrupted while its handler was still running."""
