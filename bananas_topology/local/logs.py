@@ -175,7 +175,7 @@ def _raw_lines(paths: Iterable[Path], end: _Position | None) -> Iterator[bytes]:
     """Yield the lines of files, the oldest first, up to a place in one of them."""
     for path in paths:
         try:
-            file = open(path, "rb")  # noqa: SIM115
+            file = open(path, "rb")  # noqa: SIM115  (closed below)
         except FileNotFoundError:  # rotated away meanwhile
             continue
         with file:

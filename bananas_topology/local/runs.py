@@ -16,9 +16,9 @@ from bananas_topology.supervisor.record import STATE_DIRECTORY, RunRecord, runni
 class Wanted:
     """How a command line selects a run.
 
-    `file` is None if none is given. `name` reads the name of
-    the topology, which is slow and done only if needed: one file may run under several names. It
-    returns None if the name cannot be read. `is_named`: only a run with that name is selected.
+    `file` is None if none is given. `name` reads the name of the topology, which is slow and done
+    only if needed: one file may run under several names. It returns None if the name cannot be
+    read. `is_named`: only a run with that name is selected.
     """
 
     directory: Path

@@ -79,9 +79,8 @@ def _signalled(number: int, is_out_of_memory: bool) -> str:
 class OutOfMemoryKills:
     """Detects whether the kernel has recently killed a process for lack of memory.
 
-    The kernel
-    counts such kills, not their victims, so a SIGKILL that coincides with one is attributed to it.
-    Never true if the counter cannot be read.
+    The kernel counts such kills, not their victims, so a SIGKILL that coincides with one is
+    attributed to it. Never true if the counter cannot be read.
     """
 
     def __init__(self, path: str = "/proc/vmstat") -> None:

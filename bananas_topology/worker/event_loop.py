@@ -207,6 +207,7 @@ def _origin(error: BaseException) -> Run | None:
     for frame, _ in traceback.walk_tb(error.__traceback__):
         handle = frame.f_locals.get("self")
         if isinstance(handle, asyncio.Handle):
+            # There is no public way to read it.
             run = handle._context.get(CURRENT_RUN)  # type: ignore[attr-defined]
             return run if isinstance(run, Run) else None
     return None

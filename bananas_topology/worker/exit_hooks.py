@@ -1,8 +1,7 @@
 """What Python does at the end of a process, with a time limit.
 
-A worker exits by `os._exit`:
-handlers that still run in threads must neither keep it alive nor run while the interpreter shuts
-down. Exit hooks that handlers have registered still run.
+A worker exits by `os._exit`: handlers that still run in threads must neither keep it alive nor run
+while the interpreter shuts down. Exit hooks that handlers have registered still run.
 """
 
 from __future__ import annotations

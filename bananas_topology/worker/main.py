@@ -49,7 +49,8 @@ def main() -> int:
     _exit_on_signals()
     faulthandler.enable()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    # Shows a handler's print() at once, also when standard output is a pipe.
+    # Shows a handler's print() at once, also when standard output is a pipe. To type checkers it
+    # may be any text stream.
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     try:
         config = with_worker_id(from_env(os.environ))

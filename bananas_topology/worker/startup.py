@@ -1,8 +1,7 @@
 """Liveness while a worker imports its handlers, which may load models for minutes.
 
-The process is
-alive then, and answers so, but claims no jobs. It reports nothing to its parent, which lets a start
-take any time.
+The process is alive then, and answers so, but claims no jobs. It reports nothing to its parent,
+which lets a start take any time.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ def test_user_who_may_only_enqueue_gets_the_id(
 ) -> None:
     user = f"producer-{prefix}"
     rules = ("on", ">pw", "~*", "&*", "+@all", "-zrangebyscore")
+    # redis-py does not annotate this method.
     client.execute_command("ACL", "SETUSER", user, *rules)  # type: ignore[no-untyped-call]
     try:
         url = server_url.replace("redis://", f"redis://{user}:pw@")

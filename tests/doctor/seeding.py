@@ -107,7 +107,7 @@ class Seed:
 
     def fleet(self, **fields: object) -> None:
         """The workers of the sound topology."""
-        self.worker(**fields)  # type: ignore[arg-type]
+        self.worker(**fields)  # type: ignore[arg-type]  # those of any type
         self.worker("scheduler")
 
     def push(self, key: str, count: int = 1) -> None:

@@ -43,7 +43,7 @@ def kept(tmp_path: Path) -> Path:
 
 def _read(directory: Path, tail: int | None = None, **wanted: object) -> list[str]:
     children = choose_children(directory, ())
-    filter = Filter(**{"children": children, **wanted})  # type: ignore[arg-type]
+    filter = Filter(**{"children": children, **wanted})  # type: ignore[arg-type]  # any field
     return [line.text for line in read(directory, filter, tail)]
 
 

@@ -38,7 +38,7 @@ async def bad(how: str) -> str:
         case "stop":
             loop.stop()
         case "break":
-            os.close(loop._selector.fileno())  # type: ignore[attr-defined]
+            os.close(loop._selector.fileno())  # type: ignore[attr-defined]  # private
     await asyncio.sleep(0.1)
     return "went on"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -43,7 +44,7 @@ def _seconds(action: Callable[[], None]) -> float:
 
 
 def _median(run: Run, name: str) -> float:
-    return sorted(_seconds(lambda n=n: run(f"{name}-{n}")) for n in range(JOBS))[JOBS // 2]  # type: ignore[misc]
+    return sorted(_seconds(partial(run, f"{name}-{n}")) for n in range(JOBS))[JOBS // 2]
 
 
 def _calls(client: redis.Redis, *commands: str) -> int:

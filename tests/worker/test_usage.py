@@ -56,7 +56,12 @@ def test_an_interval_does_not_show_what_was_before_it(slots: Slots) -> None:
     pending = PendingSettlements(tally)
     _pause(0.1)
     GATES["a"].set()
-    wait_for(lambda: pending.add(slots.collect()) or pending.runs)  # type: ignore[func-returns-value]
+
+    def has_collected() -> bool:
+        pending.add(slots.collect())
+        return bool(pending.runs)
+
+    wait_for(has_collected)
 
     before = meter.read()
     _pause(0.1)
