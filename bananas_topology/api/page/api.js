@@ -25,15 +25,20 @@ export class ApiError extends Error {
   }
 }
 
+/** A path with parameters; those that are null, undefined or empty are left out. */
+export function withQuery(path, parameters) {
+  const given = Object.entries(parameters).filter(([, value]) => (value ?? "") !== "");
+  const query = new URLSearchParams(given).toString();
+  return query ? `${path}?${query}` : path;
+}
+
 /**
  * Get JSON. Parameters that are null, undefined or empty are left out.
  *
  * Throws ApiError, or AbortError if the signal is aborted.
  */
 export async function get(path, parameters = {}, { signal } = {}) {
-  const given = Object.entries(parameters).filter(([, value]) => (value ?? "") !== "");
-  const query = new URLSearchParams(given).toString();
-  return JSON.parse(await getText(query ? `${path}?${query}` : path, { signal }));
+  return JSON.parse(await getText(withQuery(path, parameters), { signal }));
 }
 
 /** Get JSON as text: numbers in it may be larger than those of JavaScript. */

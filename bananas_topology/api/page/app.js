@@ -4,6 +4,7 @@ import * as connection from "./connection.js";
 import { h, render } from "./dom.js";
 import { clock } from "./format.js";
 import * as live from "./live.js";
+import { button } from "./parts.js";
 import { link, ROUTES, start } from "./router.js";
 import * as shortcuts from "./shortcuts.js";
 import { switchTheme, theme } from "./theme.js";
@@ -71,37 +72,21 @@ function drawTools() {
   };
   render(
     byId("tools"),
-    token() &&
-      h(
-        "button",
-        { type: "button", class: "button quiet", key: "token", on: { click: forget } },
-        "Forget token",
-      ),
-    h(
-      "button",
-      {
-        type: "button",
-        class: "button quiet",
-        key: "theme",
-        title: "Switch between the system's colors, light and dark",
-        on: { click: change },
-      },
-      h("span", { "aria-hidden": "true" }, "◐ "),
-      h("span", { class: "hidden" }, "Colors: "),
-      h("span", { class: "long" }, names[theme()]),
+    token() && button("Forget token", forget, { kind: "quiet", key: "token" }),
+    button(
+      [
+        h("span", { "aria-hidden": "true" }, "◐ "),
+        h("span", { class: "hidden" }, "Colors: "),
+        h("span", { class: "long" }, names[theme()]),
+      ],
+      change,
+      { kind: "quiet", key: "theme", title: "Switch between the system's colors, light and dark" },
     ),
-    h(
-      "button",
-      {
-        type: "button",
-        class: "button quiet",
-        key: "help",
-        title: "Keyboard shortcuts",
-        on: { click: shortcuts.showHelp },
-      },
-      h("span", { class: "hidden" }, "Keyboard shortcuts "),
-      "?",
-    ),
+    button([h("span", { class: "hidden" }, "Keyboard shortcuts "), "?"], shortcuts.showHelp, {
+      kind: "quiet",
+      key: "help",
+      title: "Keyboard shortcuts",
+    }),
   );
 }
 

@@ -2,7 +2,7 @@
 // The values at the cursor are in the legend. It follows the pointer, or the arrow keys.
 
 import { h } from "./dom.js";
-import { clock } from "./format.js";
+import { clock, cssLength } from "./format.js";
 import { timeTicks } from "./scale.js";
 
 const WIDTH = 1000;
@@ -21,11 +21,12 @@ const HEIGHT = 100;
  *   point     called with the new cursor
  */
 export function chart({ title, id, times, series, ticks, format, cursor, point }) {
-  const levels = ticks(largest(series));
+  const stack = stacked(series);
+  const levels = ticks(Math.max(0, ...stack.flatMap(({ tops }) => tops)));
   const top = levels.at(-1);
   const at = cursor ?? times.length - 1;
-  const readout = series.map(({ name, values }) => [name, textOf(values[at], format)]);
-  const spoken = readout.map(([name, value]) => `${name} ${value}`).join(", ");
+  const readout = series.map((each) => ({ ...each, text: textOf(each.values[at], format) }));
+  const spoken = readout.map(({ name, text }) => `${name} ${text}`).join(", ");
   return h(
     "figure",
     { class: "chart", key: id },
@@ -33,7 +34,7 @@ export function chart({ title, id, times, series, ticks, format, cursor, point }
       "figcaption",
       null,
       h("h3", null, title),
-      h("span", { class: "legend" }, series.map(legend(readout))),
+      h("span", { class: "legend" }, readout.map(legend)),
     ),
     h(
       "div",
@@ -52,16 +53,12 @@ export function chart({ title, id, times, series, ticks, format, cursor, point }
       h(
         "svg",
         { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" },
-        stacked(series).map((each, at) => shapeOf(each, at, top)),
+        stack.map((each, index) => shapeOf(each, index, top)),
       ),
       cursor !== null && crosshair(times, cursor),
     ),
     h("div", { class: "times", "aria-hidden": "true" }, timeLabels(times)),
   );
-}
-
-function largest(series) {
-  return Math.max(0, ...stacked(series).flatMap(({ tops }) => tops));
 }
 
 /** Where each series ends above the axis: bars stand on those before them. */
@@ -123,7 +120,7 @@ function bars(floors, tops, y) {
 function levelLine(level, top, format) {
   return h(
     "div",
-    { class: "level", key: `level-${level}`, style: { bottom: share(level / top) } },
+    { class: "level", key: `level-${level}`, style: { bottom: cssLength(level / top) } },
     h("span", { "aria-hidden": "true" }, format(level)),
   );
 }
@@ -135,7 +132,7 @@ function crosshair(times, cursor) {
     {
       class: left > 0.5 ? "crosshair late" : "crosshair",
       key: "cursor",
-      style: { left: share(left) },
+      style: { left: cssLength(left) },
     },
     h("span", null, clock(times[cursor])),
   );
@@ -144,19 +141,22 @@ function crosshair(times, cursor) {
 function timeLabels(times) {
   const [from, until] = [times[0], times.at(-1)];
   return timeTicks(from, until).map((time) =>
-    h("span", { key: time, style: { left: share((time - from) / (until - from)) } }, clock(time)),
+    h(
+      "span",
+      { key: time, style: { left: cssLength((time - from) / (until - from)) } },
+      clock(time),
+    ),
   );
 }
 
-function legend(readout) {
-  return ({ name, mark }, at) =>
-    h(
-      "span",
-      { key: name },
-      h("i", { class: `swatch ${mark}` }),
-      `${name} `,
-      h("b", null, readout[at][1]),
-    );
+function legend({ name, mark, text }) {
+  return h(
+    "span",
+    { key: name },
+    h("i", { class: `swatch ${mark}` }),
+    `${name} `,
+    h("b", null, text),
+  );
 }
 
 function pointing(length, point) {
@@ -201,8 +201,4 @@ function x(at, length) {
 
 function round(number) {
   return Number(number.toFixed(2));
-}
-
-function share(part) {
-  return `${round(part * 100)}%`;
 }

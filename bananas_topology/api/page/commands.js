@@ -13,7 +13,7 @@ export const JOB_FILE = "job.json";
  *
  * `payload` is JSON as text, to be sent as it stands.
  */
-export function requestFor({ name, priority, max_retries }, payload) {
+function requestFor({ name, priority, max_retries }, payload) {
   const retries = max_retries === null ? "" : `,"max_retries":${max_retries}`;
   const level = JSON.stringify(priority ?? "normal");
   return `{"name":${JSON.stringify(name)},"payload":${payload},"priority":${level}${retries}}`;
@@ -52,6 +52,6 @@ export function commandsFor(job, payload, url, hasToken) {
 }
 
 /** A word of a POSIX shell. */
-export function quoted(text) {
+function quoted(text) {
   return /^[\w./:-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -1,6 +1,7 @@
 // What interrupts: questions before a change, and short messages after one.
 
 import { h, render } from "./dom.js";
+import { button } from "./parts.js";
 
 const MESSAGE_MS = 8000;
 
@@ -17,45 +18,32 @@ export function confirm({ title, content, action, isDangerous = false }) {
       h(
         "div",
         { class: "actions" },
-        h(
-          "button",
-          {
-            type: "button",
-            class: "button",
-            autofocus: isDangerous,
-            on: { click: () => close("cancel") },
-          },
-          "Cancel",
-        ),
-        h(
-          "button",
-          {
-            type: "button",
-            class: isDangerous ? "button danger" : "button primary",
-            autofocus: !isDangerous,
-            on: { click: () => close("confirm") },
-          },
-          action,
-        ),
+        button("Cancel", () => close("cancel"), { autofocus: isDangerous }),
+        button(action, () => close("confirm"), {
+          kind: isDangerous ? "danger" : "primary",
+          autofocus: !isDangerous,
+        }),
       ),
     ]);
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "confirm"));
   });
 }
 
-/** Show a dialog until it is closed; `content` is called with the function that closes it. */
-export function showDialog(title, content) {
+/**
+ * Show a dialog until it is closed; `content` is called with the function that closes it.
+ *
+ * `isRequired` if only that closes it, since there is nothing to go back to.
+ */
+export function showDialog(title, content, { isRequired = false } = {}) {
   const dialog = document.createElement("dialog");
   dialog.className = "dialog";
-  dialog.setAttribute("aria-labelledby", "dialog-title");
+  dialog.setAttribute("aria-label", title);
   const close = (value) => dialog.close(value);
-  render(
-    dialog,
-    h("div", { class: "stack" }, h("h2", { id: "dialog-title" }, title), content(close)),
-  );
+  render(dialog, h("div", { class: "stack" }, h("h2", null, title), content(close)));
   dialog.addEventListener("close", () => dialog.remove());
   // A click beside the dialog has the dialog itself as its target: its content fills it.
-  dialog.addEventListener("click", (event) => event.target === dialog && close());
+  if (isRequired) dialog.addEventListener("cancel", (event) => event.preventDefault());
+  else dialog.addEventListener("click", (event) => event.target === dialog && close());
   document.body.append(dialog);
   dialog.showModal();
   return dialog;

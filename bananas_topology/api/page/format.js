@@ -97,6 +97,11 @@ export function percent(share) {
   return `${value > 0 && value < 1 ? "<1" : Math.round(value)} %`;
 }
 
+/** A share as a length in CSS: "12.5%". */
+export function cssLength(share) {
+  return `${trimmed(share * 100, 2)}%`;
+}
+
 /** Bytes in binary units: "12.5 MiB". */
 export function bytes(number) {
   if (number === null || number === undefined) return UNKNOWN;

@@ -1,7 +1,7 @@
 // Parts that views have in common. All are descriptions for `render`.
 
 import { h } from "./dom.js";
-import { age, moment } from "./format.js";
+import { age, moment, UNKNOWN } from "./format.js";
 
 /**
  * A table. `columns` have a `title`, a `cell` (a function of a row) and perhaps `isNumber` or a
@@ -51,10 +51,10 @@ export function stateBadge(status) {
 }
 
 /** How long ago something was; the exact time is shown when it is pointed at. */
-export function ageOf(timestamp, now) {
+export function ageOf(timestamp) {
   return timestamp
-    ? h("time", { datetime: timestamp, title: moment(timestamp) }, age(timestamp, now))
-    : "–";
+    ? h("time", { datetime: timestamp, title: moment(timestamp) }, age(timestamp))
+    : UNKNOWN;
 }
 
 /**
@@ -75,6 +75,15 @@ export function field({ label, input, hint, error, key }) {
     hint && h("span", { class: "hint", id: `${name}-hint` }, hint),
     error && h("span", { class: "error", id: `${name}-error` }, error),
   );
+}
+
+/**
+ * A button. `kind` is how it looks: "primary", "danger", "quiet", "small"; other attributes are
+ * those of `h`.
+ */
+export function button(label, click, { kind = "", ...attributes } = {}) {
+  const look = kind ? `button ${kind}` : "button";
+  return h("button", { type: "button", class: look, ...attributes, on: { click } }, label);
 }
 
 /** A choice between few things, of which one is always chosen. */

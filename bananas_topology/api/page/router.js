@@ -10,7 +10,7 @@
 //     replace   changes the parameters in the address, given as an object, and nothing else
 // An ApiError that `show` throws is shown in place of the view.
 
-import { ApiError } from "./api.js";
+import { ApiError, withQuery } from "./api.js";
 import { h, render } from "./dom.js";
 
 /**
@@ -32,9 +32,7 @@ let shown = new AbortController();
 /** The address of a view: link("jobs", ["ID"], {tab: "runs"}). Empty parameters are left out. */
 export function link(name, args = [], params = {}) {
   const path = [name, ...args].map(encodeURIComponent).join("/");
-  const given = Object.entries(params).filter(([, value]) => (value ?? "") !== "");
-  const query = new URLSearchParams(given).toString();
-  return `#/${path}${query ? `?${query}` : ""}`;
+  return withQuery(`#/${path}`, params);
 }
 
 /** Show a view; anew, if it is shown already. */

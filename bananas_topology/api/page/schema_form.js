@@ -1,7 +1,7 @@
 // A form for a JSON Schema. The draft in it (see schema.js) is changed in place.
 
 import { h } from "./dom.js";
-import { field } from "./parts.js";
+import { button, field } from "./parts.js";
 import { blank, kindOf, options } from "./schema.js";
 
 /**
@@ -34,7 +34,7 @@ function objectFields(form) {
   const { schema, draft, label, path } = form;
   if (draft === null) {
     const add = () => form.set(blank(schema, form.root));
-    return h("div", { class: "row wide", key: path }, button(`Add ${label}`, add), optional());
+    return h("div", { class: "row wide", key: path }, smallButton(`Add ${label}`, add), optional());
   }
   const required = new Set(schema.required);
   const fields = Object.entries(schema.properties).map(([name, child]) =>
@@ -62,7 +62,7 @@ function objectFields(form) {
     h("legend", null, h("code", null, label)),
     about,
     fields,
-    isOptional && h("div", { class: "wide" }, button(`Remove ${label}`, remove)),
+    isOptional && h("div", { class: "wide" }, smallButton(`Remove ${label}`, remove)),
   );
 }
 
@@ -84,7 +84,7 @@ function listFields(form) {
           form.changed();
         },
       }),
-      button("Remove", () => form.set(draft.toSpliced(at, 1)), `Remove ${label}[${at}]`),
+      smallButton("Remove", () => form.set(draft.toSpliced(at, 1)), `Remove ${label}[${at}]`),
     ),
   );
   const add = () => form.set([...draft, blank(schema.items, form.root)]);
@@ -97,7 +97,7 @@ function listFields(form) {
     h(
       "div",
       { class: "row" },
-      button("Add an item", add, `Add an item to ${label}`),
+      smallButton("Add an item", add, `Add an item to ${label}`),
       draft.length === 0 && optional("empty"),
     ),
   );
@@ -171,12 +171,8 @@ function anywhere(pattern) {
   return pattern && `[\\s\\S]*(?:${pattern})[\\s\\S]*`;
 }
 
-function button(text, click, label = null) {
-  return h(
-    "button",
-    { type: "button", class: "button small", "aria-label": label, on: { click } },
-    text,
-  );
+function smallButton(text, click, label = null) {
+  return button(text, click, { kind: "small", "aria-label": label });
 }
 
 function optional(text = "optional") {

@@ -4,6 +4,7 @@
 import { showDialog } from "./dialogs.js";
 import { h } from "./dom.js";
 import { events } from "./live.js";
+import { button } from "./parts.js";
 import { go, ROUTES } from "./router.js";
 import { switchTheme } from "./theme.js";
 
@@ -79,11 +80,7 @@ export function showHelp() {
     h(
       "div",
       { class: "actions" },
-      h(
-        "button",
-        { type: "button", class: "button primary", autofocus: true, on: { click: () => close() } },
-        "Close",
-      ),
+      button("Close", () => close(), { kind: "primary", autofocus: true }),
     ),
   ]);
 }

@@ -1,6 +1,7 @@
 // The API's token: asked for when a request is refused, and kept until this tab is closed.
 
-import { h, render } from "./dom.js";
+import { showDialog } from "./dialogs.js";
+import { h } from "./dom.js";
 
 const KEY = "bananas-token";
 
@@ -32,31 +33,27 @@ export function askForToken(refused, again) {
 
 function ask(wasWrong) {
   return new Promise((resolve) => {
-    const dialog = document.createElement("dialog");
-    dialog.className = "dialog";
-    dialog.setAttribute("aria-labelledby", "token-title");
-    // Without a token there is nothing to go back to.
-    dialog.oncancel = (event) => event.preventDefault();
-    render(dialog, form(dialog, wasWrong, resolve));
-    document.body.append(dialog);
-    dialog.showModal();
+    const content = (close) => {
+      const entered = (token) => {
+        sessionStorage.setItem(KEY, token);
+        close();
+        resolve();
+      };
+      return form(wasWrong, entered);
+    };
+    showDialog("Token required", content, { isRequired: true });
   });
 }
 
-function form(dialog, wasWrong, resolve) {
+function form(wasWrong, entered) {
   const submit = (event) => {
     event.preventDefault();
-    const entered = new FormData(event.target).get("token").trim();
-    if (!entered) return;
-    sessionStorage.setItem(KEY, entered);
-    dialog.close();
-    dialog.remove();
-    resolve();
+    const given = new FormData(event.target).get("token").trim();
+    if (given) entered(given);
   };
   return h(
     "form",
     { on: { submit }, class: "stack" },
-    h("h2", { id: "token-title" }, "Token required"),
     h(
       "p",
       { id: "token-help" },

@@ -4,7 +4,7 @@ import { ApiError } from "../api.js";
 import { say } from "../dialogs.js";
 import { h } from "../dom.js";
 import { events, keepCurrent } from "../live.js";
-import { field } from "../parts.js";
+import { button, field } from "../parts.js";
 
 /** Do something the reader asked for; says what failed. Resolves to whether it was done. */
 export async function attempt(action) {
@@ -41,7 +41,7 @@ const busy = new WeakSet();
  *
  * It can have the focus while it `isOff` or busy: a keyboard user would lose the place otherwise.
  */
-export function actionButton(label, action, { kind = "", isOff = false, key, hint } = {}) {
+export function actionButton(label, action, { isOff = false, ...attributes } = {}) {
   const click = async ({ currentTarget }) => {
     if (isOff || busy.has(currentTarget)) return;
     busy.add(currentTarget);
@@ -50,18 +50,7 @@ export function actionButton(label, action, { kind = "", isOff = false, key, hin
     currentTarget.removeAttribute("aria-busy");
     busy.delete(currentTarget);
   };
-  return h(
-    "button",
-    {
-      type: "button",
-      class: `button ${kind}`,
-      "aria-disabled": isOff ? "true" : null,
-      key,
-      title: hint,
-      on: { click },
-    },
-    label,
-  );
+  return button(label, click, { ...attributes, "aria-disabled": isOff ? "true" : null });
 }
 
 /** The controls below a page of rows, and what screen readers say of a search. */
@@ -72,21 +61,21 @@ export function pageControls(pager) {
 function turning(pager) {
   const { number, next, rows } = pager;
   if (number === 1 && next === null) return null;
-  const isEmpty = rows.length === 0 && next !== null;
+  return pageButtons(h("span", null, `Page ${number}`), {
+    back: number > 1 && (() => pager.back()),
+    forward: next !== null && (() => pager.forward()),
+    onward: rows.length === 0 && next !== null ? "Search on" : "Next",
+  });
+}
+
+/** Buttons around the number of a page; `back` and `forward` are false if there is no such page. */
+export function pageButtons(number, { back, forward, onward = "Next" }) {
   return h(
     "nav",
     { class: "pages", "aria-label": "Pages" },
-    actionButton("Previous", () => pager.back(), {
-      kind: "small",
-      isOff: number === 1,
-      key: "back",
-    }),
-    h("span", null, `Page ${number}`),
-    actionButton(isEmpty ? "Search on" : "Next", () => pager.forward(), {
-      kind: "small",
-      isOff: next === null,
-      key: "next",
-    }),
+    actionButton("Previous", back, { kind: "small", isOff: !back, key: "back" }),
+    number,
+    actionButton(onward, forward, { kind: "small", isOff: !forward, key: "next" }),
   );
 }
 

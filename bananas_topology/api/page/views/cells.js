@@ -1,7 +1,7 @@
 // How a job is shown in a table: parts of rows that several views have.
 
 import { h } from "../dom.js";
-import { duration, percent, UNKNOWN } from "../format.js";
+import { cssLength, duration, percent, UNKNOWN } from "../format.js";
 import { link } from "../router.js";
 import { shortened, visible } from "../visible.js";
 
@@ -45,7 +45,7 @@ export function progress(startedAt, timeoutMs, now) {
         "aria-valuemax": 100,
         "aria-valuetext": `${percent(share)}: ${text}`,
       },
-      h("span", { style: { width: `${(share * 100).toFixed(1)}%` } }),
+      h("span", { style: { width: cssLength(share) } }),
     ),
     h("span", { class: "nowrap" }, text),
   );

@@ -4,6 +4,7 @@ import { send } from "../api.js";
 import { confirm, say, showDialog } from "../dialogs.js";
 import { h } from "../dom.js";
 import { quantity } from "../format.js";
+import { button } from "../parts.js";
 import { visible } from "../visible.js";
 
 const WORDS = {
@@ -85,11 +86,7 @@ function showLeft({ unreadable, rejected }) {
     h(
       "div",
       { class: "actions" },
-      h(
-        "button",
-        { type: "button", class: "button primary", autofocus: true, on: { click: () => close() } },
-        "Close",
-      ),
+      button("Close", () => close(), { kind: "primary", autofocus: true }),
     ),
   ]);
 }

@@ -1,6 +1,6 @@
 // Jobs that finish while the page is open: what the API samples of them.
 
-import { duration, UNKNOWN } from "../format.js";
+import { duration } from "../format.js";
 import { events } from "../live.js";
 import { ageOf, stateBadge, table } from "../parts.js";
 import { errorText, jobLink, nameOf } from "./cells.js";
@@ -24,7 +24,7 @@ const COLUMNS = [
   {
     title: "Took",
     isNumber: true,
-    cell: (job) => (job.duration_ms === null ? UNKNOWN : duration(job.duration_ms)),
+    cell: (job) => duration(job.duration_ms),
   },
   { title: "Worker", cell: (job) => nameOf(job.worker_id) },
   { title: "Error", class: "wide", cell: (job) => errorText(job.error) },

@@ -25,6 +25,7 @@ export function show({ root, args, signal }) {
   let size = 0;
   let job = null;
   let raw = {};
+  let commands = null;
   let problem = "";
   const blocks = textBlocks(draw);
 
@@ -34,6 +35,8 @@ export function show({ root, args, signal }) {
     size = text.length;
     job = checked(JSON.parse(text));
     raw = { payload: member(text, "payload") ?? "null", result: member(text, "result") ?? "null" };
+    // Not with each drawing: they have the whole payload in them.
+    commands = job.name !== null && commandSection(job, raw.payload);
     problem = "";
     draw();
   }
@@ -67,7 +70,7 @@ export function show({ root, args, signal }) {
       section("Payload", {}, blocks.json("Payload", payload, "payload.json")),
       job.status === "completed" &&
         section("Result", {}, blocks.json("Result", result, "result.json")),
-      job.name !== null && commandSection(job, payload),
+      commands,
     ];
   }
 
@@ -126,7 +129,7 @@ function heading(job, path, changed) {
         actionButton("Retry", () => change("POST", "/retry", "The job is enqueued again."), {
           kind: "primary",
           key: "retry",
-          hint: "Enqueue this job again, with all its attempts",
+          title: "Enqueue this job again, with all its attempts",
         }),
     ),
   );

@@ -2,7 +2,7 @@
 
 import { commandsFor, JOB_FILE } from "../commands.js";
 import { h } from "../dom.js";
-import { section } from "../parts.js";
+import { button, section } from "../parts.js";
 import { token } from "../token.js";
 import { copyBlock, download } from "./text_blocks.js";
 
@@ -21,15 +21,9 @@ export function commandSection(job, payload) {
           "p",
           { class: "row" },
           "The commands read the job from a file.",
-          h(
-            "button",
-            {
-              type: "button",
-              class: "button small",
-              on: { click: () => download(file, JOB_FILE, "application/json") },
-            },
-            `Save ${JOB_FILE}`,
-          ),
+          button(`Save ${JOB_FILE}`, () => download(file, JOB_FILE, "application/json"), {
+            kind: "small",
+          }),
         ),
       copyBlock("Command", bananas),
       copyBlock("Request", curl),

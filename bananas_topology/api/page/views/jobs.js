@@ -2,6 +2,7 @@
 
 import { get } from "../api.js";
 import { h, render } from "../dom.js";
+import { UNKNOWN } from "../format.js";
 import { ageOf, segments, stateBadge, table } from "../parts.js";
 import { now } from "../time.js";
 import { emptyText, everySecond, filters, follow, pageControls } from "./actions.js";
@@ -25,8 +26,8 @@ const STATES = [
 const JOB = { title: "Job", cell: (job) => jobLink(job.id) };
 const TYPE = { title: "Type", cell: (job) => nameOf(job.name) };
 const STATE = { title: "State", cell: (job) => stateBadge(job.status) };
-const PRIORITY = { title: "Priority", cell: (job) => job.priority ?? "–" };
-const ATTEMPTS = { title: "Attempts", isNumber: true, cell: (job) => job.attempts ?? "–" };
+const PRIORITY = { title: "Priority", cell: (job) => job.priority ?? UNKNOWN };
+const ATTEMPTS = { title: "Attempts", isNumber: true, cell: (job) => job.attempts ?? UNKNOWN };
 const ERROR = { title: "Last error", class: "wide", cell: (job) => errorText(job.error) };
 const CREATED = { title: "Created", class: "nowrap", cell: (job) => ageOf(job.created_at) };
 const WORKER = { title: "Worker", cell: (job) => nameOf(job.worker_id) };

@@ -4,6 +4,7 @@ import { say } from "../dialogs.js";
 import { h } from "../dom.js";
 import { bytes } from "../format.js";
 import { pretty } from "../json.js";
+import { button } from "../parts.js";
 import { beginning, visibleLines } from "../visible.js";
 
 /** Characters that are shown at first, and at most: a browser lays out more only slowly. */
@@ -16,39 +17,25 @@ const SCROLLED = { tabindex: 0, role: "group" };
 /** Blocks of a view, which calls `redraw` when more or less of one is to be shown. */
 export function textBlocks(redraw) {
   const expanded = new Set();
-  const toggle = (label) => {
-    if (!expanded.delete(label)) expanded.add(label);
-    redraw();
-  };
   const limit = (label) => (expanded.has(label) ? MOST : FIRST);
+  const state = (label) => ({
+    isExpanded: expanded.has(label),
+    toggle() {
+      if (!expanded.delete(label)) expanded.add(label);
+      redraw();
+    },
+  });
   return {
     /** JSON, given as text; `file` is its name when it is saved. */
     json(label, text, file) {
       const shown = pretty(text, limit(label));
-      const save = () => download(text, file, "application/json");
-      return block({
-        label,
-        size: text.length,
-        shown,
-        isExpanded: expanded.has(label),
-        save,
-        toggle,
-      });
+      return block({ label, text, shown, file, type: "application/json", ...state(label) });
     },
     /** Any text; the kind "lines" does not wrap them. */
     text(label, text, file, kind = null) {
       const start = beginning(text, limit(label));
       const shown = { text: visibleLines(start), isCut: start.length < text.length };
-      const save = () => download(text, file, "text/plain");
-      return block({
-        label,
-        size: text.length,
-        shown,
-        isExpanded: expanded.has(label),
-        save,
-        toggle,
-        kind,
-      });
+      return block({ label, text, shown, file, type: "text/plain", kind, ...state(label) });
     },
   };
 }
@@ -71,12 +58,7 @@ export function copyBlock(label, text) {
     "div",
     { class: "copy" },
     h("pre", { ...SCROLLED, "aria-label": label }, text),
-    h(
-      "button",
-      { type: "button", class: "button small", on: { click: copy } },
-      "Copy",
-      h("span", { class: "hidden" }, ` ${label}`),
-    ),
+    button(["Copy", h("span", { class: "hidden" }, ` ${label}`)], copy, { kind: "small" }),
   );
 }
 
@@ -90,9 +72,8 @@ export function download(text, file, type) {
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
-function block({ label, size, shown, isExpanded, save, toggle, kind = null }) {
-  const button = (text, click) =>
-    h("button", { type: "button", class: "button small", on: { click } }, text);
+function block({ label, text, shown, file, type, isExpanded, toggle, kind = null }) {
+  const save = () => download(text, file, type);
   const rest = isExpanded ? ": save it to read the rest." : ".";
   return h(
     "div",
@@ -103,9 +84,9 @@ function block({ label, size, shown, isExpanded, save, toggle, kind = null }) {
         "div",
         { class: "row" },
         shown.isCut &&
-          h("span", { class: "muted" }, `The beginning of about ${bytes(size)}${rest}`),
-        button(isExpanded ? "Show less" : "Show more", () => toggle(label)),
-        button("Save as a file", save),
+          h("span", { class: "muted" }, `The beginning of about ${bytes(text.length)}${rest}`),
+        button(isExpanded ? "Show less" : "Show more", toggle, { kind: "small" }),
+        button("Save as a file", save, { kind: "small" }),
       ),
   );
 }

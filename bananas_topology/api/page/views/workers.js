@@ -8,7 +8,7 @@ import { ageOf, table } from "../parts.js";
 import { link } from "../router.js";
 import { now } from "../time.js";
 import { visible } from "../visible.js";
-import { actionButton, everySecond, filters } from "./actions.js";
+import { everySecond, filters, pageButtons } from "./actions.js";
 import { jobLink, nameOf, progress } from "./cells.js";
 import { PAGE_SIZE } from "./pager.js";
 
@@ -82,21 +82,10 @@ export function show({ root, params, signal, replace }) {
           empty: emptyText(workers),
         }),
         last > 0 &&
-          h(
-            "nav",
-            { class: "pages", "aria-label": "Pages" },
-            actionButton("Previous", async () => turn(-1), {
-              kind: "small",
-              isOff: page === 0,
-              key: "back",
-            }),
-            h("span", { role: "status" }, `Page ${page + 1} of ${last + 1}`),
-            actionButton("Next", async () => turn(1), {
-              kind: "small",
-              isOff: page === last,
-              key: "next",
-            }),
-          ),
+          pageButtons(h("span", { role: "status" }, `Page ${page + 1} of ${last + 1}`), {
+            back: page > 0 && (() => turn(-1)),
+            forward: page < last && (() => turn(1)),
+          }),
       ),
     );
   }

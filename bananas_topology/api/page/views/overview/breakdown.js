@@ -2,7 +2,7 @@
 
 import { h } from "../../dom.js";
 import { count, duration, percent, quantity } from "../../format.js";
-import { section, segments, table } from "../../parts.js";
+import { button, section, segments, table } from "../../parts.js";
 
 /** Rows that are shown before somebody asks for all. */
 const ROWS = 10;
@@ -37,15 +37,9 @@ export function breakdown(history, view, change) {
       h(
         "div",
         { class: "panel-foot" },
-        h(
-          "button",
-          {
-            type: "button",
-            class: "button small",
-            on: { click: () => change({ isComplete: true }) },
-          },
-          `Show ${quantity(rest, "more row")}`,
-        ),
+        button(`Show ${quantity(rest, "more row")}`, () => change({ isComplete: true }), {
+          kind: "small",
+        }),
       ),
   );
 }

@@ -1,7 +1,7 @@
 // The figures at the top: one look says whether all is well.
 
 import { h } from "../../dom.js";
-import { age, compact, count, duration, percent, quantity, rate } from "../../format.js";
+import { age, compact, count, duration, percent, quantity, rate, UNKNOWN } from "../../format.js";
 import { link } from "../../router.js";
 import { completePoints } from "./history.js";
 
@@ -61,13 +61,13 @@ function flow(name, key, view, rates) {
   }
   const last = completePoints(view.history?.value).at(-1);
   const step = view.history?.value?.step_s;
-  return figure(name, last ? rate(last[key], step) : "–", last ? "lately" : null);
+  return figure(name, rate(last?.[key], step), last ? "lately" : null);
 }
 
 function waiting(view) {
   const points = completePoints(view.history?.value);
   const last = points.findLast(({ wait_ms }) => wait_ms);
-  if (!last) return figure("Wait", "–", null);
+  if (!last) return figure("Wait", UNKNOWN, null);
   const { p50, p95 } = last.wait_ms;
   return figure("Wait", duration(p95), `p95, median ${duration(p50)}`);
 }

@@ -1,15 +1,15 @@
 // Who runs the jobs: the pools beside what the topology wants of them.
 
 import { h } from "../../dom.js";
-import { count, percent, UNKNOWN } from "../../format.js";
+import { count, cssLength, percent, UNKNOWN } from "../../format.js";
 import { section, table } from "../../parts.js";
 import { link } from "../../router.js";
 
 /** Job types that are named of each pool. */
 const TYPES = 3;
 
-/** Busy enough to be worth its cost, with room for a peak. */
-const BAND = [0.6, 0.8];
+/** A pool that is busier has no room for a peak: the end of the band that is marked. */
+const BUSY = 0.8;
 
 /** The pools; `part` has the answer of GET /pools as its `value`, or an `error`, if any yet. */
 export function pools(part) {
@@ -62,21 +62,20 @@ function badge(kind, text) {
 function meter({ name, running, slots, utilization }) {
   if (!slots) return h("span", { class: "muted" }, "no slots");
   const share = Math.min(utilization ?? running / slots, 1);
-  const kind = share > BAND[1] ? "above" : share < BAND[0] ? "below" : "within";
   return h(
     "span",
     { class: "row meter-row" },
     h(
       "span",
       {
-        class: `meter ${kind}`,
+        class: share > BUSY ? "meter above" : "meter",
         role: "meter",
         "aria-label": `Utilization of ${name}`,
         "aria-valuemin": 0,
         "aria-valuemax": 100,
         "aria-valuenow": Math.round(share * 100),
       },
-      h("i", { style: { width: `${(share * 100).toFixed(1)}%` } }),
+      h("i", { style: { width: cssLength(share) } }),
     ),
     h("span", { class: "number" }, percent(share)),
   );

@@ -1,7 +1,7 @@
 // What waits: ready jobs and the age of the oldest, by priority and job type.
 
 import { h } from "../../dom.js";
-import { count, quantity } from "../../format.js";
+import { count, cssLength, quantity } from "../../format.js";
 import { ageOf, section, table } from "../../parts.js";
 import { link } from "../../router.js";
 
@@ -50,12 +50,15 @@ function byType(priority, queue) {
   const rows = [
     ...entries(queue.parked, null),
     ...entries(queue.suspects, "isolated after crashes"),
-  ].map((row) => ({ ...row, priority, oldest: oldest[row.type] ?? null }));
-  for (const row of rows) {
-    row.key = `${priority} ${row.type} ${row.note}`;
-    if (unhandled.has(row.type)) row.note = "no worker has a handler";
-    row.isBad = unhandled.has(row.type);
-  }
+  ].map(({ type, ready, note }) => ({
+    key: `${priority} ${type} ${note}`,
+    priority,
+    type,
+    ready,
+    oldest: oldest[type] ?? null,
+    isBad: unhandled.has(type),
+    note: unhandled.has(type) ? "no worker has a handler" : note,
+  }));
   rows.sort((a, b) => b.ready - a.ready);
   const rest = rows.splice(TYPES);
   if (rest.length + queue.omitted_types === 0) return rows;
@@ -87,6 +90,6 @@ function bar(share) {
   return h(
     "span",
     { class: "bar", "aria-hidden": "true" },
-    h("i", { style: { width: `${(share * 100).toFixed(1)}%` } }),
+    h("i", { style: { width: cssLength(share) } }),
   );
 }
