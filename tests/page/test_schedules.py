@@ -14,12 +14,13 @@ from tests.page.site import Site
 NIGHTLY = {"nightly": {"cron": "0 2 * * *", "job": "echo", "payload": {"kind": "sales"}}}
 
 
-def _scheduler(site: Site) -> None:
+def run_nightly(site: Site) -> None:
+    """Start a scheduler with one schedule."""
     site.worker(ENABLE_SCHEDULER="true", WORKER_SCHEDULES=json.dumps(NIGHTLY))
 
 
 def test_a_schedule_shows_its_runs_and_can_be_run_now(site: Site, tab: Tab) -> None:
-    _scheduler(site)
+    run_nightly(site)
     page = tab.open("schedules")
     row = page.get_by_role("row", name="nightly")
     expect(row).to_contain_text("0 2 * * *")
@@ -38,7 +39,7 @@ def test_a_schedule_shows_its_runs_and_can_be_run_now(site: Site, tab: Tab) -> N
 
 
 def test_a_run_that_is_not_confirmed_enqueues_nothing(site: Site, tab: Tab) -> None:
-    _scheduler(site)
+    run_nightly(site)
     page = tab.open("schedules")
 
     page.get_by_role("button", name="Run now: nightly").click()
@@ -59,7 +60,7 @@ def test_a_deployment_without_schedules_says_where_they_are_written(tab: Tab) ->
 def test_schedules_are_accessible_and_fit_a_phone(
     open_tab: OpenTab, site: Site, scheme: str
 ) -> None:
-    _scheduler(site)
+    run_nightly(site)
     tab = open_tab(site, color_scheme=scheme, viewport=PHONE)
     page = tab.open("schedules")
     expect(page.get_by_role("row", name="nightly")).to_be_visible()

@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 from tests.page.browser import Tab
 from tests.page.conftest import MakeSite, OpenTab
 from tests.page.site import Site
+from tests.page.test_schedules import run_nightly
 
 TOKEN, READ_TOKEN = "correct horse battery", "staple of dashboards"
 
@@ -73,6 +74,22 @@ def test_a_read_only_token_shows_all_and_says_that_it_changes_nothing(
     page.get_by_role("button", name="Cancel", exact=True).click()
     page.get_by_role("button", name="Cancel the job").click()
     expect(page.get_by_role("heading", name="Jobs", level=1)).to_be_visible()
+
+
+def test_a_read_only_token_runs_no_schedule_and_says_how_to_change_it(
+    private_site: Site, open_tab: OpenTab
+) -> None:
+    run_nightly(private_site)
+    tab = open_tab(private_site)
+    tab.expected_statuses |= {401, 403}
+    page = tab.open("schedules")
+    _enter(tab, READ_TOKEN)
+
+    page.get_by_role("button", name="Run now: nightly").click()
+    page.get_by_role("dialog").get_by_role("button", name="Run now", exact=True).click()
+
+    expect(page.locator("#messages")).to_contain_text("does not allow POST")
+    expect(page.locator("#messages")).to_contain_text("To enter another token, forget this one")
 
 
 def test_the_copied_request_has_no_token_in_it(private_site: Site, open_tab: OpenTab) -> None:

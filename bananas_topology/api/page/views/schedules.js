@@ -1,12 +1,14 @@
 // The schedules: when each ran and will run, and a button to run one now.
 
-import { ApiError, get, send } from "../api.js";
+import { get, send } from "../api.js";
 import { confirm, say } from "../dialogs.js";
 import { h, render } from "../dom.js";
 import { moment, quantity, relative } from "../format.js";
 import { keepCurrent } from "../live.js";
 import { section, table } from "../parts.js";
 import { link } from "../router.js";
+import { shortened } from "../visible.js";
+import { actionButton } from "./actions.js";
 
 export const title = "Schedules";
 
@@ -35,11 +37,9 @@ export function show({ root, signal }) {
         signal,
       });
       say(`Enqueued ${job} as ${id}.`, { href: link("job", [id]) });
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      say(error.detail, { isError: true });
+    } finally {
+      reload();
     }
-    reload();
   }
 }
 
@@ -73,7 +73,8 @@ function view({ schedules, schedulers }, run) {
           {
             title: "Payload",
             class: "payload",
-            cell: ({ payload }) => h("code", { class: "mono" }, shortened(payload)),
+            cell: ({ payload }) =>
+              h("code", { class: "mono" }, shortened(JSON.stringify(payload), PAYLOAD_LENGTH)),
           },
           {
             title: h("span", { class: "hidden" }, "Actions"),
@@ -100,21 +101,9 @@ function timeOf(at) {
   );
 }
 
-function shortened(payload) {
-  const text = JSON.stringify(payload);
-  return text.length > PAYLOAD_LENGTH ? `${text.slice(0, PAYLOAD_LENGTH)}…` : text;
-}
-
 function runButton(schedule, run) {
-  const label = `Run now: ${schedule.name}`;
-  return h(
-    "button",
-    {
-      type: "button",
-      class: "button small",
-      "aria-label": label,
-      on: { click: () => run(schedule) },
-    },
-    "Run now",
-  );
+  return actionButton("Run now", () => run(schedule), {
+    kind: "small",
+    "aria-label": `Run now: ${schedule.name}`,
+  });
 }
