@@ -12,7 +12,7 @@ from bananas_topology.client import Client
 from bananas_topology.jobs.bundled_server import BundledServer
 from tests.page.browser import Tab, launched, new_context
 from tests.page.site import ApiProcess, Site
-from tests.worker.support import Starter
+from tests.worker.support import starting
 
 #: Opens a tab on a site, with options of the session such as `color_scheme="dark"`.
 OpenTab = Callable[..., Tab]
@@ -43,8 +43,7 @@ def make_site(server_url: str, prefix: str, tmp_path: Path) -> Iterator[MakeSite
         def make(url: str = server_url, **variables: str) -> Site:
             api = ApiProcess(tmp_path, url, prefix, **variables)
             stack.callback(api.close)
-            starter = Starter(url, prefix, tmp_path)
-            stack.callback(_kill, starter)
+            starter = stack.enter_context(starting(url, prefix, tmp_path))
             return Site(api, starter, stack.enter_context(Client(url, key_prefix=prefix)))
 
         yield make
@@ -75,10 +74,3 @@ def open_tab(browser: Browser) -> Iterator[OpenTab]:
 @pytest.fixture
 def tab(open_tab: OpenTab, site: Site) -> Tab:
     return open_tab(site)
-
-
-def _kill(starter: Starter) -> None:
-    for worker in starter.started:
-        if worker.process.poll() is None:
-            worker.process.kill()
-        worker.process.wait(10)
