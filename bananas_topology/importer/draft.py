@@ -40,6 +40,10 @@ class Draft:
     has_managed_redis: bool = False
     notices: list[str] = field(default_factory=list)
 
+    def is_pool(self, section: Section) -> bool:
+        """Whether a section is one of a pool, and not the scheduler's or the api's."""
+        return section is not self.api and section is not self.scheduler
+
     def pool(self, name: str) -> Section:
         """The section of a pool, created if missing."""
         return self.pools.setdefault(name, {})

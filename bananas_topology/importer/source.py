@@ -69,6 +69,11 @@ class Field:
         found = self.get(*names)
         return found.text if found else ""
 
+    @property
+    def texts(self) -> dict[str, str]:
+        """The texts below by key, of a mapping whose values are leaves."""
+        return {name: leaf.text for name, leaf in self.mapping.items()}
+
     def leaves(self) -> Iterator[Field]:
         """All leaves in file order; a leaf yields itself."""
         if self.is_leaf:

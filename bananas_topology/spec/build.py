@@ -102,7 +102,7 @@ def _pool(name: str, section: SectionReader, worker: WorkerConfig, image: str) -
         container=container_of(section),
         startup_ms=(
             section.duration_ms("startup", at_least=1_000)
-            if "startup" in section.part["properties"]
+            if section.has_field("startup")
             else DEFAULT_STARTUP_MS
         ),
     )

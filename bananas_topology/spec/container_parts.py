@@ -32,7 +32,7 @@ def container_of(owner: SectionReader) -> Container:
         volumes=tuple(
             _volume(name, section) for name, section in owner.section("volumes").entries()
         ),
-        init=_init(owner) if "init" in owner.part["properties"] else (),
+        init=_init(owner) if owner.has_field("init") else (),
         priority_class=owner.optional_string("priority_class"),
         runtime_class=owner.optional_string("runtime_class"),
     )

@@ -41,7 +41,7 @@ def _amounts(section: SectionReader) -> Amounts:
         section.cpu_millis("cpu"),
         section.memory_bytes("memory"),
         section.memory_bytes("ephemeral_storage")
-        if "ephemeral_storage" in section.part["properties"]
+        if section.has_field("ephemeral_storage")
         else None,
         {name: int(plain(node)) for name, node in items.items() if "/" in name},
     )
@@ -49,16 +49,17 @@ def _amounts(section: SectionReader) -> Amounts:
 
 def autoscale_of(section: SectionReader) -> Autoscale:
     """An autoscaler."""
-    fields = section.part["properties"]
     return Autoscale(
         min_replicas=section.integer("min"),
         max_replicas=section.integer("max"),
         cpu_percent=section.optional_integer("cpu"),
         memory_percent=section.optional_integer("memory"),
-        queue_depth=section.optional_integer("queue_depth") if "queue_depth" in fields else None,
+        queue_depth=(
+            section.optional_integer("queue_depth") if section.has_field("queue_depth") else None
+        ),
         requests_per_second=(
             section.optional_integer("requests_per_second")
-            if "requests_per_second" in fields
+            if section.has_field("requests_per_second")
             else None
         ),
         scale_up=_step(section.section("scale_up"), percent=100, pods=None),
@@ -178,8 +179,8 @@ def kubernetes_of(section: SectionReader, name: str) -> Kubernetes:
     )
 
 
-#: Where OpenShift's DNS servers are.
-_OPENSHIFT_DNS: Mapping[str, tuple[Any, ...]] = {
+#: Where OpenShift's DNS servers are: the defaults of `kubernetes.network.dns` there.
+OPENSHIFT_DNS: Mapping[str, tuple[Any, ...]] = {
     "namespaces": ("openshift-dns",),
     "cidrs": (),
     "ports": (53, 5353),
@@ -189,7 +190,7 @@ _OPENSHIFT_DNS: Mapping[str, tuple[Any, ...]] = {
 def _network_of(section: SectionReader, is_openshift: bool) -> Network:
     dns = section.section("dns")
     namespaces, cidrs, ports = (
-        _OPENSHIFT_DNS[name] if is_openshift and not dns.has(name) else dns.value(name)
+        OPENSHIFT_DNS[name] if is_openshift and not dns.has(name) else dns.value(name)
         for name in ("namespaces", "cidrs", "ports")
     )
     return Network(

@@ -148,6 +148,10 @@ class SectionReader:
         items = node.items if isinstance(node, ListNode) else []
         return tuple(item.text for item in items if isinstance(item, ScalarNode))
 
+    def has_field(self, name: str) -> bool:
+        """Whether sections of this kind can have a field."""
+        return name in self.part["properties"]
+
     def string_map(self, name: str) -> MappingProxyType[str, str]:
         """A map of strings, as written."""
         node = child(self.node, name)

@@ -136,7 +136,7 @@ def _import_service(
     _import_dependencies(dependencies, redis)
     translate_known(service, PROCESS)
     inits: set[str] = set()
-    if section is not draft.api and section is not draft.scheduler:
+    if draft.is_pool(section):
         _import_startup(section, service.child("healthcheck"))
         inits = import_init_services(section, name, services, redis)
         for init in inits:

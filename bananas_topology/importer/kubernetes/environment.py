@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from bananas_topology.importer.draft import Draft, Section, put, put_structure
 from bananas_topology.importer.known import Row, translate_known
-from bananas_topology.importer.source import EnvironmentFields, Field
+from bananas_topology.importer.source import Field
 from bananas_topology.importer.variables import is_setting
 
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -62,10 +62,6 @@ class Environment:
         self.references.pop(name, None)
         if name in self.secrets:
             self.secrets.remove(name)
-
-    @property
-    def fields(self) -> EnvironmentFields:
-        return self.plain
 
 
 def put_secret_name(

@@ -33,7 +33,7 @@ def _import_init(
 ) -> None:
     leaves = [leaf for key in ("command", "args") for leaf in init.child(key).leaves() if leaf.line]
     words = [expanded(leaf.text, environment) for leaf in leaves]
-    if section is draft.api or section is draft.scheduler:
+    if not draft.is_pool(section):
         reason = "only pools have `init` commands"
     elif init.get("restartPolicy"):
         reason = "a sidecar: add it with `kubernetes.patches`"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from bananas_topology.importer.known import Row
+from bananas_topology.importer.source import Field
 
 _CLUSTER = "set by the cluster"
 _DEFAULT = "the default of Kubernetes"
 _OWN = "set in rendered objects"
 _RESTRICTED = "rendered pods have restricted security settings"
+
+_MANAGED_BY = ("metadata", "labels", "app.kubernetes.io/managed-by")
 
 #: The labels ``app.kubernetes.io/…`` that rendered objects have.
 STANDARD = ("name", "instance", "version", "component", "part-of", "managed-by")
@@ -193,3 +196,8 @@ INGRESS: tuple[Row, ...] = (
     ("spec.rules[].http.paths[].pathType", "Prefix", "`api.ingress`: all paths of the host"),
     ("spec.rules[].http.paths[].backend.**", "", "rendered Ingresses point to the api"),
 )
+
+
+def is_rendered(document: Field) -> bool:
+    """Whether an object has been rendered by Bananas."""
+    return document.text_of(*_MANAGED_BY) == "bananas"

@@ -23,7 +23,7 @@ from bananas_topology.importer.kubernetes.environment import (
     read_environment,
 )
 from bananas_topology.importer.kubernetes.init_containers import import_init_containers
-from bananas_topology.importer.kubernetes.known import OBJECT, REDIS, WORKLOAD
+from bananas_topology.importer.kubernetes.known import OBJECT, REDIS, WORKLOAD, is_rendered
 from bananas_topology.importer.kubernetes.network import import_network_policy
 from bananas_topology.importer.kubernetes.pod_settings import (
     check_redis_pod,
@@ -64,11 +64,9 @@ _RENDERED_KINDS = {
 #: Of these, the kinds whose presence is a setting of the topology.
 _MONITORING = ("PodMonitor", "ServiceMonitor", "PrometheusRule")
 
-_MANAGED_BY = "app.kubernetes.io/managed-by"
+_PART_OF = ("metadata", "labels", "app.kubernetes.io/part-of")
 
 _PATCHES = "use `kubernetes.patches`"
-
-_LABELS = ("metadata", "labels")
 
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod")
 
@@ -85,9 +83,9 @@ def import_manifests(draft: Draft, documents: Iterable[Field]) -> None:
     draft.has_managed_redis |= any(is_redis(_image(document)) for document in objects)
     workloads = [document for document in objects if _kind(document) in _WORKLOADS]
     _put_secret_name(draft, workloads, references)
-    ours = [each for each in workloads if each.text_of(*_LABELS, _MANAGED_BY) == "bananas"]
+    ours = [each for each in workloads if is_rendered(each)]
     if ours:
-        draft.name = draft.name or ours[0].text_of(*_LABELS, "app.kubernetes.io/part-of")
+        draft.name = draft.name or ours[0].text_of(*_PART_OF)
     sections: dict[str, Section] = {}
     owned = replicas_owned_by_autoscalers(objects)
     imported: list[_Workload] = []
@@ -142,8 +140,7 @@ class _Workload:
     @property
     def labels(self) -> Mapping[str, str]:
         """The labels of its pods."""
-        labels = self.document.child("spec", "template", "metadata", "labels").mapping
-        return {name: leaf.text for name, leaf in labels.items()}
+        return self.document.child("spec", "template", "metadata", "labels").texts
 
 
 def _policies(objects: Iterable[Field]) -> list[Field]:
@@ -321,7 +318,7 @@ def _import_other(
         case _ if kind in _RENDERED_KINDS:
             if kind in _MONITORING:
                 draft.kubernetes.setdefault("monitoring", "prometheus-operator")
-            if document.text_of(*_LABELS, _MANAGED_BY) == "bananas":
+            if is_rendered(document):
                 translate_known(document, OBJECT)
                 for each in ("labels", "annotations"):
                     document.child("metadata", each).drop(f"not all objects have it: {_PATCHES}")

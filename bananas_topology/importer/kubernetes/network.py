@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bananas_topology.importer.draft import Draft, Section, get_path, is_integer, put_structure
+from bananas_topology.importer.kubernetes.known import is_rendered
 from bananas_topology.importer.source import Field
+from bananas_topology.spec.parts import OPENSHIFT_DNS
 from bananas_topology.spec.schema import defaults_of, schema
 
 _OTHERS = "rendered policies deny by default: allow more with a pool's `egress`"
@@ -15,20 +17,14 @@ _AGAIN = "rendered again"
 #: The label by which namespaces are selected.
 _NAMESPACE = "kubernetes.io/metadata.name"
 
-#: What DNS servers have on OpenShift, by default.
-_OPENSHIFT_DNS = {"namespaces": ["openshift-dns"], "cidrs": [], "ports": [53, 5353]}
-
 
 def import_network_policy(
     draft: Draft, document: Field, pods: Iterable[tuple[Section, Mapping[str, str]]]
 ) -> None:
     """Import one policy; `pods` are the sections of all workloads with their pods' labels."""
     name = document.text_of("metadata", "name")
-    is_ours = document.text_of("metadata", "labels", "app.kubernetes.io/managed-by") == "bananas"
-    selector = {
-        label: leaf.text
-        for label, leaf in document.child("spec", "podSelector", "matchLabels").mapping.items()
-    }
+    is_ours = is_rendered(document)
+    selector = document.child("spec", "podSelector", "matchLabels").texts
     selected = [section for section, labels in pods if selector.items() <= labels.items()]
     if is_ours and name.endswith("allow-dns"):
         _import_dns(draft, document)
@@ -116,8 +112,8 @@ def _import_dns(draft: Draft, document: Field) -> None:
     found: dict[str, Any] = {"namespaces": namespaces, "cidrs": cidrs, "ports": ports}
     is_openshift = draft.kubernetes.get("platform") == "openshift"
     for key, value in found.items():
-        default = _default("dns", key)
-        if value != (_OPENSHIFT_DNS[key] if is_openshift else default):
+        default = OPENSHIFT_DNS[key] if is_openshift else _default("dns", key)
+        if value != list(default):
             put_structure(draft.kubernetes, ("network", "dns", key), value)
     document.translate("`kubernetes.network.dns`")
 

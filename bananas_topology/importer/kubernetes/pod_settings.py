@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from bananas_topology.importer.draft import Draft, put, put_structure
 from bananas_topology.importer.known import translate_only
 from bananas_topology.importer.kubernetes.environment import literal
-from bananas_topology.importer.kubernetes.known import STANDARD
+from bananas_topology.importer.kubernetes.known import STANDARD, is_rendered
 from bananas_topology.importer.source import Field
 from bananas_topology.importer.status import Status
 
@@ -40,7 +40,7 @@ def import_pod_settings(
             _import_account(draft, account, accounts)
         import_pull_secrets(draft, pod.child("imagePullSecrets"))
     _import_pull_policy(draft, containers)
-    ours = [each for each in workloads if _is_ours(each)]
+    ours = [each for each in workloads if is_rendered(each)]
     security = [each.child("spec", "template", "spec", "securityContext") for each in ours]
     if security and not any(each.get("runAsUser") for each in security):
         put_structure(draft.kubernetes, ("platform",), "openshift")
@@ -64,7 +64,7 @@ def _is_default(account: str) -> bool:
 def _import_account(draft: Draft, name: Field, accounts: Mapping[str, Field]) -> None:
     """Import the name of the pods' service account, and the account if it is in the files."""
     account = accounts.get(name.text)
-    if (account is None or _is_ours(account)) and _is_default(name.text):
+    if (account is None or is_rendered(account)) and _is_default(name.text):
         name.translate("rendered pods have this account")
     else:
         put(draft.kubernetes, ("service_account", "name"), name.text, name)
@@ -83,11 +83,6 @@ def _import_account(draft: Draft, name: Field, accounts: Mapping[str, Field]) ->
     account.child("metadata", "name").translate("`kubernetes.service_account`")
     if account.text_of("automountServiceAccountToken") == "false":
         translate_only(account, "rendered accounts set it", "automountServiceAccountToken")
-
-
-def _is_ours(document: Field) -> bool:
-    """Whether an object has been rendered."""
-    return document.text_of("metadata", "labels", "app.kubernetes.io/managed-by") == "bananas"
 
 
 def import_pull_secrets(draft: Draft, secrets: Field) -> None:
@@ -160,7 +155,7 @@ def _keep_common(document: Field, kind: str, common: Mapping[str, str]) -> None:
 
 def _common(maps: Iterable[Field]) -> Iterator[tuple[str, str]]:
     """The entries that all maps have with the same text."""
-    texts = [{name: leaf.text for name, leaf in each.mapping.items()} for each in maps]
+    texts = [each.texts for each in maps]
     for name, text in texts[0].items() if texts else ():
         if all(each.get(name) == text for each in texts):
             yield name, text

@@ -38,7 +38,7 @@ def import_pod_spec(
         _put_replicas(section, replicas, min_replicas)
     _import_resources(section, container.get("resources"))
     _import_placement(section, pod)
-    _import_probes(section, document, container, is_pool=_is_pool(draft, section))
+    _import_probes(section, document, container, is_pool=draft.is_pool(section))
     _import_ports(section, container, is_api=section is draft.api)
     for other in pod.child("containers").items[1:]:
         other.drop("additional container: add it with `kubernetes.patches`")
@@ -48,10 +48,6 @@ def import_pod_spec(
             put(section, (name,), found.text, found)
     _check_spread(pod)
     _check_annotations(document)
-
-
-def _is_pool(draft: Draft, section: Section) -> bool:
-    return section is not draft.api and section is not draft.scheduler
 
 
 def _put_replicas(section: Section, replicas: Field, min_replicas: str | None) -> None:
