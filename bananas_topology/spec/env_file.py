@@ -18,6 +18,7 @@ from bananas_topology.spec.interpolation import NotSet, interpolate
 DEFAULT_NAME = ".env"
 
 _BETWEEN = re.compile(r"(?:\s|#[^\n]*)*")
+_BLANKS = re.compile(r"[ \t]*")
 _NAME = re.compile(r"(?:export[ \t]+)?([\w.\-\[\]]+)[ \t]*")
 _QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""", re.DOTALL)
 _REST_OF_LINE = re.compile(r"[ \t]*(?:#[^\n]*)?(?=\n|\Z)")
@@ -105,7 +106,7 @@ def _read_variable(
 
 
 def _read_value(text: str, position: int, visible: Mapping[str, str]) -> tuple[str, int]:
-    first = position + len(text[position:]) - len(text[position:].lstrip(" \t"))
+    first = _after(_BLANKS, text, position)
     if text[first : first + 1] not in ('"', "'"):
         end = text.find("\n", position)
         end = len(text) if end < 0 else end
