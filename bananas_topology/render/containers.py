@@ -12,6 +12,9 @@ USER_ID = 10001
 #: The port on which a worker serves metrics and probes.
 METRICS_PORT = 6061
 
+#: How long the api may take to start, in milliseconds.
+API_STARTUP_MS = 60_000
+
 #: The size of ``/tmp``, the only writable directory, in bytes.
 TMP_BYTES = 2**30
 

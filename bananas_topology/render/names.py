@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 
-from bananas_topology.contract.names import SCHEDULER
-from bananas_topology.spec.model import Pool
+from bananas_topology.contract.names import API, SCHEDULER
+from bananas_topology.spec.model import Api, Pool
 
 #: Kubernetes appends up to 11 characters to a workload's name and stores the result in a label of
 #: at most 63 (a StatefulSet's revision, a ReplicaSet's pods).
@@ -42,9 +42,11 @@ def label_value(text: str) -> str:
     return _valid(text, kept, MAX_LABEL, r"[A-Za-z0-9]")
 
 
-def path_of(pool: Pool) -> str:
-    """The path of a pool's section in the topology file."""
-    return SCHEDULER if pool.name == SCHEDULER else f"pools.{pool.name}"
+def path_of(part: Pool | Api) -> str:
+    """The path of the section of a pool or the api in the topology file."""
+    if isinstance(part, Api):
+        return API
+    return SCHEDULER if part.name == SCHEDULER else f"pools.{part.name}"
 
 
 def short_hash(text: str) -> str:

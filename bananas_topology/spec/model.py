@@ -306,6 +306,11 @@ class Topology:
     compose: Compose
 
     @property
+    def parts(self) -> tuple[Pool | Api, ...]:
+        """Everything that runs: the pools, and the api if there is one."""
+        return self.pools if self.api is None else (*self.pools, self.api)
+
+    @property
     def total_threads(self) -> int:
         """Jobs that can run at the same time, in all pools."""
         return sum(pool.total_threads for pool in self.pools)

@@ -14,7 +14,13 @@ from bananas_topology.contract.names import REDIS
 from bananas_topology.launch import Launch, launch_for, launch_for_api
 from bananas_topology.render.compose.references import required
 from bananas_topology.render.compose.sources import REDIS_VOLUME, env_files, mounts, references
-from bananas_topology.render.containers import METRICS_PORT, TMP_BYTES, USER_ID, log_directory
+from bananas_topology.render.containers import (
+    API_STARTUP_MS,
+    METRICS_PORT,
+    TMP_BYTES,
+    USER_ID,
+    log_directory,
+)
 from bananas_topology.render.credentials import (
     TOKEN_KEY,
     URL_KEY,
@@ -50,9 +56,6 @@ REDIS_NETWORK = REDIS
 
 #: The only device of Kubernetes that Compose has a name for.
 GPU = "nvidia.com/gpu"
-
-#: How long the api may take to start, in milliseconds.
-_API_STARTUP_MS = 60_000
 
 #: Docker keeps this much of a container's output: enough to look at, without filling the disk.
 _DOCKER_LOGS = {"driver": "json-file", "options": {"max-size": "10m", "max-file": "5"}}
@@ -94,10 +97,8 @@ def worker_service(topology: Topology, pool: Pool) -> dict[str, Any]:
     test = ["CMD", "python", "-m", "bananas_topology.liveness", "--started"]
     service["healthcheck"] = _healthcheck(test, pool.startup_ms)
     _add_logs(service, pool)
-    *_, last = (None, *init_services(topology, pool))
-    if last is not None:
-        depends_on = {last: {"condition": "service_completed_successfully"}}
-        service["depends_on"] = {**service.get("depends_on", {}), **depends_on}
+    if inits := pool.container.init:
+        _wait_for(service, _init_name(pool, inits[-1]))
     return {**service, **HARDENED}
 
 
@@ -112,10 +113,19 @@ def init_services(topology: Topology, pool: Pool) -> dict[str, dict[str, Any]]:
         service["secrets"] = list(files)
         _add_logs(service, pool)
         if made:
-            before = {list(made)[-1]: {"condition": "service_completed_successfully"}}
-            service["depends_on"] = {**service.get("depends_on", {}), **before}
-        made[f"{pool.name}-{init.name}"] = {**service, **HARDENED, "restart": "no"}
+            _wait_for(service, next(reversed(made)))
+        made[_init_name(pool, init)] = {**service, **HARDENED, "restart": "no"}
     return made
+
+
+def _init_name(pool: Pool, init: InitCommand) -> str:
+    return f"{pool.name}-{init.name}"
+
+
+def _wait_for(service: dict[str, Any], name: str) -> None:
+    """Start a service only after another one has completed."""
+    completed = {name: {"condition": "service_completed_successfully"}}
+    service["depends_on"] = {**service.get("depends_on", {}), **completed}
 
 
 def _add_logs(service: dict[str, Any], pool: Pool) -> None:
@@ -135,7 +145,7 @@ def api_service(topology: Topology, api: Api) -> dict[str, Any]:
     service["deploy"] = _deploy(api.replicas, api.resources, api.placement)
     url = f"http://127.0.0.1:{api.config.port}/readyz"
     probe = f"import urllib.request as request; request.urlopen('{url}', timeout=4)"
-    service["healthcheck"] = _healthcheck(["CMD", "python", "-c", probe], _API_STARTUP_MS)
+    service["healthcheck"] = _healthcheck(["CMD", "python", "-c", probe], API_STARTUP_MS)
     if api.publish is not None:
         # A range of at least as many ports as replicas: validation rejects fewer.
         service["ports"] = [f"{api.publish}:{api.config.port}"]

@@ -59,12 +59,9 @@ class ComposeTarget:
         if not topology.redis.is_external:
             services[REDIS] = redis_service(topology)
             rest["networks"] = {"default": {}, REDIS_NETWORK: {"internal": True}}
-        parts = (*topology.pools, *([topology.api] if topology.api else ()))
-        volumes = named_volumes(part.container for part in parts)
-        if not topology.redis.is_external:
-            volumes = {REDIS_VOLUME: {}, **volumes}
-        if volumes:
-            rest["volumes"] = volumes
+            rest["volumes"] = {REDIS_VOLUME: {}}
+        if volumes := named_volumes(part.container for part in topology.parts):
+            rest["volumes"] = {**rest.get("volumes", {}), **volumes}
         rest["secrets"] = {
             name: {"file": f"{SECRETS_DIRECTORY}/{name}"}
             for name in dict.fromkeys(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bananas_topology.contract.names import API
 from bananas_topology.launch import launch_for_api
+from bananas_topology.render.containers import API_STARTUP_MS
 from bananas_topology.render.credentials import api_files
 from bananas_topology.render.kubernetes import hpa, keda
 from bananas_topology.render.kubernetes.objects import (
@@ -116,7 +117,7 @@ def _container(topology: Topology, api: Api) -> Object:
         **api_environment(topology, api),
         "ports": [{"name": "http", "containerPort": api.config.port}],
         **container_resources(api.resources),
-        **http_probes("http", startup_ms=60_000, liveness=3, readiness=2),
+        **http_probes("http", startup_ms=API_STARTUP_MS, liveness=3, readiness=2),
         "lifecycle": {"preStop": {"exec": {"command": _LINGER}}},
         "securityContext": container_security(),
         "volumeMounts": [tmp_mount(), credentials_mount(), *mounts(api.container)],

@@ -161,10 +161,7 @@ def _max_replicas(part: Pool | Api) -> int:
 
 
 def _images(topology: Topology) -> Iterator[str]:
-    images = [pool.image for pool in topology.pools]
-    if topology.api is not None:
-        images.append(topology.api.image)
-    for image in dict.fromkeys(images):
+    for image in dict.fromkeys(part.image for part in topology.parts):
         if is_moving(image):
             yield f"image {image} is not pinned: name a version"
 
@@ -263,11 +260,8 @@ def _capacity(topology: Topology) -> Iterator[str]:
 
 def _total_requests(topology: Topology, *, is_scaled: bool) -> Amounts:
     cpu_millis = memory_bytes = 0
-    parts: list[Pool | Api] = [*topology.pools, *([topology.api] if topology.api else [])]
-    for part in parts:
-        replicas = min_replicas(part)
-        if is_scaled and part.autoscale is not None:
-            replicas = part.autoscale.max_replicas
+    for part in topology.parts:
+        replicas = _max_replicas(part) if is_scaled else min_replicas(part)
         requests, limits = part.resources.requests, part.resources.limits
         # Kubernetes takes a limit without a request for both.
         cpu_millis += replicas * (requests.cpu_millis or limits.cpu_millis or 0)

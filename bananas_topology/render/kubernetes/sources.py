@@ -8,7 +8,13 @@ from typing import Any
 from bananas_topology.render.credentials import URL_KEY
 from bananas_topology.render.kubernetes.objects import Object
 from bananas_topology.render.names import MAX_LABEL, dns_label
-from bananas_topology.spec.container import Container, KeyReference, VariableSource, Volume
+from bananas_topology.spec.container import (
+    Container,
+    KeyReference,
+    Source,
+    VariableSource,
+    Volume,
+)
 from bananas_topology.spec.model import Topology
 from bananas_topology.units import format_memory
 
@@ -57,16 +63,19 @@ def needed_objects(container: Container) -> Iterator[str]:
     """The objects that must exist for a container to start, each with its kind."""
     for reference in container.references.values():
         if not reference.is_optional:
-            kind = "Secret" if reference.source.is_secret else "ConfigMap"
-            yield f"{kind} {reference.source.name} with the key {reference.key}"
+            yield f"{_object(reference.source)} with the key {reference.key}"
     for each in container.env_from:
         if not each.is_optional:
-            yield f"{'Secret' if each.source.is_secret else 'ConfigMap'} {each.source.name}"
+            yield _object(each.source)
     for volume in container.volumes:
         if volume.claim is not None:
             yield f"PersistentVolumeClaim {volume.claim}"
         elif volume.source is not None:
-            yield f"{'Secret' if volume.source.is_secret else 'ConfigMap'} {volume.source.name}"
+            yield _object(volume.source)
+
+
+def _object(source: Source) -> str:
+    return f"{'Secret' if source.is_secret else 'ConfigMap'} {source.name}"
 
 
 def _key_reference(reference: KeyReference) -> Object:

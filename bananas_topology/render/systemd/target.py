@@ -6,12 +6,12 @@ processes are, and is restarted if the supervisor stalls; the supervisor restart
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from bananas_topology.launch import API_GRACE_MS, launch_for
 from bananas_topology.render.names import dns_label, path_of
 from bananas_topology.render.target import File, Rendering, header
-from bananas_topology.spec.model import Api, Pool, Topology
+from bananas_topology.spec.model import Pool, Topology
 from bananas_topology.units import quantity
 
 #: Milliseconds on top of the longest grace: the bundled server saves its data, output is written.
@@ -134,41 +134,42 @@ WantedBy=multi-user.target
 
 def _limits(topology: Topology) -> str:
     """The limits of all processes together; none where one of them has none."""
-    parts: list[Pool | Api] = [*topology.pools, *([topology.api] if topology.api else [])]
-    running = [(part, _replicas(part)) for part in parts if _replicas(part)]
-    memory = [(part.resources.limits.memory_bytes, count) for part, count in running]
-    cpu = [(part.resources.limits.cpu_millis, count) for part, count in running]
+    # `up` starts one process of the api.
+    counts = [(part, part.replicas if isinstance(part, Pool) else 1) for part in topology.parts]
+    limits = [(part.resources.limits, count) for part, count in counts if count]
     text = "LimitNOFILE=65536\n"
-    if memory and all(limit is not None for limit, _ in memory):
-        total = sum((limit or 0) * count for limit, count in memory) + _SUPERVISOR_BYTES
-        if not topology.redis.is_external:
-            total += topology.redis.managed.memory_bytes
-        text += f"MemoryMax={total}\n"
-    if cpu and all(limit is not None for limit, _ in cpu):
-        text += f"CPUQuota={sum((limit or 0) * count for limit, count in cpu) // 10}%\n"
+    if memory_bytes := _total((each.memory_bytes, count) for each, count in limits):
+        redis = topology.redis
+        server_bytes = 0 if redis.is_external else redis.managed.memory_bytes
+        text += f"MemoryMax={memory_bytes + server_bytes + _SUPERVISOR_BYTES}\n"
+    if cpu_millis := _total((each.cpu_millis, count) for each, count in limits):
+        text += f"CPUQuota={cpu_millis // 10}%\n"
     return text
 
 
-def _replicas(part: Pool | Api) -> int:
-    """How many processes `up` starts: the api has one."""
-    return part.replicas if isinstance(part, Pool) else 1
+def _total(amounts: Iterable[tuple[int | None, int]]) -> int | None:
+    """The sum of amounts, each with its number; None if one of them is not set."""
+    total = 0
+    for amount, count in amounts:
+        if amount is None:
+            return None
+        total += amount * count
+    return total
 
 
 def _secrets(topology: Topology) -> list[str]:
     """Names of the variables whose values are in the credential."""
     names = ["REDIS_URL"] if topology.redis.is_external else []
     names += ["API_TOKEN"] if topology.api is not None else []
-    parts: list[Pool | Api] = [*topology.pools, *([topology.api] if topology.api else [])]
-    for part in parts:
+    for part in topology.parts:
         names += part.secrets
     return list(dict.fromkeys(names))
 
 
 def _notices(topology: Topology) -> Iterator[str]:
     """What one host cannot express: each begins with the field that it is about."""
-    parts: list[tuple[str, Pool | Api]] = [(path_of(pool), pool) for pool in topology.pools]
-    parts += [("api", topology.api)] if topology.api else []
-    for path, part in parts:
+    for part in topology.parts:
+        path = path_of(part)
         if part.resources.limits.memory_bytes or part.resources.limits.cpu_millis:
             yield (
                 f"{path}.resources.limits counts towards the limits of the whole service: systemd "
