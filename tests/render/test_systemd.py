@@ -117,3 +117,24 @@ def test_secrets_are_a_credential(make_topology: MakeTopology) -> None:
     assert service["LoadCredential"] == "env:/etc/bananas-shop.env"
     assert service["ExecStart"].endswith("up topology.yaml --env-file %d/env")
     assert "# Required in /etc/bananas-shop.env, mode 0600: REDIS_URL, SMTP_PASSWORD" in file.text
+
+
+def test_variables_of_existing_objects_are_in_the_credential_unless_optional(
+    make_topology: MakeTopology,
+) -> None:
+    topology = make_topology(
+        """
+        handlers: [jobs]
+        pools:
+          a:
+            mode: thin
+            concurrency: 1
+            env: {DATABASE_URL: {secret: db, key: url}, DSN: {config: dsn, optional: true}}
+        """
+    )
+
+    [file] = SystemdTarget().render(topology).files
+
+    # `up` does not start a pool without them.
+    assert "# Required in /etc/bananas-shop.env, mode 0600: DATABASE_URL\n" in file.text
+    assert _service(file.text)["ExecStart"].endswith("up topology.yaml --env-file %d/env")

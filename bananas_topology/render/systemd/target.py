@@ -162,7 +162,7 @@ def _secrets(topology: Topology) -> list[str]:
     names = ["REDIS_URL"] if topology.redis.is_external else []
     names += ["API_TOKEN"] if topology.api is not None else []
     for part in topology.parts:
-        names += part.secrets
+        names += part.shell_variables
     return list(dict.fromkeys(names))
 
 
