@@ -30,6 +30,7 @@ class WorkerSettings:
     """Settings that ARQ's command line reads."""
 
     redis_settings = SETTINGS
+    # ARQ reads a plain class attribute.
     functions = [func(_function(job), name=name) for name, job in ASYNC_JOBS.items()]  # noqa: RUF012
     max_jobs = int(os.environ.get("BENCH_CONCURRENCY", "10"))
 

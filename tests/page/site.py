@@ -87,6 +87,10 @@ class Site:
             backlog: dict[str, int] = json.load(response)["backlog"]
         return backlog
 
+    def wait_for_status(self, job_id: str, status: str) -> None:
+        """Wait until a job has this status."""
+        wait_for(lambda: self.client.get(job_id).status == status, what=f"for {job_id}: {status}")
+
     def worker(self, **variables: str) -> WorkerProcess:
         """Start a worker with the handlers in `page_jobs.py`."""
         here = str(Path(__file__).parent)

@@ -11,7 +11,6 @@ from tests.page.browser import PHONE, Tab
 from tests.page.conftest import OpenTab
 from tests.page.site import Site
 from tests.page.test_modules import HOSTILE
-from tests.waiting import wait_for
 
 #: Every view, and what it shows once it has read its data.
 VIEWS = {
@@ -44,7 +43,7 @@ def busy_site(site: Site, client: redis.Redis, keys: Keys) -> Site:
     site.client.enqueue("send_email", {"to": "a@example.com"}, id="delayed one", delay="2h")
     states = {"dead one": "failed", "completed one": "completed", "running one": "processing"}
     for job_id, state in states.items():
-        wait_for(lambda i=job_id, s=state: site.client.get(i).status == s)  # type: ignore[misc]
+        site.wait_for_status(job_id, state)
     return site
 
 
@@ -96,7 +95,7 @@ def test_no_view_scrolls_sideways_on_a_phone(busy_site: Site, open_tab: OpenTab)
 def test_a_dead_job_is_found_corrected_and_enqueued_by_keyboard(site: Site, tab: Tab) -> None:
     site.worker()
     dead = site.client.enqueue("send_email", {"to": "ada"})
-    wait_for(lambda: site.client.get(dead).status == "failed")
+    site.wait_for_status(dead, "failed")
     page = tab.open()
 
     page.keyboard.press("g")

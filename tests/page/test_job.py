@@ -16,15 +16,10 @@ from tests.page.browser import Tab
 from tests.page.conftest import OpenTab
 from tests.page.site import Site
 from tests.page.test_modules import HOSTILE
-from tests.waiting import wait_for
 
 
 def _status(site: Site, job_id: str) -> str:
     return site.client.get(job_id).status
-
-
-def _wait_for_status(site: Site, job_id: str, status: str) -> None:
-    wait_for(lambda: _status(site, job_id) == status, what=f"for {job_id} to be {status}")
 
 
 def _follow_the_copy(page: Page) -> None:
@@ -34,7 +29,7 @@ def _follow_the_copy(page: Page) -> None:
 def test_an_operator_finds_why_a_job_died_and_enqueues_it_corrected(site: Site, tab: Tab) -> None:
     site.worker()
     job_id = site.client.enqueue("send_email", {"to": "ada at example.com"})
-    _wait_for_status(site, job_id, "failed")
+    site.wait_for_status(job_id, "failed")
     page = tab.open("dead")
 
     page.get_by_role("link", name=job_id).click()
@@ -59,7 +54,7 @@ def test_an_operator_finds_why_a_job_died_and_enqueues_it_corrected(site: Site, 
 def test_an_operator_retries_a_dead_job_when_the_handler_works_again(site: Site, tab: Tab) -> None:
     broken = site.worker(PAGE_JOBS_BROKEN="1")
     job_id = site.client.enqueue("fragile", 1)
-    _wait_for_status(site, job_id, "failed")
+    site.wait_for_status(job_id, "failed")
     page = tab.open(f"job/{job_id}")
     expect(page.get_by_role("group", name="Error")).to_contain_text("RuntimeError: broken")
     broken.end()
@@ -110,7 +105,7 @@ def test_a_job_changes_on_the_page_as_it_is_run(site: Site, tab: Tab) -> None:
 def test_hostile_payloads_and_errors_are_text(site: Site, tab: Tab) -> None:
     site.worker()
     job_id = site.client.enqueue("fail_with", HOSTILE, id="</code><b>\u202eevil")
-    _wait_for_status(site, job_id, "failed")
+    site.wait_for_status(job_id, "failed")
 
     page = tab.open("dead")
     page.get_by_role("link", name="</code><b>\\u202eevil").click()

@@ -11,15 +11,17 @@ from bananas_topology.jobs.connection import connect
 from tests.jobs.servers import free_port, running, wait_until
 from tests.page.conftest import MakeSite, OpenTab
 
+#: Options of a server that has everything again after a restart.
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+
 
 @pytest.mark.parametrize(("route", "kept"), [("", "oldest waits"), ("jobs", "the only job")])
 def test_the_page_says_that_redis_is_gone_and_recovers_by_itself(
     make_site: MakeSite, open_tab: OpenTab, tmp_path: Path, route: str, kept: str
 ) -> None:
     port = free_port()
-    durable = ("--appendonly", "yes", "--appendfsync", "always")
     url = f"redis://127.0.0.1:{port}"
-    with running(tmp_path / "redis", *durable, port=port), connect(url) as client:
+    with running(tmp_path / "redis", *DURABLE, port=port), connect(url) as client:
         wait_until(client.ping)
         site = make_site(url)
         site.client.enqueue("echo", id="the only job")
@@ -32,7 +34,7 @@ def test_the_page_says_that_redis_is_gone_and_recovers_by_itself(
     expect(banner).to_contain_text("Redis")
     expect(page.locator("main")).to_contain_text(kept)
 
-    with running(tmp_path / "redis", *durable, port=port):
+    with running(tmp_path / "redis", *DURABLE, port=port):
         expect(banner).to_have_count(0)
         job_id = site.client.enqueue("echo", 2)
         page.goto(f"{site.api.url}/#/jobs")
@@ -43,9 +45,8 @@ def test_an_action_while_redis_is_gone_says_so_and_can_be_repeated(
     make_site: MakeSite, open_tab: OpenTab, tmp_path: Path
 ) -> None:
     port = free_port()
-    durable = ("--appendonly", "yes", "--appendfsync", "always")
     url = f"redis://127.0.0.1:{port}"
-    with running(tmp_path / "redis", *durable, port=port), connect(url) as client:
+    with running(tmp_path / "redis", *DURABLE, port=port), connect(url) as client:
         wait_until(client.ping)
         site = make_site(url)
         job_id = site.client.enqueue("echo", 1, delay="1h")
@@ -59,7 +60,7 @@ def test_an_action_while_redis_is_gone_says_so_and_can_be_repeated(
     page.get_by_role("button", name="Cancel the job").click()
     expect(page.locator("#messages").locator(".failed")).to_be_visible()
 
-    with running(tmp_path / "redis", *durable, port=port):
+    with running(tmp_path / "redis", *DURABLE, port=port):
         cancel.click()
         page.get_by_role("button", name="Cancel the job").click()
         expect(page.get_by_role("heading", name="Jobs", level=1)).to_be_visible()

@@ -149,7 +149,9 @@ def test_services_avoid_the_mistakes_of_hand_written_files(path: Path) -> None:
         assert service["logging"]["options"] == {"max-size": "10m", "max-file": "5"}
         assert "container_name" not in service
         for port in service.get("ports", []):
-            first, last = re.fullmatch(r"(\d+)(?:-(\d+))?:\d+", port).groups()  # type: ignore[union-attr]
+            match = re.fullmatch(r"(\d+)(?:-(\d+))?:\d+", port)
+            assert match is not None, port
+            first, last = match.groups()
             assert int(last or first) - int(first) + 1 >= service["deploy"]["replicas"]
         for server in service.get("depends_on", {}):
             is_server = document["services"][server]["restart"] != "no"

@@ -71,6 +71,7 @@ def test_systemd_finds_the_unit_hardened(tmp_path: Path) -> None:
 
 def _service(text: str) -> dict[str, str]:
     parser = RawConfigParser(strict=False)
+    # Documented to be replaced, though typed as a method.
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read_string(text)
     return dict(parser["Service"])
