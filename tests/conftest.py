@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import textwrap
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,6 +18,11 @@ from bananas_topology.spec.load import check_bytes
 from bananas_topology.spec.model import Topology
 from bananas_topology.supervisor.sink import Sink
 from tests.supervisor.stage import Stage
+
+# Commands under test must not inherit that Ctrl-C is ignored, as it is in what scripts start in the
+# background.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Makes a topology of YAML text; ``version`` and ``name`` are put in front where they are missing.
 MakeTopology = Callable[[str], Topology]
