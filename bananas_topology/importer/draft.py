@@ -37,8 +37,16 @@ class Draft:
     schedules: Section = field(default_factory=dict)
     api: Section | None = None
     kubernetes: Section = field(default_factory=dict)
-    has_managed_redis: bool = False
+    #: The Redis servers in the files, by the hosts at which processes reach them.
+    servers: dict[str, str] = field(default_factory=dict)
+    #: Which of them the processes use; None while no URL says so.
+    used_server: str | None = None
     notices: list[str] = field(default_factory=list)
+
+    @property
+    def has_server(self) -> bool:
+        """Whether a Redis server is in the files."""
+        return bool(self.servers)
 
     def is_pool(self, section: Section) -> bool:
         """Whether a section is one of a pool, and not the scheduler's or the api's."""

@@ -14,6 +14,7 @@ from bananas_topology.contract.settings import POOL, Setting
 from bananas_topology.contract.values import PRESETS, Mode, is_without_effect
 from bananas_topology.contract.worker import WORKER_SETTINGS
 from bananas_topology.importer.draft import Draft, Section, has_variable, put
+from bananas_topology.importer.redis_server import put_unknown_url, put_url
 from bananas_topology.importer.source import EnvironmentFields, Field
 from bananas_topology.spec.interpolation import BadSyntax, NotSet, interpolate
 
@@ -203,9 +204,9 @@ def _apply_other(draft: Draft, section: Section, name: str, text: str, source: F
     elif name == "REDIS_KEY_PREFIX":
         put(draft.redis, ("key_prefix",), text, source)
     elif name == "REDIS_URL":
-        _apply_redis_url(draft, text, source)
+        put_url(draft, text, source)
     elif name == "REDIS_URL_FILE":
-        put(draft.redis, ("url",), "${REDIS_URL}", None)
+        put_unknown_url(draft)
         source.translate(_CREDENTIALS)
     elif name == "WORKER_JOBS":
         _apply_json(setting, text, source, lambda jobs: draft.jobs.update(_jobs(jobs)))
@@ -215,18 +216,6 @@ def _apply_other(draft: Draft, section: Section, name: str, text: str, source: F
         source.translate(_RENDERED.get(name, "set where the process is started"))
     else:
         put(section, ("env", name), text, source)
-
-
-def _apply_redis_url(draft: Draft, text: str, source: Field) -> None:
-    host = text.partition("://")[2].rpartition("@")[2].partition(":")[0].partition("/")[0]
-    host = host.partition(".")[0]
-    if draft.has_managed_redis and (host == "redis" or host.endswith(("-redis", "_redis"))):
-        source.translate("the managed Redis of the topology")
-    elif "@" in text and not has_variable(text):
-        put(draft.redis, ("url",), "${REDIS_URL}", None)
-        source.mark_mistake("password in plain text; REDIS_URL becomes a secret reference")
-    else:
-        put(draft.redis, ("url",), "${REDIS_URL}" if has_variable(text) else text, source)
 
 
 def _apply_results(section: Section, environment: EnvironmentFields) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from bananas_topology.importer import amounts
@@ -36,7 +36,13 @@ from bananas_topology.importer.processes import (
     put_grace,
     put_startup,
 )
-from bananas_topology.importer.redis_server import check_command, check_image, is_redis
+from bananas_topology.importer.redis_server import (
+    add_server,
+    check_command,
+    check_image,
+    is_redis,
+    is_used,
+)
 from bananas_topology.importer.source import Field, fields_of
 from bananas_topology.units import parse_duration_ms
 
@@ -58,19 +64,41 @@ def is_compose(document: Field) -> bool:
     return bool(document.get("services")) and document.get("kind") is None
 
 
-def import_compose(draft: Draft, document: Field) -> None:
-    """Import one Compose file into the draft."""
+def import_compose(draft: Draft, documents: Sequence[Field]) -> None:
+    """Import Compose files, in any order, into the draft."""
+    for document in documents:
+        for name, service in document.child("services").mapping.items():
+            if _is_redis(service):
+                add_server(draft, name, {name: None, **dict.fromkeys(_aliases(service))})
+    for document in documents:
+        _import_processes(draft, document)
+    for document in documents:
+        for name, service in document.child("services").mapping.items():
+            if _is_redis(service):
+                _import_redis(draft, name, service)
+        for key, extension in document.mapping.items():
+            if key.startswith("x-"):
+                extension.follow_copies("not used in this file")
+
+
+def _aliases(redis: Field) -> Iterator[str]:
+    """Further names of a service in its networks."""
+    for key in ("container_name", "hostname"):
+        yield redis.text_of(key)
+    for network in redis.child("networks").mapping.values():
+        yield from (alias.text for alias in network.child("aliases").items)
+
+
+def _import_processes(draft: Draft, document: Field) -> None:
+    """Import all services of a file but Redis, and what the file says of itself."""
     services = document.child("services").mapping
-    redis = {name for name, service in services.items() if _is_redis(service)}
-    draft.has_managed_redis |= bool(redis)
+    redis = set(draft.servers.values())
     if name := document.get("name"):
         put_name(draft, name)
     inits = init_services(services, redis)
     imported: set[str] = set()
     for service_name, service in services.items():
-        if service_name in redis:
-            _import_redis(draft, service)
-        elif service_name not in inits:
+        if service_name not in inits and not _is_redis(service):
             imported |= _import_service(draft, service_name, services, redis)
     for service_name in services:
         if service_name in inits - imported:  # what waits for it cannot have it as a command
@@ -79,9 +107,6 @@ def import_compose(draft: Draft, document: Field) -> None:
         version.mark_mistake("`version` is obsolete; Compose ignores it")
     for section in ("volumes", "networks", "secrets", "configs"):
         _import_definitions(document, section)
-    for key, extension in document.mapping.items():
-        if key.startswith("x-"):
-            extension.follow_copies("not used in this file")
 
 
 def _import_definitions(document: Field, section: str) -> None:
@@ -177,7 +202,11 @@ def _is_redis(service: Field) -> bool:
     return is_redis(service.text_of("image"))
 
 
-def _import_redis(draft: Draft, service: Field) -> None:
+def _import_redis(draft: Draft, name: str, service: Field) -> None:
+    if not is_used(draft, name):
+        service.drop("the processes use another server: keep it in a separate Compose file")
+        draft.notices.append(f'service "{name}" is not the server in use and was left out')
+        return
     managed: Section = draft.redis.setdefault("managed", {})
     check_image(draft, service.child("image"))
     if ports := service.get("ports"):

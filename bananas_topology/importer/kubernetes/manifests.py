@@ -48,7 +48,13 @@ from bananas_topology.importer.processes import (
     mark_command,
     put_grace,
 )
-from bananas_topology.importer.redis_server import check_command, check_image, is_redis
+from bananas_topology.importer.redis_server import (
+    add_server,
+    check_command,
+    check_image,
+    is_redis,
+    is_used,
+)
 from bananas_topology.importer.source import Field
 
 #: Kinds that renderings have, with what to do about those of others.
@@ -80,8 +86,10 @@ def import_manifests(draft: Draft, documents: Iterable[Field]) -> None:
     """Import all objects of a deployment into the draft, in any order."""
     objects = list(flatten(documents))
     references = References(_named(objects, "ConfigMap"), _named(objects, "Secret"))
-    draft.has_managed_redis |= any(is_redis(_image(document)) for document in objects)
     workloads = [document for document in objects if _kind(document) in _WORKLOADS]
+    # Which server the others use decides what becomes of it.
+    workloads.sort(key=lambda it: is_redis(_image(it)))
+    _add_servers(draft, objects)
     _put_secret_name(draft, workloads, references)
     ours = [each for each in workloads if is_rendered(each)]
     if ours:
@@ -126,6 +134,22 @@ def import_manifests(draft: Draft, documents: Iterable[Field]) -> None:
         name = draft.kubernetes.pop("namespace", draft.name)
         names = {} if name == draft.name else {"name": name}
         draft.kubernetes["namespace"] = {**names, "create": False}
+
+
+def _add_servers(draft: Draft, objects: Sequence[Field]) -> None:
+    """Add the Redis servers, with the names of their Services and pods."""
+    for document in objects:
+        if not is_redis(_image(document)):
+            continue
+        name = document.text_of("metadata", "name")
+        labels = document.child("spec", "template", "metadata", "labels").texts
+        hosts = [name]
+        for service in objects:
+            selector = service.child("spec", "selector").texts
+            if _kind(service) == "Service" and selector and selector.items() <= labels.items():
+                host = service.text_of("metadata", "name")
+                hosts += [host, f"{name}-0.{host}"]
+        add_server(draft, name, hosts, document.text_of("metadata", "namespace"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +251,11 @@ def _import_workload(
         draft.notices.append(f'{kind} "{name}" is not a Bananas workload and was left out')
         return None
     if is_redis(container.text_of("image")):
-        _import_redis(draft, document, container)
+        if is_used(draft, name):
+            _import_redis(draft, document, container)
+        else:
+            document.drop("the processes use another server: keep it in a separate manifest")
+            draft.notices.append(f'{kind} "{name}" is not the server in use and was left out')
         return None
     environment = read_environment(draft, container, references)
     process = Process(

@@ -104,7 +104,7 @@ def import_disruption(draft: Draft, document: Field, sections: dict[str, Section
     candidates = [name for name in sections if any(name in text for text in texts)]
     target = max(candidates, key=len, default=None)
     if target is None:
-        if "redis" in texts and draft.has_managed_redis:
+        if "redis" in texts and draft.has_server:
             note = "the managed Redis has its own budget"
             translate_only(document, note, "spec.maxUnavailable", "spec.minAvailable")
             translate_known(document, DISRUPTION)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from bananas_topology.importer.draft import Draft, Section, get_path, put
 from bananas_topology.importer.known import translate_known
 from bananas_topology.importer.kubernetes.known import INGRESS, SERVICE
+from bananas_topology.importer.redis_server import is_used
 from bananas_topology.importer.source import Field
 
 
@@ -16,15 +17,15 @@ def import_service(draft: Draft, document: Field, api_labels: Mapping[str, str])
     `api_labels` are those of the api's pods.
     """
     selector = document.child("spec", "selector").mapping
-    ports = document.child("spec", "ports").items
-    is_redis = any("6379" in (port.text_of("port"), port.text_of("targetPort")) for port in ports)
+    server = draft.servers.get(document.text_of("metadata", "name"))
     is_api = bool(selector) and all(
         api_labels.get(name) == leaf.text for name, leaf in selector.items()
     )
-    if is_redis and draft.has_managed_redis:
+    if server is not None and is_used(draft, server):
         document.child("spec", "clusterIP").translate("the managed Redis has a headless Service")
-        for port in ports:
-            port.child("port").translate("the managed Redis has this port")
+        for port in document.child("spec", "ports").items:
+            if port.text_of("port") == "6379":
+                port.child("port").translate("the managed Redis has this port")
     elif is_api and draft.api is not None:
         _import_api_service(draft.api, document)
     else:

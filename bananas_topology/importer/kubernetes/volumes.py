@@ -82,7 +82,7 @@ def _import_credentials(draft: Draft, volume: Field) -> None:
     for secret, item in credentials_of(volume):
         key, path = item.child("key"), item.child("path")
         is_own = (secret.text, key.text) == (draft.kubernetes.get("secret"), path.text)
-        if path.text == "REDIS_URL" and not is_own and not draft.has_managed_redis:
+        if path.text == "REDIS_URL" and not is_own and not draft.has_server:
             put_url_secret(draft, secret, key)
         mark_secret_name(draft, secret)
         if key.text != path.text:
