@@ -24,7 +24,8 @@ SCHEMA_URL = "topology.schema.json"
 
 _LOOKED_FOR = (
     "looked for a service or container with WORKER_MODE, WORKER_CONCURRENCY, WORKER_PRIORITIES or "
-    "WORKER_HANDLERS in its environment, or with the command python -m bananas_topology.worker"
+    "WORKER_HANDLERS in its environment, or with the command python -m bananas_topology.worker or "
+    "/app/worker"
 )
 
 

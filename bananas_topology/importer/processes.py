@@ -28,16 +28,20 @@ from bananas_topology.units import format_duration
 
 #: How a command starts a process of Bananas: our modules, or the binaries of the Go version.
 _MODULE = re.compile(r"\bbananas_topology\.(worker|api)\b")
-_BINARY = re.compile(r"(?:^|\s)/(?:\w+/)*(worker|scheduler|api)(?:\s|$)")
-_DOCKERFILE = re.compile(r"(?:^|/)Dockerfile\.(worker|scheduler|api)$")
-_IMAGE = re.compile(r"bananas\S*-(worker|scheduler|api)\b")
+_BINARY = re.compile(r"(?:^|[\s'\"])[\w./-]*/(?:bananas-)?(worker|scheduler|api)(?:[\s'\"]|$)")
+#: Also a directory with the Dockerfile of one process, and a stage of one for all.
+_DOCKERFILE = re.compile(
+    r"(?:^|/)(?:Dockerfile[.-])?(worker|scheduler|api)(?:[.-]Dockerfile|/Dockerfile|$)"
+)
+_IMAGE = re.compile(r"bananas\S*[-_/](worker|scheduler|api)\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
     """What identifies a Compose service or a Kubernetes container.
 
-    `environment` has no secret variables; `uses_redis` tells whether REDIS_URL may be among them.
+    `environment` has no secret variables; `uses_redis` tells whether REDIS_URL may be among them;
+    `build` has the Dockerfile and its stage.
     """
 
     name: str
@@ -45,7 +49,7 @@ class Process:
     command: str
     environment: EnvironmentFields
     uses_redis: bool
-    dockerfile: str = ""
+    build: tuple[str, ...] = ()
 
 
 def import_variables(draft: Draft, process: Process) -> Section | None:
@@ -118,16 +122,22 @@ def _free_name(name: str) -> str:
 
 def _role(process: Process) -> str | None:
     """What a process is: a worker, the scheduler or the api; None if not of Bananas."""
-    if is_worker(process.environment):
+    # Variables may be shared by all processes, so what is started counts more. All may have one
+    # image, too, whatever it is called.
+    image = _IMAGE.search(process.image)
+    found = (
+        _MODULE.search(process.command)
+        or _BINARY.search(process.command)
+        or next(filter(None, map(_DOCKERFILE.search, process.build)), None)
+    )
+    if not found and image and "WORKER_MODE" not in process.environment:
+        found = image if image[1] != "worker" else None
+    if found and found[1] != "worker":
+        return found[1]
+    if found or is_worker(process.environment):
         return SCHEDULER if is_scheduler(process.environment) else "worker"
     if "API_PORT" in process.environment:
         return API
-    for pattern, text in (
-        (_MODULE, process.command),
-        (_BINARY, process.command),
-        (_DOCKERFILE, process.dockerfile),
-        (_IMAGE, process.image),
-    ):
-        if found := pattern.search(text):
-            return found[1]
+    if image:
+        return image[1]
     return API if process.name == API and process.uses_redis else None

@@ -47,7 +47,13 @@ def test_processes_are_recognized_by_their_dockerfile() -> None:
     assert "redis" not in topology
 
 
-@pytest.mark.parametrize("command", ["/app/%s", "[/app/%s]", "/usr/local/bin/%s --verbose"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("/app/%s", "[/app/%s]", "/usr/local/bin/%s --verbose", "./%s", "bin/%s"),
+        *("/app/bananas-%s", "sh -c '/app/%s'", "[sh, -c, 'exec ./%s']", "tini -- /app/%s"),
+    ],
+)
 def test_processes_are_recognized_by_the_command_of_the_go_version(command: str) -> None:
     services = "\n".join(
         f"  {name}: {{image: reg/x:1, command: {command % role}}}"
@@ -58,6 +64,43 @@ def test_processes_are_recognized_by_the_command_of_the_go_version(command: str)
 
     assert list(topology["pools"]) == ["jobs"]
     assert (topology["scheduler"], topology["api"]) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        *("{dockerfile: %s.Dockerfile}", "{dockerfile: docker/%s/Dockerfile}", "{target: %s}"),
+        "{context: ., dockerfile: Dockerfile-%s}",
+    ],
+)
+def test_processes_are_recognized_by_how_their_image_is_built(build: str) -> None:
+    services = "\n".join(
+        f"  {name}: {{build: {build % role}}}"
+        for name, role in (("jobs", "worker"), ("cron", "scheduler"), ("web", "api"))
+    )
+
+    topology = _import(f"services:\n{services}\n")
+
+    assert list(topology["pools"]) == ["jobs"]
+    assert (topology["scheduler"], topology["api"]) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["command: /app/%s", "build: {dockerfile: Dockerfile.%s}", "image: acme/bananas-%s:1"],
+)
+def test_variables_that_all_processes_share_do_not_make_all_of_them_workers(what: str) -> None:
+    shared = "{WORKER_HANDLERS: jobs, WORKER_CONCURRENCY: 5, API_PORT: 8080}"
+    services = "\n".join(
+        f"  {name}: {{{what % role}, environment: {shared}}}"
+        for name, role in (("jobs", "worker"), ("cron", "scheduler"), ("web", "api"))
+    )
+
+    topology = _import(f"services:\n{services}\n")
+
+    assert list(topology["pools"]) == ["jobs"]
+    assert "scheduler" in topology
+    assert "api" in topology
 
 
 def test_a_command_that_only_mentions_a_worker_is_not_one_of_bananas() -> None:

@@ -141,7 +141,7 @@ def _import_service(
         command=" ".join(
             leaf.text for key in ("entrypoint", "command") for leaf in service.child(key).leaves()
         ),
-        dockerfile=service.text_of("build", "dockerfile"),
+        build=tuple(service.text_of("build", key) for key in ("dockerfile", "target")),
         environment=environment,
         uses_redis="REDIS_URL" in environment
         or any(each in redis for each in dependencies.mapping)
