@@ -157,12 +157,15 @@ def _with_default(setting: Setting, section: Section, text: str) -> str:
     match = _VARIABLE.fullmatch(text)
     if match is None:
         return text
+    name = match["name"] or match["bare"]
     default = match["default"] or _default_text(setting, section)
+    if default and _VARIABLE.fullmatch(default):
+        return f"${{{name}:-{_with_default(setting, section, default)}}}"
     if default == "" or "$" in default:
         return text
     value = setting.kind.to_topology(setting.kind.read(default))
     written = str(value).lower() if isinstance(value, bool) else value
-    return f"${{{match['name'] or match['bare']}:-{written}}}"
+    return f"${{{name}:-{written}}}"
 
 
 def _default_text(setting: Setting, section: Section) -> str:
@@ -199,10 +202,9 @@ def _apply_other(draft: Draft, section: Section, name: str, text: str, source: F
     if is_without_effect(name):
         source.drop("has no effect: only the Go version reads it")
     elif name == "WORKER_HANDLERS":
-        draft.handlers += [each for each in split_list(text) if each not in draft.handlers]
-        source.keep()
-    elif name == "REDIS_KEY_PREFIX":
-        put(draft.redis, ("key_prefix",), text, source)
+        _apply_handlers(draft, text, source)
+    elif setting and name == "REDIS_KEY_PREFIX":
+        _put_checked(draft.redis, ("key_prefix",), setting, text, source)
     elif name == "REDIS_URL":
         put_url(draft, text, source)
     elif name == "REDIS_URL_FILE":
@@ -216,6 +218,22 @@ def _apply_other(draft: Draft, section: Section, name: str, text: str, source: F
         source.translate(_RENDERED.get(name, "set where the process is started"))
     else:
         put(section, ("env", name), text, source)
+
+
+def _apply_handlers(draft: Draft, text: str, source: Field) -> None:
+    """Add the modules of handlers; a variable may be one of them, but not several."""
+    if match := _VARIABLE.fullmatch(text):
+        default = match["default"] or ""
+        modules = split_list(default) if "$" not in default else [text]
+        if len(modules) == 1:
+            modules = [text]
+            source.keep()
+        else:
+            source.drop("replaced by its default: a variable cannot be a list in a topology")
+    else:
+        modules = split_list(text)
+        source.keep()
+    draft.handlers += [each for each in modules if each not in draft.handlers]
 
 
 def _apply_results(section: Section, environment: EnvironmentFields) -> bool:
@@ -243,13 +261,23 @@ def _apply_json(
     setting: Setting | None, text: str, source: Field, take: Callable[[Section], object]
 ) -> None:
     assert setting is not None
+    if match := _VARIABLE.fullmatch(text):
+        text = match["default"] or "{}"
+        source.drop("replaced by its default: a topology has each entry")
     try:
         setting.kind.read(text)
-        take(json.loads(text))
+        take(_with_plain_names(json.loads(text)))
     except ValueError as error:
         source.mark_mistake(f"not a valid value: {error}; left out")
     else:
         source.keep()
+
+
+def _with_plain_names(value: Any) -> Any:
+    """A value in which names are without the ``$$`` of values: a topology replaces no names."""
+    if isinstance(value, dict):
+        return {key.replace("$$", "$"): _with_plain_names(each) for key, each in value.items()}
+    return [_with_plain_names(each) for each in value] if isinstance(value, list) else value
 
 
 def _jobs(limits: Section) -> Section:
