@@ -142,13 +142,11 @@ def _problem(path: tuple[str, ...], value: Any) -> str | None:
             return None
         if has_variable(value):
             return None
-    problem = None
-    for section in _SECTIONS:
-        found = expectation(section, path, value)
-        if found is None:
-            return None
-        problem = problem or found
-    return problem
+    problems = [expectation(section, path, value) for section in _SECTIONS]
+    if None in problems:
+        return None
+    # Sections without the field know least about it.
+    return min(filter(None, problems), key=lambda it: it.startswith("expected no field"))
 
 
 def put_parsed(

@@ -93,9 +93,10 @@ def put_grace(
     parse: Callable[[str], str],
 ) -> None:
     """Set how long a pool's workers may finish their jobs, from how long their container may."""
-    if period is None or section is draft.scheduler or "WORKER_GRACE" in process.environment:
-        return
-    put_parsed(section, ("grace",), parse, period, "`grace`")
+    if period is not None and not draft.is_pool(section):
+        period.translate("rendered ones have the time that they need to stop")
+    elif period is not None and "WORKER_GRACE" not in process.environment:
+        put_parsed(section, ("grace",), parse, period, "`grace`")
 
 
 def put_startup(section: Section, startup_ms: int, source: Field, *, is_rendered: bool) -> None:

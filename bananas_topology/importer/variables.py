@@ -20,13 +20,14 @@ from bananas_topology.spec.interpolation import BadSyntax, NotSet, interpolate
 
 _SETTINGS = {each.variable: each for each in (*WORKER_SETTINGS, *API_SETTINGS)}
 
+_METRICS_PORT = "6061"
 _CREDENTIALS = "credentials are rendered as files"
 
 #: Where the value of a variable comes from that has no field in a topology.
 _RENDERED = {
     "WORKER_ID": "each replica gets its own",
     "WORKER_POOL": "the pool's name",
-    "METRICS_PORT": "rendered workers always serve their metrics",
+    "METRICS_PORT": "rendered workers serve their metrics there",
     "LIVENESS_FILE": "rendered where a health check needs it",
     "API_POOLS": "the replicas of the pools",
     "API_TOKEN": _CREDENTIALS,
@@ -214,6 +215,8 @@ def _apply_other(draft: Draft, section: Section, name: str, text: str, source: F
         _apply_json(setting, text, source, lambda jobs: draft.jobs.update(_jobs(jobs)))
     elif name == "WORKER_SCHEDULES":
         _apply_json(setting, text, source, draft.schedules.update)
+    elif name == "METRICS_PORT" and text != _METRICS_PORT:
+        source.drop(f"rendered workers serve their metrics at port {_METRICS_PORT}")
     elif setting and not setting.path:
         source.translate(_RENDERED.get(name, "set where the process is started"))
     else:

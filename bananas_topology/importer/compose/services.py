@@ -114,7 +114,8 @@ def _import_definitions(document: Field, section: str) -> None:
     for name, definition in document.child(section).mapping.items():
         is_bare = definition.is_null or definition.text == "{}"
         is_default = section == "networks" and (
-            name == "default" or (name == "redis" and definition.text_of("internal") == "true")
+            (name == "default" and is_bare)
+            or (name == "redis" and definition.texts == {"internal": "true"})
         )
         is_credential = definition.text_of("file").startswith("${SECRETS_DIR")
         if section == "secrets" and is_credential:
@@ -154,8 +155,7 @@ def _import_service(
         return set()
     if section is draft.api:
         import_api_ports(section, service)
-    else:
-        put_grace(draft, section, process, service.get("stop_grace_period"), amounts.duration)
+    put_grace(draft, section, process, service.get("stop_grace_period"), amounts.duration)
     _import_process(draft, section, service)
     mark_command(service.get("entrypoint"), service.get("command"))
     _import_dependencies(dependencies, redis)
@@ -234,7 +234,7 @@ def _import_process(draft: Draft, section: Section, service: Field) -> None:
     import_placement(section, service.get("deploy", "placement"))
     import_env_files(section, service.get("env_file"))
     import_volumes(section, service)
-    if ports := service.get("ports"):
+    if (ports := service.get("ports")) and section is not draft.api:
         ports.mark_mistake("workers need no published ports; left out")
 
 

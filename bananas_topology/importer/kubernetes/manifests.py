@@ -111,7 +111,7 @@ def import_manifests(draft: Draft, documents: Iterable[Field]) -> None:
     )
     for document in workloads:
         container = _container(document)
-        if container is not None and is_redis(container.text_of("image")):
+        if container is not None and _is_managed(draft, document):
             check_redis_pod(draft, document.child("spec", "template", "spec"), container)
     for each in imported:
         translate_known(each.document, WORKLOAD)
@@ -121,10 +121,15 @@ def import_manifests(draft: Draft, documents: Iterable[Field]) -> None:
         (each.labels for each in imported if each.section is draft.api), {}
     )
     # Checking a budget needs the minimum number of replicas, so autoscalers come first.
-    for document in sorted(objects, key=lambda it: _kind(it) == "PodDisruptionBudget"):
+    for document in objects:
         _import_other(draft, document, sections, api_labels)
+    pods = [(each.section, each.labels) for each in imported]
+    servers = [(None, _labels(each)) for each in workloads if _is_managed(draft, each)]
+    for document in objects:
+        if _kind(document) == "PodDisruptionBudget":
+            import_disruption(document, [*pods, *servers])
     for document in _policies(objects):
-        import_network_policy(draft, document, [(each.section, each.labels) for each in imported])
+        import_network_policy(draft, document, pods)
     for document in objects:
         if namespace := document.get("metadata", "namespace"):
             _put_namespace(draft, namespace)
@@ -142,7 +147,7 @@ def _add_servers(draft: Draft, objects: Sequence[Field]) -> None:
         if not is_redis(_image(document)):
             continue
         name = document.text_of("metadata", "name")
-        labels = document.child("spec", "template", "metadata", "labels").texts
+        labels = _labels(document)
         hosts = [name]
         for service in objects:
             selector = service.child("spec", "selector").texts
@@ -164,7 +169,16 @@ class _Workload:
     @property
     def labels(self) -> Mapping[str, str]:
         """The labels of its pods."""
-        return self.document.child("spec", "template", "metadata", "labels").texts
+        return _labels(self.document)
+
+
+def _labels(workload: Field) -> Mapping[str, str]:
+    return workload.child("spec", "template", "metadata", "labels").texts
+
+
+def _is_managed(draft: Draft, workload: Field) -> bool:
+    name = workload.text_of("metadata", "name")
+    return is_redis(_image(workload)) and is_used(draft, name)
 
 
 def _policies(objects: Iterable[Field]) -> list[Field]:
@@ -274,9 +288,8 @@ def _import_workload(
     if section is draft.api:
         _import_api_port(section, container)
     put_references(draft, section, environment)
-    if section is not draft.api:
-        period = document.get("spec", "template", "spec", "terminationGracePeriodSeconds")
-        put_grace(draft, section, process, period, amounts.seconds)
+    period = document.get("spec", "template", "spec", "terminationGracePeriodSeconds")
+    put_grace(draft, section, process, period, amounts.seconds)
     mark_command(container.get("command"), container.get("args"))
     import_pod_spec(draft, section, document, container, min_replicas)
     return _Workload(document, container, section, environment)
@@ -313,6 +326,10 @@ def _import_redis(draft: Draft, document: Field, container: Field) -> None:
         if storage := claim.get("spec", "resources", "requests", "storage"):
             put_parsed(managed, ("storage",), amounts.kubernetes_memory, storage)
     pod = document.child("spec", "template", "spec")
+    for other in pod.child("containers").items[1:]:
+        other.drop("additional container: add it with `kubernetes.patches`")
+    if period := pod.get("terminationGracePeriodSeconds"):
+        period.translate("the managed Redis has a minute to save its data")
     import_volumes(draft, None, pod, container, ("/data", "/tmp"))
     translate_known(document, REDIS)
 
@@ -329,8 +346,6 @@ def _import_other(
             import_hpa(draft, document, sections)
         case "ScaledObject":
             import_keda(draft, document, sections)
-        case "PodDisruptionBudget":
-            import_disruption(draft, document, sections)
         case "Service":
             import_service(draft, document, api_labels)
         case "Ingress":
@@ -355,7 +370,7 @@ def _import_other(
         case "ConfigMap":
             for leaf in (*document.child("data").leaves(), *document.child("binaryData").leaves()):
                 leaf.drop("no Bananas workload uses it as a variable")
-        case _ if kind not in (*_WORKLOADS, "NetworkPolicy"):
+        case _ if kind not in (*_WORKLOADS, "NetworkPolicy", "PodDisruptionBudget"):
             document.drop(f"a topology does not describe {kind} objects")
 
 
