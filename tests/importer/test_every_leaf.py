@@ -257,6 +257,7 @@ CONTAINER = (*POD, "containers", 0)
         (WORKER, "env_file", MARK),
         (WORKER, "env_file", [{"path": "./config/a.env", "format": MARK}]),
         (WORKER, "tmpfs", [f"/{MARK}:mode=1777"]),
+        (WORKER, "tmpfs", f"/tmp:size=5g,mode={MARK}"),
         (WORKER, "volumes", [f"/{MARK}"]),
         (WORKER, "volumes", [f"./{MARK}:/data"]),
         (WORKER, "volumes", [f"./config/{MARK}.yaml:/etc/{MARK}.yaml"]),
@@ -298,6 +299,23 @@ CONTAINER = (*POD, "containers", 0)
         (POD, "volumes", [{"name": "tmp", "emptyDir": {}}, {"name": MARK, "emptyDir": {}}]),
         (CONTAINER, "lifecycle", {"preStop": {"exec": {"command": [MARK]}}}),
         (CONTAINER, "args", [MARK]),
+        (POD, "volumes", [{"name": "tmp", "emptyDir": {"sizeLimit": MARK}}]),
+        (POD, "volumes", [{"name": "cache", "emptyDir": {"medium": MARK}}]),
+        (
+            (4, "spec"),
+            "ports",
+            [{"port": 8080}, {"name": MARK, "port": 443, "targetPort": 9443}],
+        ),
+        (
+            (5, "spec", "rules", 0, "http"),
+            "paths",
+            [{"path": "/"}, {"path": "/", "backend": {"service": {"name": MARK}}}],
+        ),
+        (
+            (5, "spec"),
+            "rules",
+            [{"host": MARK, "http": {"paths": [{"backend": {"service": {"name": "web"}}}]}}],
+        ),
         (CONTAINER, "ports", [{"name": "metrics", "containerPort": MARK}]),
         (
             (1, "spec", "template", "metadata"),

@@ -192,7 +192,8 @@ def _read_entry(
         text = expanded(value.text if value else "", environment)
         if text is not None:
             _put_plain(environment, name, literal(text), value or entry.child("name"))
-            entry.child("name").keep()
+            if name in environment.plain:
+                entry.child("name").keep()
         elif name == "REDIS_URL":
             put_unknown_url(draft)
             entry.drop(_URL_ELSEWHERE)
@@ -221,7 +222,7 @@ def _read_secret_key(draft: Draft, environment: Environment, entry: Field, name:
         if key.text == name:
             key.keep()
         else:
-            key.drop(f"rendered workers read the key {name}: add it to the Secret")
+            key.drop(f"rendered pods read the key {name}: add it to the Secret")
     elif is_own and reference.text_of("optional") != "true":
         _put_secret(environment, name)
         for leaf in (entry.child("name"), secret, key):

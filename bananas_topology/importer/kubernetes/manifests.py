@@ -36,7 +36,11 @@ from bananas_topology.importer.kubernetes.scaling import (
     import_keda,
     replicas_owned_by_autoscalers,
 )
-from bananas_topology.importer.kubernetes.services import import_ingress, import_service
+from bananas_topology.importer.kubernetes.services import (
+    api_services,
+    import_ingress,
+    import_service,
+)
 from bananas_topology.importer.kubernetes.volumes import (
     credentials_of,
     has_credentials,
@@ -121,8 +125,9 @@ def import_manifests(draft: Draft, documents: Iterable[Field]) -> None:
         (each.labels for each in imported if each.section is draft.api), {}
     )
     # Checking a budget needs the minimum number of replicas, so autoscalers come first.
+    services = api_services(objects, api_labels)
     for document in objects:
-        _import_other(draft, document, sections, api_labels)
+        _import_other(draft, document, sections, services)
     pods = [(each.section, each.labels) for each in imported]
     servers = [(None, _labels(each)) for each in workloads if _is_managed(draft, each)]
     for document in objects:
@@ -335,7 +340,7 @@ def _import_redis(draft: Draft, document: Field, container: Field) -> None:
 
 
 def _import_other(
-    draft: Draft, document: Field, sections: dict[str, Section], api_labels: Mapping[str, str]
+    draft: Draft, document: Field, sections: dict[str, Section], services: frozenset[str]
 ) -> None:
     kind = _kind(document)
     match kind:
@@ -347,9 +352,9 @@ def _import_other(
         case "ScaledObject":
             import_keda(draft, document, sections)
         case "Service":
-            import_service(draft, document, api_labels)
+            import_service(draft, document, services)
         case "Ingress":
-            import_ingress(draft, document)
+            import_ingress(draft, document, services)
         case "Secret":
             _import_secret(document)
         case "Kustomization":

@@ -24,6 +24,7 @@ _FILES = frozenset({"REDIS_URL", "REDIS_PASSWORD", "API_TOKEN"})
 #: What the names of rendered volumes begin with.
 _PREFIX = "volume-"
 
+_TMP_SIZE = "1Gi"
 _OWN = "rendered pods have their own volume there"
 _DEFAULT = "the default of Kubernetes"
 
@@ -33,7 +34,7 @@ _VOLUME: tuple[Row, ...] = (
     ("secret.optional", "false", _DEFAULT),
     ("configMap.defaultMode", "420|0644", _DEFAULT),
     ("configMap.optional", "false", _DEFAULT),
-    ("emptyDir.medium", "", _DEFAULT),
+    ("emptyDir.medium", "()", _DEFAULT),
 )
 _MOUNT: tuple[Row, ...] = (
     ("mountPropagation", "None", _DEFAULT),
@@ -101,6 +102,9 @@ def _mark_own(volume: Field, mount: Field, *, is_redis: bool) -> None:
         return
     translate_only(mount, _OWN, "name", "mountPath")
     if volume.get("emptyDir"):
+        size = volume.child("emptyDir", "sizeLimit")
+        if mount.text_of("mountPath") == "/tmp" and size.text not in ("", _TMP_SIZE):
+            size.drop(f"the rendered /tmp has {_TMP_SIZE}: use `kubernetes.patches`")
         translate_only(volume, _OWN, "name", "emptyDir", "emptyDir.sizeLimit")
 
 
