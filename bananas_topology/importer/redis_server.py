@@ -123,6 +123,14 @@ def _server_at(draft: Draft, host: str) -> str | None:
     return found
 
 
+def note_new_volume(draft: Draft, volume: str) -> None:
+    """Say that the managed Redis does not have the data of the one in the files."""
+    draft.notices.append(
+        f'the managed Redis has a volume of its own: copy the data of "{volume}", or let the '
+        "workers finish all jobs first"
+    )
+
+
 def check_image(draft: Draft, image: Field) -> None:
     """Keep a pinned image; any other is a mistake."""
     tag = image.text.partition("@")[0].rpartition(":")[2]

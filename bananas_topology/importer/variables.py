@@ -107,6 +107,9 @@ def apply_api(draft: Draft, section: Section, environment: EnvironmentFields) ->
         setting = _SETTINGS.get(name)
         if setting and (path := setting.path_in(API)):
             _put_checked(section, path, setting, text, source)
+        elif name in ("API_READ_TOKEN", "API_READ_TOKEN_FILE"):
+            put(section, ("secrets",), ["API_READ_TOKEN"], None)
+            source.translate("`api.secrets`; rendered as the variable API_READ_TOKEN")
         elif setting and setting.path_in(POOL):
             source.drop("a worker's variable; the api has no use for it")
         else:
@@ -226,8 +229,8 @@ def _apply_other(draft: Draft, section: Section, name: str, text: str, source: F
 def _apply_handlers(draft: Draft, text: str, source: Field) -> None:
     """Add the modules of handlers; a variable may be one of them, but not several."""
     if match := _VARIABLE.fullmatch(text):
-        default = match["default"] or ""
-        modules = split_list(default) if "$" not in default else [text]
+        default = match["default"]
+        modules = [text] if default is None or "$" in default else split_list(default)
         if len(modules) == 1:
             modules = [text]
             source.keep()

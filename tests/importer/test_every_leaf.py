@@ -259,6 +259,7 @@ CONTAINER = (*POD, "containers", 0)
         (WORKER, "tmpfs", [f"/{MARK}:mode=1777"]),
         (WORKER, "tmpfs", f"/tmp:size=5g,mode={MARK}"),
         (WORKER, "volumes", [f"/{MARK}"]),
+        (WORKER, "volumes", [{"type": "volume", "source": "v", "target": "/v", "x": MARK}]),
         (WORKER, "volumes", [f"./{MARK}:/data"]),
         (WORKER, "volumes", [f"./config/{MARK}.yaml:/etc/{MARK}.yaml"]),
         (WORKER, "volumes", [f"cache:/{MARK}:nocopy"]),

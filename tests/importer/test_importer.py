@@ -256,6 +256,14 @@ def test_a_port_is_published_only_where_it_was(port: str, publish: object) -> No
     assert found.status is (Status.KEPT if publish else Status.DROPPED)
 
 
+def test_an_anonymous_volume_for_log_files_is_no_mistake() -> None:
+    imported = _import_text(
+        "services: {w: {environment: {WORKER_MODE: thin}, volumes: [/var/log/bananas]}}"
+    )
+
+    assert _status(imported, "services.w.volumes[0]").status is Status.TRANSLATED
+
+
 def test_an_empty_variable_of_kubernetes_is_kept() -> None:
     imported = _import_text(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w}\nspec: {template: {spec: "

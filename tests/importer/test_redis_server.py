@@ -201,3 +201,23 @@ def test_a_variable_with_a_memory_limit_counts_with_its_default() -> None:
     imported = _command("[redis-server, --appendonly, yes, --maxmemory, '${MEMORY:-3gb}']")
 
     assert _redis(imported)["managed"].get("memory", "4Gi") == "4Gi"
+
+
+@pytest.mark.parametrize("memory", ["mem_limit: 3g", "deploy: {resources: {limits: {memory: 3g}}}"])
+def test_the_memory_of_the_server_is_kept(memory: str) -> None:
+    imported = _import(_compose("redis://redis", f'redis: {{image: "redis:7.2.4", {memory}}}'))
+
+    assert _redis(imported)["managed"]["memory"] == "3Gi"
+
+
+@pytest.mark.parametrize(
+    ("volume", "is_new"), [("redis-data:/data", False), ("jobs:/data", True), ("/srv:/data", True)]
+)
+def test_data_that_the_managed_server_does_not_have_gets_a_notice(
+    volume: str, is_new: bool
+) -> None:
+    server = f'redis: {{image: "redis:7.2.4", volumes: ["{volume}"]}}'
+
+    imported = _import(_compose("redis://redis", server))
+
+    assert any("copy the data" in notice for notice in imported.notices) is is_new

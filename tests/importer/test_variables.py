@@ -109,6 +109,15 @@ def test_handlers_may_be_a_variable(
     assert _topology(_import(text).text, environ).handlers == handlers
 
 
+def test_the_read_only_token_of_the_api_is_listed_as_a_secret() -> None:
+    api = "  api: {environment: {API_PORT: 8080, API_READ_TOKEN: hunter2}}\n"
+
+    imported = _import(_worker() + api)
+
+    assert yaml.safe_load(imported.text)["api"]["secrets"] == ["API_READ_TOKEN"]
+    assert "hunter2" not in str(imported)
+
+
 @pytest.mark.parametrize("line", ["REDIS_KEY_PREFIX: ${P:-}", "REDIS_KEY_PREFIX: ${P}"])
 def test_a_key_prefix_that_is_not_set_is_the_default(line: str) -> None:
     text = _import(_worker(line)).text

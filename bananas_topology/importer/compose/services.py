@@ -13,6 +13,7 @@ from bananas_topology.importer.compose.init_services import (
 )
 from bananas_topology.importer.compose.known import PROCESS, REDIS
 from bananas_topology.importer.compose.mounts import (
+    REDIS_VOLUME,
     import_devices,
     import_env_files,
     import_placement,
@@ -42,6 +43,7 @@ from bananas_topology.importer.redis_server import (
     check_image,
     is_redis,
     is_used,
+    note_new_volume,
 )
 from bananas_topology.importer.source import Field, fields_of
 from bananas_topology.units import parse_duration_ms
@@ -211,12 +213,19 @@ def _import_redis(draft: Draft, name: str, service: Field) -> None:
     check_image(draft, service.child("image"))
     if ports := service.get("ports"):
         ports.mark_mistake("publishes Redis on the host; the managed Redis is not published")
-    if limit := service.get("deploy", "resources", "limits", "memory"):
+    for limit in filter(
+        None,
+        (service.get("deploy", "resources", "limits", "memory"), service.get("mem_limit")),
+    ):
         put_parsed(managed, ("memory",), amounts.memory, limit)
     check_command(managed, service.get("entrypoint"), service.get("command"))
     for volume in service.child("volumes").items:
-        target = volume.text_of("target") or volume.text.partition(":")[2].partition(":")[0]
-        if target == "/data" and not volume.text.startswith((".", "/", "~")):
+        source, _, target = volume.text.partition(":")
+        source, target = volume.text_of("source") or source, volume.text_of("target") or target
+        is_data = target.partition(":")[0] == "/data"
+        if is_data and source != REDIS_VOLUME:
+            note_new_volume(draft, source)
+        if is_data and not volume.text.startswith((".", "/", "~")):
             note = "the managed Redis has its own volume"
             translate_only(volume, note, "", "type", "source", "target")
         else:

@@ -58,6 +58,7 @@ from bananas_topology.importer.redis_server import (
     check_image,
     is_redis,
     is_used,
+    note_new_volume,
 )
 from bananas_topology.importer.source import Field
 
@@ -328,6 +329,9 @@ def _import_redis(draft: Draft, document: Field, container: Field) -> None:
         request.translate("the managed Redis requests its limit")
     check_command(managed, container.get("command"), container.get("args"))
     for claim in document.child("spec", "volumeClaimTemplates").items:
+        name = f"{claim.text_of('metadata', 'name')}-{document.text_of('metadata', 'name')}-0"
+        if name != "data-redis-0" and not is_rendered(document):
+            note_new_volume(draft, name)
         if storage := claim.get("spec", "resources", "requests", "storage"):
             put_parsed(managed, ("storage",), amounts.kubernetes_memory, storage)
     pod = document.child("spec", "template", "spec")
