@@ -474,6 +474,9 @@ def test_other_services_are_left_out_with_a_notice() -> None:
         ("a: [", "not valid YAML"),
         ("a: !!python/object:os.system x", "neither a Compose file nor"),
         ("\x00", "not valid YAML"),
+        ("services: {w: {}, w: {}}", 'duplicate key "w"; remove one'),
+        ("kind: Pod\nspec:\n\t- a", "tabs cannot indent"),
+        ("kind: Pod\nmetadata:\n  name: {{ .Release.Name }}-x\n", "helm template"),
         ("[" * 5000, "nested too deeply|levels|not valid YAML"),
         (
             "a0: &a0 [x]\n"
