@@ -78,7 +78,7 @@ def import_files(files: Sequence[tuple[str, str]], default_name: str) -> Importe
 
 
 def _refuse_alternatives(sources: Sequence[Source]) -> None:
-    """Of two descriptions of one thing, only one can be meant.
+    """Refuse files that describe the same thing twice.
 
     Raises:
         ImportRefused: a service or an object is in two documents, or there are files of both kinds.
@@ -91,8 +91,8 @@ def _refuse_alternatives(sources: Sequence[Source]) -> None:
                     kind, name = key
                     raise ImportRefused(
                         f'{found[key]} and {source.name} both define {kind} "{name}": import one '
-                        "of them, or what `docker compose config` or `kubectl kustomize` makes of "
-                        "both"
+                        "of them, or the output of `docker compose config` or `kubectl kustomize` "
+                        "for both"
                     )
                 found[key] = source.name
     if len({kind == "service" for kind, _ in found}) > 1:
@@ -113,7 +113,7 @@ def _definitions(document: Field) -> list[tuple[str, str]]:
 
 
 def _make_pool_of_scheduler(draft: Draft) -> None:
-    """A topology needs a pool, which can be a scheduler, too."""
+    """Make the scheduler a pool, since a topology needs one."""
     section = draft.scheduler or {}
     if "interval" in section:
         section["scheduler_interval"] = section.pop("interval")

@@ -92,9 +92,9 @@ def put_grace(
     period: Field | None,
     parse: Callable[[str], str],
 ) -> None:
-    """Set how long a pool's workers may finish their jobs, from how long their container may."""
+    """Set the grace period of a pool from the stop timeout of its containers."""
     if period is not None and not draft.is_pool(section):
-        period.translate("rendered ones have the time that they need to stop")
+        period.translate("rendered with a grace period of its own")
     elif period is not None and "WORKER_GRACE" not in process.environment:
         put_parsed(section, ("grace",), parse, period, "`grace`")
 

@@ -199,7 +199,7 @@ def _problem(error: yaml.YAMLError, text: str) -> str:
         return f": not valid YAML: {problem}"
     message, hint = explain(problem, text, mark.index)
     if "{{" in text:
-        hint = "import what `helm template` makes of a chart"
+        hint = "import the output of `helm template` instead of a chart"
     where = f":{mark.line + 1}:{mark.column + 1}: not valid YAML"
     return f"{where}: {message.removeprefix('not valid YAML: ')}{f' ({hint})' if hint else ''}"
 
@@ -263,6 +263,11 @@ class _Reader:
                     line = key.start_mark.line + 1
                     raise ImportRefused(f'{self._name}:{line}: duplicate key "{name}"; remove one')
                 own[name] = value
+            else:
+                raise ImportRefused(
+                    f"{self._name}:{key.start_mark.line + 1}: a key is a list or a map; import the "
+                    "output of `helm template` instead of a chart"
+                )
         return merged | own
 
 

@@ -111,7 +111,7 @@ def apply_api(draft: Draft, section: Section, environment: EnvironmentFields) ->
             put(section, ("secrets",), ["API_READ_TOKEN"], None)
             source.translate("`api.secrets`; rendered as the variable API_READ_TOKEN")
         elif setting and setting.path_in(POOL):
-            source.drop("a worker's variable; the api has no use for it")
+            source.drop("a worker's variable, which the api does not use")
         else:
             _apply_other(draft, section, name, text, source)
 

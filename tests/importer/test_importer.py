@@ -477,6 +477,7 @@ def test_other_services_are_left_out_with_a_notice() -> None:
         ("services: {w: {}, w: {}}", 'duplicate key "w"; remove one'),
         ("kind: Pod\nspec:\n\t- a", "tabs cannot indent"),
         ("kind: Pod\nmetadata:\n  name: {{ .Release.Name }}-x\n", "helm template"),
+        ("kind: Pod\nmetadata:\n  name: {{ .Release.Name }}\n", "helm template"),
         ("[" * 5000, "nested too deeply|levels|not valid YAML"),
         (
             "a0: &a0 [x]\n"

@@ -171,7 +171,7 @@ def import_devices(section: Section, service: Field) -> None:
             put_parsed(section, _GPU_PATH, integer, count)
             translate_known(device, (("**", "", f"`resources.limits` {_GPU}"),))
         else:
-            device.drop(f"`resources.limits` knows a number of {_GPU}: use `compose.patches`")
+            device.drop(f"`resources.limits` takes a number of {_GPU}: use `compose.patches`")
 
 
 #: Limits that Compose also has at the top of a service, and their place in a topology.

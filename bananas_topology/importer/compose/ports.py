@@ -30,7 +30,7 @@ def _import_port(section: Section, port: Field, has_replicas: bool) -> None:
         _import_long_port(section, port, has_replicas)
         return
     text, _, protocol = port.text.partition("/")
-    # Colons within ${VARIABLE:-default} and [IPv6] separate nothing.
+    # Colons within ${VARIABLE:-default} and [IPv6] are no separators.
     *address, host, target = ["", "", *re.findall(r"(?:\$\{[^}]*\}|\[[^]]*\]|[^:])+", text)]
     if not is_integer(target) and target != section.get("port"):
         port.drop("the api serves one port")

@@ -92,7 +92,7 @@ def _aliases(redis: Field) -> Iterator[str]:
 
 
 def _import_processes(draft: Draft, document: Field) -> None:
-    """Import all services of a file but Redis, and what the file says of itself."""
+    """Import all services of a file except Redis, its name and its version."""
     services = document.child("services").mapping
     redis = set(draft.servers.values())
     if name := document.get("name"):

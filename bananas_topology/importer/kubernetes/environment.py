@@ -23,7 +23,7 @@ _ALWAYS_SECRET = ("REDIS_URL", "API_TOKEN")
 #: Variables with credentials, which a topology does not set.
 _CREDENTIALS = (*_ALWAYS_SECRET, "API_READ_TOKEN")
 
-#: What credentials that can be in one Secret only weigh against any number of variables.
+#: The weight of credentials that can be in one Secret only, against any number of variables.
 _DECISIVE = 1_000_000
 
 _OWN_ID = "rendered workers get their pod's name as WORKER_ID"

@@ -62,11 +62,11 @@ from bananas_topology.importer.redis_server import (
 )
 from bananas_topology.importer.source import Field
 
-#: Kinds that renderings have, with what to do about those of others.
+#: Kinds of rendered objects, with what to do about objects that were written by hand.
 _RENDERED_KINDS = {
     "ServiceAccount": "rendered pods have an account without permissions: `kubernetes.patches`",
     "TriggerAuthentication": "rendered with the ScaledObjects",
-    "PersistentVolumeClaim": "only the managed Redis has a claim",
+    "PersistentVolumeClaim": "only the managed Redis has its own claim",
     "PodMonitor": "rendered with `kubernetes.monitoring: prometheus-operator`",
     "ServiceMonitor": "rendered with `kubernetes.monitoring: prometheus-operator`",
     "PrometheusRule": "rendered with `kubernetes.monitoring: prometheus-operator`: keep your own",

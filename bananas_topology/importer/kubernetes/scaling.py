@@ -82,7 +82,7 @@ def _finish_trigger(trigger: Field) -> None:
         trigger.child("metadata", "listLength").translate("`autoscale.queue_depth`")
         translate_known(trigger, LIST_TRIGGER)
     else:
-        trigger.drop("`autoscale` knows cpu, memory and the depth of the pool's own queues")
+        trigger.drop("`autoscale` supports CPU, memory and the depth of the pool's own queues")
 
 
 def _list_length(trigger: Field) -> Field | None:

@@ -18,7 +18,7 @@ from bananas_topology.importer.volumes import DEFAULT_SIZE, put_volume
 
 _CREDENTIALS = "credentials are rendered as files"
 
-#: The files that rendered pods have their credentials from.
+#: The files with credentials in rendered pods.
 _FILES = frozenset({"REDIS_URL", "REDIS_PASSWORD", "API_TOKEN"})
 
 #: What the names of rendered volumes begin with.
@@ -61,17 +61,17 @@ def import_volumes(
         else:
             _import_mount(section, volume, mount)
     for volume in volumes.values():
-        volume.drop("no container of the topology mounts it in a way that `volumes` can say")
+        volume.drop("not mounted in a way that `volumes` can express")
 
 
 def has_credentials(volume: Field) -> bool:
-    """Whether a volume is what rendered pods have their credentials from."""
+    """Whether a volume has only files with credentials, as in rendered pods."""
     paths = {item.text_of("path") for _, item in credentials_of(volume)}
     return bool(paths) and paths <= _FILES
 
 
 def credentials_of(volume: Field) -> Iterator[tuple[Field, Field]]:
-    """The items of Secrets that a volume has as files, each with the name of its Secret."""
+    """The items of Secrets in a volume, each with the name of its Secret."""
     for item in volume.child("secret", "items").items:
         yield volume.child("secret", "secretName"), item
     for source in volume.child("projected", "sources").items:
@@ -143,7 +143,7 @@ def _why_not(section: Section | None, volume: Field, mount: Field) -> str:
     if volume.get("secret", "items") or volume.get("configMap", "items"):
         return "a topology mounts all keys, under their own names: use `kubernetes.patches`"
     if volume.get("emptyDir") and volume.child("name").status is not None:
-        return "each of a topology's empty directories is mounted once"
+        return "an empty directory of a topology is mounted at one path only"
     if not any(volume.get(*path) for path in _SOURCES):
         return "`volumes` has claims, empty directories, Secrets and ConfigMaps only"
     return ""
@@ -181,5 +181,5 @@ def _read_source(entry: Section, volume: Field, mount: Field) -> list[Field]:
     found = volume.child(kind, name)
     entry["secret" if kind == "secret" else "config"] = found.text
     if read_only.text == "true":
-        read_only.translate("always so")
+        read_only.translate("always mounted read-only")
     return [found]
