@@ -37,9 +37,9 @@ from bananas_topology.importer.kubernetes.scaling import (
     replicas_owned_by_autoscalers,
 )
 from bananas_topology.importer.kubernetes.services import (
-    api_services,
     import_ingress,
     import_service,
+    services_of,
 )
 from bananas_topology.importer.kubernetes.volumes import (
     credentials_of,
@@ -99,7 +99,6 @@ def import_manifests(draft: Draft, documents: Iterable[Field]) -> None:
     ours = [each for each in workloads if is_rendered(each)]
     if ours:
         draft.name = draft.name or ours[0].text_of(*_PART_OF)
-    sections: dict[str, Section] = {}
     owned = replicas_owned_by_autoscalers(objects)
     imported: list[_Workload] = []
     for document in workloads:
@@ -107,7 +106,6 @@ def import_manifests(draft: Draft, documents: Iterable[Field]) -> None:
         workload = _import_workload(draft, document, references, min_replicas)
         if workload is not None:
             imported.append(workload)
-            sections[document.text_of("metadata", "name")] = workload.section
     import_pod_settings(
         draft,
         [each.document for each in imported],
@@ -122,20 +120,7 @@ def import_manifests(draft: Draft, documents: Iterable[Field]) -> None:
         translate_known(each.document, WORKLOAD)
         pod = each.document.child("spec", "template", "spec")
         import_init_containers(draft, each.section, pod, each.container, each.environment)
-    api_labels: Mapping[str, str] = next(
-        (each.labels for each in imported if each.section is draft.api), {}
-    )
-    # Checking a budget needs the minimum number of replicas, so autoscalers come first.
-    services = api_services(objects, api_labels)
-    for document in objects:
-        _import_other(draft, document, sections, services)
-    pods = [(each.section, each.labels) for each in imported]
-    servers = [(None, _labels(each)) for each in workloads if _is_managed(draft, each)]
-    for document in objects:
-        if _kind(document) == "PodDisruptionBudget":
-            import_disruption(document, [*pods, *servers])
-    for document in _policies(objects):
-        import_network_policy(draft, document, pods)
+    _import_others(draft, objects, workloads, imported)
     for document in objects:
         if namespace := document.get("metadata", "namespace"):
             _put_namespace(draft, namespace)
@@ -153,14 +138,9 @@ def _add_servers(draft: Draft, objects: Sequence[Field]) -> None:
         if not is_redis(_image(document)):
             continue
         name = document.text_of("metadata", "name")
-        labels = _labels(document)
-        hosts = [name]
-        for service in objects:
-            selector = service.child("spec", "selector").texts
-            if _kind(service) == "Service" and selector and selector.items() <= labels.items():
-                host = service.text_of("metadata", "name")
-                hosts += [host, f"{name}-0.{host}"]
-        add_server(draft, name, hosts, document.text_of("metadata", "namespace"))
+        services = services_of(objects, _labels(document))
+        pods = (f"{name}-0.{service}" for service in services)
+        add_server(draft, name, (name, *services, *pods), document.text_of("metadata", "namespace"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +165,30 @@ def _labels(workload: Field) -> Mapping[str, str]:
 def _is_managed(draft: Draft, workload: Field) -> bool:
     name = workload.text_of("metadata", "name")
     return is_redis(_image(workload)) and is_used(draft, name)
+
+
+def _import_others(
+    draft: Draft,
+    objects: Sequence[Field],
+    workloads: Sequence[Field],
+    imported: Sequence[_Workload],
+) -> None:
+    """Import objects that refer to workloads."""
+    sections = {each.document.text_of("metadata", "name"): each.section for each in imported}
+    pods = [(each.section, each.labels) for each in imported]
+    services: frozenset[str] = next(
+        (services_of(objects, labels) for section, labels in pods if section is draft.api),
+        frozenset(),
+    )
+    for document in objects:
+        _import_other(draft, document, sections, services)
+    # Checking a budget needs the minimum number of replicas, so autoscalers come first.
+    servers = [(None, _labels(each)) for each in workloads if _is_managed(draft, each)]
+    for document in objects:
+        if _kind(document) == "PodDisruptionBudget":
+            import_disruption(document, [*pods, *servers])
+    for document in _policies(objects):
+        import_network_policy(draft, document, pods)
 
 
 def _policies(objects: Iterable[Field]) -> list[Field]:

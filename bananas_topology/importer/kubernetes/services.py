@@ -11,8 +11,8 @@ from bananas_topology.importer.redis_server import is_used
 from bananas_topology.importer.source import Field
 
 
-def api_services(objects: Iterable[Field], labels: Mapping[str, str]) -> frozenset[str]:
-    """The names of the Services that select the api's pods, by their labels."""
+def services_of(objects: Iterable[Field], labels: Mapping[str, str]) -> frozenset[str]:
+    """The names of the Services that select pods with these labels."""
     return frozenset(
         each.text_of("metadata", "name")
         for each in objects
