@@ -16,6 +16,7 @@ from bananas_topology.contract.settings import POOL
 from bananas_topology.importer.source import Field
 from bananas_topology.spec.interpolation import BadSyntax, NotSet, interpolate
 from bananas_topology.spec.shape import expectation
+from bananas_topology.spec.yaml_scalars import parse_scalar
 
 Section = dict[str, Any]
 
@@ -133,16 +134,17 @@ def _problem(path: tuple[str, ...], value: Any) -> str | None:
         below = value.values() if isinstance(value, dict) else value
         if any(isinstance(each, str) and has_variable(each) for each in below):
             return None
+    values = [value]
     if isinstance(value, str):
         try:
-            interpolate(value, {})
+            text = interpolate(value, {})
         except BadSyntax as error:
             return str(error)
         except NotSet:
             return None
         if has_variable(value):
-            return None
-    problems = [expectation(section, path, value) for section in _SECTIONS]
+            values = [text, parse_scalar(text)]
+    problems = [expectation(section, path, each) for section in _SECTIONS for each in values]
     if None in problems:
         return None
     # Sections without the field know least about it.

@@ -135,10 +135,11 @@ def _role(process: Process) -> str | None:
         found = image if image[1] != "worker" else None
     if found and found[1] != "worker":
         return found[1]
+    is_called_api = process.name == API and process.uses_redis
+    if is_called_api and not found and "WORKER_MODE" not in process.environment:
+        return API
     if found or is_worker(process.environment):
         return SCHEDULER if is_scheduler(process.environment) else "worker"
     if "API_PORT" in process.environment:
         return API
-    if image:
-        return image[1]
-    return API if process.name == API and process.uses_redis else None
+    return image[1] if image else None

@@ -103,6 +103,16 @@ def test_variables_that_all_processes_share_do_not_make_all_of_them_workers(what
     assert "api" in topology
 
 
+def test_a_service_called_api_is_the_api_unless_it_has_a_mode() -> None:
+    for variables, expected in (("WORKER_CONCURRENCY: 5", True), ("WORKER_MODE: thin", False)):
+        environment = f"{{REDIS_URL: 'redis://r', {variables}}}"
+        worker = "w: {environment: {WORKER_MODE: thin}}"
+
+        topology = _import(f"services:\n  {worker}\n  api: {{environment: {environment}}}\n")
+
+        assert ("api" in topology) is expected
+
+
 def test_a_command_that_only_mentions_a_worker_is_not_one_of_bananas() -> None:
     services = "  w: {image: x, command: celery worker}\n  v: {image: x, command: run worker.py}\n"
 

@@ -147,7 +147,13 @@ def test_names_in_payloads_keep_their_dollars() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["JOB_TIMEOUT: ${T:-soon}", "MAX_RETRIES: ${R:-many}", "MY_VALUE: 5$", "WORKER_JOBS: '[1]'"],
+    [
+        "WORKER_CONCURRENCY: ${C:-0}",
+        "JOB_TIMEOUT: ${T:-soon}",
+        "MAX_RETRIES: ${R:-many}",
+        "MY_VALUE: 5$",
+        "WORKER_JOBS: '[1]'",
+    ],
 )
 def test_an_invalid_value_is_a_mistake_even_as_a_default(line: str) -> None:
     imported = _import(_worker(line))
