@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bananas_topology.contract.names import API, REDIS, SCHEDULER
+from bananas_topology.contract.settings import POOL
+from bananas_topology.contract.values import Mode
 from bananas_topology.importer.draft import (
     Draft,
     Section,
@@ -29,6 +31,8 @@ from bananas_topology.units import format_duration
 #: How a command starts a process of Bananas: our modules, or the binaries of the Go version.
 _MODULE = re.compile(r"\bbananas_topology\.(worker|api)\b")
 _BINARY = re.compile(r"(?:^|[\s'\"])[\w./-]*/(?:bananas-)?(worker|scheduler|api)(?:[\s'\"]|$)")
+#: How the Go version is started for development, reloaded after each change.
+_RELOADER = re.compile(r"\bair\b.*\.(worker|scheduler|api)\.toml\b")
 #: Also a directory with the Dockerfile of one process, and a stage of one for all.
 _DOCKERFILE = re.compile(
     r"(?:^|/)(?:Dockerfile[.-])?(worker|scheduler|api)(?:[.-]Dockerfile|/Dockerfile|$)"
@@ -67,8 +71,10 @@ def import_variables(draft: Draft, process: Process) -> Section | None:
     else:
         section = draft.pool(_free_name(pool_name(environment, process.name)))
         if role == SCHEDULER:
-            section["mode"] = "scheduler-only"
-        apply_worker(draft, section, environment)
+            section["mode"] = str(Mode.SCHEDULER_ONLY)
+            apply_scheduler(draft, section, environment, POOL)
+        else:
+            apply_worker(draft, section, environment)
     return section
 
 
@@ -129,6 +135,7 @@ def _role(process: Process) -> str | None:
     found = (
         _MODULE.search(process.command)
         or _BINARY.search(process.command)
+        or _RELOADER.search(process.command)
         or next(filter(None, map(_DOCKERFILE.search, process.build)), None)
     )
     if not found and image and "WORKER_MODE" not in process.environment:

@@ -44,6 +44,9 @@ _VARIABLE = re.compile(
 #: How long results are kept: variable to field of `keep`.
 _RESULTS = {"RESULT_BACKEND_TTL_SUCCESS": "results", "RESULT_BACKEND_TTL_FAILURE": "errors"}
 
+#: Modes that have no job types: the Go version ignores the variable in these.
+_WITHOUT_JOB_TYPES = tuple(mode for mode in Mode if mode is not Mode.JOB_SPECIALIZED)
+
 #: Variables by which a worker is recognized.
 _WORKERS_OWN = ("WORKER_MODE", "WORKER_CONCURRENCY", "WORKER_PRIORITIES", "WORKER_HANDLERS")
 
@@ -64,14 +67,16 @@ def is_scheduler(environment: EnvironmentFields) -> bool:
     return text == Mode.SCHEDULER_ONLY
 
 
-def apply_scheduler(draft: Draft, section: Section, environment: EnvironmentFields) -> None:
-    """Write a scheduler's variables into the section `scheduler`."""
+def apply_scheduler(
+    draft: Draft, section: Section, environment: EnvironmentFields, owner: str = SCHEDULER
+) -> None:
+    """Write a scheduler's variables into the section `scheduler`, or into a pool."""
     for name, (text, source) in environment.items():
         setting = _SETTINGS.get(name)
         if name in ("WORKER_MODE", "ENABLE_SCHEDULER"):
-            source.translate("the section `scheduler`")
-        elif setting and (path := setting.path_in(SCHEDULER)):
-            _put_checked(section, path, setting, text, source)
+            source.translate("the section `scheduler`" if owner == SCHEDULER else "`mode`")
+        elif setting and setting.path_in(SCHEDULER):
+            _put_checked(section, setting.path_in(owner), setting, text, source)
         elif setting and setting.path_in(POOL):
             if text in ("0", setting.default_text):
                 source.keep()
@@ -89,6 +94,8 @@ def apply_worker(draft: Draft, section: Section, environment: EnvironmentFields)
         setting = _SETTINGS.get(name)
         if without_results and name in _RESULTS:
             source.drop("no results are stored")
+        elif name == "WORKER_JOB_TYPES" and section.get("mode", Mode.DEFAULT) in _WITHOUT_JOB_TYPES:
+            source.drop("has an effect in mode job-specialized only")
         elif setting and (path := setting.path_in(POOL)):
             _put_checked(section, path, setting, text, source)
         else:

@@ -51,6 +51,7 @@ def test_processes_are_recognized_by_their_dockerfile() -> None:
     "command",
     [
         *("/app/%s", "[/app/%s]", "/usr/local/bin/%s --verbose", "./%s", "bin/%s"),
+        "air -c docker/.air.%s.toml",
         *("/app/bananas-%s", "sh -c '/app/%s'", "[sh, -c, 'exec ./%s']", "tini -- /app/%s"),
     ],
 )
@@ -128,6 +129,19 @@ def test_a_file_with_only_a_scheduler_becomes_a_pool() -> None:
     assert topology["pools"] == {
         "scheduler-only": {"mode": "scheduler-only", "scheduler_interval": "2s"}
     }
+
+
+def test_further_schedulers_become_pools_without_what_schedulers_ignore() -> None:
+    variables = "{WORKER_MODE: scheduler-only, WORKER_CONCURRENCY: 5, ENABLE_SCHEDULER: false, %s}"
+    services = "\n".join(
+        f"  {name}: {{environment: {variables % f'SCHEDULER_INTERVAL: {interval}'}}}"
+        for name, interval in (("a", "2s"), ("b", "5s"))
+    )
+
+    topology = _import(f"services:\n{services}\n")
+
+    assert topology["scheduler"] == {"interval": "2s"}
+    assert topology["pools"] == {"b": {"mode": "scheduler-only", "scheduler_interval": "5s"}}
 
 
 @pytest.mark.parametrize("variable", ["WORKER_MODE=specialized", "ENABLE_SCHEDULER=false"])

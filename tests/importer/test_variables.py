@@ -178,6 +178,15 @@ def test_variables_of_the_go_version_without_effect_are_dropped() -> None:
     assert (found.status, "env" in _pool(imported)) == (Status.DROPPED, False)
 
 
+@pytest.mark.parametrize("mode", ["thin", "default", "specialized"])
+def test_job_types_that_the_go_version_ignores_are_dropped(mode: str) -> None:
+    imported = _import(_worker(f"WORKER_MODE: {mode}", "WORKER_JOB_TYPES: 'a,b'"))
+
+    assert "job_types" not in _pool(imported)
+    [found] = [each for each in imported.statuses if each.place.endswith("JOB_TYPES")]
+    assert found.status is Status.DROPPED
+
+
 def test_secret_values_are_not_shown() -> None:
     secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {any: hunter2}\n"
     env = "        - {name: DB_PASSWORD, value: hunter2}\n"
