@@ -99,7 +99,8 @@ def put_grace(
     parse: Callable[[str], str],
 ) -> None:
     """Set the grace period of a pool from the stop timeout of its containers."""
-    if period is not None and not draft.is_pool(section):
+    runs_jobs = draft.is_pool(section) and section.get("mode") != Mode.SCHEDULER_ONLY
+    if period is not None and not runs_jobs:
         period.translate("rendered with a grace period of its own")
     elif period is not None and "WORKER_GRACE" not in process.environment:
         put_parsed(section, ("grace",), parse, period, "`grace`")

@@ -256,6 +256,15 @@ def test_a_port_is_published_only_where_it_was(port: str, publish: object) -> No
     assert found.status is (Status.KEPT if publish else Status.DROPPED)
 
 
+def test_a_long_start_is_reported_as_what_it_became() -> None:
+    imported = _import_text(
+        "services: {w: {environment: {WORKER_MODE: thin}, healthcheck: {start_period: 10m}}}"
+    )
+
+    assert yaml.safe_load(imported.text)["pools"]["w"]["startup"] == "10m"
+    assert _status(imported, "services.w.healthcheck.start_period").note == "`startup`"
+
+
 def test_an_anonymous_volume_for_log_files_is_no_mistake() -> None:
     imported = _import_text(
         "services: {w: {environment: {WORKER_MODE: thin}, volumes: [/var/log/bananas]}}"

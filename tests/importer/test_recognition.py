@@ -134,7 +134,8 @@ def test_a_file_with_only_a_scheduler_becomes_a_pool() -> None:
 def test_further_schedulers_become_pools_without_what_schedulers_ignore() -> None:
     variables = "{WORKER_MODE: scheduler-only, WORKER_CONCURRENCY: 5, ENABLE_SCHEDULER: false, %s}"
     services = "\n".join(
-        f"  {name}: {{environment: {variables % f'SCHEDULER_INTERVAL: {interval}'}}}"
+        f"  {name}: {{environment: {variables % f'SCHEDULER_INTERVAL: {interval}'}, "
+        "stop_grace_period: 2m}"
         for name, interval in (("a", "2s"), ("b", "5s"))
     )
 

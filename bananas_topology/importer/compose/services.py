@@ -161,10 +161,11 @@ def _import_service(
     _import_process(draft, section, service)
     mark_command(service.get("entrypoint"), service.get("command"))
     _import_dependencies(dependencies, redis)
-    translate_known(service, PROCESS)
     inits: set[str] = set()
     if draft.is_pool(section):
         _import_startup(section, service.child("healthcheck"))
+    translate_known(service, PROCESS)
+    if draft.is_pool(section):
         inits = import_init_services(section, name, services, redis)
         for init in inits:
             _import_dependencies(services[init].child("depends_on"), redis)
