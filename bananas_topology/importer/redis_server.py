@@ -143,12 +143,13 @@ def check_image(draft: Draft, image: Field) -> None:
         )
 
 
-#: What the managed Redis is started with: an option, and its value (None: any).
+#: What the managed Redis is started with: an option, and its value (None: any, since it is kept, or
+#: another one is a mistake).
 _SET: dict[str, str | None] = {
     "appendonly": "yes",
     "appendfsync": "everysec",
     "dir": "/data",
-    "maxmemory-policy": "noeviction",
+    "maxmemory-policy": None,
     "maxmemory": None,
     "port": "6379",
     "requirepass": None,

@@ -197,6 +197,14 @@ def test_options_that_the_managed_server_does_not_have_are_dropped(
     assert not [each for each in statuses if each.status is Status.MISTAKE]
 
 
+def test_a_policy_that_evicts_jobs_is_a_mistake_and_no_option_that_is_dropped() -> None:
+    imported = _command("[redis-server, --appendonly, yes, --maxmemory-policy, allkeys-lru]")
+
+    statuses = [each.status for each in imported.statuses if ".command" in each.place]
+    assert statuses.count(Status.MISTAKE) == 1
+    assert Status.DROPPED not in statuses
+
+
 def test_a_variable_with_a_memory_limit_counts_with_its_default() -> None:
     imported = _command("[redis-server, --appendonly, yes, --maxmemory, '${MEMORY:-3gb}']")
 
