@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 
+from bananas_topology.spec.composer import EMPTY
 from bananas_topology.spec.diagnostics import declare
 from bananas_topology.spec.document import Document
 from bananas_topology.spec.messages import format_value
@@ -24,9 +25,10 @@ NEW_POOL = declare("BT306", "Pool that only `--set` names", "--set pools.wroker.
 #: Stands for a file in diagnostics about values of the command line: one line for each of them.
 OVERRIDES = "--set"
 
-#: Fields of which a map has exactly one: by the name of the map, or of the map that it is in.
-_ALTERNATIVES = {
-    "disruption": ("min_available", "max_unavailable"),
+#: Fields of which a map has exactly one: by the name of the map, and by that of the map of names
+#: which has it as an entry.
+_ALTERNATIVES = {"disruption": ("min_available", "max_unavailable")}
+_ALTERNATIVES_OF_ENTRIES = {
     "env": ("secret", "config"),
     "volumes": ("claim", "temporary", "config", "secret"),
 }
@@ -85,7 +87,12 @@ def _merged(below: MapNode, above: MapNode, path: KeyPath = (), *, removes: bool
 
 def _replaced(above: MapNode, path: KeyPath) -> Sequence[str]:
     """The alternatives to a field of `above`, which cannot be beside it."""
-    names = next((_ALTERNATIVES[str(step)] for step in path[-2:] if step in _ALTERNATIVES), ())
+    names: Sequence[str] = ()
+    match path[2:] if path[:1] == ("pools",) else path[1:]:
+        case (str(name),):
+            names = _ALTERNATIVES.get(name, ())
+        case (str(name), _):
+            names = _ALTERNATIVES_OF_ENTRIES.get(name, ())
     given = [name for name in names if name in above.items and not _is_null(above.items[name])]
     return names if given else ()
 
@@ -141,7 +148,13 @@ def _read_value(text: str, at: int, environ: Mapping[str, str]) -> Document:
         scalar.value = None if scalar.is_plain else ""
         return document
     before = re.sub(r"[^\n]", " ", text[:at])
-    return read_document(OVERRIDES, (before + value).encode("utf-8", "surrogateescape"), environ)
+    data = (before + value).encode("utf-8", "surrogateescape")
+    document = read_document(OVERRIDES, data, environ)
+    if [each.code for each in document.diagnostics] == [EMPTY.name]:
+        document = Document(OVERRIDES, text)
+        hint = "quote it if it begins with #, which begins a comment"
+        document.report(EMPTY, (at, len(text)), "the value is empty", hint)
+    return document
 
 
 def _nested(keys: Sequence[ScalarNode], value: Node) -> MapNode:

@@ -118,6 +118,26 @@ def test_an_alternative_replaces_the_other_and_keeps_the_rest(files: Files) -> N
     assert (reference.source.name, reference.source.is_secret, reference.key) == ("b", False, "k")
 
 
+def test_entries_with_the_name_of_an_alternative_are_not_alternatives(files: Files) -> None:
+    base = (
+        "pools: {worker: {env: {secret: a, config: b}, "
+        "volumes: {secret: {path: /s, secret: tls}, config: {path: /c, config: app}}}}"
+    )
+    topology = files.load(
+        base,
+        "pools: {worker: {env: {config: c}, volumes: {config: {path: /d}}}}",
+        overrides=("pools.worker.volumes.claim={path: /e, claim: data}",),
+    )
+
+    worker = topology.pools[0]
+    assert (worker.env["secret"], worker.env["config"]) == ("a", "c")
+    assert [(each.name, each.path) for each in worker.container.volumes] == [
+        ("secret", "/s"),
+        ("config", "/d"),
+        ("claim", "/e"),
+    ]
+
+
 def test_one_of_several_forms_replaces_another(files: Files) -> None:
     topology = files.load("pools: {worker: {disruption: {max_unavailable: 1}}}")
     explicit = "pools: {worker: {disruption: {min_available: null, max_unavailable: 1}}}"
@@ -187,6 +207,15 @@ def test_an_overlay_must_be_a_map(files: Files) -> None:
 )
 def test_an_override_is_written_as_in_the_file(files: Files, override: str, value: str) -> None:
     assert files.load(overrides=(override,)).pools[0].env["RELEASE"] == value
+
+
+@pytest.mark.parametrize("value", ["#fff", " # nothing", "&anchor", "!!null"])
+def test_an_override_of_which_yaml_leaves_nothing_is_an_error_at_its_value(
+    files: Files, value: str
+) -> None:
+    [line] = files.lines(overrides=("image=a", f"defaults.env.RELEASE={value}"))
+
+    assert line.startswith("--set:2:22: error BT010: the value is empty (quote it")
 
 
 def test_overrides_take_lists_and_maps_and_null(files: Files) -> None:
