@@ -21,6 +21,9 @@ _LABEL_KEY = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 )
 _LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
+#: The default of `kubernetes.network.dns.cidrs`.
+_NODE_LOCAL_DNS = "169.254.20.10/32"
+
 #: Characters of a label that a message shows.
 _MAX_SHOWN = 80
 
@@ -139,17 +142,25 @@ def hash_tags_are_complete(context: RuleContext) -> Iterator[Violation]:
 @rule("BT234", "Invalid address range", example="egress: [{cidr: 10.0.0.1/8}]")
 def address_ranges_are_valid(context: RuleContext) -> Iterator[Violation]:
     """An address range has no bits set behind its prefix."""
-    for pool in context.topology.pools:
-        for at, egress in enumerate(pool.egress):
-            # Few topologies have one, and the import takes a while.
-            from ipaddress import ip_network
+    cidrs: list[tuple[KeyPath, str]] = [
+        ((*context.path_of(pool), "egress", at, "cidr"), egress.cidr)
+        for pool in context.topology.pools
+        for at, egress in enumerate(pool.egress)
+    ]
+    dns: KeyPath = ("kubernetes", "network", "dns", "cidrs")
+    addresses = context.topology.kubernetes.network.dns_cidrs
+    cidrs += [((*dns, at), cidr) for at, cidr in enumerate(addresses)]
+    for path, cidr in cidrs:
+        if cidr == _NODE_LOCAL_DNS:
+            continue
+        # Few topologies have another one, and the import takes a while.
+        from ipaddress import ip_network
 
-            try:
-                ip_network(egress.cidr)
-            except ValueError as error:
-                path = (*context.path_of(pool), "egress", at, "cidr")
-                message = f'"{egress.cidr}" is not a valid address range: {error}'
-                yield Violation(path, message, "expected a range such as 10.0.0.0/8")
+        try:
+            ip_network(cidr)
+        except ValueError as error:
+            message = f'"{cidr}" is not a valid address range: {error}'
+            yield Violation(path, message, "expected a range such as 10.0.0.0/8")
 
 
 @rule("BT235", "Invalid label or annotation", example="labels: {team: a b}")
@@ -178,10 +189,16 @@ def labels_are_valid(context: RuleContext) -> Iterator[Violation]:
             elif not _LABEL_VALUE.fullmatch(value):
                 message = f'"{value[:_MAX_SHOWN]}" is not a valid label value'
                 yield Violation((*path, key), message, expected)
-    for key in context.topology.kubernetes.annotations:
-        if not _LABEL_KEY.fullmatch(key):
-            message = f'"{key[:_MAX_SHOWN]}" is not a valid annotation key'
-            yield Violation(("kubernetes", "annotations", key), message, expected, at_key=True)
+    kubernetes = context.topology.kubernetes
+    annotated: tuple[tuple[KeyPath, Mapping[str, str]], ...] = (
+        (("kubernetes", "annotations"), kubernetes.annotations),
+        (("kubernetes", "service_account", "annotations"), kubernetes.service_account.annotations),
+    )
+    for path, keys in annotated:
+        for key in keys:
+            if not _LABEL_KEY.fullmatch(key):
+                message = f'"{key[:_MAX_SHOWN]}" is not a valid annotation key'
+                yield Violation((*path, key), message, expected, at_key=True)
 
 
 @rule("BT236", "Incomplete patch operation", example="json: [{op: add, path: /a}]")
