@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from bananas_topology.spec.composer import EMPTY
 from bananas_topology.spec.diagnostics import declare
 from bananas_topology.spec.document import Document
-from bananas_topology.spec.messages import format_value
+from bananas_topology.spec.messages import format_value, subject_of
 from bananas_topology.spec.nodes import KeyPath, MapNode, Node, ScalarNode, child, plain
 from bananas_topology.spec.reader import read_document
 from bananas_topology.spec.yaml_scalars import parse_scalar
 
 NOT_A_MAP = declare("BT016", "Overlay that is not a map of fields", "- replicas: 5")
+
+NOTHING_TO_REMOVE = declare("BT017", "Null that removes nothing", "autoscale: null")
 
 NEW_POOL = declare("BT306", "Pool that only `--set` names", "--set pools.wroker.replicas=5")
 
@@ -46,7 +49,7 @@ def merge(base: Document, overlays: Sequence[Document]) -> None:
         if isinstance(overlay.root, MapNode) and isinstance(base.root, MapNode):
             if overlay.file == OVERRIDES:
                 _report_new_pools(base, overlay.root)
-            base.root = _merged(base.root, overlay.root)
+            base.root = _merged(base.root, overlay.root, on_nothing=partial(_report_nothing, base))
         elif overlay.root is not None and not isinstance(overlay.root, MapNode):
             found = format_value(plain(overlay.root), ())
             place = (overlay.root.start, overlay.root.end)
@@ -66,8 +69,34 @@ def _report_new_pools(base: Document, overrides: MapNode) -> None:
         base.report(NEW_POOL, (key.start, key.end), f'{OVERRIDES} adds a new pool "{name}"', hint)
 
 
-def _merged(below: MapNode, above: MapNode, path: KeyPath = (), *, removes: bool = True) -> MapNode:
-    """Both maps in a new one; `removes`: null stands for no value, and not for itself."""
+def _report_nothing(base: Document, path: KeyPath, null: ScalarNode) -> None:
+    """Report a null that removes nothing, unless it is a value."""
+    if "payload" in path or any(str(step).startswith("x-") for step in path):
+        return
+    null.is_broken = True
+    *above, name = path
+    node = base.root
+    for step in above:
+        node = child(node, step)
+    present = node.items if isinstance(node, MapNode) else ()
+    near = difflib.get_close_matches(str(name), present, n=1)
+    message = f"null removes nothing: no file before this one has {subject_of(path)}"
+    hint = f'did you mean "{near[0]}"?' if near else None
+    base.report(NOTHING_TO_REMOVE, (null.start, null.end), message, hint)
+
+
+def _merged(
+    below: MapNode,
+    above: MapNode,
+    path: KeyPath = (),
+    *,
+    on_nothing: Callable[[KeyPath, ScalarNode], None] | None = None,
+) -> MapNode:
+    """Both maps in a new one.
+
+    Null stands for itself or, if `on_nothing` is given, for no value: the function is called with
+    each null that removes nothing, and its path.
+    """
     result = MapNode(below.start, below.end)
     for name, key in below.keys.items():
         result.set(key, below.items[name])
@@ -77,11 +106,13 @@ def _merged(below: MapNode, above: MapNode, path: KeyPath = (), *, removes: bool
     for name, key in above.keys.items():
         node, present = above.items[name], result.items.get(name)
         if isinstance(present, MapNode) and isinstance(node, MapNode):
-            result.items[name] = _merged(present, node, (*path, name), removes=removes)
-        elif removes and _is_null(node) and (present is not None or name in replaced):
+            result.items[name] = _merged(present, node, (*path, name), on_nothing=on_nothing)
+        elif on_nothing and _is_null(node) and (present is not None or name in replaced):
             result.remove(name)
         else:
             result.set(key, node)
+            if on_nothing and isinstance(node, ScalarNode) and _is_null(node):
+                on_nothing((*path, name), node)
     return result
 
 
@@ -120,7 +151,7 @@ def read_overrides(overrides: Sequence[str], environ: Mapping[str, str]) -> Docu
         value = _read_value(text[:end], at, environ)
         document.diagnostics += value.diagnostics
         if value.root is not None:
-            document.root = _merged(document.root, _nested(keys, value.root), removes=False)
+            document.root = _merged(document.root, _nested(keys, value.root))
         start = end + 1
     return document
 

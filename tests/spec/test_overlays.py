@@ -94,6 +94,30 @@ def test_null_removes_what_the_files_before_it_have(files: Files, null: str) -> 
     assert topology.pools[0].env == {"RELEASE": "dev"}
 
 
+def test_a_null_that_removes_nothing_is_an_error_that_says_so(files: Files) -> None:
+    lines = files.lines(
+        "pools: {worker: {autoscale: null}, lwo: null}\nx-notes: null",
+        overrides=("defaults.env.REGIO=null",),
+    )
+
+    assert lines == [
+        "overlay0.yaml:1:29: error BT017: null removes nothing: no file before this one has "
+        '"autoscale" of pool "worker"',
+        "overlay0.yaml:1:41: error BT017: null removes nothing: no file before this one has pool "
+        '"lwo" (did you mean "low"?)',
+        "--set:1:20: error BT017: null removes nothing: no file before this one has "
+        '"defaults.env.REGIO" (did you mean "REGION"?)',
+    ]
+
+
+def test_null_is_a_value_in_a_payload(files: Files) -> None:
+    files.base.write_text(BASE + "scheduler: {}\nschedules: {a: {cron: '* * * * *', job: a}}\n")
+
+    topology = files.load("schedules: {a: {payload: {b: null}}}")
+
+    assert topology.schedules["a"].payload == {"b": None}
+
+
 def test_a_value_left_out_removes_nothing(files: Files) -> None:
     [line] = files.lines("pools:\n  worker:\n    # replicas: 3\n")
 
