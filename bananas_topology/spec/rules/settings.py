@@ -10,7 +10,7 @@ from bananas_topology.contract.names import is_secret_name
 from bananas_topology.contract.redis_url import check_url, has_password
 from bananas_topology.contract.settings import TOPOLOGY, Setting
 from bananas_topology.contract.worker import WORKER_SETTINGS
-from bananas_topology.spec.model import Patch
+from bananas_topology.spec.model import Patch, Placement
 from bananas_topology.spec.nodes import KeyPath, ScalarNode
 from bananas_topology.spec.rules.context import RuleContext, Violation, rule
 
@@ -21,6 +21,11 @@ _LABEL_KEY = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 )
 _LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
+_EXPECTED_LABEL = (
+    "expected up to 63 letters, digits, dashes, dots and underscores, starting and ending with a "
+    "letter or digit"
+)
+
 #: The default of `kubernetes.network.dns.cidrs`.
 _NODE_LOCAL_DNS = "169.254.20.10/32"
 
@@ -163,32 +168,29 @@ def address_ranges_are_valid(context: RuleContext) -> Iterator[Violation]:
             yield Violation(path, message, "expected a range such as 10.0.0.0/8")
 
 
+def _placements(context: RuleContext) -> Iterator[tuple[KeyPath, Placement]]:
+    for pool in context.topology.pools:
+        if pool.placement:
+            yield (*context.path_of(pool), "placement"), pool.placement
+    if context.topology.api and context.topology.api.placement:
+        yield ("api", "placement"), context.topology.api.placement
+
+
 @rule("BT235", "Invalid label or annotation", example="labels: {team: a b}")
 def labels_are_valid(context: RuleContext) -> Iterator[Violation]:
     """Kubernetes rejects objects with invalid labels."""
     maps: list[tuple[KeyPath, Mapping[str, str]]] = []
-    for pool in context.topology.pools:
-        if pool.placement:
-            path = (*context.path_of(pool), "placement")
-            maps += [((*path, "prefer"), pool.placement.prefer)]
-            maps += [((*path, "require"), pool.placement.require)]
-    if context.topology.api and context.topology.api.placement:
-        placement = context.topology.api.placement
-        maps += [(("api", "placement", "prefer"), placement.prefer)]
-        maps += [(("api", "placement", "require"), placement.require)]
+    for place, placement in _placements(context):
+        maps += [((*place, "prefer"), placement.prefer), ((*place, "require"), placement.require)]
     maps.append((("kubernetes", "labels"), context.topology.kubernetes.labels))
-    expected = (
-        "expected up to 63 letters, digits, dashes, dots and underscores, starting and ending with "
-        "a letter or digit"
-    )
     for path, labels in maps:
         for key, value in labels.items():
             if not _LABEL_KEY.fullmatch(key):
                 message = f'"{key[:_MAX_SHOWN]}" is not a valid label key'
-                yield Violation((*path, key), message, expected, at_key=True)
+                yield Violation((*path, key), message, _EXPECTED_LABEL, at_key=True)
             elif not _LABEL_VALUE.fullmatch(value):
                 message = f'"{value[:_MAX_SHOWN]}" is not a valid label value'
-                yield Violation((*path, key), message, expected)
+                yield Violation((*path, key), message, _EXPECTED_LABEL)
     kubernetes = context.topology.kubernetes
     annotated: tuple[tuple[KeyPath, Mapping[str, str]], ...] = (
         (("kubernetes", "annotations"), kubernetes.annotations),
@@ -198,7 +200,28 @@ def labels_are_valid(context: RuleContext) -> Iterator[Violation]:
         for key in keys:
             if not _LABEL_KEY.fullmatch(key):
                 message = f'"{key[:_MAX_SHOWN]}" is not a valid annotation key'
-                yield Violation((*path, key), message, expected, at_key=True)
+                yield Violation((*path, key), message, _EXPECTED_LABEL, at_key=True)
+
+
+@rule("BT238", "Invalid toleration", example="tolerations: [{operator: Exists, value: a}]")
+def tolerations_are_valid(context: RuleContext) -> Iterator[Violation]:
+    """Kubernetes rejects pods with invalid tolerations."""
+    for place, placement in _placements(context):
+        for at, each in enumerate(placement.tolerations):
+            path = (*place, "tolerations", at)
+            exists = each.operator == "Exists"
+            if each.key is None and not exists:
+                message = "a toleration without key requires the operator Exists"
+                yield Violation(path, message, "name the key of the taint")
+            elif each.key is not None and not _LABEL_KEY.fullmatch(each.key):
+                message = f'"{each.key[:_MAX_SHOWN]}" is not a valid key of a taint'
+                yield Violation((*path, "key"), message, _EXPECTED_LABEL)
+            if each.value and exists:
+                message = "a toleration with the operator Exists has no value"
+                yield Violation((*path, "value"), message, "remove it, or use the operator Equal")
+            elif each.value and not _LABEL_VALUE.fullmatch(each.value):
+                message = f'"{each.value[:_MAX_SHOWN]}" is not a valid value of a taint'
+                yield Violation((*path, "value"), message, _EXPECTED_LABEL)
 
 
 @rule("BT236", "Incomplete patch operation", example="json: [{op: add, path: /a}]")
