@@ -220,7 +220,9 @@ def _apply_other(draft: Draft, section: Section, name: str, text: str, source: F
 def _apply_redis_url(draft: Draft, text: str, source: Field) -> None:
     host = text.partition("://")[2].rpartition("@")[2].partition(":")[0].partition("/")[0]
     host = host.partition(".")[0]
-    if draft.has_managed_redis and (host == "redis" or host.endswith(("-redis", "_redis"))):
+    if not text:
+        source.translate("an empty variable counts as not set")
+    elif draft.has_managed_redis and (host == "redis" or host.endswith(("-redis", "_redis"))):
         source.translate("the managed Redis of the topology")
     elif "@" in text and not has_variable(text):
         put(draft.redis, ("url",), "${REDIS_URL}", None)

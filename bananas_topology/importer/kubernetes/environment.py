@@ -200,6 +200,11 @@ def _read_entry(
         translate_known(entry, _WORKER_ID)
     elif entry.get("valueFrom"):
         entry.drop("a topology has no values from the pod: use `kubernetes.patches`")
+    elif name in _CREDENTIALS:
+        entry.child("name").translate("credentials are rendered as files")
+    elif name:
+        # Kubernetes sets a variable without a value to nothing.
+        _put_plain(environment, name, "", entry.child("name"))
 
 
 def _read_secret_key(draft: Draft, environment: Environment, entry: Field, name: str) -> None:
