@@ -42,7 +42,7 @@ def launch_for(topology: Topology, pool: Pool) -> Launch:
         pool=pool.name,
         handlers=topology.handlers,
         key_prefix=topology.redis.key_prefix,
-        jobs=_job_settings(topology),
+        jobs=_job_settings(topology, pool),
         schedules=topology.schedules if pool.worker.enable_scheduler else {},
     )
     env = {**pool.env, **to_env(config)}
@@ -71,7 +71,16 @@ def _replicas(pool: Pool, counts: Mapping[str, int] | None) -> Replicas:
     return Replicas(pool.replicas, pool.replicas)
 
 
-def _job_settings(topology: Topology) -> dict[str, JobSettings]:
-    """The per-job settings that a worker needs: a job's priority is for its producers."""
-    settings = {name: replace(job, priority=None) for name, job in topology.jobs.items()}
+def _job_settings(topology: Topology, pool: Pool) -> dict[str, JobSettings]:
+    """The per-job settings that a worker needs, and no others: a change of them restarts it.
+
+    These are those of the jobs that it runs. A job's priority is for its producers.
+    """
+    if not pool.worker.concurrency:
+        return {}
+    settings = {
+        name: replace(job, priority=None)
+        for name, job in topology.jobs.items()
+        if not pool.worker.job_types or name in pool.worker.job_types
+    }
     return {name: each for name, each in settings.items() if each != JobSettings()}
