@@ -36,6 +36,9 @@ _ALTERNATIVES_OF_ENTRIES = {
     "volumes": ("claim", "temporary", "config", "secret"),
 }
 
+#: Maps that may be written as the value of one of their fields.
+_SHORT_FORMS: Mapping[KeyPath, str] = {("kubernetes", "namespace"): "name"}
+
 _KEY = re.compile(r"(?:[^\\.=]|\\.)+", re.DOTALL)
 
 
@@ -105,6 +108,8 @@ def _merged(
         result.remove(name)
     for name, key in above.keys.items():
         node, present = above.items[name], result.items.get(name)
+        if present is not None and (field := _SHORT_FORMS.get((*path, name))):
+            present, node = _long_form(present, field), _long_form(node, field)
         if isinstance(present, MapNode) and isinstance(node, MapNode):
             result.items[name] = _merged(present, node, (*path, name), on_nothing=on_nothing)
         elif on_nothing and _is_null(node) and (present is not None or name in replaced):
@@ -114,6 +119,15 @@ def _merged(
             if on_nothing and isinstance(node, ScalarNode) and _is_null(node):
                 on_nothing((*path, name), node)
     return result
+
+
+def _long_form(node: Node, field: str) -> Node:
+    """A value as the map with it as a field; null and maps as they are."""
+    if not isinstance(node, ScalarNode) or _is_null(node):
+        return node
+    made = MapNode(node.start, node.end)
+    made.set(ScalarNode(node.start, node.end, field, True, None), node)
+    return made
 
 
 def _replaced(above: MapNode, path: KeyPath) -> Sequence[str]:

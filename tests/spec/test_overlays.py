@@ -162,6 +162,31 @@ def test_entries_with_the_name_of_an_alternative_are_not_alternatives(files: Fil
     ]
 
 
+@pytest.mark.parametrize(
+    ("base", "overlay"),
+    [
+        ("team-7", "{create: false}"),
+        ("{create: false, name: prod}", "team-7"),
+        ("{create: false}", "{name: team-7}"),
+    ],
+)
+def test_a_namespace_is_merged_in_whichever_form_it_is(
+    files: Files, base: str, overlay: str
+) -> None:
+    kubernetes = files.load(
+        f"kubernetes: {{namespace: {base}}}", f"kubernetes: {{namespace: {overlay}}}"
+    ).kubernetes
+
+    assert (kubernetes.namespace, kubernetes.creates_namespace) == ("team-7", False)
+
+
+def test_an_invalid_name_of_a_namespace_is_at_the_overlay(files: Files) -> None:
+    base = "kubernetes: {namespace: {create: false}}"
+    [line] = files.lines(base, "kubernetes:\n  namespace: Team")
+
+    assert line.startswith("overlay1.yaml:2:14: error BT106: ")
+
+
 def test_one_of_several_forms_replaces_another(files: Files) -> None:
     topology = files.load("pools: {worker: {disruption: {max_unavailable: 1}}}")
     explicit = "pools: {worker: {disruption: {min_available: null, max_unavailable: 1}}}"
