@@ -109,6 +109,10 @@ def test_no_dns_servers_and_no_scrapers_open_nothing(make_topology: MakeTopology
             "api: {resources: {limits: {memory: 1Gi}}}\n",
             "api.resources sets no cpu: a ResourceQuota rejects these pods\n",
         ),
+        (
+            "logging: {file: {enabled: true, path: worker.log}}\n",
+            "pools.worker.logging.file.path worker.log is not on a volume: only /tmp is writable",
+        ),
         ("kubernetes: {image_pull_secrets: [a, b]}\n", "image_pull_secrets a, b must exist in"),
         ("api: {ingress: {host: a.b, tls_secret: t}}\n", "tls_secret t must exist in namespace"),
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bananas_topology.render.containers import log_directory
 from bananas_topology.render.kubernetes import keda
 from bananas_topology.render.kubernetes.api import api_autoscaler
 from bananas_topology.render.kubernetes.hpa import QUEUE_DEPTH_METRIC, REQUEST_RATE_METRIC
@@ -124,6 +125,11 @@ def _pool(pool: Pool) -> Iterator[str]:
     yield from _workload(path, pool)
     if pool.worker.log_file_enabled:
         yield f"{path}.logging.file: each pod has its own log files, which are deleted with it"
+        if log_directory(pool.worker) is None:
+            yield (
+                f"{path}.logging.file.path {pool.worker.log_file_path} is not on a volume: only "
+                "/tmp is writable"
+            )
 
 
 def _api(topology: Topology, api: Api) -> Iterator[str]:
