@@ -58,14 +58,15 @@ def launch_for_api(topology: Topology, api: Api, counts: Mapping[str, int] | Non
 
     `counts` are the numbers of workers by pool where there are no autoscalers.
     """
-    pools = {pool.name: _replicas(pool, counts) for pool in topology.pools}
+    pools = {pool.name: wanted_replicas(pool) for pool in topology.pools}
+    if counts is not None:
+        pools = {name: Replicas(counts.get(name, 0), counts.get(name, 0)) for name in pools}
     config = replace(api.config, key_prefix=topology.redis.key_prefix, pools=pools)
     return Launch(API_MODULE, {**api.env, **api_to_env(config)}, API_GRACE_MS)
 
 
-def _replicas(pool: Pool, counts: Mapping[str, int] | None) -> Replicas:
-    if counts is not None:
-        return Replicas(counts.get(pool.name, 0), counts.get(pool.name, 0))
+def wanted_replicas(pool: Pool) -> Replicas:
+    """How many workers a pool is to have, by its autoscaler if it has one."""
     if pool.autoscale is not None:
         return Replicas(pool.autoscale.min_replicas, pool.autoscale.max_replicas)
     return Replicas(pool.replicas, pool.replicas)

@@ -20,8 +20,9 @@ from bananas_topology.cli.top.model import (
     Told,
     receive,
 )
-from bananas_topology.cli.top.tables import cursor, rows
+from bananas_topology.cli.top.tables import cursor, pool_rows, rows
 from bananas_topology.cli.top.view import Size, last_scroll, view
+from bananas_topology.contract.api import Replicas
 from bananas_topology.jobs.activity import Activity, RunningJob
 from bananas_topology.jobs.dead import DeadJob
 from bananas_topology.jobs.depths import QueueDepth, ReadyList
@@ -157,6 +158,16 @@ def test_a_paused_view_stays_as_it_is_but_says_that_redis_is_gone() -> None:
     assert _ids(resumed) == ["new"]
 
 
+def test_why_redis_cannot_be_read_is_shown_to_its_end() -> None:
+    reason = "Redis at 10.0.0.5:6379 denied access: NOAUTH Authentication required; the URL has no "
+    reason += "password"
+
+    lines = _text(receive(MODEL, Lost(0.0, reason))).splitlines()
+
+    assert " ".join(lines[1:3]) == f"Redis lost for 1.0s: {reason}"
+    assert len(lines) == 24
+
+
 def test_the_outage_is_counted_from_its_beginning_and_forgotten_at_its_end() -> None:
     model = receive(receive(MODEL, Lost(10.0, "refused")), Lost(20.0, "timed out"))
 
@@ -171,12 +182,26 @@ def test_throughput_is_never_negative() -> None:
 
 
 def test_pools_that_are_short_of_workers_are_shown_even_without_any() -> None:
-    model = replace(MODEL, wanted_replicas={"main": 2, "io": 3})
+    wanted = {"main": Replicas(2, 2), "io": Replicas(3, 3)}
+    model = replace(MODEL, wanted_replicas=wanted)
 
     lines = [line.split() for line in _text(model).splitlines()]
 
     assert ["main", "1/2", "5/10", "50%"] in lines
     assert ["io", "0/3", "0/0"] in lines
+
+
+def test_an_autoscaled_pool_is_short_of_workers_below_its_minimum_only() -> None:
+    model = replace(MODEL, wanted_replicas={"main": Replicas(1, 20)})
+    assert model.snapshot is not None
+
+    [pool] = pool_rows(model, model.snapshot)
+
+    assert (pool.cells[1], pool.is_alert) == ("1/1-20", False)
+
+
+def test_the_help_fits_80_columns() -> None:
+    assert "…" not in _text(_pressed(MODEL, "?"))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (10, 3), (80, 24), (120, 10), (200, 50)])

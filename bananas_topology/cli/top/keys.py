@@ -23,7 +23,7 @@ _SEQUENCES = {
 HELP = (
     ("tab, ← →, 1 2 3", "show running jobs, workers, or dead jobs"),
     ("↑ ↓ PgUp PgDn Home End", "select a row; also j and k"),
-    ("enter", "look into the selected job, or show the jobs of the selected worker"),
+    ("enter", "look into the job, or show the jobs of the worker"),
     ("r", "retry the dead job that is selected or looked into"),
     ("/", "filter by text in any column; escape clears it"),
     ("s, S", "sort by the next column; reverse the order"),

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from bananas_topology.contract.api import Replicas
     from bananas_topology.jobs.activity import Activity
     from bananas_topology.jobs.dead import DeadJob
     from bananas_topology.jobs.depths import QueueDepth
@@ -101,7 +102,7 @@ class Model:
     """
 
     title: str = ""
-    wanted_replicas: Mapping[str, int] = field(default_factory=dict)
+    wanted_replicas: Mapping[str, Replicas] = field(default_factory=dict)
     snapshot: Snapshot | None = None
     counted: Snapshot | None = None
     rates: tuple[Rate, ...] = ()
