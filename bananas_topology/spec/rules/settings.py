@@ -14,6 +14,9 @@ from bananas_topology.spec.model import Patch, Placement
 from bananas_topology.spec.nodes import KeyPath, ScalarNode
 from bananas_topology.spec.rules.context import RuleContext, Violation, rule
 
+#: The address of a database or a broker, with the password that it wants.
+_URL_WITH_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@:]*:[^\s/?#@]+@")
+
 #: Variables that `secrets` of the api may list although they are settings of ours.
 _TOKENS = ("API_TOKEN", "API_READ_TOKEN")
 
@@ -105,8 +108,12 @@ def env_has_no_secrets(context: RuleContext) -> Iterator[Violation]:
         for name, value in env.items():
             if name in _TOKENS and path == ("api",):
                 continue  # an error already: BT230
-            if value and is_secret_name(name) and name not in secrets:
-                message = f"{name} of {subject} looks like a secret, and appears in rendered files"
+            if name in secrets or not value:
+                continue
+            is_url = _URL_WITH_PASSWORD.match(value) is not None
+            if is_url or is_secret_name(name):
+                what = "contains a password" if is_url else "looks like a secret"
+                message = f"{name} of {subject} {what}, and appears in rendered files"
                 hint = f"move it to secrets, as in secrets: [{name}]"
                 yield Violation((*path, "env", name), message, hint, at_key=True)
 
