@@ -66,12 +66,14 @@ UNKNOWN_HOST = HostFacts(None, None, None, (), frozenset(), frozenset())
 class LiveFacts:
     """A server and what is stored there. `samples` are surveys in order.
 
-    `processing` are the oldest jobs that Go workers hold.
+    `processing` are the oldest jobs that Go workers hold. `accepts_anyone`: the server answers
+    other hosts without a password.
     """
 
     server: ServerFacts
     samples: tuple[Survey, ...]
     processing: tuple[ProcessingJob, ...] = ()
+    accepts_anyone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,11 @@ class Examination:
     def server(self) -> ServerFacts:
         """The server."""
         return self._live.server
+
+    @property
+    def accepts_anyone(self) -> bool:
+        """Whether the server answers other hosts without a password."""
+        return self._live.accepts_anyone
 
     @property
     def samples(self) -> tuple[Survey, ...]:

@@ -1,7 +1,7 @@
 """Gathering the facts: the file, this host, and a server observed for a few seconds. Read-only.
 
-Costs the server one INFO, 20 pings and a survey every half second; takes as long as the
-observation, plus at most the time-out of a call if the server stops answering.
+Costs the server two connections, one INFO, 20 pings and a survey every half second; takes as long
+as the observation, plus at most the time-out of a call if the server stops answering.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bananas_topology.doctor.examination import (
 from bananas_topology.errors import RedisUnavailable, RedisUnsuitable
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.server_facts import read_server
+from bananas_topology.jobs.server_facts import accepts_anyone, read_server
 from bananas_topology.jobs.stranded import StrandedJobs
 from bananas_topology.jobs.survey import Surveyor
 from bananas_topology.spec.load import CheckResult
@@ -110,7 +110,13 @@ def _live_facts(target: Target, topology: Topology | None) -> tuple[LiveFacts | 
                 samples.append(surveyor.survey())
             stranded = StrandedJobs(client, keys)
             processing = stranded.peek(stranded_after_ms(topology), _PROCESSING_LIMIT)
-            return LiveFacts(server, tuple(samples), tuple(processing)), ""
+            live = LiveFacts(
+                server,
+                tuple(samples),
+                tuple(processing),
+                accepts_anyone=not server.is_protected and accepts_anyone(client),
+            )
+            return live, ""
     except (RedisUnavailable, RedisUnsuitable) as error:
         return None, str(error)
 
