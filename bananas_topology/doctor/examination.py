@@ -178,4 +178,14 @@ def max_log_mb(worker: WorkerConfig) -> int:
     """The most that the log files of one worker take, in MB; 0 if it writes none."""
     if not worker.log_file_enabled:
         return 0
+    @property
+    def declared_types(self) -> frozenset[str]:
+        """The job types that the topology names: under `jobs`, `job_types` and `schedules`."""
+        topology = self.topology
+        return frozenset(
+            {*topology.jobs}
+            | {name for pool in topology.pools for name in pool.worker.job_types}
+            | {schedule.job for schedule in topology.schedules.values()}
+        )
+
     return worker.log_file_max_size_mb * (worker.log_file_max_backups + 1)

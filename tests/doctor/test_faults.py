@@ -20,6 +20,8 @@ from tests.jobs.test_stranded import go_job, hold
 WARNING, FAILURE = Status.WARNING, Status.FAILURE
 POOL = "{concurrency: 10, job_timeout: 5m, max_retries: 3, resources: {limits: {memory: 1Gi}}"
 SCHEDULED = SOUND + 'schedules: {nightly: {cron: "0 2 * * *", job: add}}\n'
+TWO_TYPES = "pools: {w: {mode: job-specialized, job_types: [a, b]}}\nscheduler: {}"
+SCHEDULED_B = 'schedules: {nightly: {cron: "0 2 * * *", job: b}}'
 
 #: Code, status and the text of a topology that has the fault.
 IN_THE_FILE: list[tuple[str, Status, str]] = [
@@ -32,6 +34,9 @@ IN_THE_FILE: list[tuple[str, Status, str]] = [
     ("DR105", WARNING, "pools: {w: {max_retries: 1}}"),
     ("DR106", WARNING, "pools: {w: {job_timeout: 1m}}"),
     ("DR107", WARNING, "pools: {w: {replicas: 3}}"),
+    ("DR105", WARNING, "jobs: {a: {timeout: 1m}}\n" + TWO_TYPES),
+    ("DR106", WARNING, "jobs: {a: {max_retries: 0}}\n" + TWO_TYPES),
+    ("DR106", WARNING, "jobs: {a: {max_retries: 0}}\npools: {w: {}}\n" + SCHEDULED_B),
     ("DR108", WARNING, SOUND + "kubernetes: {monitoring: none}"),
     ("DR109", FAILURE, SOUND + "logging: {console: false}"),
     ("DR110", WARNING, "pools: {w: {replicas: 2, logging: {file: {enabled: true}}}}"),
@@ -41,6 +46,8 @@ IN_THE_FILE: list[tuple[str, Status, str]] = [
     ("DR113", WARNING, SOUND + "image: ghcr.io/acme/shop:latest"),
     ("DR302", FAILURE, "pools: {w: {concurrency: 1000, replicas: 1000}}"),
     ("DR303", WARNING, "pools: {w: {logging: {file: {enabled: true, max_size_mb: 99999}}}}"),
+    ("DR113", WARNING, SOUND + "redis: {managed: {image: valkey/valkey}}"),
+    ("DR113", WARNING, "pools: {w: {init: {m: {command: [m], image: ghcr.io/acme/migrate}}}}"),
     ("DR305", WARNING, "pools: {w: {secrets: [SHOP_API_KEY]}}"),
     ("DR306", WARNING, "pools: {a: {replicas: 999}, b: {replicas: 999}, c: {replicas: 999}}"),
 ]  # fmt: skip

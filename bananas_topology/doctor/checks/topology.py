@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from bananas_topology.contract.jobs import JobSettings
 from bananas_topology.contract.values import Mode
 from bananas_topology.doctor.check import Group, Verdict, check, failure, ok, warning
 from bananas_topology.doctor.examination import Examination, max_log_mb
@@ -90,10 +93,8 @@ def grace_covers_timeouts(examination: Examination) -> Verdict:
 )  # fmt: skip
 def timeouts_are_set(examination: Examination) -> Verdict:
     """A timeout that nobody chose is too long for some jobs and too short for others."""
-    topology = examination.topology
-    declared = all(job.timeout_ms for job in topology.jobs.values()) and bool(topology.jobs)
-    unset = _pools_leaving(examination, "job_timeout")
-    if not unset or declared:
+    unset = _pools_leaving(examination, "job_timeout", lambda job: job.timeout_ms is not None)
+    if not unset:
         longest = max((pool.worker.job_timeout_ms for pool in examination.job_pools()), default=0)
         return ok(f"longest pool timeout {format_duration(longest)}")
     return warning(f"{_pools(unset)} uses the built-in job_timeout, 5m")
@@ -106,21 +107,31 @@ def timeouts_are_set(examination: Examination) -> Verdict:
 )  # fmt: skip
 def retries_are_set(examination: Examination) -> Verdict:
     """Whether a job may run twice depends on its idempotency, which only its author knows."""
-    topology = examination.topology
-    declared = topology.jobs and all(job.max_retries is not None for job in topology.jobs.values())
-    unset = _pools_leaving(examination, "max_retries")
-    if not unset or declared:
+    unset = _pools_leaving(examination, "max_retries", lambda job: job.max_retries is not None)
+    if not unset:
         return ok("max_retries is set")
     return warning(f"{_pools(unset)} uses the built-in max_retries, 3")
 
 
-def _pools_leaving(examination: Examination, name: str) -> list[Pool]:
-    """The pools that run jobs of production and leave a setting to its default."""
-    own = examination.topology_file.own_settings
+def _pools_leaving(
+    examination: Examination, setting: str, is_set: Callable[[JobSettings], bool]
+) -> list[Pool]:
+    """The pools that run jobs of production and leave a setting to its default.
+
+    Not those that accept only job types, of the declared ones, for which it `is_set`.
+    """
+    own, jobs = examination.topology_file.own_settings, examination.topology.jobs
+
+    def leaves(pool: Pool) -> bool:
+        types = pool.worker.job_types or examination.declared_types
+        return not types or not all(name in jobs and is_set(jobs[name]) for name in types)
+
     return [
         pool
         for pool in examination.job_pools()
-        if pool.worker.mode is not Mode.THIN and name not in own.get(pool.name, frozenset())
+        if pool.worker.mode is not Mode.THIN
+        and setting not in own.get(pool.name, frozenset())
+        and leaves(pool)
     ]
 
 
@@ -228,9 +239,13 @@ def api_replicas_have_ports(examination: Examination) -> Verdict:
 def images_are_pinned(examination: Examination) -> Verdict:
     """With `latest`, replicas started at different times run different code."""
     topology = examination.topology
-    images = {pool.image for pool in topology.pools}
-    images |= {topology.api.image} if topology.api else set()
-    loose = sorted(image for image in images if "/" in image and not _is_pinned(image))
+    parts = (*topology.pools, *([topology.api] if topology.api else ()))
+    named = {part.image for part in parts}
+    named |= {each.image for part in parts for each in part.container.init if each.image}
+    images = {image for image in named if "/" in image}
+    if not topology.redis.is_external:
+        images.add(topology.redis.managed.image)
+    loose = sorted(image for image in images if not _is_pinned(image))
     if loose:
         return warning(f"not pinned: {listing(loose)}")
     return ok("pinned, or built here")

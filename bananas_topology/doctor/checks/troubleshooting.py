@@ -119,10 +119,7 @@ def waiting_types_have_handlers(examination: Examination) -> Verdict:
 )  # fmt: skip
 def declared_types_have_handlers(examination: Examination) -> Verdict:
     """A type without a handler waits as soon as somebody enqueues it."""
-    topology = examination.topology
-    declared = set(topology.jobs)
-    declared |= {name for pool in topology.pools for name in pool.worker.job_types}
-    declared |= {schedule.job for schedule in topology.schedules.values()}
+    declared = examination.declared_types
     runners = [worker for worker in examination.workers if worker.concurrency]
     handled = {name for worker in runners for name in worker.job_types}
     missing = sorted(declared - handled)
