@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -160,10 +160,33 @@ class Examination:
             for pool in self.topology.pools
         }
 
+    def start_command(self, pools: Collection[str]) -> str | None:
+        """The command that starts missing workers of these pools on this host; None without any.
+
+        A second `bananas up` would only say that the first one runs.
+        """
+        if not pools:
+            return None
+        if not self.is_up:
+            return f"bananas up --only {','.join(pools)}"
+        return "bananas scale " + " ".join(
+            f"{name}={max(1, self.wanted_workers[name])}" for name in pools
+        )
+
     @property
     def schedules(self) -> tuple[str, ...]:
         """The names of the schedules."""
         return tuple(self.now.schedules if self.deployed is not None else self.topology.schedules)
+
+    @property
+    def declared_types(self) -> frozenset[str]:
+        """The job types that the topology names: under `jobs`, `job_types` and `schedules`."""
+        topology = self.topology
+        return frozenset(
+            {*topology.jobs}
+            | {name for pool in topology.pools for name in pool.worker.job_types}
+            | {schedule.job for schedule in topology.schedules.values()}
+        )
 
     def job_pools(self) -> tuple[Pool, ...]:
         """The topology's pools that run jobs."""
@@ -178,14 +201,4 @@ def max_log_mb(worker: WorkerConfig) -> int:
     """The most that the log files of one worker take, in MB; 0 if it writes none."""
     if not worker.log_file_enabled:
         return 0
-    @property
-    def declared_types(self) -> frozenset[str]:
-        """The job types that the topology names: under `jobs`, `job_types` and `schedules`."""
-        topology = self.topology
-        return frozenset(
-            {*topology.jobs}
-            | {name for pool in topology.pools for name in pool.worker.job_types}
-            | {schedule.job for schedule in topology.schedules.values()}
-        )
-
     return worker.log_file_max_size_mb * (worker.log_file_max_backups + 1)

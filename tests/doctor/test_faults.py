@@ -13,15 +13,16 @@ import redis
 from bananas_topology.doctor.check import Status, all_checks
 from bananas_topology.doctor.examination import Disk
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.stranded import StrandedJobs
 from bananas_topology.system.clock import format_timestamp, wall_now, wall_seconds
 from tests.doctor.seeding import SOUND, Seed, examined, meanwhile, results
 from tests.jobs.test_stranded import go_job, hold
 
 WARNING, FAILURE = Status.WARNING, Status.FAILURE
 POOL = "{concurrency: 10, job_timeout: 5m, max_retries: 3, resources: {limits: {memory: 1Gi}}"
-SCHEDULED = SOUND + 'schedules: {nightly: {cron: "0 2 * * *", job: add}}\n'
 TWO_TYPES = "pools: {w: {mode: job-specialized, job_types: [a, b]}}\nscheduler: {}"
 SCHEDULED_B = 'schedules: {nightly: {cron: "0 2 * * *", job: b}}'
+SCHEDULED = SOUND + 'schedules: {nightly: {cron: "0 2 * * *", job: add}}\n'
 
 #: Code, status and the text of a topology that has the fault.
 IN_THE_FILE: list[tuple[str, Status, str]] = [
@@ -33,21 +34,22 @@ IN_THE_FILE: list[tuple[str, Status, str]] = [
     ("DR104", WARNING, "pools: {w: {job_timeout: 10m, grace: 30s}}"),
     ("DR105", WARNING, "pools: {w: {max_retries: 1}}"),
     ("DR106", WARNING, "pools: {w: {job_timeout: 1m}}"),
-    ("DR107", WARNING, "pools: {w: {replicas: 3}}"),
     ("DR105", WARNING, "jobs: {a: {timeout: 1m}}\n" + TWO_TYPES),
     ("DR106", WARNING, "jobs: {a: {max_retries: 0}}\n" + TWO_TYPES),
     ("DR106", WARNING, "jobs: {a: {max_retries: 0}}\npools: {w: {}}\n" + SCHEDULED_B),
+    ("DR107", WARNING, "pools: {w: {replicas: 3}}"),
     ("DR108", WARNING, SOUND + "kubernetes: {monitoring: none}"),
     ("DR109", FAILURE, SOUND + "logging: {console: false}"),
     ("DR110", WARNING, "pools: {w: {replicas: 2, logging: {file: {enabled: true}}}}"),
     ("DR110", WARNING, "pools: {w: {logging: {file: {enabled: true, max_size_mb: 9000}}}}"),
     ("DR111", WARNING, SOUND + 'redis: {url: "redis://:hunter2@10.0.0.1"}'),
+    ("DR111", WARNING, "pools: {w: {env: {DATABASE_URL: 'postgres://shop:hunter2@db/shop'}}}"),
     ("DR112", FAILURE, SOUND + "api: {replicas: 2, publish: 8080}"),
     ("DR113", WARNING, SOUND + "image: ghcr.io/acme/shop:latest"),
-    ("DR302", FAILURE, "pools: {w: {concurrency: 1000, replicas: 1000}}"),
-    ("DR303", WARNING, "pools: {w: {logging: {file: {enabled: true, max_size_mb: 99999}}}}"),
     ("DR113", WARNING, SOUND + "redis: {managed: {image: valkey/valkey}}"),
     ("DR113", WARNING, "pools: {w: {init: {m: {command: [m], image: ghcr.io/acme/migrate}}}}"),
+    ("DR302", FAILURE, "pools: {w: {concurrency: 1000, replicas: 1000}}"),
+    ("DR303", WARNING, "pools: {w: {logging: {file: {enabled: true, max_size_mb: 99999}}}}"),
     ("DR305", WARNING, "pools: {w: {secrets: [SHOP_API_KEY]}}"),
     ("DR306", WARNING, "pools: {a: {replicas: 999}, b: {replicas: 999}, c: {replicas: 999}}"),
 ]  # fmt: skip
@@ -131,6 +133,11 @@ def _parked(seed: Seed) -> None:
     seed.push(seed.keys.parked_queue("high", "unknown"), 3)
 
 
+def _timed_out_and_delayed(seed: Seed) -> None:
+    seed.failure("a", "JobTimeout")
+    seed.client.zadd(seed.keys.scheduled, {"a": wall_seconds() + 60})
+
+
 def _both(*seeders: Seeder) -> Seeder:
     def seed_all(seed: Seed) -> None:
         for seeder in seeders:
@@ -143,6 +150,7 @@ def _both(*seeders: Seeder) -> Seeder:
 IN_REDIS: list[tuple[str, Status, Seeder]] = [
     ("DR401", FAILURE, lambda seed: seed.worker("scheduler")),
     ("DR403", WARNING, lambda seed: seed.fleet(running=9)),
+    ("DR403", WARNING, lambda seed: seed.fleet(running=1, stuck=8)),
     ("DR404", WARNING, _both(Seed.fleet, lambda seed: seed.push(seed.keys.queue("low"), 1500))),
     ("DR406", WARNING, _both(Seed.fleet, lambda seed: _ready(seed, hours=0.2, attempts=0))),
     ("DR406", FAILURE, _both(Seed.fleet, lambda seed: _ready(seed, hours=2, attempts=0))),
@@ -166,6 +174,7 @@ IN_REDIS: list[tuple[str, Status, Seeder]] = [
     ("DR503", FAILURE, _parked),
     ("DR504", WARNING, lambda seed: seed.fleet(job_types="sub")),
     ("DR505", WARNING, lambda seed: seed.dead("JobTimeout", seconds_ago=1800)),
+    ("DR505", WARNING, _timed_out_and_delayed),
     ("DR506", WARNING, _other_scheduler),
     ("DR507", WARNING, _suspects),
     ("DR507", WARNING, _both(_suspects, lambda seed: seed.client.set(seed.keys.quarantine, "w"))),
@@ -225,6 +234,24 @@ def test_the_fix_names_the_pool_and_its_replicas(
     assert found["DR502"].remedy == "bananas up --only worker"
 
 
+def test_where_up_runs_the_fix_is_a_command_that_changes_it(
+    client: redis.Redis, keys: Keys, server_url: str
+) -> None:
+    seed = Seed(client, keys)
+    seed.worker(priorities="high")
+    seed.push(seed.keys.queue("low"))
+    at = format_timestamp(wall_now() - timedelta(hours=1))
+    client.hset(keys.schedule("nightly"), mapping={"next_run": at, "cron": "x"})
+
+    found = results(examined(SCHEDULED, url=server_url, prefix=keys.prefix, is_up=True))
+
+    started = "bananas scale scheduler=1"
+    assert found["DR401"].remedy == f"{started}; if they crash: bananas logs scheduler"
+    assert found["DR409"].remedy == f"{started}, or look for crashes in its log"
+    assert found["DR410"].remedy == f"start a scheduler: {started}"
+    assert found["DR502"].remedy == "bananas scale worker=1"
+
+
 def test_a_thin_pool_under_a_load_that_it_is_not_meant_for_is_found(
     client: redis.Redis, keys: Keys, server_url: str
 ) -> None:
@@ -273,6 +300,63 @@ def test_a_short_queue_that_grows_for_a_moment_is_no_fault(
     assert found["DR405"].verdict.status is Status.OK
 
 
+def test_threads_that_stuck_handlers_hold_are_not_called_free(
+    client: redis.Redis, keys: Keys, server_url: str
+) -> None:
+    seed = Seed(client, keys)
+    seed.fleet(stuck=10)
+    seed.push(seed.keys.queue("high"))
+
+    found = results(examined(SOUND, url=server_url, prefix=keys.prefix))
+
+    assert found["DR501"].verdict.status is Status.OK
+    assert found["DR415"].verdict.status is WARNING
+
+
+@pytest.mark.parametrize(
+    ("ready", "grows"),
+    [
+        ([100, 200, 300], True),
+        ([0, 500, 495, 490, 985, 980, 975], True),
+        ([100, 101, 100, 103, 102, 104, 103, 106, 107], True),
+        ([0, 0, 0, 0, 0, 500, 450], False),
+        ([500, 400, 450, 300, 350, 200], False),
+        ([500, 600, 200], False),
+    ],
+)
+def test_a_queue_that_grows_in_steps_grows(
+    client: redis.Redis, keys: Keys, server_url: str, ready: list[int], grows: bool
+) -> None:
+    Seed(client, keys).fleet()
+    examination = examined(SOUND, url=server_url, prefix=keys.prefix)
+    assert examination.live is not None
+    survey = examination.now
+    samples = tuple(
+        replace(survey, lists=(replace(survey.lists[0], length=length), *survey.lists[1:]))
+        for length in ready
+    )
+
+    found = results(replace(examination, live=replace(examination.live, samples=samples)))
+
+    assert (found["DR405"].verdict.status is WARNING) is grows
+
+
+def test_a_stranded_job_without_a_time_is_found_by_when_a_rescue_saw_it(
+    client: redis.Redis, keys: Keys, server_url: str
+) -> None:
+    hold(client, keys, "a", go_job("a", status="pending"))
+    StrandedJobs(client, keys).observe(0)
+    note = client.hget(keys.rescue_seen, "a")
+    assert isinstance(note, bytes)
+    digest = note.decode().partition("|")[0]
+
+    before = results(examined(SOUND, url=server_url, prefix=keys.prefix))["DR508"]
+    client.hset(keys.rescue_seen, "a", f"{digest}|{wall_seconds() - 7200}")
+    after = results(examined(SOUND, url=server_url, prefix=keys.prefix))["DR508"]
+
+    assert (before.verdict.status, after.verdict.status) == (Status.OK, WARNING)
+
+
 def test_what_others_have_stored_does_not_stop_an_examination(
     client: redis.Redis, keys: Keys, server_url: str
 ) -> None:
@@ -286,6 +370,7 @@ def test_what_others_have_stored_does_not_stop_an_examination(
     client.set(keys.failure("").encode() + b"\xfd", b"[]")
     client.hset(keys.schedule("nightly"), "next_run", b"\xff")
     client.lpush(keys.processing, b"\xfe")
+    client.hset(keys.stats, "completed", "many")
 
     odd = results(examined(SCHEDULED, url=server_url, prefix=keys.prefix))
     client.delete(keys.dead)

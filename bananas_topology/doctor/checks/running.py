@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from statistics import fmean
@@ -68,8 +68,13 @@ def pools_have_workers(examination: Examination) -> Verdict:
     few = {name: count for name, count in wanted.items() if live[name] < count}
     if few:
         measured = ", ".join(f'"{name}" has {live[name]} of {few[name]}' for name in few)
+        remedy = None
+        if examination.is_up:
+            remedy = (
+                f"{examination.start_command(few)}; if they crash: bananas logs {' '.join(few)}"
+            )
         is_gone = any(not live[name] for name in few)
-        return failure(f"pool {measured}") if is_gone else warning(f"pool {measured}")
+        return (failure if is_gone else warning)(f"pool {measured}", remedy)
     return ok(quantity(sum(live.values()), "live worker"))
 
 
@@ -88,7 +93,7 @@ def capacity_suffices(examination: Examination) -> Verdict:
     first, last = examination.samples[0], examination.now
     arrived = (last.finished - first.finished) + max(0, last.ready - first.ready)
     rate, duration_s = arrived / examination.observed_s, busy_ms / finished / 1000
-    threads = sum(worker.concurrency for worker in workers)
+    threads = sum(max(0, worker.concurrency - worker.stuck) for worker in workers)
     measured = (
         f"{rate:,.1f} jobs/s of {duration_s * 1000:,.0f} ms need {rate * duration_s:,.1f} threads "
         f"of {threads:,}"
@@ -102,12 +107,12 @@ def capacity_suffices(examination: Examination) -> Verdict:
     "raise `replicas` or `concurrency`: bananas scale POOL=N",
 )  # fmt: skip
 def threads_are_free(examination: Examination) -> Verdict:
-    """Sampled: how many threads of each pool hold a job."""
+    """Sampled: how many threads of each pool are not free."""
     shares: dict[str, float] = {}
     for name, workers in _by_pool(examination.workers).items():
         threads = sum(worker.concurrency for worker in workers)
         busy = [
-            sum(min(each.running, each.concurrency) for each in workers_of)
+            sum(each.busy for each in workers_of)
             for sample in examination.samples
             if (workers_of := _by_pool(sample.live_workers).get(name))
         ]
@@ -147,15 +152,26 @@ def queues_are_short(examination: Examination) -> Verdict:
     "raise `replicas` or `concurrency`: bananas scale POOL=N",
 )  # fmt: skip
 def queues_do_not_grow(examination: Examination) -> Verdict:
-    """Growth from each sample to the next, and more than the finished runs can catch up with."""
+    """Growth throughout the observation, and more than the finished runs can catch up with.
+
+    From one third of it to the next: jobs that arrive in batches, or one at a time, do not grow a
+    queue from each sample to the next.
+    """
     ready = [sample.ready for sample in examination.samples]
-    grows = all(later > earlier for earlier, later in pairwise(ready))
+    grows = all(later > earlier for earlier, later in pairwise(_means_of_parts(ready)))
     seconds = examination.observed_s
     finished = (examination.now.finished - examination.samples[0].finished) / seconds
     measured = f"{(ready[-1] - ready[0]) / seconds:+,.1f} jobs/s, {finished:,.1f} finished/s"
     if grows and ready[-1] > finished * _DRAIN_S and ready[-1] >= _MIN_RUNS:
         return warning(f"{ready[-1]:,} ready, {measured}")
     return ok(measured)
+
+
+def _means_of_parts(values: Sequence[int], parts: int = 3) -> list[float]:
+    """The mean of each part, in order; of fewer values, the values."""
+    count = min(parts, len(values))
+    bounds = [len(values) * number // count for number in range(count + 1)]
+    return [fmean(values[begin:end]) for begin, end in pairwise(bounds)]
 
 
 @check(
@@ -226,13 +242,21 @@ def a_scheduler_runs(examination: Examination) -> Verdict:
         return failure(f"{quantity(overdue, 'delayed job')} overdue")
     if examination.deployed is not None:
         return _schedules_have_a_scheduler(examination)
-    pools = {pool.name for pool in examination.topology.pools if pool.worker.enable_scheduler}
+    pools = _schedulers(examination)
     if not pools:
         return ok("the topology has no scheduler")
     running = [worker.worker_id for worker in examination.workers if worker.pool in pools]
     if running:
         return ok(f"{quantity(len(running), 'scheduler')}, nothing overdue")
-    return failure(f"no live worker of {', '.join(sorted(pools))}")
+    remedy = f"{examination.start_command(pools)}, or look for crashes in its log"
+    return failure(f"no live worker of {', '.join(pools)}", remedy)
+
+
+def _schedulers(examination: Examination) -> list[str]:
+    """The pools that have a scheduler, if there is a topology."""
+    if examination.file is None or examination.file.topology is None:
+        return []
+    return [pool.name for pool in examination.topology.pools if pool.worker.enable_scheduler]
 
 
 def _schedules_have_a_scheduler(examination: Examination) -> Verdict:
@@ -264,10 +288,13 @@ def schedules_fire(examination: Examination) -> Verdict:
         if name in states and (next_run := states[name].next_run) and next_run < latest
     ]
     if missed:
-        return failure(f"missed: {', '.join(missed)}")
+        remedy = examination.start_command(_schedulers(examination))
+        return failure(f"missed: {', '.join(missed)}", remedy and f"start a scheduler: {remedy}")
     unknown = [name for name in names if name not in states or states[name].next_run is None]
     if unknown and examination.now.live_workers:
-        return warning(f"never seen by a scheduler: {', '.join(unknown)}")
+        remedy = examination.start_command(_schedulers(examination))
+        measured = f"never seen by a scheduler: {', '.join(unknown)}"
+        return warning(measured, remedy and f"start a scheduler: {remedy}")
     return ok(f"{quantity(len(names), 'schedule')} on time" if names else "no schedules")
 
 

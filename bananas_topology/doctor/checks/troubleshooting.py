@@ -56,7 +56,7 @@ def _is_idle_at(waiting: WaitingList, sample: Survey) -> bool:
         for each in sample.lists
     )
     return was_there and any(
-        worker.running < worker.concurrency and _handles(worker, waiting)
+        worker.busy < worker.concurrency and _handles(worker, waiting)
         for worker in sample.live_workers
     )
 
@@ -88,8 +88,8 @@ def _start(examination: Examination, priorities: Collection[str]) -> str | None:
     pools = [
         pool for pool in examination.job_pools() if set(priorities) & set(pool.worker.priorities)
     ]
-    names = ",".join(pool.name for pool in pools)
-    return f"bananas up --only {names}" if pools else "add the priority to a pool's priorities"
+    command = examination.start_command([pool.name for pool in pools])
+    return command or "add the priority to a pool's priorities"
 
 
 @check(
@@ -130,20 +130,22 @@ def declared_types_have_handlers(examination: Examination) -> Verdict:
 
 @check(
     "DR505", Group.TROUBLE, "Timed-out jobs",
-    "no dead job of the last hour ended with a timeout",
-    "bananas dead list --error timeout; raise `timeout` for the job type, or fix its handler",
+    "no job that died, or waits to be retried, timed out in the last hour",
+    "bananas dead list --error timeout, or the workers' logs; raise `timeout` for the job type, or "
+    "fix its handler",
 )  # fmt: skip
 def jobs_do_not_time_out(examination: Examination) -> Verdict:
-    """Of the most recent dead jobs."""
+    """Of the most recent dead jobs, and the delayed jobs that are due next."""
     since = datetime.fromtimestamp(examination.now.now_ms / 1000, UTC) - _RECENT
-    late = [
-        each
-        for each in examination.now.recent_failures
-        if each.type == "JobTimeout" and each.at and each.at >= since
-    ]
-    if late:
-        return warning(f"{quantity(len(late), 'dead job')} timed out in the last hour")
-    return ok("none of the recent dead jobs timed out")
+    dead, retried = (
+        sum(each.type == "JobTimeout" and each.at is not None and each.at >= since for each in of)
+        for of in (examination.now.recent_failures, examination.now.retry_failures)
+    )
+    if dead or retried:
+        return warning(
+            f"timed out in the last hour: {quantity(dead, 'dead job')}, {retried:,} to be retried"
+        )
+    return ok("no recent job timed out")
 
 
 @check(
