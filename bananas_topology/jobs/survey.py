@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 import redis
@@ -132,6 +133,11 @@ class Survey:
     schedules: Mapping[str, ScheduleStatus] = field(default_factory=dict)
 
     @property
+    def at(self) -> datetime:
+        """When it was taken."""
+        return datetime.fromtimestamp(self.now_ms / 1000, UTC)
+
+    @property
     def ready(self) -> int:
         """Ready jobs of all priorities."""
         return sum(each.length for each in self.lists)
@@ -245,7 +251,7 @@ class Surveyor:
             pipeline.hlen(self._keys.claims("").encode() + worker_id)
         replies = pipeline.execute()
         return tuple(
-            _worker_status(_shown(worker_id), int(until_ms), fields, running)
+            _worker_status(_shown(worker_id), until_ms, fields, running)
             for (worker_id, until_ms), fields, running in zip(
                 leases, replies[::2], replies[1::2], strict=True
             )
@@ -286,7 +292,7 @@ def _ready_since(body: bytes | None) -> datetime | None:
 
 
 def _worker_status(
-    worker_id: str, until_ms: int, stored: dict[bytes, bytes], running: int
+    worker_id: str, until_ms: float, stored: dict[bytes, bytes], running: int
 ) -> WorkerStatus:
     fields = {_shown(name): _shown(value) for name, value in stored.items()}
     return WorkerStatus(
@@ -299,7 +305,7 @@ def _worker_status(
         job_types=tuple(filter(None, fields.get("job_types", "").split(","))),
         running=running,
         seen_ms=_number(fields.get("seen_ms")) or 0,
-        lease_until_ms=until_ms,
+        lease_until_ms=int(until_ms) if isfinite(until_ms) else 0,
         started_at=parse_moment(fields.get("started_at")),
         version=fields.get("version"),
         settings=fields.get("settings"),

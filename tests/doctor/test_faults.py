@@ -66,6 +66,15 @@ def test_faults_of_a_topology_are_found(code: str, status: Status, text: str) ->
     assert result.remedy
 
 
+@pytest.mark.parametrize("text", ["pools: [", "pools: {w: {concurrency: many}}"])
+def test_what_cannot_be_read_is_not_called_sound(text: str) -> None:
+    found = results(examined(text))
+
+    assert found["DR101"].verdict.status is FAILURE
+    skipped = [code for code in found if found[code].verdict.measured == "the topology has errors"]
+    assert {"DR102", "DR103", "DR104", "DR110", "DR111", "DR112"} < set(skipped)
+
+
 def test_limits_and_disks_of_this_host_are_compared_with_what_the_topology_needs() -> None:
     examination = examined(SOUND)
     host = replace(
@@ -248,7 +257,13 @@ def test_where_up_runs_the_fix_is_a_command_that_changes_it(
     started = "bananas scale scheduler=1"
     assert found["DR401"].remedy == f"{started}; if they crash: bananas logs scheduler"
     assert found["DR409"].remedy == f"{started}, or look for crashes in its log"
-    assert found["DR410"].remedy == f"start a scheduler: {started}"
+    assert found["DR410"].remedy == found["DR409"].remedy
+    client.zadd(keys.scheduled, {"late": wall_seconds() - 120})
+    overdue = results(examined(SCHEDULED, url=server_url, prefix=keys.prefix, is_up=True))["DR409"]
+    assert (overdue.verdict.measured, overdue.remedy) == (
+        "1 delayed job overdue",
+        found["DR409"].remedy,
+    )
     assert found["DR502"].remedy == "bananas scale worker=1"
 
 
@@ -371,6 +386,7 @@ def test_what_others_have_stored_does_not_stop_an_examination(
     client.hset(keys.schedule("nightly"), "next_run", b"\xff")
     client.lpush(keys.processing, b"\xfe")
     client.hset(keys.stats, "completed", "many")
+    client.zadd(keys.workers, {"forever": float("inf")})
 
     odd = results(examined(SCHEDULED, url=server_url, prefix=keys.prefix))
     client.delete(keys.dead)

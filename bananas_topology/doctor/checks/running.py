@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 from statistics import fmean
 
 from bananas_topology.contract.values import Mode
 from bananas_topology.doctor.check import Group, Verdict, check, failure, graded, ok, warning
 from bananas_topology.doctor.examination import Examination, MissingFact
-from bananas_topology.doctor.wording import listing
+from bananas_topology.doctor.wording import listing, seconds
 from bananas_topology.jobs.survey import WorkerStatus
-from bananas_topology.units import format_duration, quantity
+from bananas_topology.units import quantity
 
 #: The share of busy threads to aim at.
 _WELL_USED = 0.7
@@ -31,15 +31,8 @@ _MIN_RUNS = 100
 #: How recently a dead job must have died to count as growth.
 _RECENT = timedelta(minutes=10)
 
-#: How late an occurrence of a schedule may be.
-_LATE = timedelta(seconds=60)
-
 #: Jobs per hour up to which one thin pool is meant.
 _THIN_PER_HOUR = 1000
-
-
-def _now(examination: Examination) -> datetime:
-    return datetime.fromtimestamp(examination.now.now_ms / 1000, UTC)
 
 
 def _by_pool(workers: Iterable[WorkerStatus]) -> dict[str, list[WorkerStatus]]:
@@ -52,7 +45,7 @@ def _by_pool(workers: Iterable[WorkerStatus]) -> dict[str, list[WorkerStatus]]:
 @check(
     "DR401", Group.RUNNING, "Pool sizes",
     "as many live workers as the pool's replicas, or its autoscaler's minimum",
-    "bananas up, or look for crashes in the workers' logs",
+    "bananas up, or bananas scale POOL=N where it runs; or look for crashes in the workers' logs",
 )  # fmt: skip
 def pools_have_workers(examination: Examination) -> Verdict:
     """A worker that is missing has crashed, hangs, or was never started.
@@ -159,9 +152,9 @@ def queues_do_not_grow(examination: Examination) -> Verdict:
     """
     ready = [sample.ready for sample in examination.samples]
     grows = all(later > earlier for earlier, later in pairwise(_means_of_parts(ready)))
-    seconds = examination.observed_s
-    finished = (examination.now.finished - examination.samples[0].finished) / seconds
-    measured = f"{(ready[-1] - ready[0]) / seconds:+,.1f} jobs/s, {finished:,.1f} finished/s"
+    finished = (examination.now.finished - examination.samples[0].finished) / examination.observed_s
+    growth = (ready[-1] - ready[0]) / examination.observed_s
+    measured = f"{growth:+,.1f} jobs/s, {finished:,.1f} finished/s"
     if grows and ready[-1] > finished * _DRAIN_S and ready[-1] >= _MIN_RUNS:
         return warning(f"{ready[-1]:,} ready, {measured}")
     return ok(measured)
@@ -184,14 +177,10 @@ def jobs_start_soon(examination: Examination) -> Verdict:
     heads = [each for each in examination.now.lists if each.waiting_since is not None]
     if not heads:
         return ok("no job is known to wait")
-    oldest = min(heads, key=lambda each: each.waiting_since or _now(examination))
-    waited_s = (_now(examination) - (oldest.waiting_since or _now(examination))).total_seconds()
+    oldest = min(heads, key=lambda each: each.waiting_since or examination.now.at)
+    waited_s = (examination.now.at - (oldest.waiting_since or examination.now.at)).total_seconds()
     what = oldest.priority + (f", {oldest.job_type}" if oldest.job_type else "")
-    return graded(waited_s, 300, 3600, f"{_seconds(waited_s)} ({what})")
-
-
-def _seconds(seconds: float) -> str:
-    return format_duration(max(0, round(seconds)) * 1000)
+    return graded(waited_s, 300, 3600, f"{seconds(waited_s)} ({what})")
 
 
 @check(
@@ -223,79 +212,11 @@ def few_runs_fail(examination: Examination) -> Verdict:
 )  # fmt: skip
 def few_jobs_die(examination: Examination) -> Verdict:
     """Of the most recent dead jobs; those that died before are not counted."""
-    since = _now(examination) - _RECENT
+    since = examination.now.at - _RECENT
     recent = sum(1 for each in examination.now.recent_failures if each.at and each.at >= since)
     recent = max(recent, examination.now.failed - examination.samples[0].failed)
     measured = f"{examination.now.dead:,} dead, {recent:,} of them recently"
     return warning(measured) if recent else ok(f"{examination.now.dead:,} dead, none recently")
-
-
-@check(
-    "DR409", Group.RUNNING, "Scheduler",
-    "a live worker of a pool with a scheduler, and no delayed job overdue by 30 s",
-    "bananas up --only scheduler, or look for crashes in its log",
-)  # fmt: skip
-def a_scheduler_runs(examination: Examination) -> Verdict:
-    """Without one, delayed jobs, retries and schedules stand still."""
-    overdue = examination.now.overdue
-    if overdue and examination.samples[0].overdue:
-        return failure(f"{quantity(overdue, 'delayed job')} overdue")
-    if examination.deployed is not None:
-        return _schedules_have_a_scheduler(examination)
-    pools = _schedulers(examination)
-    if not pools:
-        return ok("the topology has no scheduler")
-    running = [worker.worker_id for worker in examination.workers if worker.pool in pools]
-    if running:
-        return ok(f"{quantity(len(running), 'scheduler')}, nothing overdue")
-    remedy = f"{examination.start_command(pools)}, or look for crashes in its log"
-    return failure(f"no live worker of {', '.join(pools)}", remedy)
-
-
-def _schedulers(examination: Examination) -> list[str]:
-    """The pools that have a scheduler, if there is a topology."""
-    if examination.file is None or examination.file.topology is None:
-        return []
-    return [pool.name for pool in examination.topology.pools if pool.worker.enable_scheduler]
-
-
-def _schedules_have_a_scheduler(examination: Examination) -> Verdict:
-    """Where no topology says which pools have a scheduler."""
-    seen = {
-        worker.worker_id
-        for each in examination.samples
-        for worker in each.live_workers
-        if worker.schedules
-    }
-    if examination.schedules and not seen:
-        return failure(f"no live worker runs the schedules: {listing(examination.schedules)}")
-    return ok(f"{quantity(len(seen), 'scheduler')}, nothing overdue")
-
-
-@check(
-    "DR410", Group.RUNNING, "Schedules",
-    "no schedule's next run is more than 60 s ago",
-    "start a scheduler: bananas up --only scheduler",
-)  # fmt: skip
-def schedules_fire(examination: Examination) -> Verdict:
-    """The schedulers keep each schedule's next run; one that has passed was missed."""
-    names = examination.schedules
-    states = examination.now.schedules
-    latest = _now(examination) - _LATE
-    missed = [
-        f"{name} ({_seconds((_now(examination) - next_run).total_seconds())} ago)"
-        for name in names
-        if name in states and (next_run := states[name].next_run) and next_run < latest
-    ]
-    if missed:
-        remedy = examination.start_command(_schedulers(examination))
-        return failure(f"missed: {', '.join(missed)}", remedy and f"start a scheduler: {remedy}")
-    unknown = [name for name in names if name not in states or states[name].next_run is None]
-    if unknown and examination.now.live_workers:
-        remedy = examination.start_command(_schedulers(examination))
-        measured = f"never seen by a scheduler: {', '.join(unknown)}"
-        return warning(measured, remedy and f"start a scheduler: {remedy}")
-    return ok(f"{quantity(len(names), 'schedule')} on time" if names else "no schedules")
 
 
 @check(
@@ -370,7 +291,7 @@ def mode_fits_traffic(examination: Examination) -> Verdict:
     per_hour, is_known = 0.0, False
     for worker in examination.workers:
         if worker.pool in thin and worker.started_at and worker.finished is not None:
-            hours = (_now(examination) - worker.started_at).total_seconds() / 3600
+            hours = (examination.now.at - worker.started_at).total_seconds() / 3600
             if hours >= 1 / 6:
                 per_hour, is_known = per_hour + worker.finished / hours, True
     if not is_known:

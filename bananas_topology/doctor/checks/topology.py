@@ -40,6 +40,13 @@ def _from_diagnostics(examination: Examination, codes: tuple[str, ...], passed: 
     return failure(measured, hint) if is_error else warning(measured, hint)
 
 
+def _from_rules(examination: Examination, codes: tuple[str, ...], passed: str) -> Verdict:
+    """Judge by rules, which pass only what could be read as a topology."""
+    if not examination.diagnostics(*codes):
+        _ = examination.topology
+    return _from_diagnostics(examination, codes, passed)
+
+
 def _pools(pools: list[Pool]) -> str:
     return f"pool {listing([pool.name for pool in pools])}"
 
@@ -63,7 +70,7 @@ def topology_is_valid(examination: Examination) -> Verdict:
 )  # fmt: skip
 def everything_is_accepted(examination: Examination) -> Verdict:
     """Jobs that no pool accepts wait forever."""
-    return _from_diagnostics(examination, _ACCEPTED, "no job would wait without a pool")
+    return _from_rules(examination, _ACCEPTED, "no job would wait without a pool")
 
 
 @check(
@@ -73,7 +80,7 @@ def everything_is_accepted(examination: Examination) -> Verdict:
 )  # fmt: skip
 def scheduling_has_a_scheduler(examination: Examination) -> Verdict:
     """Delayed jobs, retries and schedules need a scheduler."""
-    return _from_diagnostics(examination, _SCHEDULED, "a pool runs a scheduler")
+    return _from_rules(examination, _SCHEDULED, "a pool runs a scheduler")
 
 
 @check(
@@ -83,7 +90,7 @@ def scheduling_has_a_scheduler(examination: Examination) -> Verdict:
 )  # fmt: skip
 def grace_covers_timeouts(examination: Examination) -> Verdict:
     """A stop that does not wait interrupts jobs at every deployment."""
-    return _from_diagnostics(examination, _GRACE, "grace covers the longest timeout of each pool")
+    return _from_rules(examination, _GRACE, "grace covers the longest timeout of each pool")
 
 
 @check(
@@ -218,7 +225,7 @@ _MAX_LOG_MB = 10_000
 )  # fmt: skip
 def no_secrets_in_file(examination: Examination) -> Verdict:
     """Topology files are committed, and rendered into manifests that are too."""
-    return _from_diagnostics(examination, _SECRETS, "no secrets in the file")
+    return _from_rules(examination, _SECRETS, "no secrets in the file")
 
 
 @check(
@@ -228,7 +235,7 @@ def no_secrets_in_file(examination: Examination) -> Verdict:
 )  # fmt: skip
 def api_replicas_have_ports(examination: Examination) -> Verdict:
     """In Compose, two containers cannot publish one port of the host."""
-    return _from_diagnostics(examination, _PORTS, "no conflict of published ports")
+    return _from_rules(examination, _PORTS, "no conflict of published ports")
 
 
 @check(

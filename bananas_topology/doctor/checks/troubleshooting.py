@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from bananas_topology.doctor.check import Group, Verdict, check, failure, ok, warning
 from bananas_topology.doctor.examination import Examination
@@ -64,7 +64,8 @@ def _is_idle_at(waiting: WaitingList, sample: Survey) -> bool:
 @check(
     "DR502", Group.TROUBLE, "Priorities without workers",
     "a live worker accepts every priority in which jobs wait",
-    "start the pool that accepts it: bananas up --only POOL",
+    "start the pool that accepts it: bananas up --only POOL, or bananas scale POOL=1 where "
+    "`bananas up` runs",
 )  # fmt: skip
 def priorities_have_workers(examination: Examination) -> Verdict:
     """The shared queue of a priority that no live worker claims from."""
@@ -136,7 +137,7 @@ def declared_types_have_handlers(examination: Examination) -> Verdict:
 )  # fmt: skip
 def jobs_do_not_time_out(examination: Examination) -> Verdict:
     """Of the most recent dead jobs, and the delayed jobs that are due next."""
-    since = datetime.fromtimestamp(examination.now.now_ms / 1000, UTC) - _RECENT
+    since = examination.now.at - _RECENT
     dead, retried = (
         sum(each.type == "JobTimeout" and each.at is not None and each.at >= since for each in of)
         for of in (examination.now.recent_failures, examination.now.retry_failures)
