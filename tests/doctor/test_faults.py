@@ -215,6 +215,8 @@ def test_too_few_workers_of_a_pool_are_a_warning_and_none_of_up_a_failure(
     few = results(examined(text, url=server_url, prefix=keys.prefix, is_up=True))
 
     assert nobody["DR509"].verdict.status is FAILURE
+    assert nobody["DR401"].verdict.status is FAILURE
+    assert "bananas logs worker scheduler" in (nobody["DR401"].remedy or "")
     assert few["DR401"].verdict.status is WARNING
     assert '"worker" has 1 of 3' in few["DR401"].verdict.measured
 

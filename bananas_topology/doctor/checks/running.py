@@ -53,7 +53,7 @@ def pools_have_workers(examination: Examination) -> Verdict:
     The most that were seen count: one that restarts is not missing.
     """
     wanted = examination.wanted_workers
-    if examination.deployed is None:
+    if examination.deployed is None and not examination.is_up:
         _ = examination.workers  # none run before the topology is deployed
     live: Counter[str] = Counter()
     for sample in examination.samples:
@@ -222,11 +222,11 @@ def few_jobs_die(examination: Examination) -> Verdict:
 @check(
     "DR411", Group.RUNNING, "Uniform pools",
     "one version and one set of settings per pool",
-    "finish the deployment: restart the pool's workers",
+    "finish the deployment, or bananas restart POOL",
 )  # fmt: skip
 def workers_are_alike(examination: Examination) -> Verdict:
     """Two kinds in one pool are a deployment that stopped halfway."""
-    mixed: list[str] = []
+    mixed: dict[str, str] = {}
     for name, workers in sorted(_by_pool(examination.workers).items()):
         for what, values in (
             ("versions", {each.version or "" for each in workers}),
@@ -236,9 +236,12 @@ def workers_are_alike(examination: Examination) -> Verdict:
             ("handlers", {",".join(sorted(each.job_types)) for each in workers}),
         ):
             if len(values) > 1:
-                mixed.append(f'pool "{name}" has different {what}')
+                mixed[name] = f'pool "{name}" has different {what}'
                 break
-    return warning("; ".join(mixed)) if mixed else ok("one kind of worker per pool")
+    if mixed:
+        command = f"bananas restart {' '.join(mixed)}"
+        return warning("; ".join(mixed.values()), f"finish the deployment, or {command}")
+    return ok("one kind of worker per pool")
 
 
 @check(

@@ -209,7 +209,8 @@ def nothing_is_stranded(examination: Examination) -> Verdict:
 @check(
     "DR509", Group.TROUBLE, "Registered workers",
     "if `bananas up` runs here, its workers are registered on the server examined",
-    "compare --redis-url, REDIS_URL and redis.key_prefix with those of the workers",
+    "bananas ps shows whether they run, bananas logs why not; if they do, compare --redis-url, "
+    "REDIS_URL and redis.key_prefix with theirs",
 )  # fmt: skip
 def workers_are_here(examination: Examination) -> Verdict:
     """Jobs enqueued on another server, or under another prefix, are never seen by the workers."""
