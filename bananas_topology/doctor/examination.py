@@ -1,4 +1,4 @@
-"""The facts that checks judge, gathered once; a fact that is not to be had raises MissingFact."""
+"""The facts that checks judge, gathered once; a fact that is not available raises MissingFact."""
 
 from __future__ import annotations
 

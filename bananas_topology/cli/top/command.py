@@ -40,8 +40,8 @@ def top(
 ) -> None:
     """Watch pools, workers, queues and running jobs live.
 
-    Press ? for the keys: they sort and filter, pause, look into a job, and retry a dead one. With a
-    topology, the number of workers is shown beside the replicas that it wants.
+    Press ? for the keys: they sort, filter and pause, show the details of a job, and retry a dead
+    one. With a topology, the number of workers is shown beside the replicas that it wants.
 
     Examples:
 

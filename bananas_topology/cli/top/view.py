@@ -12,7 +12,7 @@ from rich.text import Text
 from bananas_topology.cli import console
 from bananas_topology.cli.job import as_fields
 from bananas_topology.cli.top.keys import HELP
-from bananas_topology.cli.top.model import Looked, Model, Pane, Snapshot
+from bananas_topology.cli.top.model import JobDetails, Model, Pane, Snapshot
 from bananas_topology.cli.top.tables import (
     COLUMNS,
     Column,
@@ -49,7 +49,7 @@ _POOL_COLUMNS = (
     Column("stuck", True),
 )  # fmt: skip
 
-_FOOTER = "q quit  tab list  enter look  r retry  / filter  s sort  p pause  ? help"
+_FOOTER = "q quit  tab list  enter details  r retry  / filter  s sort  p pause  ? help"
 
 
 class Size(NamedTuple):
@@ -95,11 +95,11 @@ def _title(model: Model) -> Text:
 
 
 def _connection(model: Model, width: int, now_s: float) -> list[Text]:
-    """That the server cannot be read, and why: the end of a reason says most."""
+    """How long the server has been unavailable, and why. The end of a reason says most."""
     if model.lost_since_s is None:
         return []
     since = console.duration(max(1, int(now_s - model.lost_since_s)))
-    text = f"Redis lost for {since}: {console.one_line(model.lost_reason)}"
+    text = f"Redis unavailable for {since}: {console.one_line(model.lost_reason)}"
     lines = textwrap.wrap(text, max(20, width), max_lines=_MAX_REASON, placeholder=" …")
     return [Text(line, "bold red") for line in lines]
 
@@ -220,7 +220,7 @@ def _tabs(model: Model, snapshot: Snapshot, shown: Sequence[Row]) -> Text:
 
 
 def last_scroll(model: Model, size: Size) -> int:
-    """The largest useful `scroll` of the job that is looked into."""
+    """The largest useful `scroll` of a job's details."""
     room = size.height - 2 - (0 if model.lost_since_s is None else _MAX_REASON)
     return max(0, len(_job_lines(model.job, size.width)) - room)
 
@@ -232,13 +232,13 @@ def _job(model: Model, size: Size) -> list[Text]:
     return lines[max(0, min(model.scroll, len(lines) - size.height)) :]
 
 
-def _job_lines(looked: Looked | None, width: int) -> list[Text]:
-    if looked is None:
+def _job_lines(details: JobDetails | None, width: int) -> list[Text]:
+    if details is None:
         return []
-    if looked.job is None:
-        return [Text(f"no job has the id {console.one_line(looked.job_id)}")]
+    if details.job is None:
+        return [Text(f"no job has the id {console.one_line(details.job_id)}")]
     lines: list[Text] = []
-    for name, value in as_fields(looked.job):
+    for name, value in as_fields(details.job):
         text = visible(value[:_MAX_FIELD]).replace("\t", "    ")
         text += "\n…" if len(value) > _MAX_FIELD else ""
         parts = [

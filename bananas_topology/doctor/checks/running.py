@@ -22,7 +22,7 @@ _WELL_USED = 0.7
 #: Ready jobs from which a queue counts as deep.
 DEEP = 1000
 
-#: Seconds that a growing queue may take to work off at the present rate.
+#: Seconds that a growing queue may take to drain at the present rate.
 _DRAIN_S = 60
 
 #: Finished runs below which shares and rates mean nothing.
@@ -128,7 +128,7 @@ def threads_are_free(examination: Examination) -> Verdict:
     "raise `replicas` or `concurrency`: bananas scale POOL=N",
 )  # fmt: skip
 def queues_are_short(examination: Examination) -> Verdict:
-    """The least that was seen: a burst that is worked off does not count."""
+    """The shortest seen: a burst that drains meanwhile does not count."""
     depths: dict[str, int] = {}
     for sample in examination.samples:
         ready: Counter[str] = Counter()
@@ -141,7 +141,7 @@ def queues_are_short(examination: Examination) -> Verdict:
 
 @check(
     "DR405", Group.RUNNING, "Queue growth",
-    f"queues do not grow, or would be worked off within {_DRAIN_S} s",
+    f"queues do not grow, or would drain within {_DRAIN_S} s",
     "raise `replicas` or `concurrency`: bananas scale POOL=N",
 )  # fmt: skip
 def queues_do_not_grow(examination: Examination) -> Verdict:
