@@ -38,6 +38,7 @@ IN_THE_FILE: list[tuple[str, Status, str]] = [
     ("DR106", WARNING, "jobs: {a: {max_retries: 0}}\n" + TWO_TYPES),
     ("DR106", WARNING, "jobs: {a: {max_retries: 0}}\npools: {w: {}}\n" + SCHEDULED_B),
     ("DR107", WARNING, "pools: {w: {replicas: 3}}"),
+    ("DR107", WARNING, SOUND + "api: {port: 8080}"),
     ("DR108", WARNING, SOUND + "kubernetes: {monitoring: none}"),
     ("DR109", FAILURE, SOUND + "logging: {console: false}"),
     ("DR110", WARNING, "pools: {w: {replicas: 2, logging: {file: {enabled: true}}}}"),

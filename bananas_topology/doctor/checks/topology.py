@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from bananas_topology.contract.jobs import JobSettings
+from bananas_topology.contract.names import API
 from bananas_topology.contract.values import Mode
 from bananas_topology.doctor.check import Group, Verdict, check, failure, ok, warning
 from bananas_topology.doctor.examination import Examination, max_log_mb
@@ -47,8 +48,8 @@ def _from_rules(examination: Examination, codes: tuple[str, ...], passed: str) -
     return _from_diagnostics(examination, codes, passed)
 
 
-def _pools(pools: list[Pool]) -> str:
-    return f"pool {listing([pool.name for pool in pools])}"
+def _names(pools: Iterable[Pool]) -> str:
+    return listing([pool.name for pool in pools])
 
 
 @check(
@@ -104,7 +105,7 @@ def timeouts_are_set(examination: Examination) -> Verdict:
     if not unset:
         longest = max((pool.worker.job_timeout_ms for pool in examination.job_pools()), default=0)
         return ok(f"longest pool timeout {format_duration(longest)}")
-    return warning(f"{_pools(unset)} uses the built-in job_timeout, 5m")
+    return warning(f"no job_timeout set, so that 5m applies: {_names(unset)}")
 
 
 @check(
@@ -117,7 +118,7 @@ def retries_are_set(examination: Examination) -> Verdict:
     unset = _pools_leaving(examination, "max_retries", lambda job: job.max_retries is not None)
     if not unset:
         return ok("max_retries is set")
-    return warning(f"{_pools(unset)} uses the built-in max_retries, 3")
+    return warning(f"no max_retries set, so that 3 applies: {_names(unset)}")
 
 
 def _pools_leaving(
@@ -144,17 +145,21 @@ def _pools_leaving(
 
 @check(
     "DR107", Group.TOPOLOGY, "Resource limits",
-    "a memory limit for every pool that is not thin",
-    "set resources: {limits: {memory: 1Gi}} on the pool",
+    "a memory limit for each pool that is not thin, and beside such pools for the api",
+    "set resources: {limits: {memory: 1Gi}} on each, or limits for all pools under defaults",
 )  # fmt: skip
 def limits_are_set(examination: Examination) -> Verdict:
     """Without a limit one pool's leak takes the host's memory from all others."""
-    pools = [pool for pool in examination.topology.pools if pool.worker.mode is not Mode.THIN]
-    unlimited = [pool for pool in pools if pool.resources.limits.memory_bytes is None]
-    if unlimited:
-        return warning(f"{_pools(unlimited)} has no memory limit")
+    topology = examination.topology
+    pools = [pool for pool in topology.pools if pool.worker.mode is not Mode.THIN]
     if not pools:
         return ok("thin pools only")
+    limits = {pool.name: pool.resources.limits for pool in pools}
+    if topology.api is not None:
+        limits[API] = topology.api.resources.limits
+    unlimited = [name for name, each in limits.items() if each.memory_bytes is None]
+    if unlimited:
+        return warning(f"no memory limit: {listing(unlimited)}")
     now, most = (
         format_cpu(sum((pool.resources.requests.cpu_millis or 0) * count(pool) for pool in pools))
         for count in (_replicas, _most_replicas)
@@ -195,7 +200,7 @@ def logs_go_somewhere(examination: Examination) -> Verdict:
         if not pool.worker.log_console and not pool.worker.log_file_enabled
     ]
     if silent:
-        return failure(f"{_pools(silent)} logs nowhere")
+        return failure(f"no log output: {_names(silent)}")
     return ok("every pool logs")
 
 
