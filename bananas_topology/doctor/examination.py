@@ -48,7 +48,10 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """This host. Limits of None are unlimited; sizes in bytes, None where unknown."""
+    """This host. Limits of None are unlimited; sizes in bytes, None where unknown.
+
+    `has_api`: an API of Bananas answers at the topology's port.
+    """
 
     memory_available: int | None
     max_open_files: int | None
@@ -56,6 +59,7 @@ class HostFacts:
     disks: tuple[Disk, ...]
     ports_in_use: frozenset[int]
     unset_variables: frozenset[str]
+    has_api: bool = False
 
 
 #: A host that nothing is known about.

@@ -12,6 +12,7 @@ import shutil
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from bananas_topology.doctor.examination import (
@@ -34,6 +35,9 @@ from bananas_topology.system.clock import monotonic, sleep
 #: Seconds between two surveys, at least; a long observation has `_MAX_SURVEYS` of them.
 INTERVAL_S = 0.5
 _MAX_SURVEYS = 120
+
+#: Seconds that an API has to answer.
+_LIVEZ_S = 1.0
 
 #: Jobs of ``queue:processing`` that are read.
 _PROCESSING_LIMIT = 100
@@ -130,12 +134,14 @@ def read_host(path: Path, topology: Topology | None, environ: Mapping[str, str])
     api = topology.api if topology else None
     wanted = {name for pool in pools for name in pool.shell_variables}
     wanted |= set(api.shell_variables) if api else set()
+    port = api.config.port if api and _is_in_use(api.config.port) else None
     return HostFacts(
         memory_available=_memory_available(),
         max_open_files=_limit(resource.RLIMIT_NOFILE),
         max_processes=_limit(resource.RLIMIT_NPROC),
         disks=tuple(_disks(folders)),
-        ports_in_use=frozenset({api.config.port} if api and _is_in_use(api.config.port) else ()),
+        ports_in_use=frozenset({port} if port else ()),
+        has_api=port is not None and _is_api(port),
         unset_variables=frozenset(name for name in wanted if not environ.get(name)),
     )
 
@@ -171,3 +177,15 @@ def _is_in_use(port: int) -> bool:
         except OSError as error:
             return error.errno == errno.EADDRINUSE
     return False
+
+
+def _is_api(port: int) -> bool:
+    """Whether an API of Bananas answers at a port of this host."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=_LIVEZ_S)
+    try:
+        connection.request("GET", "/livez")
+        return connection.getresponse().read(100) == b'{"status":"ok"}'
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -90,14 +90,14 @@ def test_limits_and_disks_of_this_host_are_compared_with_what_the_topology_needs
     assert found["DR303"].verdict.status is FAILURE
 
 
-def test_a_port_in_use_is_found_unless_up_serves_it() -> None:
+def test_a_port_in_use_is_found_also_while_up_runs_with_another() -> None:
     with socket.create_server(("", 0)) as server:
         text = SOUND + f"api: {{port: {server.getsockname()[1]}}}"
 
-        taken, served = results(examined(text)), results(examined(text, is_up=True))
+        taken, foreign = results(examined(text)), results(examined(text, is_up=True))
 
     assert taken["DR304"].verdict.status is FAILURE
-    assert served["DR304"].verdict.status is Status.OK
+    assert foreign["DR304"].verdict.status is FAILURE
     assert results(examined(text))["DR304"].verdict.status is Status.OK
 
 

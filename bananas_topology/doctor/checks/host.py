@@ -80,11 +80,13 @@ def ports_are_free(examination: Examination) -> Verdict:
     api = examination.topology.api
     if api is None:
         return ok("no port needed")
-    if examination.is_up:
-        return ok(f"port {api.config.port} is served by `bananas up`")
-    if api.config.port in examination.host.ports_in_use:
+    if api.config.port not in examination.host.ports_in_use:
+        return ok(f"port {api.config.port} is free")
+    if not examination.is_up:
         return failure(f"port {api.config.port} is in use by another process")
-    return ok(f"port {api.config.port} is free")
+    if not examination.host.has_api:
+        return failure(f"port {api.config.port} is in use, but no API answers there")
+    return ok(f"port {api.config.port} is served by `bananas up`")
 
 
 @check(
