@@ -130,7 +130,7 @@ def read_host(path: Path, topology: Topology | None, environ: Mapping[str, str])
     pools = topology.pools if topology else ()
     folders = [path.absolute().parent]
     loggers = [pool.worker for pool in pools if pool.worker.log_file_enabled]
-    folders += [Path(worker.log_file_path).parent for worker in loggers]
+    folders += [Path(worker.log_file_path).absolute().parent for worker in loggers]
     api = topology.api if topology else None
     wanted = {name for pool in pools for name in pool.shell_variables}
     wanted |= set(api.shell_variables) if api else set()
@@ -163,10 +163,11 @@ def _limit(kind: int) -> int | None:
 
 
 def _disks(folders: Iterable[Path]) -> Iterable[Disk]:
-    for folder in dict.fromkeys(folders):
-        if folder.is_dir():
-            usage = shutil.disk_usage(folder)
-            yield Disk(folder, usage.free, usage.total)
+    # A folder that will be created is on the disk of the one that it will be in.
+    existing = (next(at for at in (each, *each.parents) if at.is_dir()) for each in folders)
+    for folder in dict.fromkeys(existing):
+        usage = shutil.disk_usage(folder)
+        yield Disk(folder, usage.free, usage.total)
 
 
 def _is_in_use(port: int) -> bool:
