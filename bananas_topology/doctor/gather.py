@@ -37,7 +37,7 @@ INTERVAL_S = 0.5
 _MAX_SURVEYS = 120
 
 #: Seconds that an API has to answer.
-_LIVEZ_S = 1.0
+_LIVEZ_S = 5.0
 
 #: Jobs of ``queue:processing`` that are read.
 _PROCESSING_LIMIT = 100

@@ -25,7 +25,7 @@ _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 _ELSEWHERE = ("203.0.113.1", 9)
 
 #: Seconds that a server has to answer a stranger.
-_PROBE_S = 1.0
+_PROBE_S = 5.0
 
 #: Settings that INFO does not report; a managed service may not disclose them.
 _SETTINGS = ("save", "timeout", "maxclients", "min-replicas-to-write", "protected-mode")
