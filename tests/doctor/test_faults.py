@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import redis
 
 from bananas_topology.doctor.check import Status, all_checks
-from bananas_topology.doctor.examination import Disk
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.stranded import StrandedJobs
 from bananas_topology.system.clock import format_timestamp, wall_now, wall_seconds
@@ -75,43 +72,6 @@ def test_what_cannot_be_read_is_not_called_sound(text: str) -> None:
     assert found["DR101"].verdict.status is FAILURE
     skipped = [code for code in found if found[code].verdict.measured == "the topology has errors"]
     assert {"DR102", "DR103", "DR104", "DR110", "DR111", "DR112"} < set(skipped)
-
-
-def test_limits_and_disks_of_this_host_are_compared_with_what_the_topology_needs() -> None:
-    examination = examined(SOUND)
-    host = replace(
-        examination.host,
-        max_open_files=64,
-        disks=tuple(Disk(disk.path, 2**20, disk.total) for disk in examination.host.disks),
-    )
-
-    found = results(replace(examination, host=host))
-    logging = examined(SOUND + "logging: {file: {enabled: true}}")
-    with_logs = results(replace(logging, host=host))
-
-    assert found["DR301"].verdict.status is FAILURE
-    assert found["DR303"].verdict.status is FAILURE
-    assert with_logs["DR303"].verdict.status is FAILURE
-
-
-def test_the_disk_of_a_log_folder_that_does_not_exist_yet_is_checked(tmp_path: Path) -> None:
-    text = SOUND + f"logging: {{file: {{enabled: true, path: {tmp_path}/logs/worker/w.log}}}}"
-
-    examination = examined(text)
-
-    assert [disk.path for disk in examination.host.disks] == [Path.cwd(), tmp_path]
-
-
-def test_a_port_in_use_is_found_also_while_up_runs_with_another() -> None:
-    with socket.create_server(("", 0)) as server:
-        text = SOUND + f"api: {{port: {server.getsockname()[1]}}}"
-
-        taken, foreign = results(examined(text)), results(examined(text, is_up=True))
-
-    assert taken["DR304"].verdict.status is FAILURE
-    assert foreign["DR304"].verdict.status is FAILURE
-    assert results(examined(text, is_up=True))["DR304"].verdict.status is WARNING
-    assert results(examined(text))["DR304"].verdict.status is Status.OK
 
 
 Seeder = Callable[[Seed], object]
