@@ -42,7 +42,7 @@ def launch_for(topology: Topology, pool: Pool) -> Launch:
         pool=pool.name,
         handlers=topology.handlers,
         key_prefix=topology.redis.key_prefix,
-        jobs=_job_settings(topology),
+        jobs=_job_settings(topology, pool),
         schedules=topology.schedules if pool.worker.enable_scheduler else {},
     )
     env = {**pool.env, **to_env(config)}
@@ -58,20 +58,30 @@ def launch_for_api(topology: Topology, api: Api, counts: Mapping[str, int] | Non
 
     `counts` are the numbers of workers by pool where there are no autoscalers.
     """
-    pools = {pool.name: _replicas(pool, counts) for pool in topology.pools}
+    pools = {pool.name: wanted_replicas(pool) for pool in topology.pools}
+    if counts is not None:
+        pools = {name: Replicas(counts.get(name, 0), counts.get(name, 0)) for name in pools}
     config = replace(api.config, key_prefix=topology.redis.key_prefix, pools=pools)
     return Launch(API_MODULE, {**api.env, **api_to_env(config)}, API_GRACE_MS)
 
 
-def _replicas(pool: Pool, counts: Mapping[str, int] | None) -> Replicas:
-    if counts is not None:
-        return Replicas(counts.get(pool.name, 0), counts.get(pool.name, 0))
+def wanted_replicas(pool: Pool) -> Replicas:
+    """How many workers a pool is to have, by its autoscaler if it has one."""
     if pool.autoscale is not None:
         return Replicas(pool.autoscale.min_replicas, pool.autoscale.max_replicas)
     return Replicas(pool.replicas, pool.replicas)
 
 
-def _job_settings(topology: Topology) -> dict[str, JobSettings]:
-    """The per-job settings that a worker needs: a job's priority is for its producers."""
-    settings = {name: replace(job, priority=None) for name, job in topology.jobs.items()}
+def _job_settings(topology: Topology, pool: Pool) -> dict[str, JobSettings]:
+    """The per-job settings that a worker needs, and no others: a change of them restarts it.
+
+    These are those of the jobs that it runs. A job's priority is for its producers.
+    """
+    if not pool.worker.concurrency:
+        return {}
+    settings = {
+        name: replace(job, priority=None)
+        for name, job in topology.jobs.items()
+        if not pool.worker.job_types or name in pool.worker.job_types
+    }
     return {name: each for name, each in settings.items() if each != JobSettings()}

@@ -34,6 +34,7 @@ JUDGEMENT = (
     "doctor.check",
     "doctor.checks.redis",
     "doctor.checks.running",
+    "doctor.checks.scheduling",
     "doctor.checks.troubleshooting",
 )
 

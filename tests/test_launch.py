@@ -21,6 +21,7 @@ redis: {url: "redis://app:s3cret@db", key_prefix: fruit}
 jobs:
   send_email: {priority: high, timeout: 10s, max_retries: 5}
   only_urgent: {priority: high}
+  report: {max_retries: 1}
 pools:
   a:
     mode: job-specialized
@@ -62,9 +63,14 @@ def test_a_worker_has_the_settings_of_its_pool() -> None:
     assert (config.job_timeout_ms, config.max_retries, config.grace_ms) == (40_000, 2, 50_000)
 
 
-def test_every_pool_has_the_job_settings_except_priorities() -> None:
-    for config in _configs().values():
-        assert config.jobs == {"send_email": JobSettings(timeout_ms=10_000, max_retries=5)}
+def test_a_pool_has_the_settings_of_the_jobs_that_it_runs_except_priorities() -> None:
+    send_email = {"send_email": JobSettings(timeout_ms=10_000, max_retries=5)}
+
+    assert {name: config.jobs for name, config in _configs().items()} == {
+        "a": send_email,
+        "b": {**send_email, "report": JobSettings(max_retries=1)},
+        "scheduler": {},
+    }
 
 
 def test_only_schedulers_have_the_schedules() -> None:

@@ -15,6 +15,7 @@ from bananas_topology.contract.api import Replicas
 from bananas_topology.doctor.check import Result, Status, registered, run
 from bananas_topology.doctor.checks import redis as _redis  # noqa: F401  (registers its checks)
 from bananas_topology.doctor.checks import running as _running  # noqa: F401  (the same)
+from bananas_topology.doctor.checks import scheduling as _scheduling  # noqa: F401  (the same)
 from bananas_topology.doctor.checks import troubleshooting as _others  # noqa: F401  (the same)
 from bananas_topology.doctor.examination import UNKNOWN_HOST, Examination, LiveFacts
 from bananas_topology.errors import BananasTopologyError

@@ -179,7 +179,7 @@ def _print_lines(status: str, lines: Sequence[str]) -> None:
 
 
 def _wrapped(text: str, indent: int = 0) -> list[str]:
-    width = max(30, console.terminal_width() - 11)
+    width = max(20, console.terminal_width() - 11)
     return textwrap.wrap(
         visible(text),
         width,

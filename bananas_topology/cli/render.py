@@ -212,4 +212,6 @@ def _write(
     for each in secrets:
         path = write_one(each, directory, replaces, _SECRET_MODE)
         console.notice(f"wrote {path}; it contains secrets, keep it out of version control")
-        console.notice("apply it after namespace.yaml and before the other files")
+        has_namespace = "namespace.yaml" in {file.path for file in rendering.files}
+        after = "after namespace.yaml and " if has_namespace else ""
+        console.notice(f"apply it {after}before the other files")

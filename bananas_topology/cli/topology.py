@@ -70,6 +70,9 @@ def topology_files(
 ) -> TopologyFiles:
     """Combine what the command line has: `argument`, or else the first file, is the topology."""
     paths = [*([argument] if argument is not None else []), *(files or ())]
+    if paths.count(STDIN) > 1:
+        message = "standard input can be read only once, got - several times"
+        raise typer.BadParameter(message, param_hint="--file")
     path, *overlays = paths or [DEFAULT_FILE]
     return TopologyFiles(path, tuple(overlays), tuple(overrides or ()), is_given=bool(paths))
 

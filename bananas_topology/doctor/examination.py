@@ -1,8 +1,8 @@
-"""The facts that checks judge, gathered once; a fact that is not to be had raises MissingFact."""
+"""The facts that checks judge, gathered once; a fact that is not available raises MissingFact."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +48,10 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """This host. Limits of None are unlimited; sizes in bytes, None where unknown."""
+    """This host. Limits of None are unlimited; sizes in bytes, None where unknown.
+
+    `has_api`: an API of Bananas answers at the topology's port.
+    """
 
     memory_available: int | None
     max_open_files: int | None
@@ -56,6 +59,7 @@ class HostFacts:
     disks: tuple[Disk, ...]
     ports_in_use: frozenset[int]
     unset_variables: frozenset[str]
+    has_api: bool = False
 
 
 #: A host that nothing is known about.
@@ -66,12 +70,14 @@ UNKNOWN_HOST = HostFacts(None, None, None, (), frozenset(), frozenset())
 class LiveFacts:
     """A server and what is stored there. `samples` are surveys in order.
 
-    `processing` are the oldest jobs that Go workers hold.
+    `processing` are the oldest jobs that Go workers hold. `accepts_anyone`: the server answers
+    other hosts without a password.
     """
 
     server: ServerFacts
     samples: tuple[Survey, ...]
     processing: tuple[ProcessingJob, ...] = ()
+    accepts_anyone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,11 @@ class Examination:
     def server(self) -> ServerFacts:
         """The server."""
         return self._live.server
+
+    @property
+    def accepts_anyone(self) -> bool:
+        """Whether the server answers other hosts without a password."""
+        return self._live.accepts_anyone
 
     @property
     def samples(self) -> tuple[Survey, ...]:
@@ -153,10 +164,33 @@ class Examination:
             for pool in self.topology.pools
         }
 
+    def start_command(self, pools: Collection[str]) -> str | None:
+        """The command that starts missing workers of these pools on this host; None without any.
+
+        A second `bananas up` would only say that the first one runs.
+        """
+        if not pools:
+            return None
+        if not self.is_up:
+            return f"bananas up --only {','.join(pools)}"
+        return "bananas scale " + " ".join(
+            f"{name}={max(1, self.wanted_workers[name])}" for name in pools
+        )
+
     @property
     def schedules(self) -> tuple[str, ...]:
         """The names of the schedules."""
         return tuple(self.now.schedules if self.deployed is not None else self.topology.schedules)
+
+    @property
+    def declared_types(self) -> frozenset[str]:
+        """The job types that the topology names: under `jobs`, `job_types` and `schedules`."""
+        topology = self.topology
+        return frozenset(
+            {*topology.jobs}
+            | {name for pool in topology.pools for name in pool.worker.job_types}
+            | {schedule.job for schedule in topology.schedules.values()}
+        )
 
     def job_pools(self) -> tuple[Pool, ...]:
         """The topology's pools that run jobs."""

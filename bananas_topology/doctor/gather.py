@@ -1,7 +1,7 @@
 """Gathering the facts: the file, this host, and a server observed for a few seconds. Read-only.
 
-Costs the server one INFO, 20 pings and a survey every half second; takes as long as the
-observation, plus at most the time-out of a call if the server stops answering.
+Costs the server two connections, one INFO, 20 pings and a survey every half second; takes as long
+as the observation, plus at most the time-out of a call if the server stops answering.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import shutil
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from bananas_topology.doctor.examination import (
@@ -24,7 +25,7 @@ from bananas_topology.doctor.examination import (
 from bananas_topology.errors import RedisUnavailable, RedisUnsuitable
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.server_facts import read_server
+from bananas_topology.jobs.server_facts import accepts_anyone, read_server
 from bananas_topology.jobs.stranded import StrandedJobs
 from bananas_topology.jobs.survey import Surveyor
 from bananas_topology.spec.load import CheckResult
@@ -34,6 +35,9 @@ from bananas_topology.system.clock import monotonic, sleep
 #: Seconds between two surveys, at least; a long observation has `_MAX_SURVEYS` of them.
 INTERVAL_S = 0.5
 _MAX_SURVEYS = 120
+
+#: Seconds that an API has to answer.
+_LIVEZ_S = 5.0
 
 #: Jobs of ``queue:processing`` that are read.
 _PROCESSING_LIMIT = 100
@@ -110,7 +114,13 @@ def _live_facts(target: Target, topology: Topology | None) -> tuple[LiveFacts | 
                 samples.append(surveyor.survey())
             stranded = StrandedJobs(client, keys)
             processing = stranded.peek(stranded_after_ms(topology), _PROCESSING_LIMIT)
-            return LiveFacts(server, tuple(samples), tuple(processing)), ""
+            live = LiveFacts(
+                server,
+                tuple(samples),
+                tuple(processing),
+                accepts_anyone=not server.is_protected and accepts_anyone(client),
+            )
+            return live, ""
     except (RedisUnavailable, RedisUnsuitable) as error:
         return None, str(error)
 
@@ -120,16 +130,18 @@ def read_host(path: Path, topology: Topology | None, environ: Mapping[str, str])
     pools = topology.pools if topology else ()
     folders = [path.absolute().parent]
     loggers = [pool.worker for pool in pools if pool.worker.log_file_enabled]
-    folders += [Path(worker.log_file_path).parent for worker in loggers]
+    folders += [Path(worker.log_file_path).absolute().parent for worker in loggers]
     api = topology.api if topology else None
     wanted = {name for pool in pools for name in pool.shell_variables}
     wanted |= set(api.shell_variables) if api else set()
+    port = api.config.port if api and _is_in_use(api.config.port) else None
     return HostFacts(
         memory_available=_memory_available(),
         max_open_files=_limit(resource.RLIMIT_NOFILE),
         max_processes=_limit(resource.RLIMIT_NPROC),
         disks=tuple(_disks(folders)),
-        ports_in_use=frozenset({api.config.port} if api and _is_in_use(api.config.port) else ()),
+        ports_in_use=frozenset({port} if port else ()),
+        has_api=port is not None and _is_api(port),
         unset_variables=frozenset(name for name in wanted if not environ.get(name)),
     )
 
@@ -151,10 +163,11 @@ def _limit(kind: int) -> int | None:
 
 
 def _disks(folders: Iterable[Path]) -> Iterable[Disk]:
-    for folder in dict.fromkeys(folders):
-        if folder.is_dir():
-            usage = shutil.disk_usage(folder)
-            yield Disk(folder, usage.free, usage.total)
+    # A folder that will be created is on the disk of the one that it will be in.
+    existing = (next(at for at in (each, *each.parents) if at.is_dir()) for each in folders)
+    for folder in dict.fromkeys(existing):
+        usage = shutil.disk_usage(folder)
+        yield Disk(folder, usage.free, usage.total)
 
 
 def _is_in_use(port: int) -> bool:
@@ -165,3 +178,15 @@ def _is_in_use(port: int) -> bool:
         except OSError as error:
             return error.errno == errno.EADDRINUSE
     return False
+
+
+def _is_api(port: int) -> bool:
+    """Whether an API of Bananas answers at a port of this host."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=_LIVEZ_S)
+    try:
+        connection.request("GET", "/livez")
+        return connection.getresponse().read(100) == b'{"status":"ok"}'
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()

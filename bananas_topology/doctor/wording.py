@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bananas_topology.units import format_duration
+
 #: Names listed in one verdict.
 _SHOWN = 5
 
@@ -17,6 +19,15 @@ def size(size_bytes: float) -> str:
     if size_bytes < 2**30:
         return f"{size_bytes / 2**20:,.1f} MiB"
     return f"{size_bytes / 2**30:,.1f} GiB"
+
+
+def seconds(amount: float) -> str:
+    """A time in whole seconds.
+
+    >>> seconds(90.4)
+    '1m30s'
+    """
+    return format_duration(max(0, round(amount)) * 1000)
 
 
 def listing(names: Sequence[str]) -> str:

@@ -58,6 +58,9 @@ def is_used(draft: Draft, server: str) -> bool:
 
 def put_url(draft: Draft, text: str, source: Field) -> None:
     """Set which server the processes use: one of the files, which is to be managed, or another."""
+    if not text:
+        source.translate("an empty variable counts as not set")
+        return
     address = _address(text)
     server = _server_at(draft, address[0]) if address else None
     if server is not None and address is not None:

@@ -70,13 +70,14 @@ class ServerUrl:
         """Return the URL with its current password.
 
         Raises:
+            InvalidRedisUrl: the URL is not valid.
             RedisUnsuitable: a file cannot be read, or is empty.
         """
         url = self.read()
         if not self.password_file:
             return url
-        user, password = urlsplit(url).username or "", quote(_read(self.password_file), safe="")
-        return without_login(url).replace("://", f"://{user}:{password}@", 1)
+        *user, password = (quote(each, safe="") for each in self.login())
+        return without_login(url).replace("://", f"://{''.join(user)}:{password}@", 1)
 
     def login(self) -> tuple[str, ...]:
         """Return user and password, the password alone, or nothing.
@@ -168,7 +169,7 @@ def without_login(url: str) -> str:
     >>> without_login("redis://app:s3cret@db:6379/0?password=x&ssl_ca_certs=y")
     'redis://db:6379/0?ssl_ca_certs=y'
     """
-    return _LOGIN.sub("", url)
+    return _LOGIN.sub("", url).removesuffix("?")
 
 
 def _read(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,10 +17,18 @@ from bananas_topology.system.clock import monotonic, wall_seconds
 #: Round trips whose median is the latency.
 _PINGS = 20
 
+_AOF_STATES = ("aof_last_write_status", "aof_last_bgrewrite_status")
+
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
+#: An address for documentation; to connect a datagram socket sends nothing.
+_ELSEWHERE = ("203.0.113.1", 9)
+
+#: Seconds that a server has to answer a stranger.
+_PROBE_S = 5.0
+
 #: Settings that INFO does not report; a managed service may not disclose them.
-_SETTINGS = ("save", "timeout", "maxclients")
+_SETTINGS = ("save", "timeout", "maxclients", "min-replicas-to-write", "protected-mode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +45,19 @@ class ServerFacts:
     """A server at the time of the request. None: not reported.
 
     `clock_offset_ms` is its clock less this host's. `save_rules` is the setting `save`; an empty
-    string means no snapshots. Sizes in bytes.
+    string means no snapshots. It refuses writes with fewer online replicas than
+    `replicas_to_write`. `is_protected`: without a password, it refuses other hosts. Sizes in bytes.
     """
 
     address: str
     is_local: bool
     has_password: bool
+    is_protected: bool
     version: str
     is_cluster: bool
     role: str
-    is_primary_linked: bool
     replicas: tuple[Replica, ...]
+    replicas_to_write: int
     eviction_policy: str
     evicted_keys: int
     used_memory: int
@@ -81,11 +92,12 @@ def read_server(client: redis.Redis, pings: int = _PINGS) -> ServerFacts:
         address=address(client),
         is_local="path" in options or options.get("host", "localhost") in _LOCAL_HOSTS,
         has_password=bool(options.get("password")),
+        is_protected=settings.get("protected-mode") == "yes",
         version=str(info.get("redis_version", "0")),
         is_cluster=bool(info.get("cluster_enabled")),
         role=str(info.get("role", "master")),
-        is_primary_linked=info.get("master_link_status", "up") == "up",
         replicas=_replicas(info),
+        replicas_to_write=int(settings.get("min-replicas-to-write", 0)),
         eviction_policy=str(info.get("maxmemory_policy", "noeviction")),
         evicted_keys=int(info.get("evicted_keys", 0)),
         used_memory=int(info.get("used_memory", 0)),
@@ -95,13 +107,43 @@ def read_server(client: redis.Redis, pings: int = _PINGS) -> ServerFacts:
         max_clients=None if max_clients is None else int(max_clients),
         rejected_connections=int(info.get("rejected_connections", 0)),
         has_aof=bool(info.get("aof_enabled")),
-        is_aof_ok=info.get("aof_last_write_status", "ok") == "ok",
+        is_aof_ok=all(info.get(name, "ok") == "ok" for name in _AOF_STATES),
         is_snapshot_ok=info.get("rdb_last_bgsave_status", "ok") == "ok",
         save_rules=settings.get("save"),
         idle_timeout_s=int(settings["timeout"]) if "timeout" in settings else None,
         latency_ms=latency_ms,
         clock_offset_ms=clock_offset_ms,
     )
+
+
+def accepts_anyone(client: redis.Redis) -> bool:
+    """Whether a server answers without a password; one on this host, also to other hosts.
+
+    False if that cannot be seen: behind TLS, a Unix socket or a sentinel. A server that
+    `is_protected` would count the connection as rejected.
+    """
+    options = client.connection_pool.connection_kwargs
+    host = options.get("host")
+    if host is None:
+        return False
+    try:
+        target = own_address() if host in _LOCAL_HOSTS else host
+        with socket.create_connection((target, options.get("port", 6379)), _PROBE_S) as probe:
+            probe.sendall(b"PING\r\n")
+            return probe.recv(16).startswith(b"+PONG")
+    except OSError:
+        return False
+
+
+def own_address() -> str:
+    """The address by which other hosts know this one.
+
+    Raises:
+        OSError: it has none.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(_ELSEWHERE)
+        return str(probe.getsockname()[0])
 
 
 def _latency_ms(client: redis.Redis, pings: int) -> float:

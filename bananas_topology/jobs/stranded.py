@@ -2,13 +2,12 @@
 
 Those workers move an id there when they take a job and remove it when they are done. They send no
 heartbeat, so a dead worker's jobs look like running ones; only their age tells them apart. A job
-counts
-as stranded once it has been there for longer than any job may run:
+counts as stranded once it has been there for longer than any job may run:
 
 - A body with status ``processing`` has the time in `updated_at`.
-- Any other body has none: the job may have waited in its queue for days. The time when it was first
-  seen in the list is recorded in ``rescue:seen`` with the digest of its body, and its age counts
-  from then.
+- Any other body has none: the job may have waited in its queue for days. A time in the future, by a
+  clock that is wrong, is none either. The time when it was first seen in the list is recorded in
+  ``rescue:seen`` with the digest of its body, and its age counts from then.
 """
 
 from __future__ import annotations
@@ -111,7 +110,11 @@ class StrandedJobs:
 
     def peek(self, older_than_ms: int, limit: int) -> list[ProcessingJob]:
         """Read the oldest jobs in the list without recording when they were seen."""
-        return list(self._classify(self._ids(limit), older_than_ms, {}))
+        ids = self._ids(limit)
+        with translate_errors(self._client):
+            notes: Any = self._client.hmget(self._keys.rescue_seen, ids) if ids else []
+        seen = {job_id: note for job_id, note in zip(ids, notes, strict=True) if note is not None}
+        return list(self._classify(ids, older_than_ms, seen))
 
     def observe(self, older_than_ms: int) -> list[ProcessingJob]:
         """Read all jobs in the list, and record when those without a time were first seen."""
@@ -200,6 +203,8 @@ def _processing_job(
     name, priority = fields.get("name"), fields.get("priority")
     status = str(fields.get("status", ""))
     since = parse_moment(fields.get("updated_at")) if status != "pending" else None
+    if since is not None and since > now:
+        since = None
     digest, _, first_seen = (seen or b"").decode(errors="replace").partition("|")
     if since is None and digest == _digest(body) and first_seen:
         observed = datetime.fromtimestamp(float(first_seen), UTC)

@@ -1,15 +1,16 @@
 """A snapshot of everything under a prefix that shows whether the system works: for diagnosis.
 
 Read-only, and bounded however much is stored: no KEYS, at most `MAX_TYPES` lists per set,
-`MAX_WORKERS` workers and `MAX_DEAD` failures. Keys are read one after the other, so counts of a
-busy system may be milliseconds apart.
+`MAX_WORKERS` workers and `MAX_FAILURES` failures of dead and of delayed jobs each. Keys are read
+one after the other, so counts of a busy system may be milliseconds apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 import redis
@@ -25,8 +26,8 @@ MAX_TYPES = 500
 #: Maximum workers read.
 MAX_WORKERS = 2000
 
-#: Most recent dead jobs whose failures are read.
-MAX_DEAD = 100
+#: Most recent dead jobs, and delayed jobs due next, whose failures are read.
+MAX_FAILURES = 100
 
 #: Bytes read of the job at the head of a list: enough for all fields but a large payload.
 _HEAD_BYTES = 65_536
@@ -80,6 +81,11 @@ class WorkerStatus:
     stuck: int = 0
     schedules: int = 0
 
+    @property
+    def busy(self) -> int:
+        """Slots that take no job now: they run one, or are held by a handler that timed out."""
+        return min(self.running + self.stuck, self.concurrency)
+
     def is_alive(self, now_ms: int) -> bool:
         """Whether its lease is valid at a time, in Unix milliseconds on Redis's clock."""
         return self.lease_until_ms > now_ms
@@ -87,7 +93,7 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class RecentFailure:
-    """The failure of a dead job: the exception's type, and when it died, if known."""
+    """The latest failure of a job: the exception's type, and when it failed, if known."""
 
     type: str
     at: datetime | None
@@ -107,6 +113,8 @@ class Survey:
     """The snapshot, taken at `now_ms` on Redis's clock, in Unix milliseconds.
 
     `completed`, `retried` and `failed` count jobs since the prefix was first used.
+    `recent_failures` are of the most recent dead jobs, `retry_failures` of the delayed jobs that
+    are due next.
     """
 
     now_ms: int
@@ -121,7 +129,13 @@ class Survey:
     failed: int
     quarantine: str | None
     recent_failures: tuple[RecentFailure, ...] = ()
+    retry_failures: tuple[RecentFailure, ...] = ()
     schedules: Mapping[str, ScheduleStatus] = field(default_factory=dict)
+
+    @property
+    def at(self) -> datetime:
+        """When it was taken."""
+        return datetime.fromtimestamp(self.now_ms / 1000, UTC)
 
     @property
     def ready(self) -> int:
@@ -166,8 +180,9 @@ class Surveyor:
             pipeline.llen(keys.processing)
             pipeline.hmget(keys.stats, "completed", "retried", "failed")
             pipeline.get(keys.quarantine)
-            pipeline.lrange(keys.dead, 0, MAX_DEAD - 1)
-            time, *sets, leases, scheduled, dead, processing, stats, quarantine, dead_ids = (
+            pipeline.lrange(keys.dead, 0, MAX_FAILURES - 1)
+            pipeline.zrange(keys.scheduled, 0, MAX_FAILURES - 1)
+            time, *sets, leases, scheduled, dead, processing, stats, quarantine, dead_ids, due = (
                 pipeline.execute()
             )
             now_ms = time[0] * 1000 + time[1] // 1000
@@ -176,9 +191,9 @@ class Surveyor:
             )
             lists = self._lists(*sets)
             workers = self._workers(leases)
-            failures = self._failures(dead_ids)
+            failures, retry_failures = self._failures(dead_ids), self._failures(due)
             schedules = self._schedule_states()
-        completed, retried, failed = (int(count or 0) for count in stats)
+        completed, retried, failed = (_count(stored) for stored in stats)
         return Survey(
             now_ms=now_ms,
             lists=lists,
@@ -192,6 +207,7 @@ class Surveyor:
             failed=failed,
             quarantine=quarantine.decode(errors="replace") if quarantine else None,
             recent_failures=failures,
+            retry_failures=retry_failures,
             schedules=schedules,
         )
 
@@ -235,7 +251,7 @@ class Surveyor:
             pipeline.hlen(self._keys.claims("").encode() + worker_id)
         replies = pipeline.execute()
         return tuple(
-            _worker_status(_shown(worker_id), int(until_ms), fields, running)
+            _worker_status(_shown(worker_id), until_ms, fields, running)
             for (worker_id, until_ms), fields, running in zip(
                 leases, replies[::2], replies[1::2], strict=True
             )
@@ -276,7 +292,7 @@ def _ready_since(body: bytes | None) -> datetime | None:
 
 
 def _worker_status(
-    worker_id: str, until_ms: int, stored: dict[bytes, bytes], running: int
+    worker_id: str, until_ms: float, stored: dict[bytes, bytes], running: int
 ) -> WorkerStatus:
     fields = {_shown(name): _shown(value) for name, value in stored.items()}
     return WorkerStatus(
@@ -289,7 +305,7 @@ def _worker_status(
         job_types=tuple(filter(None, fields.get("job_types", "").split(","))),
         running=running,
         seen_ms=_number(fields.get("seen_ms")) or 0,
-        lease_until_ms=until_ms,
+        lease_until_ms=int(until_ms) if isfinite(until_ms) else 0,
         started_at=parse_moment(fields.get("started_at")),
         version=fields.get("version"),
         settings=fields.get("settings"),
@@ -307,6 +323,10 @@ def _number(text: str | None) -> int | None:
         return int(text) if text else None
     except ValueError:
         return None
+
+
+def _count(stored: bytes | None) -> int:
+    return _number(_shown(stored or b"")) or 0
 
 
 def _shown(value: bytes) -> str:

@@ -120,6 +120,12 @@ class Applier:
         """The names of the files of what runs."""
         return self._settings.source
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The topology's file and its overlays."""
+        overlays = (Path(each) for each in self._settings.overlays)
+        return (self.deployment.topology.path, *overlays)
+
     def same_file(self) -> Settings:
         """The settings with which to apply that file."""
         return replace(self._settings, file=str(self.deployment.topology.path), scale={})

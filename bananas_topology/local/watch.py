@@ -1,4 +1,4 @@
-"""`up --watch`: applies the topology file and restarts workers as their sources are edited.
+"""`up --watch`: applies the topology's files and restarts workers as their sources are edited.
 
 A thread of watchfiles sees the changes, and only passes on their paths; everything else happens in
 the supervisor's loop.
@@ -47,7 +47,7 @@ def check_installed() -> None:
 
 
 class Watcher:
-    """Watches a topology's folder, and those below it, for its file and Python sources.
+    """Watches a topology's folder, and those below it, for its files and Python sources.
 
     A source of the supervisor's loop. Directories that begin with a dot are ignored. While a change
     is under way, those that follow wait.
@@ -57,7 +57,7 @@ class Watcher:
         self._supervisor = supervisor
         self._changes = changes
         self._applier = applier
-        self._folder = applier.deployment.topology.path.absolute().parent.resolve()
+        self._folder = _seen(applier.deployment.topology.path).parent
         self._paths: SimpleQueue[Path] = SimpleQueue()
         self._pending: set[Path] = set()
         self._stop = threading.Event()
@@ -93,10 +93,9 @@ class Watcher:
         supervisor = self._supervisor
         if not self._pending or supervisor.operation is not None or supervisor.is_stopping:
             return
-        file = self._folder / self._applier.deployment.topology.path.name
-        if file in self._pending:
-            self._pending.discard(file)
-            log.info("%s changed", file.name)
+        if files := sorted(self._pending & {_seen(path) for path in self._applier.files}):
+            self._pending.difference_update(files)
+            log.info("%s changed", " ".join(path.name for path in files))
             self._applier.reload()
             return
         sources = sorted(path for path in self._pending if path.suffix == ".py")
@@ -128,3 +127,8 @@ class Watcher:
         relative = Path(path).relative_to(self._folder)
         is_hidden = any(part.startswith(".") for part in relative.parts)
         return not is_hidden and relative.suffix in (".py", ".yaml", ".yml")
+
+
+def _seen(path: Path) -> Path:
+    """The path by which a change of this file is reported."""
+    return path.absolute().parent.resolve() / path.name

@@ -34,3 +34,15 @@ def file_variables(files: Iterable[str], directory: str) -> dict[str, str]:
     {'API_TOKEN_FILE': '/run/secrets/API_TOKEN'}
     """
     return {f"{name}_FILE": f"{directory}/{name}" for name in files}
+
+
+def without_variables(files: Iterable[str]) -> tuple[str, ...]:
+    """The variables that must be empty because a file has their value.
+
+    A process refuses both, and an existing Secret with all variables of an application may have
+    such a variable, too.
+
+    >>> without_variables(["REDIS_PASSWORD", "API_TOKEN"])
+    ('API_TOKEN',)
+    """
+    return tuple(name for name in files if name in (URL_KEY, TOKEN_KEY))

@@ -8,28 +8,36 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
+from bananas_topology.spec.composer import EMPTY
 from bananas_topology.spec.diagnostics import declare
 from bananas_topology.spec.document import Document
-from bananas_topology.spec.messages import format_value
+from bananas_topology.spec.messages import format_value, subject_of
 from bananas_topology.spec.nodes import KeyPath, MapNode, Node, ScalarNode, child, plain
 from bananas_topology.spec.reader import read_document
 from bananas_topology.spec.yaml_scalars import parse_scalar
 
 NOT_A_MAP = declare("BT016", "Overlay that is not a map of fields", "- replicas: 5")
 
+NOTHING_TO_REMOVE = declare("BT017", "Null that removes nothing", "autoscale: null")
+
 NEW_POOL = declare("BT306", "Pool that only `--set` names", "--set pools.wroker.replicas=5")
 
 #: Stands for a file in diagnostics about values of the command line: one line for each of them.
 OVERRIDES = "--set"
 
-#: Fields of which a map has exactly one: by the name of the map, or of the map that it is in.
-_ALTERNATIVES = {
-    "disruption": ("min_available", "max_unavailable"),
+#: Fields of which a map has exactly one: by the name of the map, and by that of the map of names
+#: which has it as an entry.
+_ALTERNATIVES = {"disruption": ("min_available", "max_unavailable")}
+_ALTERNATIVES_OF_ENTRIES = {
     "env": ("secret", "config"),
     "volumes": ("claim", "temporary", "config", "secret"),
 }
+
+#: Maps that may be written as the value of one of their fields.
+_SHORT_FORMS: Mapping[KeyPath, str] = {("kubernetes", "namespace"): "name"}
 
 _KEY = re.compile(r"(?:[^\\.=]|\\.)+", re.DOTALL)
 
@@ -44,7 +52,7 @@ def merge(base: Document, overlays: Sequence[Document]) -> None:
         if isinstance(overlay.root, MapNode) and isinstance(base.root, MapNode):
             if overlay.file == OVERRIDES:
                 _report_new_pools(base, overlay.root)
-            base.root = _merged(base.root, overlay.root)
+            base.root = _merged(base.root, overlay.root, on_nothing=partial(_report_nothing, base))
         elif overlay.root is not None and not isinstance(overlay.root, MapNode):
             found = format_value(plain(overlay.root), ())
             place = (overlay.root.start, overlay.root.end)
@@ -64,8 +72,34 @@ def _report_new_pools(base: Document, overrides: MapNode) -> None:
         base.report(NEW_POOL, (key.start, key.end), f'{OVERRIDES} adds a new pool "{name}"', hint)
 
 
-def _merged(below: MapNode, above: MapNode, path: KeyPath = (), *, removes: bool = True) -> MapNode:
-    """Both maps in a new one; `removes`: null stands for no value, and not for itself."""
+def _report_nothing(base: Document, path: KeyPath, null: ScalarNode) -> None:
+    """Report a null that removes nothing, unless it is a value."""
+    if "payload" in path or any(str(step).startswith("x-") for step in path):
+        return
+    null.is_broken = True
+    *above, name = path
+    node = base.root
+    for step in above:
+        node = child(node, step)
+    present = node.items if isinstance(node, MapNode) else ()
+    near = difflib.get_close_matches(str(name), present, n=1)
+    message = f"null removes nothing: no file before this one has {subject_of(path)}"
+    hint = f'did you mean "{near[0]}"?' if near else None
+    base.report(NOTHING_TO_REMOVE, (null.start, null.end), message, hint)
+
+
+def _merged(
+    below: MapNode,
+    above: MapNode,
+    path: KeyPath = (),
+    *,
+    on_nothing: Callable[[KeyPath, ScalarNode], None] | None = None,
+) -> MapNode:
+    """Both maps in a new one.
+
+    Null stands for itself or, if `on_nothing` is given, for no value: the function is called with
+    each null that removes nothing, and its path.
+    """
     result = MapNode(below.start, below.end)
     for name, key in below.keys.items():
         result.set(key, below.items[name])
@@ -74,18 +108,36 @@ def _merged(below: MapNode, above: MapNode, path: KeyPath = (), *, removes: bool
         result.remove(name)
     for name, key in above.keys.items():
         node, present = above.items[name], result.items.get(name)
+        if present is not None and (field := _SHORT_FORMS.get((*path, name))):
+            present, node = _long_form(present, field), _long_form(node, field)
         if isinstance(present, MapNode) and isinstance(node, MapNode):
-            result.items[name] = _merged(present, node, (*path, name), removes=removes)
-        elif removes and _is_null(node) and (present is not None or name in replaced):
+            result.items[name] = _merged(present, node, (*path, name), on_nothing=on_nothing)
+        elif on_nothing and _is_null(node) and (present is not None or name in replaced):
             result.remove(name)
         else:
             result.set(key, node)
+            if on_nothing and isinstance(node, ScalarNode) and _is_null(node):
+                on_nothing((*path, name), node)
     return result
+
+
+def _long_form(node: Node, field: str) -> Node:
+    """A value as the map with it as a field; null and maps as they are."""
+    if not isinstance(node, ScalarNode) or _is_null(node):
+        return node
+    made = MapNode(node.start, node.end)
+    made.set(ScalarNode(node.start, node.end, field, True, None), node)
+    return made
 
 
 def _replaced(above: MapNode, path: KeyPath) -> Sequence[str]:
     """The alternatives to a field of `above`, which cannot be beside it."""
-    names = next((_ALTERNATIVES[str(step)] for step in path[-2:] if step in _ALTERNATIVES), ())
+    names: Sequence[str] = ()
+    match path[2:] if path[:1] == ("pools",) else path[1:]:
+        case (str(name),):
+            names = _ALTERNATIVES.get(name, ())
+        case (str(name), _):
+            names = _ALTERNATIVES_OF_ENTRIES.get(name, ())
     given = [name for name in names if name in above.items and not _is_null(above.items[name])]
     return names if given else ()
 
@@ -113,7 +165,7 @@ def read_overrides(overrides: Sequence[str], environ: Mapping[str, str]) -> Docu
         value = _read_value(text[:end], at, environ)
         document.diagnostics += value.diagnostics
         if value.root is not None:
-            document.root = _merged(document.root, _nested(keys, value.root), removes=False)
+            document.root = _merged(document.root, _nested(keys, value.root))
         start = end + 1
     return document
 
@@ -141,7 +193,13 @@ def _read_value(text: str, at: int, environ: Mapping[str, str]) -> Document:
         scalar.value = None if scalar.is_plain else ""
         return document
     before = re.sub(r"[^\n]", " ", text[:at])
-    return read_document(OVERRIDES, (before + value).encode("utf-8", "surrogateescape"), environ)
+    data = (before + value).encode("utf-8", "surrogateescape")
+    document = read_document(OVERRIDES, data, environ)
+    if [each.code for each in document.diagnostics] == [EMPTY.name]:
+        document = Document(OVERRIDES, text)
+        hint = "quote it if it begins with #, which begins a comment"
+        document.report(EMPTY, (at, len(text)), "the value is empty", hint)
+    return document
 
 
 def _nested(keys: Sequence[ScalarNode], value: Node) -> MapNode:

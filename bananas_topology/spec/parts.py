@@ -161,7 +161,7 @@ def kubernetes_of(section: SectionReader, name: str) -> Kubernetes:
         autoscaler=section.string("autoscaler"),
         monitoring=section.string("monitoring"),
         secret=section.optional_string("secret") or f"{name}-secrets",
-        network=_network_of(section.section("network"), is_openshift),
+        network=_network_of(section),
         assigns_user=is_openshift,
         service_account=ServiceAccount(
             account.optional_string("name"),
@@ -187,17 +187,20 @@ OPENSHIFT_DNS: Mapping[str, tuple[Any, ...]] = {
 }
 
 
-def _network_of(section: SectionReader, is_openshift: bool) -> Network:
+def _network_of(kubernetes: SectionReader) -> Network:
+    section = kubernetes.section("network")
     dns = section.section("dns")
+    is_openshift = kubernetes.string("platform") == "openshift"
     namespaces, cidrs, ports = (
         OPENSHIFT_DNS[name] if is_openshift and not dns.has(name) else dns.value(name)
         for name in ("namespaces", "cidrs", "ports")
     )
+    is_scraped = kubernetes.string("monitoring") != "none" or section.has("scrape_from")
     return Network(
         dns_namespaces=tuple(namespaces),
         dns_cidrs=tuple(cidrs),
         dns_ports=tuple(int(port) for port in ports),
-        scrape_from=tuple(section.value("scrape_from")),
+        scrape_from=tuple(section.value("scrape_from")) if is_scraped else (),
         api_from=section.strings("api_from") if section.has("api_from") else None,
     )
 

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 import redis
@@ -15,6 +16,7 @@ from bananas_topology.jobs.keys import Keys
 from bananas_topology.supervisor.record import find
 from tests.cli.shell import JOBS, Shell
 from tests.doctor.seeding import SOUND, Seed, topology_text
+from tests.jobs.servers import free_port
 from tests.waiting import wait_for
 
 TOPOLOGIES = sorted((Path(__file__).parents[2] / "topologies").rglob("*.yaml"))
@@ -117,7 +119,9 @@ def test_a_healthy_running_system_raises_no_alarm(bundled_shell: Shell) -> None:
     directory = bundled_shell.directory
     # Counts are published with each heartbeat, every third of the lease.
     text = SOUND.replace("add:", "double:").replace("replicas: 1}}", "replicas: 1, lease: 6s}}")
-    text += "schedules: {n: {cron: '0 2 * * *', job: double}}"
+    text += "schedules: {n: {cron: '0 2 * * *', job: double}}\n"
+    port = free_port()
+    text += f"api: {{port: {port}, resources: {{limits: {{memory: 512Mi}}}}}}"
     (directory / "topology.yaml").write_text(topology_text(text))
     (directory / "jobs.py").write_text(JOBS)
     with bundled_shell.start("up", stdout=subprocess.DEVNULL) as process:
@@ -129,12 +133,23 @@ def test_a_healthy_running_system_raises_no_alarm(bundled_shell: Shell) -> None:
                 for number in range(200):
                     producer.wait(producer.enqueue("double", number), "20s")
                 wait_for(lambda: bundled_shell("queues").stdout.count("-0\t") == 2)
+                wait_for(lambda: _answers(port))
                 result = bundled_shell("doctor", "--format", "json")
         finally:
             process.send_signal(signal.SIGTERM)
 
     report = json.loads(result.stdout)
+    [served] = [each for each in report["checks"] if each["code"] == "DR304"]
+    assert served["measured"] == f"port {port} is served by `bananas up`"
     alarms = [each for each in report["checks"] if each["status"] in ("warning", "failure")]
     assert not alarms
     assert not [each for each in report["checks"] if each["status"] == "skipped"]
     assert result.returncode == 0
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/livez", timeout=5) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False

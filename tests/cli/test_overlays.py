@@ -82,6 +82,14 @@ def test_an_overlay_can_come_from_standard_input(files: Shell) -> None:
     assert planned.stdout.splitlines()[1].startswith("worker\tthin\t3\t6")
 
 
+@pytest.mark.parametrize("command", ["validate -", "up --dry-run -f -", "queues -f -"])
+def test_standard_input_cannot_be_two_files(files: Shell, command: str) -> None:
+    result = files(*command.split(), "-f", "-", stdin=BASE)
+
+    assert result.returncode == 2
+    assert "standard input can be read only once" in result.stderr
+
+
 def test_commands_connect_as_the_overlay_says(files: Shell) -> None:
     arguments = ["-f", "base.yaml", "--set", "redis.key_prefix=other"]
 

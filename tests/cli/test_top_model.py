@@ -11,17 +11,18 @@ from rich.cells import cell_len
 
 from bananas_topology.cli.top.keys import Quit, Retry, press, split_keys
 from bananas_topology.cli.top.model import (
-    Looked,
-    Lost,
+    JobDetails,
+    Message,
     Model,
     Pane,
     Rate,
+    ReadFailed,
     Snapshot,
-    Told,
     receive,
 )
-from bananas_topology.cli.top.tables import cursor, rows
+from bananas_topology.cli.top.tables import cursor, pool_rows, rows
 from bananas_topology.cli.top.view import Size, last_scroll, view
+from bananas_topology.contract.api import Replicas
 from bananas_topology.jobs.activity import Activity, RunningJob
 from bananas_topology.jobs.dead import DeadJob
 from bananas_topology.jobs.depths import QueueDepth, ReadyList
@@ -113,8 +114,8 @@ def test_enter_on_a_job_asks_for_it_and_escape_returns() -> None:
 
     assert model.wanted.job_id == "a"
     assert _pressed(model, "escape").wanted.job_id is None
-    assert "no job has the id a" in _text(receive(model, Looked("a", None)))
-    assert receive(model, Looked("b", None)).job is None
+    assert "no job has the id a" in _text(receive(model, JobDetails("a", None)))
+    assert receive(model, JobDetails("b", None)).job is None
 
 
 def test_a_long_job_is_scrolled_to_its_last_line_and_back() -> None:
@@ -123,7 +124,7 @@ def test_a_long_job_is_scrolled_to_its_last_line_and_back() -> None:
     view_of_a = JobView(
         "a", "failed", body, None, None, None, None, "m", AT, 12, failure, has_result=False
     )
-    model = receive(_pressed(MODEL, "enter"), Looked("a", view_of_a))
+    model = receive(_pressed(MODEL, "enter"), JobDetails("a", view_of_a))
     last = last_scroll(model, Size(80, 24))
 
     model, _ = press(model, "end", 10, last)
@@ -142,7 +143,7 @@ def test_only_dead_jobs_are_retried() -> None:
     assert request == Retry("dead-1")
     assert nothing is None
     assert "only dead jobs" in _text(refused)
-    assert "done" in _text(receive(model, Told("done")))
+    assert "done" in _text(receive(model, Message("done")))
 
 
 def test_a_paused_view_stays_as_it_is_but_says_that_redis_is_gone() -> None:
@@ -150,15 +151,28 @@ def test_a_paused_view_stays_as_it_is_but_says_that_redis_is_gone() -> None:
     model = receive(model, _snapshot(_job("new", 1), completed=10, taken_s=2.0))
 
     assert _ids(model) == ["a", "b", "c"]
-    assert model.rates == (Rate(5.0, 0.0),)
-    assert "Redis lost for 1.0s: refused" in _text(receive(model, Lost(0.0, "refused")))
+    assert model.rates == ()
+    assert "Redis unavailable for 1.0s: refused" in _text(
+        receive(model, ReadFailed(0.0, "refused"))
+    )
     assert "PAUSED" in _text(model)
-    resumed = receive(_pressed(model, "p"), _snapshot(_job("new", 1), taken_s=3.0))
+    resumed = receive(_pressed(model, "p"), _snapshot(_job("new", 1), completed=12, taken_s=3.0))
     assert _ids(resumed) == ["new"]
+    assert resumed.rates == (Rate(4.0, 0.0),)
+
+
+def test_why_redis_cannot_be_read_is_shown_to_its_end() -> None:
+    reason = "Redis at 10.0.0.5:6379 denied access: NOAUTH Authentication required; the URL has no "
+    reason += "password"
+
+    lines = _text(receive(MODEL, ReadFailed(0.0, reason))).splitlines()
+
+    assert " ".join(lines[1:3]) == f"Redis unavailable for 1.0s: {reason}"
+    assert len(lines) == 24
 
 
 def test_the_outage_is_counted_from_its_beginning_and_forgotten_at_its_end() -> None:
-    model = receive(receive(MODEL, Lost(10.0, "refused")), Lost(20.0, "timed out"))
+    model = receive(receive(MODEL, ReadFailed(10.0, "refused")), ReadFailed(20.0, "timed out"))
 
     assert (model.lost_since_s, model.lost_reason) == (10.0, "timed out")
     assert receive(model, _snapshot()).lost_since_s is None
@@ -171,12 +185,26 @@ def test_throughput_is_never_negative() -> None:
 
 
 def test_pools_that_are_short_of_workers_are_shown_even_without_any() -> None:
-    model = replace(MODEL, wanted_replicas={"main": 2, "io": 3})
+    wanted = {"main": Replicas(2, 2), "io": Replicas(3, 3)}
+    model = replace(MODEL, wanted_replicas=wanted)
 
     lines = [line.split() for line in _text(model).splitlines()]
 
     assert ["main", "1/2", "5/10", "50%"] in lines
     assert ["io", "0/3", "0/0"] in lines
+
+
+def test_an_autoscaled_pool_is_short_of_workers_below_its_minimum_only() -> None:
+    model = replace(MODEL, wanted_replicas={"main": Replicas(1, 20)})
+    assert model.snapshot is not None
+
+    [pool] = pool_rows(model, model.snapshot)
+
+    assert (pool.cells[1], pool.is_alert) == ("1/1-20", False)
+
+
+def test_the_help_fits_80_columns() -> None:
+    assert "…" not in _text(_pressed(MODEL, "?"))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (10, 3), (80, 24), (120, 10), (200, 50)])
@@ -186,7 +214,7 @@ def test_every_view_has_the_size_of_the_terminal(size: tuple[int, int], keys: st
     snapshot = replace(_snapshot(_job("猫" * 40, 5, "é\x1b[2J\n\t"), dead=50), workers=workers)
     model = _pressed(receive(Model(title="shop"), snapshot), *split_keys(keys))
 
-    lines = view(receive(model, Lost(0.0, "refused")), Size(*size), 5.0)
+    lines = view(receive(model, ReadFailed(0.0, "refused")), Size(*size), 5.0)
 
     assert len(lines) == size[1]
     assert max(cell_len(line.plain) for line in lines) <= size[0]

@@ -64,6 +64,21 @@ def test_changed_sources_and_topology_take_effect(shop: Shell) -> None:
         assert process.wait(20) == 0
 
 
+def test_a_changed_overlay_takes_effect(shop: Shell) -> None:
+    overlay = shop.directory / "dev.yaml"
+    overlay.write_text("pools: {worker: {replicas: 2}}")
+    with shop.start(
+        "up", "--watch", "-f", "topology.yaml", "-f", "dev.yaml", stdout=subprocess.DEVNULL
+    ) as process:
+        wait_for(lambda: len(_ready(shop)) == 2)
+
+        overlay.write_text("pools: {worker: {replicas: 1}}")
+
+        wait_for(lambda: len(_ready(shop)) == 1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+
+
 def test_start_with_broken_handlers_waits_for_the_fix(shop: Shell) -> None:
     jobs = shop.directory / "shop" / "jobs.py"
     jobs.write_text("import no_such_module")

@@ -122,8 +122,12 @@ class Seed:
     def dead(self, kind: str, *, seconds_ago: float = 0) -> None:
         """A dead job with its failure."""
         job_id = f"job-{next(_numbers)}"
-        at = format_timestamp(wall_now() - timedelta(seconds=seconds_ago))
         self.client.lpush(self.keys.dead, job_id)
+        self.failure(job_id, kind, seconds_ago=seconds_ago)
+
+    def failure(self, job_id: str, kind: str, *, seconds_ago: float = 0) -> None:
+        """The latest failure of a job."""
+        at = format_timestamp(wall_now() - timedelta(seconds=seconds_ago))
         self.client.set(self.keys.failure(job_id), f'{{"type":"{kind}","message":"","at":"{at}"}}')
 
 

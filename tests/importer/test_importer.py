@@ -273,16 +273,6 @@ def test_an_anonymous_volume_for_log_files_is_no_mistake() -> None:
     assert _status(imported, "services.w.volumes[0]").status is Status.TRANSLATED
 
 
-def test_an_empty_variable_of_kubernetes_is_kept() -> None:
-    imported = _import_text(
-        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w}\nspec: {template: {spec: "
-        "{containers: [{name: w, image: x, "
-        "env: [{name: WORKER_MODE, value: thin}, {name: A}]}]}}}\n"
-    )
-
-    assert yaml.safe_load(imported.text)["pools"]["w"]["env"] == {"A": ""}
-
-
 def test_replicas_that_override_an_autoscaler_are_a_mistake() -> None:
     deployment = (
         (FIXTURES / "k8s-deployment.yml").read_text("utf-8").replace("replicas: 3", "replicas: 5")

@@ -246,6 +246,30 @@ def test_a_redis_url_under_its_own_name_is_in_the_secret_of_the_topology() -> No
     assert _pool(imported)["env"] == {"DSN": {"secret": "other", "key": "dsn"}}
 
 
+@pytest.mark.parametrize("target", ["k8s", "compose"])
+def test_credentials_stay_files_beside_an_existing_secret_with_all_variables(target: str) -> None:
+    text = """
+version: 1
+name: shop
+handlers: [jobs]
+redis: {url: "${REDIS_URL}"}
+pools: {worker: {env: {EMPTY: ""}, env_from: [{secret: shop-env}]}}
+api: {env_from: [{secret: shop-env}]}
+"""
+    files = find_target(target).render(_topology(text)).files
+    imported = import_files([(file.path, file.text) for file in files if file.is_streamed], "shop")
+
+    assert yaml.safe_load(imported.text)["redis"] == {"url": "${REDIS_URL}"}
+    assert _pool(imported) == {"env": {"EMPTY": ""}, "env_from": [{"secret": "shop-env"}]}
+    assert Status.DROPPED not in {each.status for each in imported.statuses}
+
+
+def test_a_variable_without_a_value_is_empty_as_in_kubernetes() -> None:
+    imported = _import(_deployment("        - {name: EMPTY}"))
+
+    assert _pool(imported)["env"] == {"EMPTY": ""}
+
+
 def test_a_value_that_refers_to_what_is_not_known_is_dropped() -> None:
     env = """
         - {name: A, valueFrom: {configMapKeyRef: {name: elsewhere, key: a}}}

@@ -263,9 +263,13 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
 def test_a_url_for_other_programs_contains_the_password_of_the_file(tmp_path: Path) -> None:
     path = secret(tmp_path / "password", "a/b@c")
 
-    resolved = ServerUrl("redis://app:old@h:1/2?x=1", password_file=path).resolve()
-
-    assert resolved == "redis://app:a%2Fb%40c@h:1/2?x=1"
+    for url, expected in (
+        ("redis://app:old@h:1/2?db=3", "redis://app:a%2Fb%40c@h:1/2?db=3"),
+        ("redis://h?username=a%40b&password=old", "redis://a%40b:a%2Fb%40c@h"),
+        ("unix:///run/x.sock?username=app&db=1", "unix://app:a%2Fb%40c@/run/x.sock?db=1"),
+        ("rediss://h", "rediss://:a%2Fb%40c@h"),
+    ):
+        assert ServerUrl(url, password_file=path).resolve() == expected
 
 
 def test_a_refusal_is_waited_out_before_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:

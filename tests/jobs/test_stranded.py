@@ -81,6 +81,18 @@ def test_what_does_not_say_since_when_is_aged_from_when_it_was_first_seen(
     assert second.since < first.since
 
 
+def test_a_time_in_the_future_says_nothing(
+    client: redis.Redis, keys: Keys, stranded: StrandedJobs
+) -> None:
+    hold(client, keys, "a", go_job("a", age_s=-90_000))
+
+    [first] = stranded.observe(HOUR_MS)
+    [second] = stranded.observe(0)
+
+    assert (first.action, first.is_observed) == (Action.WAIT, True)
+    assert (second.action, second.since) == (Action.REQUEUE, first.since)
+
+
 def test_a_job_that_came_back_to_the_list_is_observed_afresh(
     client: redis.Redis, keys: Keys, stranded: StrandedJobs
 ) -> None:

@@ -68,7 +68,7 @@ def environment_of(workload: dict[str, Any]) -> dict[str, Any]:
     container = container_of(workload)
     seen: dict[str, Any] = {}
     for entry in container["env"]:
-        seen[entry["name"]] = expanded(entry["value"]) if "value" in entry else entry["valueFrom"]
+        seen[entry["name"]] = entry.get("valueFrom") or expanded(entry.get("value", ""))
     return seen
 
 

@@ -27,6 +27,7 @@ mount --make-rprivate /
 mount --make-rshared /
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /srv
+mount -t tmpfs tmpfs /var/log
 cp -a {files}/. /srv
 {binds}
 umount -R /sys/fs/cgroup || true

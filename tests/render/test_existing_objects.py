@@ -204,6 +204,48 @@ kubernetes: {service_account: {name: shared, create: false}}
     assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == "shared"
 
 
+def test_a_variable_of_an_existing_secret_is_not_set_beside_a_file_with_credentials() -> None:
+    text = b"""
+version: 1
+name: shop
+handlers: [shop.jobs]
+redis: {url: redis://db}
+pools: {a: {env_from: [{secret: shop-env}]}}
+api: {env_from: [{secret: shop-env}]}
+"""
+    topology = check_bytes(text, Path("a.yaml"), {}).topology
+    assert topology is not None
+
+    for name, empty in (("a", ["REDIS_URL"]), ("api", ["API_TOKEN", "REDIS_URL"])):
+        env = {each["name"]: each for each in _pod_of(topology, name)["containers"][0]["env"]}
+        assert {f"{each}_FILE" for each in empty} <= env.keys()
+        # An empty variable, which `kubectl diff` finds unchanged.
+        assert [env[each] for each in empty] == [{"name": each} for each in empty]
+        variables = services_of(topology)[name]["environment"]
+        assert [variables[each] for each in empty] == [""] * len(empty)
+
+
+def test_handlers_get_a_secret_with_the_name_of_the_apis_token() -> None:
+    text = b"""
+version: 1
+name: shop
+handlers: [shop.jobs]
+pools: {a: {secrets: [API_TOKEN]}}
+api: {secrets: [API_TOKEN]}
+"""
+    topology = check_bytes(text, Path("a.yaml"), {}).topology
+    assert topology is not None
+
+    reference = {"secretKeyRef": {"name": "shop-secrets", "key": "API_TOKEN"}}
+    (worker,) = _pod_of(topology, "a")["containers"]
+    (api,) = _pod_of(topology, "api")["containers"]
+    assert {"name": "API_TOKEN", "valueFrom": reference} in worker["env"]
+    assert "API_TOKEN" not in {each["name"] for each in api["env"]}
+    services = services_of(topology)
+    assert services["a"]["environment"]["API_TOKEN"].startswith("${API_TOKEN:?")
+    assert "API_TOKEN" not in services["api"]["environment"]
+
+
 def _pod_of(topology: Topology, name: str) -> dict[str, Any]:
     deployment = find(objects_of(topology), "Deployment", name)
     spec: dict[str, Any] = deployment["spec"]["template"]["spec"]

@@ -246,6 +246,17 @@ def _patch(text: str) -> str:
     return f"{POOL}kubernetes: {{patches: [{text}]}}\n"
 
 
+def test_a_label_that_selectors_rely_on_is_nobody_elses(make_topology: MakeTopology) -> None:
+    labels = "{bananas/pool: worker, app.kubernetes.io/version: '7', team: a}"
+    objects = objects_of(make_topology(POOL + f"api: {{}}\nkubernetes: {{labels: {labels}}}\n"))
+
+    pods = find(objects, "Deployment", "api")["spec"]["template"]["metadata"]["labels"]
+    assert "bananas/pool" not in pods
+    assert pods["team"] == "a"
+    account = find(objects, "ServiceAccount", "bananas")["metadata"]["labels"]
+    assert account["app.kubernetes.io/version"] == "7"
+
+
 def test_patches_are_applied_last(make_topology: MakeTopology) -> None:
     text = _patch(
         "{kind: Deployment, name: worker,"

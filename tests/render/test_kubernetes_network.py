@@ -53,6 +53,11 @@ def ingress_sources(make_topology: MakeTopology, text: str, policy: str) -> Any:
         ),
         ("api: {}\nkubernetes: {network: {scrape_from: ['*']}}\n", ["*"], ["*"]),
         ("api: {}\nkubernetes: {network: {api_from: ['*']}}\n", ["monitoring"], ["*"]),
+        (
+            "api: {}\nkubernetes: {monitoring: none, network: {scrape_from: [prom]}}\n",
+            ["prom"],
+            ["shop", "prom"],
+        ),
     ],
 )
 def test_metrics_and_the_api_are_open_to_the_namespaces_of_the_topology(
@@ -95,7 +100,29 @@ def test_no_dns_servers_and_no_scrapers_open_nothing(make_topology: MakeTopology
             "network.api_from is ignored",
         ),
         ("", "only pods in namespace monitoring can read metrics"),
-        ("", "a ResourceQuota rejects these pods"),
+        ("", "pools.worker.resources sets neither cpu nor memory: a ResourceQuota rejects"),
+        (
+            "api: {resources: {requests: {cpu: 1}, limits: {ephemeral_storage: 1Gi}}}\n",
+            "api.resources sets no memory: a ResourceQuota rejects these pods, and a node",
+        ),
+        (
+            "api: {resources: {limits: {memory: 1Gi}}}\n",
+            "api.resources sets no cpu: a ResourceQuota rejects these pods\n",
+        ),
+        (
+            "logging: {file: {enabled: true, path: worker.log}}\n",
+            "pools.worker.logging.file.path worker.log is not on a volume: only /tmp is writable",
+        ),
+        ("kubernetes: {image_pull_secrets: [a, b]}\n", "image_pull_secrets a, b must exist in"),
+        ("api: {ingress: {host: a.b, tls_secret: t}}\n", "tls_secret t must exist in namespace"),
+        (
+            "kubernetes: {service_account: {create: false, annotations: {a: b}}}\n",
+            "kubernetes.service_account.annotations are ignored",
+        ),
+        (
+            "kubernetes: {labels: {team: a, bananas/pool: b, app.kubernetes.io/part-of: c}}\n",
+            "kubernetes.labels bananas/pool, app.kubernetes.io/part-of is ignored",
+        ),
         ("", "redis.managed.storage cannot be changed"),
         (
             "api: {autoscale: {min: 2, max: 4, requests_per_second: 50}}\n",

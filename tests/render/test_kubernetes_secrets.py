@@ -34,6 +34,14 @@ def test_a_secret_is_written_from_the_environment(make_topology: MakeTopology) -
     }
 
 
+def test_a_value_that_is_no_text_is_not_written(make_topology: MakeTopology) -> None:
+    topology = make_topology(POOL.replace("mode: default", "mode: default, secrets: [SMTP, KEY]"))
+    environ = {"REDIS_PASSWORD": "p-w", "SMTP": "\udcff", "KEY": "ü🍌"}
+
+    with pytest.raises(RenderFailed, match="cannot write Secret shop-secrets: SMTP is not valid"):
+        secret_file(topology, environ)
+
+
 @pytest.mark.parametrize(
     ("token", "read_token", "reason"),
     [

@@ -186,6 +186,22 @@ def test_the_secret_file_is_readable_only_by_its_owner(folder: Path) -> None:
     assert path.exists()
 
 
+@pytest.mark.parametrize(
+    ("creates", "order"),
+    [("true", "after namespace.yaml and before the other files"), ("false", "before the other")],
+)
+def test_the_order_of_files_to_apply_names_those_that_are_written(
+    folder: Path, creates: str, order: str
+) -> None:
+    values = {"REDIS_PASSWORD": "abc", "SMTP_PASSWORD": "def"}
+    with (folder / "topology.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"kubernetes: {{namespace: {{create: {creates}}}}}\n")
+
+    done = render(folder, "--k8s", "-o", "deploy", "--with-secrets", environ=values)
+
+    assert f"apply it {order}" in done.stderr
+
+
 def test_a_secret_with_missing_values_writes_nothing(folder: Path) -> None:
     done = render(folder, "--k8s", "-o", "deploy", "--with-secrets")
 

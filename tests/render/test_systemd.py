@@ -139,3 +139,60 @@ def test_variables_of_existing_objects_are_in_the_credential_unless_optional(
     # `up` does not start a pool without them.
     assert "# Required in /etc/bananas-shop.env, mode 0600: DATABASE_URL\n" in file.text
     assert _service(file.text)["ExecStart"].endswith("up topology.yaml --env-file %d/env")
+
+
+def test_log_files_below_var_log_can_be_written(make_topology: MakeTopology) -> None:
+    text = """
+        handlers: [jobs]
+        logging: {file: {enabled: true}}
+        pools:
+          a: {mode: thin, concurrency: 1}
+          b: {priorities: [high], logging: {file: {path: /var/log/shop/b/worker.log}}}
+          c: {priorities: [high], logging: {file: {path: /tmp/worker.log}}}
+          d: {priorities: [high], logging: {file: {path: /data/logs/worker.log}}}
+          e: {priorities: [high], logging: {file: {path: worker.log}}}
+    """
+
+    rendering = SystemdTarget().render(make_topology(text))
+
+    assert _service(rendering.files[0].text)["LogsDirectory"] == "bananas shop/b"
+    about_logs = [each for each in rendering.notices if "logging" in each]
+    assert [each.partition(";")[0] for each in about_logs] == [
+        "pools.d.logging.file.path: the service cannot write to /data/logs",
+        "pools.e.logging.file.path: the service cannot write to .",
+    ]
+
+
+def test_what_only_containers_have_is_in_a_notice(make_topology: MakeTopology) -> None:
+    rendering = SystemdTarget().render(
+        make_topology(
+            """
+            handlers: [jobs]
+            redis: {url: "redis://db", secret: {name: cache}}
+            pools:
+              a:
+                mode: thin
+                env_from: [{secret: app}]
+                volumes: {cache: {path: /cache, temporary: 1Gi}}
+                init: {migrate: {command: [migrate]}}
+                priority_class: batch
+                runtime_class: gvisor
+                resources: {limits: {nvidia.com/gpu: 1, ephemeral_storage: 1Gi}}
+            api: {volumes: {tls: {path: /etc/tls, secret: tls}}, publish: 9000}
+            """
+        )
+    )
+
+    fields = [each.partition(" is ignored: ")[0] for each in rendering.notices]
+    assert fields == [
+        "redis.secret",
+        "pools.a.resources.limits nvidia.com/gpu",
+        "pools.a.resources.limits.ephemeral_storage",
+        "pools.a.env_from",
+        "pools.a.volumes",
+        "pools.a.init migrate",
+        "pools.a.priority_class",
+        "pools.a.runtime_class",
+        "api.volumes",
+        "api.publish",
+    ]

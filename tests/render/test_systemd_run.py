@@ -18,6 +18,7 @@ TOPOLOGY = """\
 version: 1
 name: shop
 handlers: [jobs]
+logging: {file: {enabled: true}}
 pools:
   worker: {mode: thin, concurrency: 2, secrets: [PASSWORD]}
 """
@@ -88,6 +89,7 @@ def test_the_service_starts_reloads_and_stops(host: SystemdHost) -> None:
     assert started.returncode == 0, host("cat", "/srv/output").stdout
     pid = host.show(UNIT, "MainPID")["MainPID"]
     _status(host, 1)
+    assert "worker ready" in host("cat", "/var/log/bananas/worker.log").stdout
 
     assert _apply_again(host, "concurrency: 2", "concurrency: 2, replicas: 2") == 0
     _status(host, 2)

@@ -94,6 +94,30 @@ def test_null_removes_what_the_files_before_it_have(files: Files, null: str) -> 
     assert topology.pools[0].env == {"RELEASE": "dev"}
 
 
+def test_a_null_that_removes_nothing_is_an_error_that_says_so(files: Files) -> None:
+    lines = files.lines(
+        "pools: {worker: {autoscale: null}, lwo: null}\nx-notes: null",
+        overrides=("defaults.env.REGIO=null",),
+    )
+
+    assert lines == [
+        "overlay0.yaml:1:29: error BT017: null removes nothing: no file before this one has "
+        '"autoscale" of pool "worker"',
+        "overlay0.yaml:1:41: error BT017: null removes nothing: no file before this one has pool "
+        '"lwo" (did you mean "low"?)',
+        "--set:1:20: error BT017: null removes nothing: no file before this one has "
+        '"defaults.env.REGIO" (did you mean "REGION"?)',
+    ]
+
+
+def test_null_is_a_value_in_a_payload(files: Files) -> None:
+    files.base.write_text(BASE + "scheduler: {}\nschedules: {a: {cron: '* * * * *', job: a}}\n")
+
+    topology = files.load("schedules: {a: {payload: {b: null}}}")
+
+    assert topology.schedules["a"].payload == {"b": None}
+
+
 def test_a_value_left_out_removes_nothing(files: Files) -> None:
     [line] = files.lines("pools:\n  worker:\n    # replicas: 3\n")
 
@@ -116,6 +140,51 @@ def test_an_alternative_replaces_the_other_and_keeps_the_rest(files: Files) -> N
     assert (data.path, data.temporary_bytes) == ("/d", 9 * 2**30)
     reference = topology.pools[0].container.references["A"]
     assert (reference.source.name, reference.source.is_secret, reference.key) == ("b", False, "k")
+
+
+def test_entries_with_the_name_of_an_alternative_are_not_alternatives(files: Files) -> None:
+    base = (
+        "pools: {worker: {env: {secret: a, config: b}, "
+        "volumes: {secret: {path: /s, secret: tls}, config: {path: /c, config: app}}}}"
+    )
+    topology = files.load(
+        base,
+        "pools: {worker: {env: {config: c}, volumes: {config: {path: /d}}}}",
+        overrides=("pools.worker.volumes.claim={path: /e, claim: data}",),
+    )
+
+    worker = topology.pools[0]
+    assert (worker.env["secret"], worker.env["config"]) == ("a", "c")
+    assert [(each.name, each.path) for each in worker.container.volumes] == [
+        ("secret", "/s"),
+        ("config", "/d"),
+        ("claim", "/e"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("base", "overlay"),
+    [
+        ("team-7", "{create: false}"),
+        ("{create: false, name: prod}", "team-7"),
+        ("{create: false}", "{name: team-7}"),
+    ],
+)
+def test_a_namespace_is_merged_in_whichever_form_it_is(
+    files: Files, base: str, overlay: str
+) -> None:
+    kubernetes = files.load(
+        f"kubernetes: {{namespace: {base}}}", f"kubernetes: {{namespace: {overlay}}}"
+    ).kubernetes
+
+    assert (kubernetes.namespace, kubernetes.creates_namespace) == ("team-7", False)
+
+
+def test_an_invalid_name_of_a_namespace_is_at_the_overlay(files: Files) -> None:
+    base = "kubernetes: {namespace: {create: false}}"
+    [line] = files.lines(base, "kubernetes:\n  namespace: Team")
+
+    assert line.startswith("overlay1.yaml:2:14: error BT106: ")
 
 
 def test_one_of_several_forms_replaces_another(files: Files) -> None:
@@ -187,6 +256,15 @@ def test_an_overlay_must_be_a_map(files: Files) -> None:
 )
 def test_an_override_is_written_as_in_the_file(files: Files, override: str, value: str) -> None:
     assert files.load(overrides=(override,)).pools[0].env["RELEASE"] == value
+
+
+@pytest.mark.parametrize("value", ["#fff", " # nothing", "&anchor", "!!null"])
+def test_an_override_of_which_yaml_leaves_nothing_is_an_error_at_its_value(
+    files: Files, value: str
+) -> None:
+    [line] = files.lines(overrides=("image=a", f"defaults.env.RELEASE={value}"))
+
+    assert line.startswith("--set:2:22: error BT010: the value is empty (quote it")
 
 
 def test_overrides_take_lists_and_maps_and_null(files: Files) -> None:

@@ -40,8 +40,8 @@ def top(
 ) -> None:
     """Watch pools, workers, queues and running jobs live.
 
-    Press ? for the keys: they sort and filter, pause, look into a job, and retry a dead one. With a
-    topology, the number of workers is shown beside the replicas that it wants.
+    Press ? for the keys: they sort, filter and pause, show the details of a job, and retry a dead
+    one. With a topology, the number of workers is shown beside the replicas that it wants.
 
     Examples:
 
@@ -84,11 +84,12 @@ def _run(server: Server, interval_s: float) -> int:
 def _model(server: Server) -> Model:
     from bananas_topology.cli.top.model import Model
     from bananas_topology.contract.redis_url import redact
+    from bananas_topology.launch import wanted_replicas
 
     topology = server.topology
     if topology is None:
         return Model(title=redact(server.url))
-    replicas = {pool.name: pool.replicas for pool in topology.pools}
+    replicas = {pool.name: wanted_replicas(pool) for pool in topology.pools}
     return Model(title=f"{topology.name}  {redact(server.url)}", wanted_replicas=replicas)
 
 

@@ -23,8 +23,8 @@ _SEQUENCES = {
 HELP = (
     ("tab, ← →, 1 2 3", "show running jobs, workers, or dead jobs"),
     ("↑ ↓ PgUp PgDn Home End", "select a row; also j and k"),
-    ("enter", "look into the selected job, or show the jobs of the selected worker"),
-    ("r", "retry the dead job that is selected or looked into"),
+    ("enter", "show the details of the job, or the jobs of the worker"),
+    ("r", "retry the dead job that is selected or shown"),
     ("/", "filter by text in any column; escape clears it"),
     ("s, S", "sort by the next column; reverse the order"),
     ("space, p", "pause: freeze what is shown; again to go on"),
@@ -77,7 +77,7 @@ def _sequence_length(text: str) -> int:
 def press(model: Model, key: str, page: int, last_scroll: int = 0) -> Pressed:
     """Apply a key; `page`: number of rows that PgUp and PgDn move by.
 
-    `last_scroll`: the largest useful `scroll` of the job that is looked into.
+    `last_scroll`: the largest useful `scroll` of a job's details.
     """
     if model.is_typing:
         return _type(model, key), None

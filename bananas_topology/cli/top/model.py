@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from bananas_topology.contract.api import Replicas
     from bananas_topology.jobs.activity import Activity
     from bananas_topology.jobs.dead import DeadJob
     from bananas_topology.jobs.depths import QueueDepth
@@ -43,7 +44,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class ReadFailed:
     """Reading failed at this monotonic time."""
 
     at_s: float
@@ -51,21 +52,21 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """What is known about the job that is looked into; `job` None: it no longer exists."""
+class JobDetails:
+    """The job whose details are shown; `job` None: it no longer exists."""
 
     job_id: str
     job: JobView | None
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Message:
     """A message for the user, such as the outcome of a retry."""
 
     text: str
 
 
-Event = Snapshot | Lost | Looked | Told
+Event = Snapshot | ReadFailed | JobDetails | Message
 
 
 class Rate(NamedTuple):
@@ -97,13 +98,12 @@ class Model:
 
     `title` names the deployment and `wanted_replicas` has those of the topology, if there is one.
     The selection follows its row by id; `selected_index` is where it stays if the row goes away.
-    `scroll` is the first line shown of the job that is looked into.
+    `scroll` is the first line shown of a job's details.
     """
 
     title: str = ""
-    wanted_replicas: Mapping[str, int] = field(default_factory=dict)
+    wanted_replicas: Mapping[str, Replicas] = field(default_factory=dict)
     snapshot: Snapshot | None = None
-    counted: Snapshot | None = None
     rates: tuple[Rate, ...] = ()
     lost_since_s: float | None = None
     lost_reason: str = ""
@@ -116,7 +116,7 @@ class Model:
     selected_id: str | None = None
     selected_index: int = 0
     job_id: str | None = None
-    job: Looked | None = None
+    job: JobDetails | None = None
     scroll: int = 0
     message: str = ""
 
@@ -136,23 +136,24 @@ def receive(model: Model, event: Event) -> Model:
     match event:
         case Snapshot():
             return _receive_snapshot(model, event)
-        case Lost(at_s, reason):
+        case ReadFailed(at_s, reason):
             since_s = at_s if model.lost_since_s is None else model.lost_since_s
             return replace(model, lost_since_s=since_s, lost_reason=reason)
-        case Looked(job_id):
+        case JobDetails(job_id):
             is_wanted = job_id == model.job_id and not (model.is_paused and model.job)
             return replace(model, job=event) if is_wanted else model
-        case Told(text):
+        case Message(text):
             return replace(model, message=text)
 
 
 def _receive_snapshot(model: Model, snapshot: Snapshot) -> Model:
-    rates = model.rates
-    if model.counted is not None:
-        rates = (*rates, _rate(model.counted, snapshot))[-MAX_RATES:]
-    model = replace(model, counted=snapshot, rates=rates, lost_since_s=None, lost_reason="")
-    is_shown = model.is_paused and model.snapshot is not None
-    return model if is_shown else replace(model, snapshot=snapshot)
+    model = replace(model, lost_since_s=None, lost_reason="")
+    if model.snapshot is None:
+        return replace(model, snapshot=snapshot)
+    if model.is_paused:
+        return model
+    rates = (*model.rates, _rate(model.snapshot, snapshot))[-MAX_RATES:]
+    return replace(model, snapshot=snapshot, rates=rates)
 
 
 def _rate(before: Snapshot, after: Snapshot) -> Rate:

@@ -8,7 +8,7 @@ import threading
 from itertools import islice
 
 from bananas_topology.cli.server import Server
-from bananas_topology.cli.top.model import Event, Looked, Lost, Snapshot, Told, Wanted
+from bananas_topology.cli.top.model import Event, JobDetails, Message, ReadFailed, Snapshot, Wanted
 from bananas_topology.errors import BananasTopologyError, JobNotFound
 from bananas_topology.jobs.activity import ActivityReader
 from bananas_topology.jobs.connection import connect
@@ -87,13 +87,13 @@ class Source:
         while True:
             try:
                 if job_id is not None:
-                    self._emit(Told(self._retry(job_id)))
+                    self._emit(Message(self._retry(job_id)))
                     job_id = None
                 self._read(self._wanted)
             except BananasTopologyError as error:
                 if job_id is not None:
-                    self._emit(Told(f"retry of {job_id} failed, try again: {error}"))
-                self._emit(Lost(monotonic(), str(error)))
+                    self._emit(Message(f"retry of {job_id} failed, try again: {error}"))
+                self._emit(ReadFailed(monotonic(), str(error)))
             try:
                 job_id = self._requests.get(timeout=self._interval_s)
             except queue.Empty:
@@ -121,7 +121,7 @@ class Source:
                 job = self._inspector.job(wanted.job_id)
             except JobNotFound:
                 job = None
-            self._emit(Looked(wanted.job_id, job))
+            self._emit(JobDetails(wanted.job_id, job))
 
     def _retry(self, job_id: str) -> str:
         retried = self._dead_jobs.retry(DeadFilter(job_ids=frozenset((job_id,))))

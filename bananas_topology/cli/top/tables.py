@@ -9,6 +9,7 @@ from typing import Any
 
 from bananas_topology.cli import console
 from bananas_topology.cli.top.model import Model, Pane, Snapshot
+from bananas_topology.contract.api import Replicas
 
 #: Pool of workers that do not say one.
 NO_POOL = "(none)"
@@ -117,12 +118,17 @@ def pool_rows(model: Model, snapshot: Snapshot) -> Iterator[Figures]:
         share = f"{min(100, round(100 * running / slots))}%" if slots else ""
         cells = (
             console.one_line(name),
-            f"{workers}" if wanted is None else f"{workers}/{wanted}",
+            f"{workers}" if wanted is None else f"{workers}/{_wanted(wanted)}",
             f"{running:,}/{slots:,}",
             share,
             str(stuck) if stuck else "",
         )
-        yield Figures(cells, workers < (wanted or 0) or stuck > 0)
+        yield Figures(cells, workers < (wanted.minimum if wanted else 0) or stuck > 0)
+
+
+def _wanted(replicas: Replicas) -> str:
+    minimum, maximum = replicas
+    return str(minimum) if minimum == maximum else f"{minimum}-{maximum}"
 
 
 def _rows_of(pane: Pane, snapshot: Snapshot) -> Iterable[Row]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from rich.cells import cell_len, chop_cells, set_cell_size
@@ -11,7 +12,7 @@ from rich.text import Text
 from bananas_topology.cli import console
 from bananas_topology.cli.job import as_fields
 from bananas_topology.cli.top.keys import HELP
-from bananas_topology.cli.top.model import Looked, Model, Pane, Snapshot
+from bananas_topology.cli.top.model import JobDetails, Model, Pane, Snapshot
 from bananas_topology.cli.top.tables import (
     COLUMNS,
     Column,
@@ -39,13 +40,16 @@ _NAME_WIDTH = 11
 #: Characters of one field of a job that are shown.
 _MAX_FIELD = 20_000
 
+#: Lines that the reason for a lost connection may take.
+_MAX_REASON = 3
+
 _QUEUE_COLUMNS = (Column("queue"), Column("ready", True), Column("oldest", True), Column("note"))
 _POOL_COLUMNS = (
     Column("pool"), Column("workers", True), Column("busy", True), Column("use", True),
     Column("stuck", True),
 )  # fmt: skip
 
-_FOOTER = "q quit  tab list  enter look  r retry  / filter  s sort  p pause  ? help"
+_FOOTER = "q quit  tab list  enter details  r retry  / filter  s sort  p pause  ? help"
 
 
 class Size(NamedTuple):
@@ -57,7 +61,7 @@ class Size(NamedTuple):
 
 def view(model: Model, size: Size, now_s: float) -> list[Text]:
     """Draw the model; `now_s` is the monotonic time."""
-    head = [_title(model), *_connection(model, now_s)]
+    head = [_title(model), *_connection(model, size.width, now_s)]
     footer = _footer(model)
     room = size.height - len(head) - 1
     if model.is_helping:
@@ -90,11 +94,14 @@ def _title(model: Model) -> Text:
     return title.append(f"  {console.one_line(model.title)}", "not bold")
 
 
-def _connection(model: Model, now_s: float) -> Iterator[Text]:
-    if model.lost_since_s is not None:
-        since = console.duration(max(1, int(now_s - model.lost_since_s)))
-        reason = console.one_line(model.lost_reason)
-        yield Text(f"Redis lost for {since}: {reason}", "bold red")
+def _connection(model: Model, width: int, now_s: float) -> list[Text]:
+    """How long the server has been unavailable, and why. The end of a reason says most."""
+    if model.lost_since_s is None:
+        return []
+    since = console.duration(max(1, int(now_s - model.lost_since_s)))
+    text = f"Redis unavailable for {since}: {console.one_line(model.lost_reason)}"
+    lines = textwrap.wrap(text, max(20, width), max_lines=_MAX_REASON, placeholder=" …")
+    return [Text(line, "bold red") for line in lines]
 
 
 def _footer(model: Model) -> Text:
@@ -213,8 +220,8 @@ def _tabs(model: Model, snapshot: Snapshot, shown: Sequence[Row]) -> Text:
 
 
 def last_scroll(model: Model, size: Size) -> int:
-    """The largest useful `scroll` of the job that is looked into."""
-    room = size.height - (3 if model.lost_since_s is not None else 2)
+    """The largest useful `scroll` of a job's details."""
+    room = size.height - 2 - (0 if model.lost_since_s is None else _MAX_REASON)
     return max(0, len(_job_lines(model.job, size.width)) - room)
 
 
@@ -225,13 +232,13 @@ def _job(model: Model, size: Size) -> list[Text]:
     return lines[max(0, min(model.scroll, len(lines) - size.height)) :]
 
 
-def _job_lines(looked: Looked | None, width: int) -> list[Text]:
-    if looked is None:
+def _job_lines(details: JobDetails | None, width: int) -> list[Text]:
+    if details is None:
         return []
-    if looked.job is None:
-        return [Text(f"no job has the id {console.one_line(looked.job_id)}")]
+    if details.job is None:
+        return [Text(f"no job has the id {console.one_line(details.job_id)}")]
     lines: list[Text] = []
-    for name, value in as_fields(looked.job):
+    for name, value in as_fields(details.job):
         text = visible(value[:_MAX_FIELD]).replace("\t", "    ")
         text += "\n…" if len(value) > _MAX_FIELD else ""
         parts = [

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from bananas_topology.doctor.checks import host, redis, running, topology, troubleshooting
+from bananas_topology.doctor.checks import (
+    host,
+    redis,
+    running,
+    scheduling,
+    topology,
+    troubleshooting,
+)
 
-__all__ = ["host", "redis", "running", "topology", "troubleshooting"]
+__all__ = ["host", "redis", "running", "scheduling", "topology", "troubleshooting"]

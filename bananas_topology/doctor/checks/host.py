@@ -66,25 +66,32 @@ def disks_have_space(examination: Examination) -> Verdict:
     tightest = min(examination.host.disks, key=lambda disk: disk.free)
     measured = f"{size(tightest.free)} free at {tightest.path}"
     if logs > tightest.free:
-        return warning(f"{measured}, log files may take {size(logs)}")
-    return graded(-tightest.free, -_GIB, -_GIB / 10, measured)
+        measured += f", log files may take {size(logs)}"
+    return graded(-tightest.free, -max(_GIB, logs), -_GIB / 10, measured)
 
 
 @check(
     "DR304", Group.HOST, "Port",
-    "the API's port is free, unless `bananas up` serves it",
+    "the API's port is free, or if `bananas up` runs, served by it",
     "set another api.port, or stop what uses it: ss -ltnp",
 )  # fmt: skip
 def ports_are_free(examination: Examination) -> Verdict:
-    """`bananas up` cannot start the API on a port that is taken."""
+    """`bananas up` cannot start the API on a port that is taken, nor does it serve a free one."""
     api = examination.topology.api
     if api is None:
         return ok("no port needed")
-    if examination.is_up:
-        return ok(f"port {api.config.port} is served by `bananas up`")
-    if api.config.port in examination.host.ports_in_use:
+    if api.config.port not in examination.host.ports_in_use:
+        if examination.is_up:
+            return warning(
+                f"nothing listens at port {api.config.port} although `bananas up` runs",
+                "bananas logs api shows why; if the api is new in the topology, bananas apply",
+            )
+        return ok(f"port {api.config.port} is free")
+    if not examination.is_up:
         return failure(f"port {api.config.port} is in use by another process")
-    return ok(f"port {api.config.port} is free")
+    if not examination.host.has_api:
+        return failure(f"port {api.config.port} is in use, but no API answers there")
+    return ok(f"port {api.config.port} is served by `bananas up`")
 
 
 @check(

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bananas_topology.doctor.check import Group, Verdict, check, failure, graded, ok, warning
 from bananas_topology.doctor.examination import Examination
 from bananas_topology.doctor.wording import size
 from bananas_topology.units import quantity
+
+if TYPE_CHECKING:
+    # Also checks of the API, which imports nothing that reads a topology.
+    from bananas_topology.spec.model import Api, Pool
 
 #: Connections of one process: a worker's loop, its wait for wake-ups, and a scrape; of the API, a
 #: connection per thread of its pool.
@@ -112,34 +118,38 @@ def _outgrows(max_memory: int, system_memory: int) -> bool:
 def server_has_connections(examination: Examination) -> Verdict:
     """A worker that gets no connection claims nothing, and its lease expires."""
     server = examination.server
-    needed = _connections_needed(examination)
+    needed, ours = _connections_needed(examination)
     if server.max_clients is None:
         return ok(f"{server.connected_clients:,} connected; the server does not report maxclients")
-    most = max(server.connected_clients, needed)
-    measured = (
-        f"{server.connected_clients:,} connected, up to {needed:,} needed, "
-        f"maxclients {server.max_clients:,}"
-    )
+    others = max(0, server.connected_clients - ours)
+    most = max(server.connected_clients, needed + others)
+    needs = f"the topology needs up to {needed:,}, " if needed else ""
+    measured = f"{server.connected_clients:,} connected, {needs}maxclients {server.max_clients:,}"
     if server.rejected_connections and most < 0.8 * server.max_clients:
         return warning(f"{server.rejected_connections:,} connections rejected since its start")
     return graded(most / max(1, server.max_clients), 0.8, 1, measured)
 
 
-def _connections_needed(examination: Examination) -> int:
-    """What the topology needs at full scale."""
+def _connections_needed(examination: Examination) -> tuple[int, int]:
+    """What the topology needs at full scale, and at most has now."""
     if examination.file is None or examination.file.topology is None:
-        return examination.server.connected_clients
+        return 0, 0
     topology = examination.topology
-    workers = sum(
-        pool.autoscale.max_replicas if pool.autoscale else pool.replicas for pool in topology.pools
-    )
-    api = topology.api.replicas if topology.api else 0
-    return workers * _PER_WORKER + api * _PER_API
+    needed = sum(map(_most_replicas, topology.pools)) * _PER_WORKER
+    ours = len(examination.now.live_workers) * _PER_WORKER
+    if topology.api is not None:
+        needed += _most_replicas(topology.api) * _PER_API
+        ours += topology.api.replicas * _PER_API if ours else 0
+    return needed, ours
+
+
+def _most_replicas(part: Pool | Api) -> int:
+    return part.autoscale.max_replicas if part.autoscale else part.replicas
 
 
 @check(
     "DR207", Group.REDIS, "Replication",
-    "connected to a primary whose replicas acknowledged within 10 s",
+    "connected to a primary that accepts writes, and whose replicas acknowledged within 10 s",
     "redis-cli INFO replication",
 )  # fmt: skip
 def replicas_keep_up(examination: Examination) -> Verdict:
@@ -149,6 +159,13 @@ def replicas_keep_up(examination: Examination) -> Verdict:
         return failure(
             f"{server.address} is a replica",
             "name the primary in redis.url, or use redis+sentinel://",
+        )
+    online = [each for each in server.replicas if each.state == "online"]
+    if len(online) < server.replicas_to_write:
+        return failure(
+            f"{quantity(len(online), 'replica')} online, writes require "
+            f"{server.replicas_to_write:,} (min-replicas-to-write)",
+            "start the replicas, or redis-cli CONFIG SET min-replicas-to-write 0",
         )
     lagging = [each for each in server.replicas if each.lag_s > 10 or each.state != "online"]
     if lagging:
@@ -181,15 +198,21 @@ def clocks_agree(examination: Examination) -> Verdict:
 
 @check(
     "DR210", Group.REDIS, "Authentication",
-    "a password, or a server on this host",
+    "a password, or a server that only this host can reach",
     "set requirepass or an ACL, and put the password into REDIS_URL",
 )  # fmt: skip
 def server_is_protected(examination: Examination) -> Verdict:
     """Who can write to the queue can run any handler with any payload."""
     server = examination.server
-    if server.has_password or server.is_local:
-        return ok("password used" if server.has_password else "on this host")
-    return warning(f"{server.address} accepts connections without a password")
+    if examination.accepts_anyone and server.is_local:
+        return warning(
+            "accepts connections from other hosts without a password",
+            "set requirepass, and put the password into REDIS_URL; or bind 127.0.0.1, which for a "
+            "container means to publish 127.0.0.1:6379:6379",
+        )
+    if examination.accepts_anyone or not (server.has_password or server.is_local):
+        return warning(f"{server.address} accepts connections without a password")
+    return ok("password used" if server.has_password else "on this host")
 
 
 @check(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from itertools import pairwise
 from statistics import fmean
 
 from bananas_topology.contract.values import Mode
 from bananas_topology.doctor.check import Group, Verdict, check, failure, graded, ok, warning
 from bananas_topology.doctor.examination import Examination, MissingFact
-from bananas_topology.doctor.wording import listing
+from bananas_topology.doctor.wording import listing, seconds
 from bananas_topology.jobs.survey import WorkerStatus
-from bananas_topology.units import format_duration, quantity
+from bananas_topology.units import quantity
 
 #: The share of busy threads to aim at.
 _WELL_USED = 0.7
@@ -22,7 +22,7 @@ _WELL_USED = 0.7
 #: Ready jobs from which a queue counts as deep.
 DEEP = 1000
 
-#: Seconds that a growing queue may take to work off at the present rate.
+#: Seconds that a growing queue may take to drain at the present rate.
 _DRAIN_S = 60
 
 #: Finished runs below which shares and rates mean nothing.
@@ -31,15 +31,8 @@ _MIN_RUNS = 100
 #: How recently a dead job must have died to count as growth.
 _RECENT = timedelta(minutes=10)
 
-#: How late an occurrence of a schedule may be.
-_LATE = timedelta(seconds=60)
-
 #: Jobs per hour up to which one thin pool is meant.
 _THIN_PER_HOUR = 1000
-
-
-def _now(examination: Examination) -> datetime:
-    return datetime.fromtimestamp(examination.now.now_ms / 1000, UTC)
 
 
 def _by_pool(workers: Iterable[WorkerStatus]) -> dict[str, list[WorkerStatus]]:
@@ -52,7 +45,7 @@ def _by_pool(workers: Iterable[WorkerStatus]) -> dict[str, list[WorkerStatus]]:
 @check(
     "DR401", Group.RUNNING, "Pool sizes",
     "as many live workers as the pool's replicas, or its autoscaler's minimum",
-    "bananas up, or look for crashes in the workers' logs",
+    "bananas up, or bananas scale POOL=N where it runs; or look for crashes in the workers' logs",
 )  # fmt: skip
 def pools_have_workers(examination: Examination) -> Verdict:
     """A worker that is missing has crashed, hangs, or was never started.
@@ -60,7 +53,7 @@ def pools_have_workers(examination: Examination) -> Verdict:
     The most that were seen count: one that restarts is not missing.
     """
     wanted = examination.wanted_workers
-    if examination.deployed is None:
+    if examination.deployed is None and not examination.is_up:
         _ = examination.workers  # none run before the topology is deployed
     live: Counter[str] = Counter()
     for sample in examination.samples:
@@ -68,8 +61,13 @@ def pools_have_workers(examination: Examination) -> Verdict:
     few = {name: count for name, count in wanted.items() if live[name] < count}
     if few:
         measured = ", ".join(f'"{name}" has {live[name]} of {few[name]}' for name in few)
+        remedy = None
+        if examination.is_up:
+            remedy = (
+                f"{examination.start_command(few)}; if they crash: bananas logs {' '.join(few)}"
+            )
         is_gone = any(not live[name] for name in few)
-        return failure(f"pool {measured}") if is_gone else warning(f"pool {measured}")
+        return (failure if is_gone else warning)(f"pool {measured}", remedy)
     return ok(quantity(sum(live.values()), "live worker"))
 
 
@@ -88,7 +86,7 @@ def capacity_suffices(examination: Examination) -> Verdict:
     first, last = examination.samples[0], examination.now
     arrived = (last.finished - first.finished) + max(0, last.ready - first.ready)
     rate, duration_s = arrived / examination.observed_s, busy_ms / finished / 1000
-    threads = sum(worker.concurrency for worker in workers)
+    threads = sum(max(0, worker.concurrency - worker.stuck) for worker in workers)
     measured = (
         f"{rate:,.1f} jobs/s of {duration_s * 1000:,.0f} ms need {rate * duration_s:,.1f} threads "
         f"of {threads:,}"
@@ -102,12 +100,12 @@ def capacity_suffices(examination: Examination) -> Verdict:
     "raise `replicas` or `concurrency`: bananas scale POOL=N",
 )  # fmt: skip
 def threads_are_free(examination: Examination) -> Verdict:
-    """Sampled: how many threads of each pool hold a job."""
+    """Sampled: how many threads of each pool are not free."""
     shares: dict[str, float] = {}
     for name, workers in _by_pool(examination.workers).items():
         threads = sum(worker.concurrency for worker in workers)
         busy = [
-            sum(min(each.running, each.concurrency) for each in workers_of)
+            sum(each.busy for each in workers_of)
             for sample in examination.samples
             if (workers_of := _by_pool(sample.live_workers).get(name))
         ]
@@ -130,7 +128,7 @@ def threads_are_free(examination: Examination) -> Verdict:
     "raise `replicas` or `concurrency`: bananas scale POOL=N",
 )  # fmt: skip
 def queues_are_short(examination: Examination) -> Verdict:
-    """The least that was seen: a burst that is worked off does not count."""
+    """The shortest seen: a burst that drains meanwhile does not count."""
     depths: dict[str, int] = {}
     for sample in examination.samples:
         ready: Counter[str] = Counter()
@@ -143,19 +141,30 @@ def queues_are_short(examination: Examination) -> Verdict:
 
 @check(
     "DR405", Group.RUNNING, "Queue growth",
-    f"queues do not grow, or would be worked off within {_DRAIN_S} s",
+    f"queues do not grow, or would drain within {_DRAIN_S} s",
     "raise `replicas` or `concurrency`: bananas scale POOL=N",
 )  # fmt: skip
 def queues_do_not_grow(examination: Examination) -> Verdict:
-    """Growth from each sample to the next, and more than the finished runs can catch up with."""
+    """Growth throughout the observation, and more than the finished runs can catch up with.
+
+    From one third of it to the next: jobs that arrive in batches, or one at a time, do not grow a
+    queue from each sample to the next.
+    """
     ready = [sample.ready for sample in examination.samples]
-    grows = all(later > earlier for earlier, later in pairwise(ready))
-    seconds = examination.observed_s
-    finished = (examination.now.finished - examination.samples[0].finished) / seconds
-    measured = f"{(ready[-1] - ready[0]) / seconds:+,.1f} jobs/s, {finished:,.1f} finished/s"
+    grows = all(later > earlier for earlier, later in pairwise(_means_of_parts(ready)))
+    finished = (examination.now.finished - examination.samples[0].finished) / examination.observed_s
+    growth = (ready[-1] - ready[0]) / examination.observed_s
+    measured = f"{growth:+,.1f} jobs/s, {finished:,.1f} finished/s"
     if grows and ready[-1] > finished * _DRAIN_S and ready[-1] >= _MIN_RUNS:
         return warning(f"{ready[-1]:,} ready, {measured}")
     return ok(measured)
+
+
+def _means_of_parts(values: Sequence[int], parts: int = 3) -> list[float]:
+    """The mean of each part, in order; of fewer values, the values."""
+    count = min(parts, len(values))
+    bounds = [len(values) * number // count for number in range(count + 1)]
+    return [fmean(values[begin:end]) for begin, end in pairwise(bounds)]
 
 
 @check(
@@ -168,14 +177,10 @@ def jobs_start_soon(examination: Examination) -> Verdict:
     heads = [each for each in examination.now.lists if each.waiting_since is not None]
     if not heads:
         return ok("no job is known to wait")
-    oldest = min(heads, key=lambda each: each.waiting_since or _now(examination))
-    waited_s = (_now(examination) - (oldest.waiting_since or _now(examination))).total_seconds()
+    oldest = min(heads, key=lambda each: each.waiting_since or examination.now.at)
+    waited_s = (examination.now.at - (oldest.waiting_since or examination.now.at)).total_seconds()
     what = oldest.priority + (f", {oldest.job_type}" if oldest.job_type else "")
-    return graded(waited_s, 300, 3600, f"{_seconds(waited_s)} ({what})")
-
-
-def _seconds(seconds: float) -> str:
-    return format_duration(max(0, round(seconds)) * 1000)
+    return graded(waited_s, 300, 3600, f"{seconds(waited_s)} ({what})")
 
 
 @check(
@@ -207,7 +212,7 @@ def few_runs_fail(examination: Examination) -> Verdict:
 )  # fmt: skip
 def few_jobs_die(examination: Examination) -> Verdict:
     """Of the most recent dead jobs; those that died before are not counted."""
-    since = _now(examination) - _RECENT
+    since = examination.now.at - _RECENT
     recent = sum(1 for each in examination.now.recent_failures if each.at and each.at >= since)
     recent = max(recent, examination.now.failed - examination.samples[0].failed)
     measured = f"{examination.now.dead:,} dead, {recent:,} of them recently"
@@ -215,70 +220,13 @@ def few_jobs_die(examination: Examination) -> Verdict:
 
 
 @check(
-    "DR409", Group.RUNNING, "Scheduler",
-    "a live worker of a pool with a scheduler, and no delayed job overdue by 30 s",
-    "bananas up --only scheduler, or look for crashes in its log",
-)  # fmt: skip
-def a_scheduler_runs(examination: Examination) -> Verdict:
-    """Without one, delayed jobs, retries and schedules stand still."""
-    overdue = examination.now.overdue
-    if overdue and examination.samples[0].overdue:
-        return failure(f"{quantity(overdue, 'delayed job')} overdue")
-    if examination.deployed is not None:
-        return _schedules_have_a_scheduler(examination)
-    pools = {pool.name for pool in examination.topology.pools if pool.worker.enable_scheduler}
-    if not pools:
-        return ok("the topology has no scheduler")
-    running = [worker.worker_id for worker in examination.workers if worker.pool in pools]
-    if running:
-        return ok(f"{quantity(len(running), 'scheduler')}, nothing overdue")
-    return failure(f"no live worker of {', '.join(sorted(pools))}")
-
-
-def _schedules_have_a_scheduler(examination: Examination) -> Verdict:
-    """Where no topology says which pools have a scheduler."""
-    seen = {
-        worker.worker_id
-        for each in examination.samples
-        for worker in each.live_workers
-        if worker.schedules
-    }
-    if examination.schedules and not seen:
-        return failure(f"no live worker runs the schedules: {listing(examination.schedules)}")
-    return ok(f"{quantity(len(seen), 'scheduler')}, nothing overdue")
-
-
-@check(
-    "DR410", Group.RUNNING, "Schedules",
-    "no schedule's next run is more than 60 s ago",
-    "start a scheduler: bananas up --only scheduler",
-)  # fmt: skip
-def schedules_fire(examination: Examination) -> Verdict:
-    """The schedulers keep each schedule's next run; one that has passed was missed."""
-    names = examination.schedules
-    states = examination.now.schedules
-    latest = _now(examination) - _LATE
-    missed = [
-        f"{name} ({_seconds((_now(examination) - next_run).total_seconds())} ago)"
-        for name in names
-        if name in states and (next_run := states[name].next_run) and next_run < latest
-    ]
-    if missed:
-        return failure(f"missed: {', '.join(missed)}")
-    unknown = [name for name in names if name not in states or states[name].next_run is None]
-    if unknown and examination.now.live_workers:
-        return warning(f"never seen by a scheduler: {', '.join(unknown)}")
-    return ok(f"{quantity(len(names), 'schedule')} on time" if names else "no schedules")
-
-
-@check(
     "DR411", Group.RUNNING, "Uniform pools",
     "one version and one set of settings per pool",
-    "finish the deployment: restart the pool's workers",
+    "finish the deployment, or bananas restart POOL",
 )  # fmt: skip
 def workers_are_alike(examination: Examination) -> Verdict:
     """Two kinds in one pool are a deployment that stopped halfway."""
-    mixed: list[str] = []
+    mixed: dict[str, str] = {}
     for name, workers in sorted(_by_pool(examination.workers).items()):
         for what, values in (
             ("versions", {each.version or "" for each in workers}),
@@ -288,9 +236,12 @@ def workers_are_alike(examination: Examination) -> Verdict:
             ("handlers", {",".join(sorted(each.job_types)) for each in workers}),
         ):
             if len(values) > 1:
-                mixed.append(f'pool "{name}" has different {what}')
+                mixed[name] = f'pool "{name}" has different {what}'
                 break
-    return warning("; ".join(mixed)) if mixed else ok("one kind of worker per pool")
+    if mixed:
+        command = f"bananas restart {' '.join(mixed)}"
+        return warning("; ".join(mixed.values()), f"finish the deployment, or {command}")
+    return ok("one kind of worker per pool")
 
 
 @check(
@@ -343,7 +294,7 @@ def mode_fits_traffic(examination: Examination) -> Verdict:
     per_hour, is_known = 0.0, False
     for worker in examination.workers:
         if worker.pool in thin and worker.started_at and worker.finished is not None:
-            hours = (_now(examination) - worker.started_at).total_seconds() / 3600
+            hours = (examination.now.at - worker.started_at).total_seconds() / 3600
             if hours >= 1 / 6:
                 per_hour, is_known = per_hour + worker.finished / hours, True
     if not is_known:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
+from bananas_topology.contract.jobs import JobSettings
+from bananas_topology.contract.names import API
 from bananas_topology.contract.values import Mode
 from bananas_topology.doctor.check import Group, Verdict, check, failure, ok, warning
 from bananas_topology.doctor.examination import Examination, max_log_mb
@@ -37,8 +41,15 @@ def _from_diagnostics(examination: Examination, codes: tuple[str, ...], passed: 
     return failure(measured, hint) if is_error else warning(measured, hint)
 
 
-def _pools(pools: list[Pool]) -> str:
-    return f"pool {listing([pool.name for pool in pools])}"
+def _from_rules(examination: Examination, codes: tuple[str, ...], passed: str) -> Verdict:
+    """Judge by rules, which pass only what could be read as a topology."""
+    if not examination.diagnostics(*codes):
+        _ = examination.topology
+    return _from_diagnostics(examination, codes, passed)
+
+
+def _names(pools: Iterable[Pool]) -> str:
+    return listing([pool.name for pool in pools])
 
 
 @check(
@@ -60,7 +71,7 @@ def topology_is_valid(examination: Examination) -> Verdict:
 )  # fmt: skip
 def everything_is_accepted(examination: Examination) -> Verdict:
     """Jobs that no pool accepts wait forever."""
-    return _from_diagnostics(examination, _ACCEPTED, "no job would wait without a pool")
+    return _from_rules(examination, _ACCEPTED, "no job would wait without a pool")
 
 
 @check(
@@ -70,7 +81,7 @@ def everything_is_accepted(examination: Examination) -> Verdict:
 )  # fmt: skip
 def scheduling_has_a_scheduler(examination: Examination) -> Verdict:
     """Delayed jobs, retries and schedules need a scheduler."""
-    return _from_diagnostics(examination, _SCHEDULED, "a pool runs a scheduler")
+    return _from_rules(examination, _SCHEDULED, "a pool runs a scheduler")
 
 
 @check(
@@ -80,7 +91,7 @@ def scheduling_has_a_scheduler(examination: Examination) -> Verdict:
 )  # fmt: skip
 def grace_covers_timeouts(examination: Examination) -> Verdict:
     """A stop that does not wait interrupts jobs at every deployment."""
-    return _from_diagnostics(examination, _GRACE, "grace covers the longest timeout of each pool")
+    return _from_rules(examination, _GRACE, "grace covers the longest timeout of each pool")
 
 
 @check(
@@ -90,13 +101,11 @@ def grace_covers_timeouts(examination: Examination) -> Verdict:
 )  # fmt: skip
 def timeouts_are_set(examination: Examination) -> Verdict:
     """A timeout that nobody chose is too long for some jobs and too short for others."""
-    topology = examination.topology
-    declared = all(job.timeout_ms for job in topology.jobs.values()) and bool(topology.jobs)
-    unset = _pools_leaving(examination, "job_timeout")
-    if not unset or declared:
+    unset = _pools_leaving(examination, "job_timeout", lambda job: job.timeout_ms is not None)
+    if not unset:
         longest = max((pool.worker.job_timeout_ms for pool in examination.job_pools()), default=0)
         return ok(f"longest pool timeout {format_duration(longest)}")
-    return warning(f"{_pools(unset)} uses the built-in job_timeout, 5m")
+    return warning(f"no job_timeout set, so that 5m applies: {_names(unset)}")
 
 
 @check(
@@ -106,37 +115,51 @@ def timeouts_are_set(examination: Examination) -> Verdict:
 )  # fmt: skip
 def retries_are_set(examination: Examination) -> Verdict:
     """Whether a job may run twice depends on its idempotency, which only its author knows."""
-    topology = examination.topology
-    declared = topology.jobs and all(job.max_retries is not None for job in topology.jobs.values())
-    unset = _pools_leaving(examination, "max_retries")
-    if not unset or declared:
+    unset = _pools_leaving(examination, "max_retries", lambda job: job.max_retries is not None)
+    if not unset:
         return ok("max_retries is set")
-    return warning(f"{_pools(unset)} uses the built-in max_retries, 3")
+    return warning(f"no max_retries set, so that 3 applies: {_names(unset)}")
 
 
-def _pools_leaving(examination: Examination, name: str) -> list[Pool]:
-    """The pools that run jobs of production and leave a setting to its default."""
-    own = examination.topology_file.own_settings
+def _pools_leaving(
+    examination: Examination, setting: str, is_set: Callable[[JobSettings], bool]
+) -> list[Pool]:
+    """The pools that run jobs of production and leave a setting to its default.
+
+    Not those that accept only job types, of the declared ones, for which it `is_set`.
+    """
+    own, jobs = examination.topology_file.own_settings, examination.topology.jobs
+
+    def leaves(pool: Pool) -> bool:
+        types = pool.worker.job_types or examination.declared_types
+        return not types or not all(name in jobs and is_set(jobs[name]) for name in types)
+
     return [
         pool
         for pool in examination.job_pools()
-        if pool.worker.mode is not Mode.THIN and name not in own.get(pool.name, frozenset())
+        if pool.worker.mode is not Mode.THIN
+        and setting not in own.get(pool.name, frozenset())
+        and leaves(pool)
     ]
 
 
 @check(
     "DR107", Group.TOPOLOGY, "Resource limits",
-    "a memory limit for every pool that is not thin",
-    "set resources: {limits: {memory: 1Gi}} on the pool",
+    "a memory limit for each pool that is not thin, and beside such pools for the api",
+    "set resources: {limits: {memory: 1Gi}} on each, or limits for all pools under defaults",
 )  # fmt: skip
 def limits_are_set(examination: Examination) -> Verdict:
     """Without a limit one pool's leak takes the host's memory from all others."""
-    pools = [pool for pool in examination.topology.pools if pool.worker.mode is not Mode.THIN]
-    unlimited = [pool for pool in pools if pool.resources.limits.memory_bytes is None]
-    if unlimited:
-        return warning(f"{_pools(unlimited)} has no memory limit")
+    topology = examination.topology
+    pools = [pool for pool in topology.pools if pool.worker.mode is not Mode.THIN]
     if not pools:
         return ok("thin pools only")
+    limits = {pool.name: pool.resources.limits for pool in pools}
+    if topology.api is not None:
+        limits[API] = topology.api.resources.limits
+    unlimited = [name for name, each in limits.items() if each.memory_bytes is None]
+    if unlimited:
+        return warning(f"no memory limit: {listing(unlimited)}")
     now, most = (
         format_cpu(sum((pool.resources.requests.cpu_millis or 0) * count(pool) for pool in pools))
         for count in (_replicas, _most_replicas)
@@ -177,7 +200,7 @@ def logs_go_somewhere(examination: Examination) -> Verdict:
         if not pool.worker.log_console and not pool.worker.log_file_enabled
     ]
     if silent:
-        return failure(f"{_pools(silent)} logs nowhere")
+        return failure(f"no log output: {_names(silent)}")
     return ok("every pool logs")
 
 
@@ -207,7 +230,7 @@ _MAX_LOG_MB = 10_000
 )  # fmt: skip
 def no_secrets_in_file(examination: Examination) -> Verdict:
     """Topology files are committed, and rendered into manifests that are too."""
-    return _from_diagnostics(examination, _SECRETS, "no secrets in the file")
+    return _from_rules(examination, _SECRETS, "no secrets in the file")
 
 
 @check(
@@ -217,7 +240,7 @@ def no_secrets_in_file(examination: Examination) -> Verdict:
 )  # fmt: skip
 def api_replicas_have_ports(examination: Examination) -> Verdict:
     """In Compose, two containers cannot publish one port of the host."""
-    return _from_diagnostics(examination, _PORTS, "no conflict of published ports")
+    return _from_rules(examination, _PORTS, "no conflict of published ports")
 
 
 @check(
@@ -228,9 +251,13 @@ def api_replicas_have_ports(examination: Examination) -> Verdict:
 def images_are_pinned(examination: Examination) -> Verdict:
     """With `latest`, replicas started at different times run different code."""
     topology = examination.topology
-    images = {pool.image for pool in topology.pools}
-    images |= {topology.api.image} if topology.api else set()
-    loose = sorted(image for image in images if "/" in image and not _is_pinned(image))
+    parts = (*topology.pools, *([topology.api] if topology.api else ()))
+    named = {part.image for part in parts}
+    named |= {each.image for part in parts for each in part.container.init if each.image}
+    images = {image for image in named if "/" in image}
+    if not topology.redis.is_external:
+        images.add(topology.redis.managed.image)
+    loose = sorted(image for image in images if not _is_pinned(image))
     if loose:
         return warning(f"not pinned: {listing(loose)}")
     return ok("pinned, or built here")

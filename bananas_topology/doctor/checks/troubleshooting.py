@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from bananas_topology.doctor.check import Group, Verdict, check, failure, ok, warning
 from bananas_topology.doctor.examination import Examination
@@ -56,7 +56,7 @@ def _is_idle_at(waiting: WaitingList, sample: Survey) -> bool:
         for each in sample.lists
     )
     return was_there and any(
-        worker.running < worker.concurrency and _handles(worker, waiting)
+        worker.busy < worker.concurrency and _handles(worker, waiting)
         for worker in sample.live_workers
     )
 
@@ -64,7 +64,8 @@ def _is_idle_at(waiting: WaitingList, sample: Survey) -> bool:
 @check(
     "DR502", Group.TROUBLE, "Priorities without workers",
     "a live worker accepts every priority in which jobs wait",
-    "start the pool that accepts it: bananas up --only POOL",
+    "start the pool that accepts it: bananas up --only POOL, or bananas scale POOL=1 where "
+    "`bananas up` runs",
 )  # fmt: skip
 def priorities_have_workers(examination: Examination) -> Verdict:
     """The shared queue of a priority that no live worker claims from."""
@@ -88,8 +89,8 @@ def _start(examination: Examination, priorities: Collection[str]) -> str | None:
     pools = [
         pool for pool in examination.job_pools() if set(priorities) & set(pool.worker.priorities)
     ]
-    names = ",".join(pool.name for pool in pools)
-    return f"bananas up --only {names}" if pools else "add the priority to a pool's priorities"
+    command = examination.start_command([pool.name for pool in pools])
+    return command or "add the priority to a pool's priorities"
 
 
 @check(
@@ -119,10 +120,7 @@ def waiting_types_have_handlers(examination: Examination) -> Verdict:
 )  # fmt: skip
 def declared_types_have_handlers(examination: Examination) -> Verdict:
     """A type without a handler waits as soon as somebody enqueues it."""
-    topology = examination.topology
-    declared = set(topology.jobs)
-    declared |= {name for pool in topology.pools for name in pool.worker.job_types}
-    declared |= {schedule.job for schedule in topology.schedules.values()}
+    declared = examination.declared_types
     runners = [worker for worker in examination.workers if worker.concurrency]
     handled = {name for worker in runners for name in worker.job_types}
     missing = sorted(declared - handled)
@@ -133,20 +131,22 @@ def declared_types_have_handlers(examination: Examination) -> Verdict:
 
 @check(
     "DR505", Group.TROUBLE, "Timed-out jobs",
-    "no dead job of the last hour ended with a timeout",
-    "bananas dead list --error timeout; raise `timeout` for the job type, or fix its handler",
+    "no job that died, or waits to be retried, timed out in the last hour",
+    "bananas dead list --error timeout, or the workers' logs; raise `timeout` for the job type, or "
+    "fix its handler",
 )  # fmt: skip
 def jobs_do_not_time_out(examination: Examination) -> Verdict:
-    """Of the most recent dead jobs."""
-    since = datetime.fromtimestamp(examination.now.now_ms / 1000, UTC) - _RECENT
-    late = [
-        each
-        for each in examination.now.recent_failures
-        if each.type == "JobTimeout" and each.at and each.at >= since
-    ]
-    if late:
-        return warning(f"{quantity(len(late), 'dead job')} timed out in the last hour")
-    return ok("none of the recent dead jobs timed out")
+    """Of the most recent dead jobs, and the delayed jobs that are due next."""
+    since = examination.now.at - _RECENT
+    dead, retried = (
+        sum(each.type == "JobTimeout" and each.at is not None and each.at >= since for each in of)
+        for of in (examination.now.recent_failures, examination.now.retry_failures)
+    )
+    if dead or retried:
+        return warning(
+            f"timed out in the last hour: {quantity(dead, 'dead job')}, {retried:,} to be retried"
+        )
+    return ok("no recent job timed out")
 
 
 @check(
@@ -209,7 +209,8 @@ def nothing_is_stranded(examination: Examination) -> Verdict:
 @check(
     "DR509", Group.TROUBLE, "Registered workers",
     "if `bananas up` runs here, its workers are registered on the server examined",
-    "compare --redis-url, REDIS_URL and redis.key_prefix with those of the workers",
+    "bananas ps shows whether they run, bananas logs why not; if they do, compare --redis-url, "
+    "REDIS_URL and redis.key_prefix with theirs",
 )  # fmt: skip
 def workers_are_here(examination: Examination) -> Verdict:
     """Jobs enqueued on another server, or under another prefix, are never seen by the workers."""

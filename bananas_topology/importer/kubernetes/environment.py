@@ -188,7 +188,9 @@ def _read_entry(
     name, value = entry.text_of("name"), entry.get("value")
     environment.forget(name)
     config = entry.get("valueFrom", "configMapKeyRef")
-    if name and not entry.get("valueFrom"):  # without a value, it is empty
+    if value is None and name in _CREDENTIALS and not entry.get("valueFrom"):
+        entry.child("name").translate("credentials are rendered as files")
+    elif name and not entry.get("valueFrom"):  # without a value, it is empty
         text = expanded(value.text if value else "", environment)
         if text is not None:
             _put_plain(environment, name, literal(text), value or entry.child("name"))

@@ -22,10 +22,10 @@ from bananas_topology.render.containers import (
     log_directory,
 )
 from bananas_topology.render.credentials import (
-    TOKEN_KEY,
     URL_KEY,
     api_files,
     file_variables,
+    without_variables,
     worker_files,
 )
 from bananas_topology.render.environment import in_table_order
@@ -228,9 +228,11 @@ def _environment(
     added: Mapping[str, str],
 ) -> dict[str, Any]:
     """All variables of a process: those of the contract in table order, then its own."""
+    in_files = without_variables(files)
     variables: dict[str, Any] = {
         **launch.env,
-        **{name: required(name) for name in part.secrets if name not in (URL_KEY, TOKEN_KEY)},
+        **{name: "" for name in in_files if part.container.env_from},
+        **{name: required(name) for name in part.secrets if name not in in_files},
         **references(part.container),
         **added,
         **file_variables(files, SECRETS_DIRECTORY),

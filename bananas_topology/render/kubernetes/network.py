@@ -37,7 +37,7 @@ def network_policies(topology: Topology) -> Iterator[Object]:
     yield from _to_redis(topology)
     if is_managed(topology):
         yield _into_redis(topology)
-    if scrapers := scrape_namespaces(topology):
+    if scrapers := topology.kubernetes.network.scrape_from:
         scrape = [{"from": _namespaces(scrapers), "ports": [_tcp(METRICS_PORT)]}]
         yield _policy(topology, "allow-scrape", pool_pods_selector(topology), ingress=scrape)
     if topology.api is not None:
@@ -48,12 +48,6 @@ def network_policies(topology: Topology) -> Iterator[Object]:
             pods = pods_selector(topology, Component.of_pool(pool))
             rules = [_to_range(egress) for egress in pool.egress]
             yield _policy(topology, name, pods, egress=rules)
-
-
-def scrape_namespaces(topology: Topology) -> tuple[str, ...]:
-    """The namespaces whose pods may read metrics."""
-    kubernetes = topology.kubernetes
-    return () if kubernetes.monitoring == "none" else kubernetes.network.scrape_from
 
 
 def api_namespaces(topology: Topology, api: Api) -> tuple[str, ...]:
@@ -97,7 +91,7 @@ def _into_api(topology: Topology, api: Api) -> Object:
     rule: Object = {"ports": [_tcp(api.config.port)]}
     if api.service_type == "ClusterIP":
         callers = api_namespaces(topology, api)
-        rule = {"from": _namespaces((*callers, *scrape_namespaces(topology))), **rule}
+        rule = {"from": _namespaces((*callers, *topology.kubernetes.network.scrape_from)), **rule}
     return _policy(
         topology, "allow-into-api", pods_selector(topology, api_component(api)), ingress=[rule]
     )

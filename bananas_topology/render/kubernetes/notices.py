@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bananas_topology.render.containers import log_directory
 from bananas_topology.render.kubernetes import keda
 from bananas_topology.render.kubernetes.api import api_autoscaler
 from bananas_topology.render.kubernetes.hpa import QUEUE_DEPTH_METRIC, REQUEST_RATE_METRIC
 from bananas_topology.render.kubernetes.namespace import account_name
 from bananas_topology.render.kubernetes.network import (
     ALL_NAMESPACES,
-    scrape_namespaces,
 )
+from bananas_topology.render.kubernetes.objects import RESERVED_LABELS
 from bananas_topology.render.kubernetes.pods import is_moving
 from bananas_topology.render.kubernetes.redis import (
     CPU_REQUEST_MILLIS,
@@ -68,8 +69,21 @@ def _kubernetes(topology: Topology) -> Iterator[str]:
             f"with the keys {', '.join(keys)}; "
             "render --with-secrets -o DIR writes it from environment variables"
         )
-    if not kubernetes.service_account.is_created:
+    account = kubernetes.service_account
+    if not account.is_created:
         yield f"kubernetes.service_account {account_name(topology)} is not rendered and must exist"
+        if account.annotations:
+            yield (
+                "kubernetes.service_account.annotations are ignored: an account that is not "
+                "rendered has its own"
+            )
+    if kubernetes.image_pull_secrets:
+        yield (
+            f"kubernetes.image_pull_secrets {', '.join(kubernetes.image_pull_secrets)} must exist "
+            f"in namespace {kubernetes.namespace}"
+        )
+    if reserved := [name for name in kubernetes.labels if name in RESERVED_LABELS]:
+        yield f"kubernetes.labels {', '.join(reserved)} is ignored: Bananas selects pods by it"
     if kubernetes.assigns_user:
         yield (
             "kubernetes.platform openshift: images run as a user that OpenShift assigns, in group "
@@ -111,6 +125,11 @@ def _pool(pool: Pool) -> Iterator[str]:
     yield from _workload(path, pool)
     if pool.worker.log_file_enabled:
         yield f"{path}.logging.file: each pod has its own log files, which are deleted with it"
+        if log_directory(pool.worker) is None:
+            yield (
+                f"{path}.logging.file.path {pool.worker.log_file_path} is not on a volume: only "
+                "/tmp is writable"
+            )
 
 
 def _api(topology: Topology, api: Api) -> Iterator[str]:
@@ -127,11 +146,9 @@ def _api(topology: Topology, api: Api) -> Iterator[str]:
 
 
 def _workload(path: str, part: Pool | Api) -> Iterator[str]:
-    if part.resources == Resources():
-        yield (
-            f"{path}.resources is not set: a ResourceQuota rejects these pods, and a node short of "
-            "memory evicts them first"
-        )
+    if missing := _missing_requests(part.resources):
+        evicted = "" if missing == "no cpu" else ", and a node short of memory evicts them first"
+        yield f"{path}.resources sets {missing}: a ResourceQuota rejects these pods{evicted}"
     if blocks_drains(part):
         yield f"{path}.disruption would block every node drain: rendered as maxUnavailable 1"
     if needed := list(dict.fromkeys(needed_objects(part.container))):
@@ -156,6 +173,16 @@ def _workload(path: str, part: Pool | Api) -> Iterator[str]:
         yield f"{path}.placement.require: pods stay pending until a node has the label {labels}"
 
 
+def _missing_requests(resources: Resources) -> str:
+    """What has neither a request nor a limit, which counts as one, in words; empty if all has."""
+    both = (resources.requests, resources.limits)
+    has_cpu = any(each.cpu_millis is not None for each in both)
+    has_memory = any(each.memory_bytes is not None for each in both)
+    if has_cpu:
+        return "" if has_memory else "no memory"
+    return "no cpu" if has_memory else "neither cpu nor memory"
+
+
 def _max_replicas(part: Pool | Api) -> int:
     return part.autoscale.max_replicas if part.autoscale else part.replicas
 
@@ -177,7 +204,7 @@ def _egress(topology: Topology) -> Iterator[str]:
 
 def _ingress(topology: Topology) -> Iterator[str]:
     network, api = topology.kubernetes.network, topology.api
-    scrapers = scrape_namespaces(topology)
+    scrapers = network.scrape_from
     if scrapers and ALL_NAMESPACES not in scrapers:
         yield (
             f"kubernetes.network.scrape_from: only pods in namespace {', '.join(scrapers)} can "
@@ -185,6 +212,11 @@ def _ingress(topology: Topology) -> Iterator[str]:
         )
     if api is None:
         return
+    if api.ingress is not None and api.ingress.tls_secret is not None:
+        yield (
+            f"api.ingress.tls_secret {api.ingress.tls_secret} must exist in namespace "
+            f"{topology.kubernetes.namespace}"
+        )
     if api.service_type != "ClusterIP":
         if network.api_from is not None:
             yield (

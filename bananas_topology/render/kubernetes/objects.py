@@ -22,6 +22,12 @@ MANAGED_BY = {"app.kubernetes.io/managed-by": "bananas"}
 _INSTANCE_LABEL = "app.kubernetes.io/instance"
 _COMPONENT_LABEL = "app.kubernetes.io/component"
 
+#: Labels that a topology cannot set: selectors rely on them, or the commands of the runbook.
+RESERVED_LABELS = (
+    *("app.kubernetes.io/name", "app.kubernetes.io/part-of", _INSTANCE_LABEL, _COMPONENT_LABEL),
+    *(*MANAGED_BY, POOL_LABEL),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Component:
@@ -84,8 +90,9 @@ def labels(topology: Topology, component: Component | None = None) -> dict[str, 
         POOL_LABEL: label_value(pool) if pool else None,
     }
     ours = {name: text for name, text in made.items() if text is not None}
+    reserved = {*ours, *RESERVED_LABELS}
     theirs = topology.kubernetes.labels
-    return {**ours, **{name: text for name, text in theirs.items() if name not in ours}}
+    return {**ours, **{name: text for name, text in theirs.items() if name not in reserved}}
 
 
 def selector(topology: Topology, component: Component | None = None) -> dict[str, str]:

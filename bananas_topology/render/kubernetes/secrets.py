@@ -53,8 +53,8 @@ def secret_file(topology: Topology, environ: Mapping[str, str]) -> File:
 
     Raises:
         InvalidRedisUrl: REDIS_URL is not valid.
-        RenderFailed: variables are missing (all are named), or the password or the token is not
-            valid.
+        RenderFailed: variables are missing or not text (all are named), or the password or the
+            token is not valid.
     """
     found = {**_redis_values(topology, environ), **_other_values(topology, environ)}
     missing = [key for key in secret_keys(topology) if key not in found]
@@ -64,6 +64,12 @@ def secret_file(topology: Topology, environ: Mapping[str, str]) -> File:
         raise RenderFailed(
             f"cannot write Secret {topology.kubernetes.secret}: "
             f"{', '.join(names)} not set in the environment"
+        )
+    # Bytes that are not UTF-8 are surrogates in variables; kubectl would replace them silently.
+    if binary := [key for key, text in found.items() if not _is_utf8(text)]:
+        raise RenderFailed(
+            f"cannot write Secret {topology.kubernetes.secret}: {', '.join(binary)} is not valid "
+            "UTF-8"
         )
     _check_tokens(topology, found)
     secret: Object = {
@@ -75,6 +81,14 @@ def secret_file(topology: Topology, environ: Mapping[str, str]) -> File:
     }
     text = header(topology, "k8s", "--with-secrets") + to_yaml(secret)
     return File(SECRET_FILE, text, is_streamed=False)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_tokens(topology: Topology, found: Mapping[str, str]) -> None:

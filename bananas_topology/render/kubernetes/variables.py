@@ -12,10 +12,10 @@ from typing import Any
 from bananas_topology.launch import launch_for, launch_for_api
 from bananas_topology.render.containers import METRICS_PORT
 from bananas_topology.render.credentials import (
-    TOKEN_KEY,
     URL_KEY,
     api_files,
     file_variables,
+    without_variables,
     worker_files,
 )
 from bananas_topology.render.environment import in_table_order
@@ -24,6 +24,7 @@ from bananas_topology.render.kubernetes.pods import CREDENTIALS_DIRECTORY
 from bananas_topology.render.kubernetes.redis import redis_name
 from bananas_topology.render.kubernetes.sources import env_from, references
 from bananas_topology.render.redis_server import PORT
+from bananas_topology.spec.container import Container
 from bananas_topology.spec.model import Api, Pool, Topology
 
 #: Variables that come from the Secret or the pod, never as plain values.
@@ -46,7 +47,7 @@ def worker_environment(topology: Topology, pool: Pool) -> Object:
     }
     entries["WORKER_ID"] = {"valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
     entries |= _references(topology, pool.secrets) | references(pool.container)
-    entries |= _credentials(topology, worker_files(topology))
+    entries |= _credentials(topology, worker_files(topology), pool.container)
     return {**env_from(pool.container), "env": _entries(entries)}
 
 
@@ -54,8 +55,10 @@ def api_environment(topology: Topology, api: Api) -> Object:
     """``env`` and ``envFrom`` of the api's container."""
     plain = _allowed(launch_for_api(topology, api).env, api.secrets)
     entries: dict[str, Any] = {name: _value(text) for name, text in plain.items()}
-    entries |= _references(topology, api.secrets) | references(api.container)
-    entries |= _credentials(topology, api_files(topology))
+    in_files = without_variables(api_files(topology))
+    secrets = [name for name in api.secrets if name not in in_files]
+    entries |= _references(topology, secrets) | references(api.container)
+    entries |= _credentials(topology, api_files(topology), api.container)
     return {**env_from(api.container), "env": _entries(entries)}
 
 
@@ -67,19 +70,19 @@ def _allowed(env: Mapping[str, str], secrets: Iterable[str]) -> dict[str, str]:
 def _references(topology: Topology, names: Iterable[str]) -> dict[str, Object]:
     """References to the keys of the Secret with these names."""
     secret = topology.kubernetes.secret
-    return {
-        name: {"valueFrom": {"secretKeyRef": {"name": secret, "key": name}}}
-        for name in names
-        if name not in (URL_KEY, TOKEN_KEY)
-    }
+    return {name: {"valueFrom": {"secretKeyRef": {"name": secret, "key": name}}} for name in names}
 
 
-def _credentials(topology: Topology, files: Iterable[str]) -> dict[str, Object]:
+def _credentials(
+    topology: Topology, files: tuple[str, ...], container: Container
+) -> dict[str, Object]:
     """Where the server is, and the paths of files with credentials."""
     made = file_variables(files, CREDENTIALS_DIRECTORY)
     if not topology.redis.is_external:
         made[URL_KEY] = f"redis://{redis_name(topology)}:{PORT}/0"
-    return {name: {"value": text} for name, text in made.items()}
+    # An entry without a value is an empty variable; the server would drop an empty value.
+    empty: dict[str, Object] = {name: {} for name in without_variables(files) if container.env_from}
+    return empty | {name: {"value": text} for name, text in made.items()}
 
 
 def literal(text: str) -> str:

@@ -6,10 +6,12 @@ processes are, and is restarted if the supervisor stalls; the supervisor restart
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from bananas_topology.launch import API_GRACE_MS, launch_for
-from bananas_topology.render.names import dns_label, path_of
+from bananas_topology.render.names import dns_label
+from bananas_topology.render.systemd.log_directories import created_logs
+from bananas_topology.render.systemd.notices import notices
 from bananas_topology.render.target import File, Rendering, header
 from bananas_topology.spec.model import Pool, Topology
 from bananas_topology.units import quantity
@@ -63,7 +65,7 @@ class SystemdTarget:
         """Make the one file."""
         name = _service_name(topology)
         text = header(topology, self.name) + _installation(topology, name) + _unit(topology, name)
-        return Rendering((File(f"{name}.service", text),), tuple(_notices(topology)))
+        return Rendering((File(f"{name}.service", text),), tuple(notices(topology)))
 
 
 def _service_name(topology: Topology) -> str:
@@ -95,6 +97,8 @@ def _unit(topology: Topology, name: str) -> str:
     has_secrets = bool(_secrets(topology))
     env_file = " --env-file %d/env" if has_secrets else ""
     credential = f"LoadCredential=env:/etc/{name}.env\n" if has_secrets else ""
+    logs = " ".join(created_logs(topology))
+    log_directories = f"LogsDirectory={logs}\nLogsDirectoryMode=0750\n" if logs else ""
     return f"""\
 [Unit]
 Description=Bananas topology {dns_label(topology.name)}
@@ -126,7 +130,7 @@ KillMode=mixed
 TimeoutStopSec={stop_s}
 
 {_limits(topology)}ReadWritePaths=-{state}
-{_HARDENING}
+{log_directories}{_HARDENING}
 [Install]
 WantedBy=multi-user.target
 """
@@ -164,26 +168,3 @@ def _secrets(topology: Topology) -> list[str]:
     for part in topology.parts:
         names += part.shell_variables
     return list(dict.fromkeys(names))
-
-
-def _notices(topology: Topology) -> Iterator[str]:
-    """What one host cannot express: each begins with the field that it is about."""
-    for part in topology.parts:
-        path = path_of(part)
-        if part.resources.limits.memory_bytes or part.resources.limits.cpu_millis:
-            yield (
-                f"{path}.resources.limits counts towards the limits of the whole service: systemd "
-                "has no limits for its single processes"
-            )
-        if part.autoscale is not None:
-            yield (
-                f"{path}.autoscale is ignored: change the number of processes with bananas scale"
-            )
-        if part.placement is not None:
-            yield f"{path}.placement is ignored: all processes run on one host"
-        if part.disruption is not None:
-            yield f"{path}.disruption is ignored: use bananas restart, which keeps workers ready"
-        if isinstance(part, Pool) and part.egress:
-            yield f"{path}.egress is ignored: set IPAddressAllow in a drop-in for the whole service"
-    if topology.api is not None and topology.api.ingress is not None:
-        yield "api.ingress is ignored: run a reverse proxy in front of api.port"

@@ -10,9 +10,12 @@ from bananas_topology.contract.names import is_secret_name
 from bananas_topology.contract.redis_url import check_url, has_password
 from bananas_topology.contract.settings import TOPOLOGY, Setting
 from bananas_topology.contract.worker import WORKER_SETTINGS
-from bananas_topology.spec.model import Patch
+from bananas_topology.spec.model import Patch, Placement
 from bananas_topology.spec.nodes import KeyPath, ScalarNode
 from bananas_topology.spec.rules.context import RuleContext, Violation, rule
+
+#: The address of a database or a broker, with the password that it wants.
+_URL_WITH_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@:]*:[^\s/?#@]+@")
 
 #: Variables that `secrets` of the api may list although they are settings of ours.
 _TOKENS = ("API_TOKEN", "API_READ_TOKEN")
@@ -21,6 +24,14 @@ _LABEL_KEY = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 )
 _LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
+_EXPECTED_LABEL = (
+    "expected up to 63 letters, digits, dashes, dots and underscores, starting and ending with a "
+    "letter or digit"
+)
+
+#: The default of `kubernetes.network.dns.cidrs`.
+_NODE_LOCAL_DNS = "169.254.20.10/32"
+
 #: Characters of a label that a message shows.
 _MAX_SHOWN = 80
 
@@ -97,8 +108,12 @@ def env_has_no_secrets(context: RuleContext) -> Iterator[Violation]:
         for name, value in env.items():
             if name in _TOKENS and path == ("api",):
                 continue  # an error already: BT230
-            if value and is_secret_name(name) and name not in secrets:
-                message = f"{name} of {subject} looks like a secret, and appears in rendered files"
+            if name in secrets or not value:
+                continue
+            is_url = _URL_WITH_PASSWORD.match(value) is not None
+            if is_url or is_secret_name(name):
+                what = "contains a password" if is_url else "looks like a secret"
+                message = f"{name} of {subject} {what}, and appears in rendered files"
                 hint = f"move it to secrets, as in secrets: [{name}]"
                 yield Violation((*path, "env", name), message, hint, at_key=True)
 
@@ -139,49 +154,81 @@ def hash_tags_are_complete(context: RuleContext) -> Iterator[Violation]:
 @rule("BT234", "Invalid address range", example="egress: [{cidr: 10.0.0.1/8}]")
 def address_ranges_are_valid(context: RuleContext) -> Iterator[Violation]:
     """An address range has no bits set behind its prefix."""
-    for pool in context.topology.pools:
-        for at, egress in enumerate(pool.egress):
-            # Few topologies have one, and the import takes a while.
-            from ipaddress import ip_network
+    cidrs: list[tuple[KeyPath, str]] = [
+        ((*context.path_of(pool), "egress", at, "cidr"), egress.cidr)
+        for pool in context.topology.pools
+        for at, egress in enumerate(pool.egress)
+    ]
+    dns: KeyPath = ("kubernetes", "network", "dns", "cidrs")
+    addresses = context.topology.kubernetes.network.dns_cidrs
+    cidrs += [((*dns, at), cidr) for at, cidr in enumerate(addresses)]
+    for path, cidr in cidrs:
+        if cidr == _NODE_LOCAL_DNS:
+            continue
+        # Few topologies have another one, and the import takes a while.
+        from ipaddress import ip_network
 
-            try:
-                ip_network(egress.cidr)
-            except ValueError as error:
-                path = (*context.path_of(pool), "egress", at, "cidr")
-                message = f'"{egress.cidr}" is not a valid address range: {error}'
-                yield Violation(path, message, "expected a range such as 10.0.0.0/8")
+        try:
+            ip_network(cidr)
+        except ValueError as error:
+            message = f'"{cidr}" is not a valid address range: {error}'
+            yield Violation(path, message, "expected a range such as 10.0.0.0/8")
+
+
+def _placements(context: RuleContext) -> Iterator[tuple[KeyPath, Placement]]:
+    for pool in context.topology.pools:
+        if pool.placement:
+            yield (*context.path_of(pool), "placement"), pool.placement
+    if context.topology.api and context.topology.api.placement:
+        yield ("api", "placement"), context.topology.api.placement
 
 
 @rule("BT235", "Invalid label or annotation", example="labels: {team: a b}")
 def labels_are_valid(context: RuleContext) -> Iterator[Violation]:
     """Kubernetes rejects objects with invalid labels."""
     maps: list[tuple[KeyPath, Mapping[str, str]]] = []
-    for pool in context.topology.pools:
-        if pool.placement:
-            path = (*context.path_of(pool), "placement")
-            maps += [((*path, "prefer"), pool.placement.prefer)]
-            maps += [((*path, "require"), pool.placement.require)]
-    if context.topology.api and context.topology.api.placement:
-        placement = context.topology.api.placement
-        maps += [(("api", "placement", "prefer"), placement.prefer)]
-        maps += [(("api", "placement", "require"), placement.require)]
+    for place, placement in _placements(context):
+        maps += [((*place, "prefer"), placement.prefer), ((*place, "require"), placement.require)]
     maps.append((("kubernetes", "labels"), context.topology.kubernetes.labels))
-    expected = (
-        "expected up to 63 letters, digits, dashes, dots and underscores, starting and ending with "
-        "a letter or digit"
-    )
     for path, labels in maps:
         for key, value in labels.items():
             if not _LABEL_KEY.fullmatch(key):
                 message = f'"{key[:_MAX_SHOWN]}" is not a valid label key'
-                yield Violation((*path, key), message, expected, at_key=True)
+                yield Violation((*path, key), message, _EXPECTED_LABEL, at_key=True)
             elif not _LABEL_VALUE.fullmatch(value):
                 message = f'"{value[:_MAX_SHOWN]}" is not a valid label value'
-                yield Violation((*path, key), message, expected)
-    for key in context.topology.kubernetes.annotations:
-        if not _LABEL_KEY.fullmatch(key):
-            message = f'"{key[:_MAX_SHOWN]}" is not a valid annotation key'
-            yield Violation(("kubernetes", "annotations", key), message, expected, at_key=True)
+                yield Violation((*path, key), message, _EXPECTED_LABEL)
+    kubernetes = context.topology.kubernetes
+    annotated: tuple[tuple[KeyPath, Mapping[str, str]], ...] = (
+        (("kubernetes", "annotations"), kubernetes.annotations),
+        (("kubernetes", "service_account", "annotations"), kubernetes.service_account.annotations),
+    )
+    for path, keys in annotated:
+        for key in keys:
+            if not _LABEL_KEY.fullmatch(key):
+                message = f'"{key[:_MAX_SHOWN]}" is not a valid annotation key'
+                yield Violation((*path, key), message, _EXPECTED_LABEL, at_key=True)
+
+
+@rule("BT238", "Invalid toleration", example="tolerations: [{operator: Exists, value: a}]")
+def tolerations_are_valid(context: RuleContext) -> Iterator[Violation]:
+    """Kubernetes rejects pods with invalid tolerations."""
+    for place, placement in _placements(context):
+        for at, each in enumerate(placement.tolerations):
+            path = (*place, "tolerations", at)
+            exists = each.operator == "Exists"
+            if each.key is None and not exists:
+                message = "a toleration without key requires the operator Exists"
+                yield Violation(path, message, "name the key of the taint")
+            elif each.key is not None and not _LABEL_KEY.fullmatch(each.key):
+                message = f'"{each.key[:_MAX_SHOWN]}" is not a valid key of a taint'
+                yield Violation((*path, "key"), message, _EXPECTED_LABEL)
+            if each.value and exists:
+                message = "a toleration with the operator Exists has no value"
+                yield Violation((*path, "value"), message, "remove it, or use the operator Equal")
+            elif each.value and not _LABEL_VALUE.fullmatch(each.value):
+                message = f'"{each.value[:_MAX_SHOWN]}" is not a valid value of a taint'
+                yield Violation((*path, "value"), message, _EXPECTED_LABEL)
 
 
 @rule("BT236", "Incomplete patch operation", example="json: [{op: add, path: /a}]")
