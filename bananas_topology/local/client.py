@@ -32,7 +32,7 @@ _PAUSE_S = 0.02
 Show = Callable[[str], None]
 
 
-def stranded_jobs(record: RunRecord, described: dict[str, Any]) -> Counts:
+def stranded_jobs(url: str, key_prefix: str, described: dict[str, Any]) -> Counts:
     """Count the waiting jobs that lose their workers by a change, as ``diff`` described it.
 
     Raises:
@@ -45,8 +45,8 @@ def stranded_jobs(record: RunRecord, described: dict[str, Any]) -> Counts:
     from bananas_topology.local.takers import Takers, count_stranded
 
     before, after = (Takers.from_json(described["takers"][each]) for each in ("before", "after"))
-    with connect(record.redis_url, key_prefix=record.key_prefix) as client:
-        counting = count_stranded(WaitingJobs(client, Keys(record.key_prefix)), before, after)
+    with connect(url, key_prefix=key_prefix) as client:
+        counting = count_stranded(WaitingJobs(client, Keys(key_prefix)), before, after)
         while True:
             try:
                 next(counting)

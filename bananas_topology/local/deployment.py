@@ -19,6 +19,7 @@ from bananas_topology.supervisor.plan import (
     plan_replica,
     select_api,
     select_pools,
+    unset_variables,
 )
 
 #: Modules installed by the extra `api`.
@@ -55,6 +56,12 @@ class Deployment:
         if plan.pool not in self.names:
             return False
         return self.plan(plan.pool, plan.index) == plan
+
+    def unset_variables(self) -> dict[str, tuple[str, ...]]:
+        """Secrets and references without a value, with the pools that need them."""
+        pools = [(pool, self.counts.get(pool.name, 0)) for pool in self.topology.pools]
+        api = self.topology.api if API in self.counts else None
+        return unset_variables(pools, api, self.host.environ)
 
     @property
     def takers(self) -> Takers:

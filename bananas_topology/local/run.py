@@ -19,10 +19,7 @@ from bananas_topology.contract.redis_url import redact
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import ControlFailed
 from bananas_topology.jobs.bundled_server import BundledServer
-from bananas_topology.jobs.connection import check_server, connect
 from bananas_topology.jobs.inspect import Inspector
-from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.waiting_jobs import WaitingJobs
 from bananas_topology.local.apply import Applier
 from bananas_topology.local.changes import Changes
 from bananas_topology.local.commands import Commands
@@ -40,6 +37,7 @@ from bananas_topology.local.logs import LOG_DIRECTORY
 from bananas_topology.local.notices import render_only
 from bananas_topology.local.presence import Presence
 from bananas_topology.local.reload import Reload
+from bananas_topology.local.server import Server
 from bananas_topology.local.settings import Settings
 from bananas_topology.local.sockets import CONTROL, NOTIFY, socket_directory
 from bananas_topology.local.status import Reporter
@@ -99,7 +97,7 @@ def run(topology: Topology, settings: Settings, shell: Mapping[str, str], screen
         lock = stack.enter_context(ExclusiveLock(directory, topology.name))
         sockets = stack.enter_context(socket_directory(directory))
         url, on_poll = _redis(stack, named_url, directory, screen)
-        inspector, waiting = _connect(stack, topology, url, screen)
+        server = _connect(stack, topology, url, screen)
         host = _host(environ, url, settings, screen)
         deployment = deploy(topology, settings, host)
         workers = plan_children(topology, pools, host)
@@ -107,7 +105,7 @@ def run(topology: Topology, settings: Settings, shell: Mapping[str, str], screen
         _announce(topology, pools, api, screen)
         files = LogFiles(directory / LOG_DIRECTORY)
         output = stack.enter_context(_output(plans, screen, files, settings.log_level))
-        drain = _drain(inspector, workers, output, screen) if settings.drain else None
+        drain = _drain(server.inspector, workers, output, screen) if settings.drain else None
         notify_socket = stack.enter_context(NotifySocket(sockets / NOTIFY))
         supervisor = Supervisor(
             plans,
@@ -117,11 +115,10 @@ def run(topology: Topology, settings: Settings, shell: Mapping[str, str], screen
             on_poll=on_poll,
             stays=settings.watch,
         )
-        _watch_reports(stack, supervisor, output, host, settings, inspector)
+        _watch_reports(stack, supervisor, output, host, settings, server.inspector)
         record = _record(topology, url, sockets / CONTROL, directory)
         publication = Publication(record, _publishing_directories(directory, record, folder))
-        jobs = (inspector, waiting)
-        control, applier = _serve(stack, supervisor, deployment, settings, publication, jobs)
+        control, applier = _serve(stack, supervisor, deployment, settings, publication, server)
         bound = (notify_socket, control)
         supervisor.serve(Presence(supervisor, lock, publication, bound, files, applier.source))
         # From here on other commands find this run, and can reach it.
@@ -175,14 +172,11 @@ def _redis(
     return url, server.restart_if_dead
 
 
-def _connect(
-    stack: ExitStack, topology: Topology, url: str, screen: Screen
-) -> tuple[Inspector, WaitingJobs]:
-    prefix = topology.redis.key_prefix
-    client = stack.enter_context(connect(url, key_prefix=prefix))
-    for warning in check_server(client):
+def _connect(stack: ExitStack, topology: Topology, url: str, screen: Screen) -> Server:
+    server = stack.enter_context(Server(url, topology.redis.key_prefix))
+    for warning in server.check():
         screen.notice(f"warning: {warning}")
-    return Inspector(client, Keys(prefix)), WaitingJobs(client, Keys(prefix))
+    return server
 
 
 def _host(environ: Mapping[str, str], url: str, settings: Settings, screen: Screen) -> Host:
@@ -235,11 +229,11 @@ def _serve(
     deployment: Deployment,
     settings: Settings,
     publication: Publication,
-    jobs: tuple[Inspector, WaitingJobs],
+    redis: Server,
 ) -> tuple[ControlServer, Applier]:
     """Let the supervisor accept commands and signals, and report to its parent."""
     changes = Changes(supervisor, deployment.plan, deployment.names)
-    applier = Applier(supervisor, changes, deployment, settings, publication, jobs)
+    applier = Applier(supervisor, changes, deployment, settings, publication, redis)
     commands = Commands(supervisor, changes, applier, publication)
     server = ControlServer(Path(publication.record.control), commands.by_name())
     supervisor.serve(stack.enter_context(server))
