@@ -199,6 +199,19 @@ def test_scale_says_what_it_waits_for_and_interrupts_no_job(shop: Shell) -> None
     succeed(shop, "down")
 
 
+def test_jobs_that_end_as_their_worker_leaves_are_counted(shop: Shell) -> None:
+    succeed(shop, "up", "-d", "--scale", "worker=1", "--only", "worker")
+    with Client(record_of(shop).redis_url) as client:
+        ids = [client.enqueue("nap", seconds) for seconds in (1.5, 1.9, 2.3)]
+        wait_for(lambda: processes_of(shop)["worker-0"]["busy"] == 3)
+        succeed(shop, "restart")
+        for job_id in ids:
+            client.wait(job_id, "20s")
+
+    assert processes_of(shop)["worker-0"]["completed"] == 3
+    succeed(shop, "down")
+
+
 def test_every_job_has_one_effect_through_scaling_and_restarts(shop: Shell) -> None:
     succeed(shop, "up", "-d")
     count = 1500
