@@ -284,25 +284,30 @@ def _start_detached(
     if outcome.is_ready:
         console.notice(f"{topology.name} is running; stop it with `bananas down`")
         return OK
-    _report_failure(topology, outcome, started_at)
+    _report_failure(topology, outcome, started_at, wait_timeout)
     return FAILED
 
 
-def _report_failure(topology: Topology, outcome: Outcome, started_at: datetime) -> None:
-    """Say which processes are not ready, and show their last lines, equal ones once."""
+def _report_failure(
+    topology: Topology, outcome: Outcome, started_at: datetime, wait_timeout: str
+) -> None:
+    """Say which processes are not ready and why, and show their last lines, equal ones once."""
     from bananas_topology.local.client import last_lines, processes_not_ready
 
     file = topology.path.absolute()
     is_running = outcome.exit_code is None
-    names = outcome.failed or (processes_not_ready(file, topology.name) if is_running else ())
-    names_by_lines: dict[tuple[str, ...], list[str]] = {}
-    for name in names:
-        lines = tuple(last_lines(file, topology.name, name, started_at))
-        names_by_lines.setdefault(lines, []).append(name)
-    for lines, alike in names_by_lines.items():
-        console.notice(f"error: not ready: {', '.join(alike)}{'; last lines:' if lines else ''}")
+    reasons = outcome.failed or (processes_not_ready(file, topology.name) if is_running else {})
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name, reason in reasons.items():
+        lines = last_lines(file, topology.name, name, started_at)
+        alike.setdefault((reason, *lines), []).append(name)
+    for (reason, *lines), names in alike.items():
+        more = "; last lines:" if lines else ""
+        console.notice(f"error: not ready: {', '.join(names)} ({reason}){more}")
         for line in lines:
             console.notice(f"  {line}")
+    if is_running and not reasons:
+        console.notice(f"error: not ready within {wait_timeout}")
     if is_running:
         console.notice(f"{topology.name} keeps running; stop it with `bananas down`")
 

@@ -79,13 +79,17 @@ def request(
         return _answer(connection, record, show)
 
 
-def processes_not_ready(topology: Path, name: str) -> tuple[str, ...]:
-    """Names of the processes of a run that are not ready; none if it cannot be reached."""
+def processes_not_ready(topology: Path, name: str) -> dict[str, str]:
+    """Say why processes of a run are not ready, by name: an exit, or what they do now.
+
+    None if the run cannot be reached.
+    """
     for record in running(topology.parent, name):
         with suppress(ControlFailed):
             described = request(record, "ps")["processes"]
-            return tuple(each["name"] for each in described if each["state"] != "ready")
-    return ()
+            waiting = [each for each in described if each["state"] != "ready"]
+            return {each["name"]: each["last_exit"] or each["state"] for each in waiting}
+    return {}
 
 
 def last_lines(

@@ -77,6 +77,7 @@ class Screen:
     is_colored: bool = False
     is_terminal: bool = False
     how_to_stop: str = "press Ctrl-C to stop"
+    where_logs_are: str = "the log above"
 
 
 def run(topology: Topology, settings: Settings, shell: Mapping[str, str], screen: Screen) -> int:
@@ -324,7 +325,7 @@ def _exit_code(result: RunResult, drain: Drain | None, children: int, screen: Sc
     if result.given_up:
         names = ", ".join(result.given_up)
         children_given_up = "all processes" if len(result.given_up) == children > 1 else names
-        screen.notice(f"error: gave up restarting {children_given_up}; see the log above")
+        screen.notice(f"error: gave up restarting {children_given_up}; see {screen.where_logs_are}")
         return FAILED
     if result.killed or (drain is not None and drain.died):
         return FAILED

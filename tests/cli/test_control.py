@@ -108,6 +108,24 @@ def test_handlers_that_cannot_be_imported_fail_the_start_once_with_their_line(sh
     assert "no_such_module" in shop("logs", "worker").stdout
 
 
+def test_start_without_a_word_fails_with_the_reason_of_the_exits(shop: Shell) -> None:
+    (shop.directory / "jobs.py").write_text("import os\nos._exit(3)")
+
+    result = shop("up", "-d")
+
+    assert result.returncode == 1
+    assert "gave up restarting all processes; see `bananas logs`" in result.stderr
+    assert "not ready: worker-0, worker-1, other-0 (exit code 3)\n" in result.stderr
+
+
+def test_start_without_time_to_wait_fails_in_words(shop: Shell) -> None:
+    result = shop("up", "-d", "--wait-timeout", "0")
+
+    assert (result.returncode, "error: not ready" in result.stderr) == (1, True), result.stderr
+    wait_for(lambda: find(shop.directory))
+    succeed(shop, "down", "--now")
+
+
 def test_start_that_takes_too_long_fails_and_runs_on(shop: Shell) -> None:
     (shop.directory / "jobs.py").write_text(
         "print('loading', flush=True)\nimport time\ntime.sleep(60)"
@@ -116,7 +134,8 @@ def test_start_that_takes_too_long_fails_and_runs_on(shop: Shell) -> None:
     result = shop("up", "-d", "--wait-timeout", "5s")
 
     assert result.returncode == 1
-    assert "not ready: worker-0, worker-1, other-0; last lines:\n  loading\n" in result.stderr
+    last_lines = "last lines:\n  loading\n"
+    assert f"not ready: worker-0, worker-1, other-0 (starting); {last_lines}" in result.stderr
     assert "keeps running" in result.stderr
     assert {each["state"] for each in processes_of(shop).values()} == {"starting"}
     succeed(shop, "down", "--now")

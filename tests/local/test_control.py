@@ -135,6 +135,27 @@ def test_failure_of_a_command_is_raised(served: Served) -> None:
         request(served.record, "nonsense")
 
 
+def test_request_of_a_client_that_has_given_up_is_not_carried_out(tmp_path: Path) -> None:
+    served = Served(tmp_path / "c")
+    line = b'{"version": 1, "command": "echo", "text": "x"}\n'
+    with served.server, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as waiting:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as gone:
+            for connection in (gone, waiting):
+                connection.connect(served.record.control)
+                connection.sendall(line)
+            waiting.shutdown(socket.SHUT_WR)
+
+        def has_answer() -> bool:
+            served.turn()
+            return bool(select.select([waiting], [], [], 0)[0])
+
+        # The loop, which was suspended, turns again only now.
+        wait_for(has_answer)
+
+        assert json.loads(waiting.recv(4096))["result"] == {"text": "x"}
+        assert len(served.received) == 1
+
+
 def test_request_in_pieces_is_understood(served: Served) -> None:
     line = b'{"version": 1, "command": "echo", "text": "x"}\n'
 
