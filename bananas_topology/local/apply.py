@@ -250,7 +250,7 @@ class Applier:
             rename(Path(record.directory), topology.name, source)
             self._publication.update(changed)
         except OSError as problem:
-            log.error("state file not written: %s", problem)
+            log.error("state file not written: %s", problem.strerror or problem)
 
     def _change(
         self,

@@ -180,8 +180,10 @@ def waiting_for_exit(states: Sequence[ChildState]) -> str:
 def _not_ready(states: Sequence[ChildState], timeout_s: float) -> str:
     state = states[0]
     if state.exits:
-        return f"{state.name} exited before it was ready ({state.last_exit}); it was stopped again"
-    return f"{_names(states)} not ready within {timeout_s:g} s; stopped again"
+        reason = f"{state.name} exited before it was ready ({state.last_exit})"
+    else:
+        reason = f"{_names(states)} not ready within {timeout_s:g} s"
+    return f"{reason}; stopped again, see `bananas logs {state.name}`"
 
 
 def _names(states: Sequence[ChildState]) -> str:

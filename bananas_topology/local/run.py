@@ -98,10 +98,10 @@ def run(topology: Topology, settings: Settings, shell: Mapping[str, str], screen
         lock = stack.enter_context(ExclusiveLock(directory, topology.name))
         sockets = stack.enter_context(socket_directory(directory))
         url, on_poll = _redis(stack, named_url, directory, screen)
-        server = _connect(stack, topology, url, screen)
         host = _host(environ, url, settings, screen)
         deployment = deploy(topology, settings, host)
         workers = plan_children(topology, pools, host)
+        server = _connect(stack, topology, workers, url, screen)
         plans = (*workers, *([deployment.plan(API, 0)] if api else []))
         _announce(topology, pools, api, screen)
         files = LogFiles(directory / LOG_DIRECTORY)
@@ -173,9 +173,11 @@ def _redis(
     return url, server.restart_if_dead
 
 
-def _connect(stack: ExitStack, topology: Topology, url: str, screen: Screen) -> Server:
+def _connect(
+    stack: ExitStack, topology: Topology, workers: Sequence[ChildPlan], url: str, screen: Screen
+) -> Server:
     server = stack.enter_context(Server(url, topology.redis.key_prefix))
-    for warning in server.check():
+    for warning in server.check([plan.name for plan in workers]):
         screen.notice(f"warning: {warning}")
     return server
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Collection, Sequence
 from typing import Self
 
 from bananas_topology.errors import BananasTopologyError, ControlFailed
 from bananas_topology.jobs.access import is_same_server
 from bananas_topology.jobs.connection import check_server, connect, failure, log_in
-from bananas_topology.jobs.inspect import Inspector
+from bananas_topology.jobs.inspect import Inspector, WorkerView
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.waiting_jobs import WaitingJobs
+from bananas_topology.system.clock import monotonic, sleep
+from bananas_topology.system.processes import start_time_token
+
+#: Seconds for workers of a killed run to leave: they requeue their jobs at once.
+LEAVE_TIMEOUT_S = 3.0
+
+_POLL_S = 0.05
+
+#: Maximum names of workers shown; the rest are counted.
+_MAX_NAMES = 3
 
 
 class Server:
@@ -32,9 +44,24 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def check(self) -> list[str]:
-        """Check its version and settings: see `check_server`."""
-        return check_server(self._client)
+    def check(self, worker_ids: Collection[str]) -> list[str]:
+        """Check it before workers with these ids are started; returns warnings, as `check_server`.
+
+        Raises:
+            RedisUnavailable, RedisUnsuitable: see `check_server`.
+        """
+        warnings = check_server(self._client)
+        deadline = monotonic() + LEAVE_TIMEOUT_S
+        while taken := self._live(worker_ids):
+            if monotonic() >= deadline or any(each.host != _host() for each in taken):
+                return [*warnings, _taken(taken)]
+            sleep(_POLL_S)  # those of a killed run are just leaving
+        return warnings
+
+    def _live(self, worker_ids: Collection[str]) -> list[WorkerView]:
+        """The workers with these ids that live; those of this host may be dead, but registered."""
+        workers = [each for each in self.inspector.workers() if each.worker_id in worker_ids]
+        return [each for each in workers if each.host != _host() or start_time_token(each.pid)]
 
     def is_at(self, url: str) -> bool:
         """Whether a URL is the same server's, perhaps with another login."""
@@ -61,3 +88,17 @@ class Server:
         if url != self._url:
             log_in(self._client, url, key_prefix=self._prefix)
             self._url = url
+
+
+def _host() -> str:
+    return socket.gethostname()
+
+
+def _taken(workers: Sequence[WorkerView]) -> str:
+    names = ", ".join(each.worker_id for each in workers[:_MAX_NAMES])
+    more = f" and {len(workers) - _MAX_NAMES} more" if len(workers) > _MAX_NAMES else ""
+    hosts = ", ".join(sorted({each.host for each in workers}))
+    return (
+        f"workers named {names}{more} already run on {hosts} with this Redis and key prefix, and "
+        "two of the same name stop each other: set another redis.key_prefix, or rename the pools"
+    )
