@@ -29,6 +29,7 @@ from bananas_topology.jobs.inspect import WorkerView
 from bananas_topology.local.changes import Changes, together
 from bananas_topology.local.deployment import (
     Deployment,
+    allow_processes,
     check_requirements,
     deploy,
     server_of,
@@ -180,6 +181,7 @@ class Applier:
         wanted = deploy(topology, settings, host)
         api = topology.api if API in wanted.counts else None
         check_requirements(topology, url, api)
+        allow_processes(len(self._supervisor.children) + sum(wanted.counts.values()))
         check_rename(Path(self._publication.record.directory), topology.name)
         return wanted
 

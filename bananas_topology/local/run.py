@@ -26,6 +26,7 @@ from bananas_topology.local.commands import Commands
 from bananas_topology.local.control import ControlServer
 from bananas_topology.local.deployment import (
     Deployment,
+    allow_processes,
     check_requirements,
     deploy,
     select,
@@ -91,7 +92,7 @@ def run(topology: Topology, settings: Settings, shell: Mapping[str, str], screen
     """
     pools, api = select(topology, settings)
     environ = {**settings.variables, **_inherited(shell)}
-    named_url = _checked(topology, settings, environ, api)
+    named_url = _checked(topology, settings, environ, pools, api)
     folder = topology.path.absolute().parent
     directory = state_directory(folder, topology.name, settings.source, settings.adopt)
     with ExitStack() as stack:
@@ -131,11 +132,16 @@ def run(topology: Topology, settings: Settings, shell: Mapping[str, str], screen
 
 
 def _checked(
-    topology: Topology, settings: Settings, environ: Mapping[str, str], api: Api | None
+    topology: Topology,
+    settings: Settings,
+    environ: Mapping[str, str],
+    pools: Sequence[tuple[Pool, int]],
+    api: Api | None,
 ) -> str | None:
     """Check that everything is there; returns the URL of the server, None for the bundled one."""
     url = server_of(topology, settings, environ)
     check_requirements(topology, url, api)
+    allow_processes(sum(count for _, count in pools) + (api is not None))
     if settings.watch:
         check_installed()
     return url

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -270,6 +272,20 @@ def test_restart_loads_changed_handlers_and_keeps_the_old_where_they_are_broken(
     assert shop("restart").returncode == 0
     with Client(record_of(shop).redis_url) as client:
         assert client.wait(client.enqueue("effect", 1), "20s") == "new"
+    succeed(shop, "down")
+
+
+@pytest.mark.parametrize("is_hard", [True, False])
+def test_processes_need_open_files(shop: Shell, is_hard: bool) -> None:
+    hard = 70 if is_hard else resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (70, hard))
+    with shop.start("up", "-d", "--only", "worker", preexec_fn=limit) as started:
+        assert started.wait(60) == 0
+
+    scaled = shop("scale", "worker=4")
+
+    expected = "for 4 processes, expected a limit of 72 open files or more, got 70: raise it"
+    assert (scaled.returncode, expected in scaled.stderr) == (is_hard, is_hard), scaled.stderr
     succeed(shop, "down")
 
 
