@@ -107,7 +107,8 @@ class ControlServer(BoundSocket):
         except ControlFailed as error:
             is_invalid = isinstance(error, InvalidArgument)
             connection.finish(error=str(error), is_invalid_argument=is_invalid)
-        except (KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # whatever is sent, the processes keep running
+            log.warning("invalid request", exc_info=True)
             connection.finish(error=f"invalid request: {error!r}")
         else:
             if isinstance(answer, dict):
