@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -35,17 +36,25 @@ Show = Callable[[str], None]
 def stranded_jobs(url: str, key_prefix: str, described: dict[str, Any]) -> Counts:
     """Count the waiting jobs that lose their workers by a change, as ``diff`` described it.
 
+    A job without a handler in any live worker has none to lose.
+
     Raises:
         RedisUnavailable, RedisUnsuitable: they cannot be counted.
     """
     # Imported here: it takes longer than everything else that commands need of a run.
     from bananas_topology.jobs.connection import connect
+    from bananas_topology.jobs.inspect import Inspector
     from bananas_topology.jobs.keys import Keys
     from bananas_topology.jobs.waiting_jobs import WaitingJobs
     from bananas_topology.local.takers import Takers, count_stranded
 
     before, after = (Takers.from_json(described["takers"][each]) for each in ("before", "after"))
+    if after.covers(before):
+        return Counter()
     with connect(url, key_prefix=key_prefix) as client:
+        workers = Inspector(client, Keys(key_prefix)).workers()
+        if handled := {job_type for each in workers for job_type in each.job_types}:
+            before = before.with_handlers(handled)
         counting = count_stranded(WaitingJobs(client, Keys(key_prefix)), before, after)
         while True:
             try:
