@@ -58,7 +58,7 @@ def load_handlers(modules: tuple[str, ...]) -> Mapping[str, Handler]:
 def _import(name: str) -> Mapping[str, Any]:
     try:
         return vars(importlib.import_module(name))
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         # A user's module may raise anything on import; whatever it is, the user must fix it.
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is not None and f"{name}.".startswith(f"{missing}."):

@@ -95,6 +95,11 @@ def test_async_handlers_are_recognized(modules: Path) -> None:
         ("\n1/0\n", "made_wrong.py, line 4)"),
         ("@job('a', timeout=0)\ndef a(x): ...\n", "made_wrong.py, line 3)"),
         ("raise SystemExit(3)\n", "cannot import module made_wrong: SystemExit: 3"),
+        # As extensions in Rust do.
+        (
+            "class Panic(BaseException): pass\nraise Panic\n",
+            "cannot import module made_wrong: Panic",
+        ),
         ("import nowhere\n", "No module named 'nowhere'"),
         ("(\n", "cannot import module made_wrong: SyntaxError"),
     ],

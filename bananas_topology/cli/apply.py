@@ -188,7 +188,9 @@ def _describe(
     from bananas_topology.local.client import request, stranded_jobs
 
     described = request(record, "diff", **selection)
-    return described, stranded_jobs(record, described)
+    url = described.pop("redis_url")
+    console.warn_of_unset(described["unset"])
+    return described, stranded_jobs(url, record.key_prefix, described)
 
 
 def _as_json(described: dict[str, Any], stranded: Mapping[tuple[str, str], int]) -> dict[str, Any]:

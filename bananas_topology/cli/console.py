@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
@@ -81,6 +81,12 @@ def painter(stream: IO[str]) -> Paint:
 def notice(text: str) -> None:
     """Print a message for the user to standard error."""
     print(visible(text), file=sys.stderr, flush=True)
+
+
+def warn_of_unset(variables: Mapping[str, Iterable[str]]) -> None:
+    """Name the variables that pools need and that have no value, with these pools."""
+    for name, owners in variables.items():
+        notice(f"warning: {name} of {', '.join(owners)} is not set")
 
 
 def print_json(value: Any) -> None:

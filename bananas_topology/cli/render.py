@@ -12,7 +12,7 @@ import typer
 from bananas_topology.cli import console
 from bananas_topology.cli.exit_codes import FAILED, OK
 from bananas_topology.cli.options import FileArgument, Overlays, Overrides
-from bananas_topology.cli.topology import read_topology, topology_files
+from bananas_topology.cli.topology import TopologyFiles, read_topology, topology_files
 from bananas_topology.units import quantity
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def render(
 
     name = _target_name(compose=compose, k8s=k8s, systemd=systemd, target=target)
     _check_options(name, output, check, with_secrets, prune_command, replaces)
-    topology = read_topology(topology_files(overlays, overrides, file), "rendered")
+    topology = _read(topology_files(overlays, overrides, file), name)
     if prune_command:
         raise typer.Exit(_print_prune_command(topology))
     rendering = find_target(name).render(topology)
@@ -126,6 +126,16 @@ def render(
         raise typer.Exit(_compare(rendering, output, replaces))
     secrets = _secrets(topology) if with_secrets else ()
     _write(rendering, output, secrets, replaces)
+
+
+def _read(files: TopologyFiles, target: str) -> Topology:
+    topology = read_topology(files, "rendered")
+    if target == "systemd" and files.is_merged:
+        console.notice(
+            "notice: the service reads topology.yaml only: add what is merged into it to ExecStart "
+            f"in a drop-in, as in `bananas up {files.arguments}`"
+        )
+    return topology
 
 
 def _target_name(*, compose: bool, k8s: bool, systemd: bool, target: str | None) -> str:

@@ -155,7 +155,9 @@ def key_prefix(topology: Topology | None, record: RunRecord | None) -> str:
 
 def _warn_if_elsewhere(record: RunRecord | None, url: str | None) -> None:
     """Warn if the workers running here use another server."""
-    if record is not None and url is not None and url != record.redis_url:
+    from bananas_topology.jobs.access import is_same_server
+
+    if record is not None and url is not None and not is_same_server(url, record.redis_url):
         console.notice(
             f"warning: using {redact(url)}, but `bananas up` in this directory uses "
             f"{redact(record.redis_url)}"

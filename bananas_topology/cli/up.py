@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bananas_topology.local.run import Screen
     from bananas_topology.local.settings import Settings
     from bananas_topology.spec.model import Api, Pool, Topology
+    from bananas_topology.supervisor.record import RunRecord
 
 
 class LogFormat(StrEnum):
@@ -156,15 +157,20 @@ def _run(
     """Start the topology, in the background with the arguments for that; returns the exit code."""
     from bananas_topology.local.deployment import select, server_of
     from bananas_topology.local.run import run
+    from bananas_topology.supervisor.plan import unset_variables
 
     selected = select(topology, settings)
     url = server_of(topology, settings, os.environ)
-    _warn_of_unset_variables(*selected)
+    if background is not None and not dry_run:
+        files, wait_timeout, yes = background
+        if (record := _running(topology, files)) is not None:
+            return _apply(record, settings, env, files, wait_timeout, yes=yes)
+    console.warn_of_unset(unset_variables(*selected, os.environ))
     if dry_run:
         _print_plan(url, *selected)
         return OK
     if background is not None:
-        return _detach(topology, settings, env, *background)
+        return _start_detached(topology, settings, env, background[1])
     return run(topology, settings, env.shell, _screen())
 
 
@@ -180,13 +186,6 @@ def _check_can_detach(files: TopologyFiles, *, detach: bool, drain: bool) -> Non
 def _print_plan(url: str | None, pools: Sequence[tuple[Pool, int]], api: Api | None) -> None:
     console.notice(f"redis: {redact(url) if url else 'bundled server'}")
     console.print_plan(pools, api)
-
-
-def _warn_of_unset_variables(pools: Sequence[tuple[Pool, int]], api: Api | None) -> None:
-    from bananas_topology.supervisor.plan import unset_variables
-
-    for name, owners in unset_variables(pools, api, os.environ).items():
-        console.notice(f"warning: {name} of {', '.join(owners)} is not set")
 
 
 def _settings(
@@ -216,22 +215,24 @@ def _settings(
     )
 
 
-def _detach(
-    topology: Topology,
-    settings: Settings,
-    env: EnvFiles,
-    files: TopologyFiles,
-    wait_timeout: str,
-    yes: bool,
-) -> int:
-    """Start it in the background, or apply it if it is running; returns the exit code."""
+def _running(topology: Topology, files: TopologyFiles) -> RunRecord | None:
     from bananas_topology.supervisor.record import find
 
     path = topology.path.absolute()
     # One file with different overlays may run under several names.
-    record = find(path.parent, topology.name, None if files.is_merged else path)
-    if record is None:
-        return _start_detached(topology, settings, env, wait_timeout)
+    return find(path.parent, topology.name, None if files.is_merged else path)
+
+
+def _apply(
+    record: RunRecord,
+    settings: Settings,
+    env: EnvFiles,
+    files: TopologyFiles,
+    wait_timeout: str,
+    *,
+    yes: bool,
+) -> int:
+    """Apply the topology to what runs; returns the exit code."""
     console.notice(f"{record.name} is already running (process {record.pid})")
     if ignored := _options_of_start(settings):
         console.notice(
@@ -283,25 +284,30 @@ def _start_detached(
     if outcome.is_ready:
         console.notice(f"{topology.name} is running; stop it with `bananas down`")
         return OK
-    _report_failure(topology, outcome, started_at)
+    _report_failure(topology, outcome, started_at, wait_timeout)
     return FAILED
 
 
-def _report_failure(topology: Topology, outcome: Outcome, started_at: datetime) -> None:
-    """Say which processes are not ready, and show their last lines, equal ones once."""
+def _report_failure(
+    topology: Topology, outcome: Outcome, started_at: datetime, wait_timeout: str
+) -> None:
+    """Say which processes are not ready and why, and show their last lines, equal ones once."""
     from bananas_topology.local.client import last_lines, processes_not_ready
 
     file = topology.path.absolute()
     is_running = outcome.exit_code is None
-    names = outcome.failed or (processes_not_ready(file, topology.name) if is_running else ())
-    names_by_lines: dict[tuple[str, ...], list[str]] = {}
-    for name in names:
-        lines = tuple(last_lines(file, topology.name, name, started_at))
-        names_by_lines.setdefault(lines, []).append(name)
-    for lines, alike in names_by_lines.items():
-        console.notice(f"error: not ready: {', '.join(alike)}{'; last lines:' if lines else ''}")
+    reasons = outcome.failed or (processes_not_ready(file, topology.name) if is_running else {})
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name, reason in reasons.items():
+        lines = last_lines(file, topology.name, name, started_at)
+        alike.setdefault((reason, *lines), []).append(name)
+    for (reason, *lines), names in alike.items():
+        more = "; last lines:" if lines else ""
+        console.notice(f"error: not ready: {', '.join(names)} ({reason}){more}")
         for line in lines:
             console.notice(f"  {line}")
+    if is_running and not reasons:
+        console.notice(f"error: not ready within {wait_timeout}")
     if is_running:
         console.notice(f"{topology.name} keeps running; stop it with `bananas down`")
 

@@ -172,6 +172,23 @@ def without_login(url: str) -> str:
     return _LOGIN.sub("", url).removesuffix("?")
 
 
+def is_same_server(url: str, other: str) -> bool:
+    """Whether two URLs have the same jobs: they differ in login and options of TLS at most.
+
+    >>> is_same_server("redis://:old@db:6379/0", "redis://:new@db:6379/0?ssl_ca_certs=y")
+    True
+    >>> is_same_server("redis://db:6379/0", "redis://db:6379/1")
+    False
+    """
+    return _place(url) == _place(other)
+
+
+def _place(url: str) -> tuple[str, str | None]:
+    """Scheme, hosts and path, and the database if it is an option."""
+    base, _, query = without_login(url).partition("?")
+    return base, dict(parse_qsl(query)).get("db")
+
+
 def _read(path: str) -> str:
     try:
         return read_secret(path)

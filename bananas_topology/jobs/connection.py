@@ -214,6 +214,18 @@ def failure(client: redis.Redis) -> BananasTopologyError | None:
     return None
 
 
+def log_in(client: redis.Redis, url: str, *, key_prefix: str) -> None:
+    """Connect a client with the login of this URL from now on; its idle connections are closed.
+
+    Raises:
+        InvalidRedisUrl: the URL is not valid.
+    """
+    pool = connect(url, key_prefix=key_prefix).connection_pool
+    # A command that another thread sends keeps the pool that it has begun with.
+    before, client.connection_pool = client.connection_pool, pool
+    before.disconnect(inuse_connections=False)
+
+
 def close_inherited(client: redis.Redis) -> None:
     """Close, in a forked child, the connections of its parent, which keeps them.
 

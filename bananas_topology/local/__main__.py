@@ -62,6 +62,7 @@ def _run(topology: Topology, settings: Settings, shell: Mapping[str, str], file:
         notice=lambda text: _say(text, file),
         paint=lambda pool, text: text,
         how_to_stop="stop with `bananas down`",
+        where_logs_are="`bananas logs`",
     )
     return run(topology, settings, shell, screen)
 

@@ -25,16 +25,17 @@ from bananas_topology.errors import (
     RedisUnavailable,
     RedisUnsuitable,
 )
-from bananas_topology.jobs.inspect import Inspector, WorkerView
-from bananas_topology.jobs.waiting_jobs import WaitingJobs
+from bananas_topology.jobs.inspect import WorkerView
 from bananas_topology.local.changes import Changes, together
 from bananas_topology.local.deployment import (
     Deployment,
+    allow_processes,
     check_requirements,
     deploy,
     server_of,
 )
 from bananas_topology.local.difference import difference
+from bananas_topology.local.server import Server
 from bananas_topology.local.settings import Settings
 from bananas_topology.local.takers import Taker, count_stranded, describe_stranded, merged
 from bananas_topology.spec.diagnostics import Severity
@@ -70,17 +71,19 @@ class Applier:
         deployment: Deployment,
         settings: Settings,
         publication: Publication,
-        jobs: tuple[Inspector, WaitingJobs],
+        server: Server,
     ) -> None:
         self._supervisor = supervisor
         self._changes = changes
         self.deployment = deployment
         self._settings = settings
         self._publication = publication
-        self._inspector, self._waiting = jobs
+        self._server = server
 
     def describe(self, settings: Settings) -> dict[str, Any]:
         """Describe how a file differs from what runs, and which workers accept which jobs.
+
+        `redis_url` has the password: it is for counting these jobs, not to be shown.
 
         Raises:
             ControlFailed: the file cannot be applied.
@@ -89,10 +92,12 @@ class Applier:
         running = self._running()
         found = difference(running, self._live(), wanted)
         return {
+            "redis_url": wanted.host.redis_url,
             "topology": str(wanted.topology.path.absolute()),
             "name": wanted.topology.name,
             "is_empty": found.is_empty,
             "difference": found.to_json(),
+            "unset": wanted.unset_variables(),
             "takers": {"before": running.takers.to_json(), "after": wanted.takers.to_json()},
         }
 
@@ -103,6 +108,8 @@ class Applier:
             ControlFailed: the file cannot be applied.
         """
         wanted, settings = self._read(settings)
+        for name, owners in wanted.unset_variables().items():
+            log.warning("%s of %s is not set", name, ", ".join(owners))
         steps = self._apply(wanted, settings, ready_timeout_s, force=force)
         return Operation(f"apply {wanted.topology.path.name}", steps)
 
@@ -168,19 +175,31 @@ class Applier:
             )
         url = server_of(topology, settings, environ)
         self._check_server(topology, url)
-        wanted = deploy(topology, settings, replace(self.deployment.host, environ=environ))
+        host = replace(self.deployment.host, environ=environ)
+        if url is not None:
+            host = replace(host, redis_url=url)
+        wanted = deploy(topology, settings, host)
         api = topology.api if API in wanted.counts else None
         check_requirements(topology, url, api)
+        allow_processes(len(self._supervisor.children) + sum(wanted.counts.values()))
         check_rename(Path(self._publication.record.directory), topology.name)
         return wanted
 
     def _check_server(self, topology: Topology, url: str | None) -> None:
+        """Check that it is the server with the jobs, and lets the workers in.
+
+        Raises:
+            ControlFailed: it is not, or does not.
+        """
         running = self.deployment.topology
-        if url != server_of(running, self._settings, self.deployment.host.environ):
+        has_url = server_of(running, self._settings, self.deployment.host.environ) is not None
+        if has_url != (url is not None) or (url is not None and not self._server.is_at(url)):
             what = "REDIS_URL" if topology.redis.url == running.redis.url else "redis.url"
         elif topology.redis.key_prefix != running.redis.key_prefix:
             what = "redis.key_prefix"
         else:
+            if url is not None:
+                self._server.check_login(url)
             return
         raise ControlFailed(
             f"{what} has changed: the waiting jobs would stay behind. Once `bananas queues` "
@@ -208,7 +227,7 @@ class Applier:
             yield from self._roll_back(before, timeout_s, error)
             raise
         self.deployment, self._settings = wanted, settings
-        self._publish(wanted.topology, settings.source)
+        self._publish(wanted, settings.source)
         return summary
 
     def _roll_back(self, before: Deployment, timeout_s: float, error: ControlFailed) -> Steps:
@@ -219,17 +238,21 @@ class Applier:
             raise ControlFailed(f"{error}; rolling back failed, too: {another}") from error
         raise ControlFailed(f"{error}; rolled back to what ran before") from error
 
-    def _publish(self, topology: Topology, source: str) -> None:
+    def _publish(self, applied: Deployment, source: str) -> None:
         """Record the new name and file, so that other commands and the next `up` find what runs."""
         record = self._publication.record
-        path = topology.path
+        topology = applied.topology
+        changed = replace(
+            record,
+            name=topology.name,
+            topology=os.path.abspath(topology.path),
+            redis_url=applied.host.redis_url,
+        )
         try:
             rename(Path(record.directory), topology.name, source)
-            self._publication.update(
-                replace(record, name=topology.name, topology=os.path.abspath(path))
-            )
+            self._publication.update(changed)
         except OSError as problem:
-            log.error("state file not written: %s", problem)
+            log.error("state file not written: %s", problem.strerror or problem)
 
     def _change(
         self,
@@ -237,6 +260,7 @@ class Applier:
         timeout_s: float,
         verify: Callable[[Deployment, float], Steps] | None,
     ) -> Steps:
+        self._server.log_in(wanted.host.redis_url)
         self._changes.retarget(wanted.plan, wanted.names)
         pools = dict.fromkeys((*wanted.names, *(state.pool for state in self._supervisor.children)))
         total = sum(map(len, self._live().values()))
@@ -296,7 +320,7 @@ class Applier:
         deadline = monotonic() + timeout_s
         try:
             while True:
-                workers = self._inspector.workers()
+                workers = self._server.inspector.workers()
                 missing = staying - {worker.worker_id for worker in workers}
                 if not missing or monotonic() >= deadline:
                     break
@@ -305,7 +329,7 @@ class Applier:
             stay = [each for each in workers if each.worker_id not in leaving]
             before = merged(map(_taker, workers), has_scheduler=scheduler)
             after = merged(map(_taker, stay), has_scheduler=wanted.takers.has_scheduler)
-            stranded = yield from _paced(count_stranded(self._waiting, before, after))
+            stranded = yield from _paced(count_stranded(self._server.waiting, before, after))
         except (RedisUnavailable, RedisUnsuitable) as error:
             raise ControlFailed(
                 f"cannot tell which jobs would lose their workers: {error}"

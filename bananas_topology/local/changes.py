@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from bananas_topology.contract.names import API
 from bananas_topology.errors import ControlFailed, InvalidArgument
+from bananas_topology.local.deployment import allow_processes
 from bananas_topology.supervisor.operation import Operation, Steps
 from bananas_topology.supervisor.plan import MAX_REPLICAS, ChildPlan
 from bananas_topology.supervisor.state import ChildState
@@ -43,6 +44,7 @@ class Changes:
 
         Raises:
             InvalidArgument: no such pool, or a number out of range.
+            ControlFailed: this host does not allow as many processes.
         """
         self._check(replicas)
         for pool, count in replicas.items():
@@ -54,6 +56,8 @@ class Changes:
                 raise InvalidArgument(
                     f'expected 0 to {MAX_REPLICAS} replicas for pool "{pool}", got {count}'
                 )
+        others = [each for each in self._supervisor.children if each.pool not in replicas]
+        allow_processes(len(others) + sum(replicas.values()))
         name = "scale " + " ".join(f"{pool}={count}" for pool, count in replicas.items())
         return Operation(name, self._scale(replicas, ready_timeout_s))
 
@@ -180,8 +184,10 @@ def waiting_for_exit(states: Sequence[ChildState]) -> str:
 def _not_ready(states: Sequence[ChildState], timeout_s: float) -> str:
     state = states[0]
     if state.exits:
-        return f"{state.name} exited before it was ready ({state.last_exit}); it was stopped again"
-    return f"{_names(states)} not ready within {timeout_s:g} s; stopped again"
+        reason = f"{state.name} exited before it was ready ({state.last_exit})"
+    else:
+        reason = f"{_names(states)} not ready within {timeout_s:g} s"
+    return f"{reason}; stopped again, see `bananas logs {state.name}`"
 
 
 def _names(states: Sequence[ChildState]) -> str:

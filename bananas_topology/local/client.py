@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -32,21 +33,29 @@ _PAUSE_S = 0.02
 Show = Callable[[str], None]
 
 
-def stranded_jobs(record: RunRecord, described: dict[str, Any]) -> Counts:
+def stranded_jobs(url: str, key_prefix: str, described: dict[str, Any]) -> Counts:
     """Count the waiting jobs that lose their workers by a change, as ``diff`` described it.
+
+    A job without a handler in any live worker has none to lose.
 
     Raises:
         RedisUnavailable, RedisUnsuitable: they cannot be counted.
     """
     # Imported here: it takes longer than everything else that commands need of a run.
     from bananas_topology.jobs.connection import connect
+    from bananas_topology.jobs.inspect import Inspector
     from bananas_topology.jobs.keys import Keys
     from bananas_topology.jobs.waiting_jobs import WaitingJobs
     from bananas_topology.local.takers import Takers, count_stranded
 
     before, after = (Takers.from_json(described["takers"][each]) for each in ("before", "after"))
-    with connect(record.redis_url, key_prefix=record.key_prefix) as client:
-        counting = count_stranded(WaitingJobs(client, Keys(record.key_prefix)), before, after)
+    if after.covers(before):
+        return Counter()
+    with connect(url, key_prefix=key_prefix) as client:
+        workers = Inspector(client, Keys(key_prefix)).workers()
+        if handled := {job_type for each in workers for job_type in each.job_types}:
+            before = before.with_handlers(handled)
+        counting = count_stranded(WaitingJobs(client, Keys(key_prefix)), before, after)
         while True:
             try:
                 next(counting)
@@ -79,13 +88,17 @@ def request(
         return _answer(connection, record, show)
 
 
-def processes_not_ready(topology: Path, name: str) -> tuple[str, ...]:
-    """Names of the processes of a run that are not ready; none if it cannot be reached."""
+def processes_not_ready(topology: Path, name: str) -> dict[str, str]:
+    """Say why processes of a run are not ready, by name: an exit, or what they do now.
+
+    None if the run cannot be reached.
+    """
     for record in running(topology.parent, name):
         with suppress(ControlFailed):
             described = request(record, "ps")["processes"]
-            return tuple(each["name"] for each in described if each["state"] != "ready")
-    return ()
+            waiting = [each for each in described if each["state"] != "ready"]
+            return {each["name"]: each["last_exit"] or each["state"] for each in waiting}
+    return {}
 
 
 def last_lines(

@@ -3,7 +3,8 @@
 A client connects, sends one line of JSON, ``{"version": 1, "command": "ps", …}``, and reads lines
 of JSON until the connection is closed: any number of ``{"version": 1, "progress": "…"}``, then
 ``{"version": 1, "result": …}`` or ``{"version": 1, "error": "…"}``. A stop has no last line: it is
-complete when the process has exited. A client that disconnects changes nothing.
+complete when the process has exited. What a client has begun continues when it disconnects; a
+request that has not been read by then is dropped.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ class ControlServer(BoundSocket):
         except ControlFailed as error:
             is_invalid = isinstance(error, InvalidArgument)
             connection.finish(error=str(error), is_invalid_argument=is_invalid)
-        except (KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # whatever is sent, the processes keep running
+            log.warning("invalid request", exc_info=True)
             connection.finish(error=f"invalid request: {error!r}")
         else:
             if isinstance(answer, dict):
@@ -159,7 +161,16 @@ class _Connection:
         if self._has_request or not newline:
             return None
         self._has_request = True
+        if self._has_hung_up():
+            # Told that there was no answer, nobody expects that it is carried out any more.
+            self._is_broken = True
+            return None
         return bytes(request)
+
+    def _has_hung_up(self) -> bool:
+        poll = select.poll()
+        poll.register(self.socket, 0)
+        return any(events & select.POLLHUP for _, events in poll.poll(0))
 
     def finish(self, **last: Any) -> None:
         """Send the last line."""

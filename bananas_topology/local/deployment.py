@@ -19,7 +19,14 @@ from bananas_topology.supervisor.plan import (
     plan_replica,
     select_api,
     select_pools,
+    unset_variables,
 )
+from bananas_topology.system.processes import allow_open_files
+from bananas_topology.units import quantity
+
+#: Open files for the output and the log of each process, and for all else, such as commands.
+_FILES_PER_PROCESS = 2
+_OTHER_FILES = 64
 
 #: Modules installed by the extra `api`.
 _API_MODULES = ("fastapi", "uvicorn")
@@ -55,6 +62,12 @@ class Deployment:
         if plan.pool not in self.names:
             return False
         return self.plan(plan.pool, plan.index) == plan
+
+    def unset_variables(self) -> dict[str, tuple[str, ...]]:
+        """Secrets and references without a value, with the pools that need them."""
+        pools = [(pool, self.counts.get(pool.name, 0)) for pool in self.topology.pools]
+        api = self.topology.api if API in self.counts else None
+        return unset_variables(pools, api, self.host.environ)
 
     @property
     def takers(self) -> Takers:
@@ -98,6 +111,20 @@ def deploy(topology: Topology, settings: Settings, host: Host) -> Deployment:
     if api is not None:
         counts[API] = 1
     return Deployment(topology, counts, host)
+
+
+def allow_processes(count: int) -> None:
+    """Raise the limit of open files to what so many processes need.
+
+    Raises:
+        ControlFailed: this host does not allow that.
+    """
+    needed = count * _FILES_PER_PROCESS + _OTHER_FILES
+    if (limit := allow_open_files(needed)) < needed:
+        raise ControlFailed(
+            f"for {quantity(count, 'process')}, expected a limit of {needed:,} open files or more, "
+            f"got {limit:,}: raise it with `ulimit -Hn`, or LimitNOFILE= of a systemd service"
+        )
 
 
 def server_of(topology: Topology, settings: Settings, environ: Mapping[str, str]) -> str | None:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from bananas_topology.local.settings import Settings
@@ -35,11 +35,11 @@ _CHUNK_BYTES = 64 * 1024
 class Outcome:
     """How a start ended: ready, a child was given up, the process has exited, or the time was up.
 
-    `exit_code` is None while the process runs.
+    `failed` says by name why. `exit_code` is None while the process runs.
     """
 
     is_ready: bool = False
-    failed: tuple[str, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
     exit_code: int | None = None
 
 
@@ -76,7 +76,7 @@ def start_detached(
 def _wait(
     process: subprocess.Popen[bytes], receiver: NotifySocket, messages: _Messages, deadline: float
 ) -> Outcome:
-    failed: tuple[str, ...] = ()
+    failed: dict[str, str] = {}
     poll = select.poll()
     poll.register(receiver.fileno(), select.POLLIN)
     poll.register(messages.fd, select.POLLIN)
@@ -88,8 +88,8 @@ def _wait(
         for received in receiver.receive():
             if received.fields.get("READY") == "1":
                 return Outcome(is_ready=True)
-            if not failed and (names := received.fields.get("X_FAILED")):
-                failed = tuple(json.loads(names))
+            if not failed and (exits := received.fields.get("X_FAILED")):
+                failed = json.loads(exits)
                 deadline = min(deadline, monotonic() + EXIT_TIMEOUT_S)
         if exit_code is not None:
             messages.pump()

@@ -19,16 +19,14 @@ from bananas_topology.contract.redis_url import redact
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import ControlFailed
 from bananas_topology.jobs.bundled_server import BundledServer
-from bananas_topology.jobs.connection import check_server, connect
 from bananas_topology.jobs.inspect import Inspector
-from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.waiting_jobs import WaitingJobs
 from bananas_topology.local.apply import Applier
 from bananas_topology.local.changes import Changes
 from bananas_topology.local.commands import Commands
 from bananas_topology.local.control import ControlServer
 from bananas_topology.local.deployment import (
     Deployment,
+    allow_processes,
     check_requirements,
     deploy,
     select,
@@ -40,6 +38,7 @@ from bananas_topology.local.logs import LOG_DIRECTORY
 from bananas_topology.local.notices import render_only
 from bananas_topology.local.presence import Presence
 from bananas_topology.local.reload import Reload
+from bananas_topology.local.server import Server
 from bananas_topology.local.settings import Settings
 from bananas_topology.local.sockets import CONTROL, NOTIFY, socket_directory
 from bananas_topology.local.status import Reporter
@@ -79,6 +78,7 @@ class Screen:
     is_colored: bool = False
     is_terminal: bool = False
     how_to_stop: str = "press Ctrl-C to stop"
+    where_logs_are: str = "the log above"
 
 
 def run(topology: Topology, settings: Settings, shell: Mapping[str, str], screen: Screen) -> int:
@@ -92,22 +92,22 @@ def run(topology: Topology, settings: Settings, shell: Mapping[str, str], screen
     """
     pools, api = select(topology, settings)
     environ = {**settings.variables, **_inherited(shell)}
-    named_url = _checked(topology, settings, environ, api)
+    named_url = _checked(topology, settings, environ, pools, api)
     folder = topology.path.absolute().parent
     directory = state_directory(folder, topology.name, settings.source, settings.adopt)
     with ExitStack() as stack:
         lock = stack.enter_context(ExclusiveLock(directory, topology.name))
         sockets = stack.enter_context(socket_directory(directory))
         url, on_poll = _redis(stack, named_url, directory, screen)
-        inspector, waiting = _connect(stack, topology, url, screen)
         host = _host(environ, url, settings, screen)
         deployment = deploy(topology, settings, host)
         workers = plan_children(topology, pools, host)
+        server = _connect(stack, topology, workers, url, screen)
         plans = (*workers, *([deployment.plan(API, 0)] if api else []))
         _announce(topology, pools, api, screen)
         files = LogFiles(directory / LOG_DIRECTORY)
         output = stack.enter_context(_output(plans, screen, files, settings.log_level))
-        drain = _drain(inspector, workers, output, screen) if settings.drain else None
+        drain = _drain(server.inspector, workers, output, screen) if settings.drain else None
         notify_socket = stack.enter_context(NotifySocket(sockets / NOTIFY))
         supervisor = Supervisor(
             plans,
@@ -117,11 +117,10 @@ def run(topology: Topology, settings: Settings, shell: Mapping[str, str], screen
             on_poll=on_poll,
             stays=settings.watch,
         )
-        _watch_reports(stack, supervisor, output, host, settings, inspector)
+        _watch_reports(stack, supervisor, output, host, settings, server.inspector)
         record = _record(topology, url, sockets / CONTROL, directory)
         publication = Publication(record, _publishing_directories(directory, record, folder))
-        jobs = (inspector, waiting)
-        control, applier = _serve(stack, supervisor, deployment, settings, publication, jobs)
+        control, applier = _serve(stack, supervisor, deployment, settings, publication, server)
         bound = (notify_socket, control)
         supervisor.serve(Presence(supervisor, lock, publication, bound, files, applier.source))
         # From here on other commands find this run, and can reach it.
@@ -133,11 +132,16 @@ def run(topology: Topology, settings: Settings, shell: Mapping[str, str], screen
 
 
 def _checked(
-    topology: Topology, settings: Settings, environ: Mapping[str, str], api: Api | None
+    topology: Topology,
+    settings: Settings,
+    environ: Mapping[str, str],
+    pools: Sequence[tuple[Pool, int]],
+    api: Api | None,
 ) -> str | None:
     """Check that everything is there; returns the URL of the server, None for the bundled one."""
     url = server_of(topology, settings, environ)
     check_requirements(topology, url, api)
+    allow_processes(sum(count for _, count in pools) + (api is not None))
     if settings.watch:
         check_installed()
     return url
@@ -176,13 +180,12 @@ def _redis(
 
 
 def _connect(
-    stack: ExitStack, topology: Topology, url: str, screen: Screen
-) -> tuple[Inspector, WaitingJobs]:
-    prefix = topology.redis.key_prefix
-    client = stack.enter_context(connect(url, key_prefix=prefix))
-    for warning in check_server(client):
+    stack: ExitStack, topology: Topology, workers: Sequence[ChildPlan], url: str, screen: Screen
+) -> Server:
+    server = stack.enter_context(Server(url, topology.redis.key_prefix))
+    for warning in server.check([plan.name for plan in workers]):
         screen.notice(f"warning: {warning}")
-    return Inspector(client, Keys(prefix)), WaitingJobs(client, Keys(prefix))
+    return server
 
 
 def _host(environ: Mapping[str, str], url: str, settings: Settings, screen: Screen) -> Host:
@@ -235,11 +238,11 @@ def _serve(
     deployment: Deployment,
     settings: Settings,
     publication: Publication,
-    jobs: tuple[Inspector, WaitingJobs],
+    redis: Server,
 ) -> tuple[ControlServer, Applier]:
     """Let the supervisor accept commands and signals, and report to its parent."""
     changes = Changes(supervisor, deployment.plan, deployment.names)
-    applier = Applier(supervisor, changes, deployment, settings, publication, jobs)
+    applier = Applier(supervisor, changes, deployment, settings, publication, redis)
     commands = Commands(supervisor, changes, applier, publication)
     server = ControlServer(Path(publication.record.control), commands.by_name())
     supervisor.serve(stack.enter_context(server))
@@ -330,7 +333,7 @@ def _exit_code(result: RunResult, drain: Drain | None, children: int, screen: Sc
     if result.given_up:
         names = ", ".join(result.given_up)
         children_given_up = "all processes" if len(result.given_up) == children > 1 else names
-        screen.notice(f"error: gave up restarting {children_given_up}; see the log above")
+        screen.notice(f"error: gave up restarting {children_given_up}; see {screen.where_logs_are}")
         return FAILED
     if result.killed or (drain is not None and drain.died):
         return FAILED

@@ -71,7 +71,7 @@ class Reporter(PollSource):
 
     A source of the supervisor's loop. ``READY=1`` is sent once all processes are ready at the same
     time, and ``RELOADING=1`` during a reload. If some were given up and all others are ready,
-    ``X_FAILED`` names the former, as a JSON list.
+    ``X_FAILED`` has the last exit of each of the former, as a JSON object by name.
     """
 
     def __init__(self, supervisor: Supervisor, notifier: Notifier, reload: Reload) -> None:
@@ -104,7 +104,7 @@ class Reporter(PollSource):
         if self._is_ready:
             return {"READY": 1}
         fields: dict[str, str | int] = {}
-        failed = [state.name for state in children if state.phase is Phase.GIVEN_UP]
+        failed = {each.name: each.last_exit for each in children if each.phase is Phase.GIVEN_UP}
         if failed and len(failed) + ready == len(children):
             fields["X_FAILED"] = json.dumps(failed)
         return fields

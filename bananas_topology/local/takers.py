@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Generator, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bananas_topology.contract.values import PRIORITIES
@@ -53,6 +53,15 @@ class Takers:
                 if taker.job_types is None or taker.job_types - types:
                     return False
         return True
+
+    def with_handlers(self, job_types: Collection[str]) -> Takers:
+        """The same where workers for every type accept only these, which have handlers."""
+        handled = frozenset(job_types)
+        takers = [
+            replace(each, job_types=handled) if each.job_types is None else each
+            for each in self.takers
+        ]
+        return replace(self, takers=tuple(takers))
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; `from_json` reads them."""

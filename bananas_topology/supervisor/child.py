@@ -43,6 +43,11 @@ class Child:
         return self._process is not None
 
     @property
+    def has_exited(self) -> bool:
+        """Whether the process has exited, and `poll` has not returned its exit code yet."""
+        return self._process is not None and self._process.poll() is not None
+
+    @property
     def pipe(self) -> int | None:
         """The descriptor to read the process's output from, or None once it is closed."""
         return self._pipe

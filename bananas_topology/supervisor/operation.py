@@ -7,12 +7,15 @@ nothing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator
 
 from bananas_topology.errors import ControlFailed
 
 #: Yields what is waited for; returns a summary; raises ControlFailed if the change has failed.
 Steps = Generator[str, None, str]
+
+log = logging.getLogger(__name__)
 
 
 class Operation:
@@ -37,6 +40,9 @@ class Operation:
             self.is_done, self.progress = True, end.value
         except ControlFailed as error:
             self.is_done, self.error = True, str(error)
+        except Exception as error:  # a defect ends the change, and not what runs
+            log.exception("unexpected error in %s", self.name)
+            self.is_done, self.error = True, f"unexpected error: {error!r}"
 
     def cancel(self, reason: str) -> None:
         """Abandon the remaining steps."""

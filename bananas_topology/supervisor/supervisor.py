@@ -346,10 +346,11 @@ class Supervisor:
         state.child.kill()
 
     def _reap(self) -> None:
-        """Handle children that have exited."""
-        for state in list(self._children):
-            code = state.child.poll()
-            if code is not None:
+        """Handle children that have exited, after what they have reported last."""
+        if exited := [state for state in self._children if state.child.has_exited]:
+            self._take_reports()
+        for state in exited:
+            if (code := state.child.poll()) is not None:
                 self._on_exit(state, code)
 
     def _on_exit(self, state: ChildState, code: int) -> None:

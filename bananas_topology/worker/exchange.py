@@ -219,7 +219,10 @@ class ExchangeLoop:
             return
         try:
             if self._must_recover:
+                is_first = not self.is_booted
                 self._recover()
+                if is_first:
+                    return  # readiness is reported before a job can crash this process
             run_due(self._tasks)
             self._exchange()
             if self._claimer.listen_at <= monotonic():

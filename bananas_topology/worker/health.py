@@ -57,7 +57,7 @@ class Health:
         self.is_ready = is_ready
         if is_due and self._notifier.is_wanted:
             self._reported_at = now
-            self._report()
+            self.report()
         if self._path and now - self._touched_at >= _TOUCH_INTERVAL_S:
             self._touched_at = now
             self._touch()
@@ -66,7 +66,8 @@ class Health:
         """Close the notifier's socket, in a forked child."""
         self._notifier.close()
 
-    def _report(self) -> None:
+    def report(self) -> None:
+        """Report to the notifier now."""
         ready = {"READY": 1} if self.is_ready else {}
         self._notifier.send(WATCHDOG=1, STATUS=json.dumps(self._counts()), **ready)
 

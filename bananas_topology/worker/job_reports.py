@@ -33,7 +33,7 @@ class JobReports:
         self._jobs: list[dict[str, str | int]] = []
         self._sent_at = -math.inf
         #: To be run by the loop.
-        self.task = PeriodicTask(math.inf, self._send, due=math.inf)
+        self.task = PeriodicTask(math.inf, self.send, due=math.inf)
 
     def add(self, run: Run, settlement: Settlement) -> None:
         """Add a finished job; one that was released is not."""
@@ -52,7 +52,10 @@ class JobReports:
                 }
             )
 
-    def _send(self) -> None:
+    def send(self) -> None:
+        """Send what has been added since the last message, if anything."""
+        if not self._count:
+            return
         message = {"count": self._count, "jobs": self._jobs}
         self._notifier.send(**{JOBS: json.dumps(message)})
         self._sent_at, self._count, self._jobs = monotonic(), 0, []

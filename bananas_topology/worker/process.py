@@ -81,8 +81,8 @@ class Worker:
         self._received_at = 0.0
         self._slots = Slots(config.concurrency, handlers, Settler(random.random))
         notifier = Notifier.from_environ(os.environ)
-        reports = JobReports(notifier) if os.environ.pop(JOBS_VARIABLE, "") else None
-        self._exchange = ExchangeLoop(config, handlers, broker, self._slots, reports)
+        self._job_reports = JobReports(notifier) if os.environ.pop(JOBS_VARIABLE, "") else None
+        self._exchange = ExchangeLoop(config, handlers, broker, self._slots, self._job_reports)
         self._shutdown = Shutdown(config.grace_ms / 1000)
         self._health = Health(config.liveness_file, notifier, self._counts)
         self._recycling = Recycling(config, random.random())
@@ -96,8 +96,8 @@ class Worker:
             PeriodicTask(1.0, self._recycle_if_due, due=now + 1.0),
             PeriodicTask(1.0, self._check_access, due=now + 1.0),
         ]
-        if reports is not None:
-            self._tasks.append(reports.task)
+        if self._job_reports is not None:
+            self._tasks.append(self._job_reports.task)
         if self._slots.has_async:
             self._tasks.append(PeriodicTask(0.5, self._slots.check_event_loop))
         wants_metrics = os.environ.pop(METRICS_VARIABLE, "")
@@ -150,11 +150,17 @@ class Worker:
                 self._health.update(is_ready=self._is_ready())
                 self._sleep(inbox)
             self._exchange.quiet()
-            if self._metric_reports is not None:
-                self._metric_reports.send()
+            self._report_last()
             log.info("worker stopped")
             run_exit_hooks(self._shutdown.exit_code, self._shutdown.exit_hooks_s, inbox)
         return self._shutdown.exit_code
+
+    def _report_last(self) -> None:
+        """Report what has happened since the last reports, such as the jobs that ended last."""
+        self._health.report()
+        for reports in (self._job_reports, self._metric_reports):
+            if reports is not None:
+                reports.send()
 
     def _in_forked_child(self) -> None:
         """Close what belongs to the worker, in a forked child."""

@@ -247,6 +247,7 @@ def test_jobs_that_would_lose_their_workers_are_counted_and_kept(shop: Shell) ->
         for number in range(3):
             client.enqueue("effect", number)
         client.enqueue("effect", 3, delay="1h")
+        client.enqueue("no_handler")  # it has no worker now either
     wait_for(lambda: sum(each["busy"] for each in processes_of(shop).values()) == 1)
     (shop.directory / "split.yaml").write_text(SPLIT.replace("[effect]", "[nap]"))
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,24 @@ def test_handlers_that_cannot_be_imported_fail_the_start_once_with_their_line(sh
     assert "no_such_module" in shop("logs", "worker").stdout
 
 
+def test_start_without_a_word_fails_with_the_reason_of_the_exits(shop: Shell) -> None:
+    (shop.directory / "jobs.py").write_text("import os\nos._exit(3)")
+
+    result = shop("up", "-d")
+
+    assert result.returncode == 1
+    assert "gave up restarting all processes; see `bananas logs`" in result.stderr
+    assert "not ready: worker-0, worker-1, other-0 (exit code 3)\n" in result.stderr
+
+
+def test_start_without_time_to_wait_fails_in_words(shop: Shell) -> None:
+    result = shop("up", "-d", "--wait-timeout", "0")
+
+    assert (result.returncode, "error: not ready" in result.stderr) == (1, True), result.stderr
+    wait_for(lambda: find(shop.directory))
+    succeed(shop, "down", "--now")
+
+
 def test_start_that_takes_too_long_fails_and_runs_on(shop: Shell) -> None:
     (shop.directory / "jobs.py").write_text(
         "print('loading', flush=True)\nimport time\ntime.sleep(60)"
@@ -116,7 +136,8 @@ def test_start_that_takes_too_long_fails_and_runs_on(shop: Shell) -> None:
     result = shop("up", "-d", "--wait-timeout", "5s")
 
     assert result.returncode == 1
-    assert "not ready: worker-0, worker-1, other-0; last lines:\n  loading\n" in result.stderr
+    last_lines = "last lines:\n  loading\n"
+    assert f"not ready: worker-0, worker-1, other-0 (starting); {last_lines}" in result.stderr
     assert "keeps running" in result.stderr
     assert {each["state"] for each in processes_of(shop).values()} == {"starting"}
     succeed(shop, "down", "--now")
@@ -199,6 +220,19 @@ def test_scale_says_what_it_waits_for_and_interrupts_no_job(shop: Shell) -> None
     succeed(shop, "down")
 
 
+def test_jobs_that_end_as_their_worker_leaves_are_counted(shop: Shell) -> None:
+    succeed(shop, "up", "-d", "--scale", "worker=1", "--only", "worker")
+    with Client(record_of(shop).redis_url) as client:
+        ids = [client.enqueue("nap", seconds) for seconds in (1.5, 1.9, 2.3)]
+        wait_for(lambda: processes_of(shop)["worker-0"]["busy"] == 3)
+        succeed(shop, "restart")
+        for job_id in ids:
+            client.wait(job_id, "20s")
+
+    assert processes_of(shop)["worker-0"]["completed"] == 3
+    succeed(shop, "down")
+
+
 def test_every_job_has_one_effect_through_scaling_and_restarts(shop: Shell) -> None:
     succeed(shop, "up", "-d")
     count = 1500
@@ -238,6 +272,20 @@ def test_restart_loads_changed_handlers_and_keeps_the_old_where_they_are_broken(
     assert shop("restart").returncode == 0
     with Client(record_of(shop).redis_url) as client:
         assert client.wait(client.enqueue("effect", 1), "20s") == "new"
+    succeed(shop, "down")
+
+
+@pytest.mark.parametrize("is_hard", [True, False])
+def test_processes_need_open_files(shop: Shell, is_hard: bool) -> None:
+    hard = 70 if is_hard else resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (70, hard))
+    with shop.start("up", "-d", "--only", "worker", preexec_fn=limit) as started:
+        assert started.wait(60) == 0
+
+    scaled = shop("scale", "worker=4")
+
+    expected = "for 4 processes, expected a limit of 72 open files or more, got 70: raise it"
+    assert (scaled.returncode, expected in scaled.stderr) == (is_hard, is_hard), scaled.stderr
     succeed(shop, "down")
 
 

@@ -12,6 +12,21 @@ from bananas_topology.client import NewJob
 from tests.cli.running import JOBS, TOPOLOGY, shop_in
 from tests.cli.shell import Shell
 
+#: Jobs that end in quick succession, after `up` was told to stop.
+LEAVING = """\
+import os
+import signal
+import time
+
+from bananas_topology import job
+
+
+@job("leave")
+def leave(payload: float) -> None:
+    os.kill(os.getppid(), signal.SIGINT)
+    time.sleep(payload)
+"""
+
 
 @pytest.fixture
 def shop(shell: Shell) -> Iterator[Shell]:
@@ -40,6 +55,16 @@ def test_each_finished_job_is_shown_once(shop: Shell, producer: Client) -> None:
     logs = shop("logs", "--format", "json").stdout
     assert done not in logs
     assert failed in logs
+
+
+def test_jobs_that_finish_while_everything_stops_are_shown(shop: Shell, producer: Client) -> None:
+    (shop.directory / "jobs.py").write_text(LEAVING)
+    last_ones = [producer.enqueue("leave", 0.3 + 0.03 * number) for number in range(3)]
+
+    code, shown = shop.on_terminal("up", "--scale", "worker=1")
+
+    assert code == 0
+    assert [len(_lines_about(shown, job_id)) for job_id in last_ones] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("option", ["--quiet", "--log-format=json"])

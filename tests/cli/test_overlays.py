@@ -28,6 +28,15 @@ def files(shell: Shell) -> Shell:
     return shell
 
 
+def test_a_service_does_not_read_overlays_unless_told(files: Shell) -> None:
+    merged = files("render", "--systemd", "base.yaml", "-f", "prod.yaml")
+    single = files("render", "--systemd", "base.yaml")
+
+    assert "add what is merged into it to ExecStart" in merged.stderr
+    assert "`bananas up base.yaml -f prod.yaml`" in merged.stderr
+    assert single.stderr == ""
+
+
 @pytest.mark.parametrize("given", ["base.yaml -f prod.yaml", "-f base.yaml -f prod.yaml"])
 def test_the_first_file_is_the_topology_and_others_are_merged(files: Shell, given: str) -> None:
     arguments = [*given.split(), "--set", "pools.worker.concurrency=7"]

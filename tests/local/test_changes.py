@@ -119,7 +119,9 @@ def test_process_that_does_not_become_ready_is_taken_back(stage: Stage) -> None:
 
     assert rehearsal.run("a-0") == ["a-0"]
     error = rehearsal.operations[0].error
-    assert error == "a-1 exited before it was ready (exit code 3); it was stopped again"
+    assert error == (
+        "a-1 exited before it was ready (exit code 3); stopped again, see `bananas logs a-1`"
+    )
 
 
 @pytest.mark.parametrize("replicas", [1, 3])
@@ -158,9 +160,12 @@ def test_pools_are_restarted_side_by_side(stage: Stage) -> None:
         (
             "raise SystemExit(2)",
             "a-2 exited before it was ready (exit code 2: invalid settings or handlers); "
-            "it was stopped again",
+            "stopped again, see `bananas logs a-2`",
         ),
-        ("import time; time.sleep(60)", "a-2 not ready within 0.5 s; stopped again"),
+        (
+            "import time; time.sleep(60)",
+            "a-2 not ready within 0.5 s; stopped again, see `bananas logs a-2`",
+        ),
     ],
 )
 def test_restart_with_broken_code_keeps_the_old_processes(

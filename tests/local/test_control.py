@@ -41,7 +41,12 @@ class Served:
         self.received: list[Mapping[str, Any]] = []
         self.operations: list[Operation] = []
         self.turns = 0
-        commands: dict[str, Command] = {"echo": self._echo, "work": self._work, "fail": self._fail}
+        commands: dict[str, Command] = {
+            "echo": self._echo,
+            "work": self._work,
+            "fail": self._fail,
+            "round": self._round,
+        }
         self.server = ControlServer(path, commands)
 
     def _echo(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,12 +57,16 @@ class Served:
         def steps() -> Steps:
             for number in range(arguments["steps"]):
                 yield f"step {number}"
+            1 / arguments.get("divisor", 1)
             if error := arguments.get("error"):
                 raise ControlFailed(error)
             return "worked"
 
         self.operations.append(Operation("work", steps()))
         return self.operations[-1]
+
+    def _round(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {"number": int(arguments["number"])}
 
     def _fail(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         raise ControlFailed("cannot do that")
@@ -135,6 +144,27 @@ def test_failure_of_a_command_is_raised(served: Served) -> None:
         request(served.record, "nonsense")
 
 
+def test_request_of_a_client_that_has_given_up_is_not_carried_out(tmp_path: Path) -> None:
+    served = Served(tmp_path / "c")
+    line = b'{"version": 1, "command": "echo", "text": "x"}\n'
+    with served.server, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as waiting:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as gone:
+            for connection in (gone, waiting):
+                connection.connect(served.record.control)
+                connection.sendall(line)
+            waiting.shutdown(socket.SHUT_WR)
+
+        def has_answer() -> bool:
+            served.turn()
+            return bool(select.select([waiting], [], [], 0)[0])
+
+        # The loop, which was suspended, turns again only now.
+        wait_for(has_answer)
+
+        assert json.loads(waiting.recv(4096))["result"] == {"text": "x"}
+        assert len(served.received) == 1
+
+
 def test_request_in_pieces_is_understood(served: Served) -> None:
     line = b'{"version": 1, "command": "echo", "text": "x"}\n'
 
@@ -142,10 +172,28 @@ def test_request_in_pieces_is_understood(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"{", b"[]", b"null", b"\xff", b'{"version": 1}', b'{"version": 1, "command": "echo"}']
+    "line",
+    [
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff",
+        b"[" * 10_000,
+        b'{"version": 1}',
+        b'{"version": 1, "command": "echo"}',
+        b'{"version": 1, "command": ["echo"]}',
+        b'{"version": 1, "command": "round", "number": 1e400}',
+    ],
 )
 def test_invalid_request_is_refused(served: Served, line: bytes) -> None:
     assert "invalid request" in _raw(served, line + b"\n")["error"]
+    assert request(served.record, "echo", text="x") == {"text": "x"}
+
+
+def test_defect_in_a_change_ends_the_change_only(served: Served) -> None:
+    with pytest.raises(ControlFailed, match="unexpected error: ZeroDivisionError"):
+        request(served.record, "work", steps=1, divisor=0)
+    assert request(served.record, "echo", text="x") == {"text": "x"}
 
 
 def test_other_version_is_refused_with_advice(served: Served) -> None:

@@ -56,6 +56,23 @@ def test_a_diagnostic_shows_the_value_and_how_to_fix_it() -> None:
     )
 
 
+def test_a_job_type_whose_pools_have_no_replicas_is_not_corrected_to_itself() -> None:
+    text = b"""
+version: 1
+name: shop
+handlers: [shop.jobs]
+jobs: {mail: {max_retries: 0}}
+pools:
+  mails: {mode: job-specialized, job_types: [mail], max_retries: 0, replicas: 0}
+  all: {mode: job-specialized, job_types: [report], max_retries: 0}
+"""
+
+    [found] = check_bytes(text, Path("topology.yaml"), {}).diagnostics
+
+    assert "did you mean" not in str(found)
+    assert '"replicas" of a pool with this job type to 1 or more' in str(found)
+
+
 def test_every_declared_code_has_an_example_file() -> None:
     declared = {code.name for code in declared_codes()}
     listed = {line.partition(" ")[0] for path in EXAMPLES for line in _expected(path)}

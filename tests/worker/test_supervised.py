@@ -16,6 +16,19 @@ from bananas_topology.system.notify import Notification, NotifySocket
 from tests.waiting import wait_for
 from tests.worker.support import Starter
 
+#: A handler that takes its worker down.
+CRASH = """\
+import os
+import signal
+
+from bananas_topology import job
+
+
+@job("crash")
+def crash(payload: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
 
 class _Reports:
     def __init__(self, receiver: NotifySocket) -> None:
@@ -49,6 +62,25 @@ def test_a_worker_reports_readiness_and_counts(
         assert {each.pid for each in reports.all} == {worker.process.pid}
         worker.send(signal.SIGTERM)
         wait_for(lambda: (latest := reports.receive()) and "READY" not in latest.fields)
+
+
+def test_a_worker_is_ready_before_a_waiting_job_crashes_it(
+    start: Starter, producer: Client, tmp_path: Path
+) -> None:
+    (tmp_path / "crash_jobs.py").write_text(CRASH)
+    producer.enqueue("crash")
+    with NotifySocket(tmp_path / "n") as receiver:
+        reports = _Reports(receiver)
+        worker = start(
+            ready=False,
+            NOTIFY_SOCKET=str(receiver.path),
+            PYTHONPATH=str(tmp_path),
+            WORKER_HANDLERS="crash_jobs",
+        )
+        worker.process.wait(20)
+        reports.receive()
+
+        assert "READY" in [name for each in reports.all for name in each.fields]
 
 
 def test_a_worker_that_waits_for_redis_reports_progress_but_not_readiness(

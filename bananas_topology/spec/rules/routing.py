@@ -33,6 +33,8 @@ def _accepting_pools(
 def _add_job_type(context: RuleContext, name: str) -> str:
     """The hint for a job type that no pool accepts."""
     accepted = {job_type for pool in context.workers() for job_type in pool.worker.job_types}
+    if name in accepted:
+        return 'set the "replicas" of a pool with this job type to 1 or more'
     near = difflib.get_close_matches(name, sorted(accepted), n=1, cutoff=0.8)
     return f'did you mean "{near[0]}"?' if near else 'add it to the "job_types" of a pool'
 
