@@ -102,7 +102,10 @@ def _read(file: Path) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ImportRefused(f"{file} is not valid UTF-8: {error}") from error
+        byte = content[error.start]
+        raise ImportRefused(
+            f"{file} is not valid UTF-8 (byte 0x{byte:02x}); expected Compose files or manifests"
+        ) from error
 
 
 def _print_report(imported: Imported, report: ReportFormat) -> None:

@@ -92,7 +92,14 @@ def memory(minimum_bytes: int) -> Kind:
         return memory_bytes
 
     schema = {"$ref": "#/$defs/memory"}
-    return Kind(f"at least `{smallest}`", read, format_memory, read, format_memory, schema)
+    return Kind(
+        f"at least `{smallest}`",
+        read,
+        format_memory,
+        from_topology=lambda value: read(str(value)),  # a number is in bytes
+        to_topology=format_memory,
+        schema=schema,
+    )
 
 
 def optional(kind: Kind) -> Kind:

@@ -1,4 +1,4 @@
-"""The draft as a person would write it: common values once in `defaults`, defaults left out."""
+"""The draft as people write topologies: common values in `defaults`, default values omitted."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from bananas_topology.contract.settings import POOL
 from bananas_topology.importer.source import Field
 from bananas_topology.spec.interpolation import BadSyntax, NotSet, interpolate
 from bananas_topology.spec.shape import expectation
+from bananas_topology.spec.yaml_scalars import parse_scalar
 
 Section = dict[str, Any]
 
@@ -37,8 +38,16 @@ class Draft:
     schedules: Section = field(default_factory=dict)
     api: Section | None = None
     kubernetes: Section = field(default_factory=dict)
-    has_managed_redis: bool = False
+    #: The Redis servers in the files, by the hosts at which processes reach them.
+    servers: dict[str, str] = field(default_factory=dict)
+    #: Which of them the processes use; None while no URL says so.
+    used_server: str | None = None
     notices: list[str] = field(default_factory=list)
+
+    @property
+    def has_server(self) -> bool:
+        """Whether a Redis server is in the files."""
+        return bool(self.servers)
 
     def is_pool(self, section: Section) -> bool:
         """Whether a section is one of a pool, and not the scheduler's or the api's."""
@@ -125,22 +134,21 @@ def _problem(path: tuple[str, ...], value: Any) -> str | None:
         below = value.values() if isinstance(value, dict) else value
         if any(isinstance(each, str) and has_variable(each) for each in below):
             return None
+    values = [value]
     if isinstance(value, str):
         try:
-            interpolate(value, {})
+            text = interpolate(value, {})
         except BadSyntax as error:
             return str(error)
         except NotSet:
             return None
         if has_variable(value):
-            return None
-    problem = None
-    for section in _SECTIONS:
-        found = expectation(section, path, value)
-        if found is None:
-            return None
-        problem = problem or found
-    return problem
+            values = [text, parse_scalar(text)]
+    problems = [expectation(section, path, each) for section in _SECTIONS for each in values]
+    if None in problems:
+        return None
+    # Sections without the field know least about it.
+    return min(filter(None, problems), key=lambda it: it.startswith("expected no field"))
 
 
 def put_parsed(

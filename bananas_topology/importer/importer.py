@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,8 @@ SCHEMA_URL = "topology.schema.json"
 
 _LOOKED_FOR = (
     "looked for a service or container with WORKER_MODE, WORKER_CONCURRENCY, WORKER_PRIORITIES or "
-    "WORKER_HANDLERS in its environment, or with the command python -m bananas_topology.worker"
+    "WORKER_HANDLERS in its environment, or with the command python -m bananas_topology.worker or "
+    "/app/worker"
 )
 
 
@@ -47,10 +48,9 @@ def import_files(files: Sequence[tuple[str, str]], default_name: str) -> Importe
     sources = [read(name, text) for name, text in files]
     _refuse_alternatives(sources)
     draft = Draft()
-    manifests = [
-        manifest for source in sources for manifest in _import_compose_files(draft, source)
-    ]
-    import_manifests(draft, manifests)
+    documents = [each for source in sources for each in _documents(source)]
+    import_compose(draft, [each for each in documents if is_compose(each)])
+    import_manifests(draft, [each for each in documents if is_manifest(each)])
     if not draft.pools and draft.scheduler is None:
         names = ", ".join(name for name, _ in files)
         raise ImportRefused(f"{names}: not a Bananas deployment: {_LOOKED_FOR}")
@@ -58,6 +58,11 @@ def import_files(files: Sequence[tuple[str, str]], default_name: str) -> Importe
     if not draft.handlers:
         draft.notices.append(
             "the files name no handlers: set `handlers` to the Python modules that define yours"
+        )
+    if not draft.has_server and not draft.redis.get("url"):
+        draft.notices.append(
+            "the files have no Redis and no REDIS_URL: rendered output has a Redis of its own; set "
+            "`redis.url` to use yours"
         )
     if not draft.pools:
         _make_pool_of_scheduler(draft)
@@ -73,7 +78,7 @@ def import_files(files: Sequence[tuple[str, str]], default_name: str) -> Importe
 
 
 def _refuse_alternatives(sources: Sequence[Source]) -> None:
-    """Of two descriptions of one thing, only one can be meant.
+    """Refuse files that describe the same thing twice.
 
     Raises:
         ImportRefused: a service or an object is in two documents, or there are files of both kinds.
@@ -86,8 +91,8 @@ def _refuse_alternatives(sources: Sequence[Source]) -> None:
                     kind, name = key
                     raise ImportRefused(
                         f'{found[key]} and {source.name} both define {kind} "{name}": import one '
-                        "of them, or what `docker compose config` or `kubectl kustomize` makes of "
-                        "both"
+                        "of them, or the output of `docker compose config` or `kubectl kustomize` "
+                        "for both"
                     )
                 found[key] = source.name
     if len({kind == "service" for kind, _ in found}) > 1:
@@ -108,7 +113,7 @@ def _definitions(document: Field) -> list[tuple[str, str]]:
 
 
 def _make_pool_of_scheduler(draft: Draft) -> None:
-    """A topology needs a pool, which can be a scheduler, too."""
+    """Make the scheduler a pool, since a topology needs one."""
     section = draft.scheduler or {}
     if "interval" in section:
         section["scheduler_interval"] = section.pop("interval")
@@ -141,17 +146,15 @@ def _validate(text: str) -> None:
         )
 
 
-def _import_compose_files(draft: Draft, source: Source) -> list[Field]:
-    """Import the Compose files of a source; returns its Kubernetes manifests."""
-    manifests: list[Field] = []
+def _documents(source: Source) -> Iterator[Field]:
+    """
+    Raises:
+        ImportRefused: a document is no Compose file, and no Kubernetes manifest.
+    """
     for document in source.documents:
-        if is_manifest(document):
-            manifests.append(document)
-        elif is_compose(document):
-            import_compose(draft, document)
-        else:
+        if not is_manifest(document) and not is_compose(document):
             raise ImportRefused(
                 f"{source.name}:{document.line}: neither a Compose file nor a Kubernetes manifest: "
                 "looked for `services`, or for `apiVersion` and `kind`"
             )
-    return manifests
+        yield document

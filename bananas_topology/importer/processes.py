@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bananas_topology.contract.names import API, REDIS, SCHEDULER
+from bananas_topology.contract.settings import POOL
+from bananas_topology.contract.values import Mode
 from bananas_topology.importer.draft import (
     Draft,
     Section,
@@ -28,16 +30,22 @@ from bananas_topology.units import format_duration
 
 #: How a command starts a process of Bananas: our modules, or the binaries of the Go version.
 _MODULE = re.compile(r"\bbananas_topology\.(worker|api)\b")
-_BINARY = re.compile(r"(?:^|\s)/(?:\w+/)*(worker|scheduler|api)(?:\s|$)")
-_DOCKERFILE = re.compile(r"(?:^|/)Dockerfile\.(worker|scheduler|api)$")
-_IMAGE = re.compile(r"bananas\S*-(worker|scheduler|api)\b")
+_BINARY = re.compile(r"(?:^|[\s'\"])[\w./-]*/(?:bananas-)?(worker|scheduler|api)(?:[\s'\"]|$)")
+#: How the Go version is started for development, reloaded after each change.
+_RELOADER = re.compile(r"\bair\b.*\.(worker|scheduler|api)\.toml\b")
+#: Also a directory with the Dockerfile of one process, and a stage of one for all.
+_DOCKERFILE = re.compile(
+    r"(?:^|/)(?:Dockerfile[.-])?(worker|scheduler|api)(?:[.-]Dockerfile|/Dockerfile|$)"
+)
+_IMAGE = re.compile(r"bananas\S*[-_/](worker|scheduler|api)\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
     """What identifies a Compose service or a Kubernetes container.
 
-    `environment` has no secret variables; `uses_redis` tells whether REDIS_URL may be among them.
+    `environment` has no secret variables; `uses_redis` tells whether REDIS_URL may be among them;
+    `build` has the Dockerfile and its stage.
     """
 
     name: str
@@ -45,7 +53,7 @@ class Process:
     command: str
     environment: EnvironmentFields
     uses_redis: bool
-    dockerfile: str = ""
+    build: tuple[str, ...] = ()
 
 
 def import_variables(draft: Draft, process: Process) -> Section | None:
@@ -63,8 +71,10 @@ def import_variables(draft: Draft, process: Process) -> Section | None:
     else:
         section = draft.pool(_free_name(pool_name(environment, process.name)))
         if role == SCHEDULER:
-            section["mode"] = "scheduler-only"
-        apply_worker(draft, section, environment)
+            section["mode"] = str(Mode.SCHEDULER_ONLY)
+            apply_scheduler(draft, section, environment, POOL)
+        else:
+            apply_worker(draft, section, environment)
     return section
 
 
@@ -88,10 +98,12 @@ def put_grace(
     period: Field | None,
     parse: Callable[[str], str],
 ) -> None:
-    """Set how long a pool's workers may finish their jobs, from how long their container may."""
-    if period is None or section is draft.scheduler or "WORKER_GRACE" in process.environment:
-        return
-    put_parsed(section, ("grace",), parse, period, "`grace`")
+    """Set the grace period of a pool from the stop timeout of its containers."""
+    runs_jobs = draft.is_pool(section) and section.get("mode") != Mode.SCHEDULER_ONLY
+    if period is not None and not runs_jobs:
+        period.translate("rendered with a grace period of its own")
+    elif period is not None and "WORKER_GRACE" not in process.environment:
+        put_parsed(section, ("grace",), parse, period, "`grace`")
 
 
 def put_startup(section: Section, startup_ms: int, source: Field, *, is_rendered: bool) -> None:
@@ -118,16 +130,24 @@ def _free_name(name: str) -> str:
 
 def _role(process: Process) -> str | None:
     """What a process is: a worker, the scheduler or the api; None if not of Bananas."""
-    if is_worker(process.environment):
+    # Variables may be shared by all processes, so what is started counts more. All may have one
+    # image, too, whatever it is called.
+    image = _IMAGE.search(process.image)
+    found = (
+        _MODULE.search(process.command)
+        or _BINARY.search(process.command)
+        or _RELOADER.search(process.command)
+        or next(filter(None, map(_DOCKERFILE.search, process.build)), None)
+    )
+    if not found and image and "WORKER_MODE" not in process.environment:
+        found = image if image[1] != "worker" else None
+    if found and found[1] != "worker":
+        return found[1]
+    is_called_api = process.name == API and process.uses_redis
+    if is_called_api and not found and "WORKER_MODE" not in process.environment:
+        return API
+    if found or is_worker(process.environment):
         return SCHEDULER if is_scheduler(process.environment) else "worker"
     if "API_PORT" in process.environment:
         return API
-    for pattern, text in (
-        (_MODULE, process.command),
-        (_BINARY, process.command),
-        (_DOCKERFILE, process.dockerfile),
-        (_IMAGE, process.image),
-    ):
-        if found := pattern.search(text):
-            return found[1]
-    return API if process.name == API and process.uses_redis else None
+    return image[1] if image else None

@@ -16,6 +16,7 @@ from bananas_topology.contract.names import is_secret_name
 from bananas_topology.contract.redis_url import redact, redact_urls
 from bananas_topology.errors import ImportRefused
 from bananas_topology.importer.status import FieldStatus, Status
+from bananas_topology.spec.yaml_errors import explain
 from bananas_topology.spec.yaml_loading import join_surrogates, loader_for
 
 #: Maximum fields of one file and levels of nesting: more is an alias bomb.
@@ -181,16 +182,26 @@ def read(name: str, text: str) -> Source:
     try:
         nodes = [node for node in yaml.compose_all(text, loader_for(text)) if node is not None]
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or getattr(error, "reason", error)
-        raise ImportRefused(f"{name}{where}: not valid YAML: {reason}") from error
+        raise ImportRefused(f"{name}{_problem(error, text)}") from error
     except RecursionError as error:
         raise ImportRefused(
             f"{name}: nested too deeply; expected at most {MAX_DEPTH} levels"
         ) from error
     documents = [reader.field(node, "", 0) for node in nodes]
     return Source(name, tuple(document for document in documents if not document.is_null))
+
+
+def _problem(error: yaml.YAMLError, text: str) -> str:
+    """Where a text is not valid YAML, and why."""
+    mark = getattr(error, "problem_mark", None)
+    problem = str(getattr(error, "problem", None) or getattr(error, "reason", error))
+    if mark is None:
+        return f": not valid YAML: {problem}"
+    message, hint = explain(problem, text, mark.index)
+    if "{{" in text:
+        hint = "import the output of `helm template` instead of a chart"
+    where = f":{mark.line + 1}:{mark.column + 1}: not valid YAML"
+    return f"{where}: {message.removeprefix('not valid YAML: ')}{f' ({hint})' if hint else ''}"
 
 
 class _Reader:
@@ -247,7 +258,16 @@ class _Reader:
                     if isinstance(source, yaml.MappingNode):
                         merged = self._pairs(source, depth + 1) | merged
             elif isinstance(key, yaml.ScalarNode):
-                own[str(key.value)] = value
+                name = join_surrogates(str(key.value))
+                if name in own:
+                    line = key.start_mark.line + 1
+                    raise ImportRefused(f'{self._name}:{line}: duplicate key "{name}"; remove one')
+                own[name] = value
+            else:
+                raise ImportRefused(
+                    f"{self._name}:{key.start_mark.line + 1}: a key is a list or a map; import the "
+                    "output of `helm template` instead of a chart"
+                )
         return merged | own
 
 

@@ -14,18 +14,20 @@ from bananas_topology.contract.settings import POOL, Setting
 from bananas_topology.contract.values import PRESETS, Mode, is_without_effect
 from bananas_topology.contract.worker import WORKER_SETTINGS
 from bananas_topology.importer.draft import Draft, Section, has_variable, put
+from bananas_topology.importer.redis_server import put_unknown_url, put_url
 from bananas_topology.importer.source import EnvironmentFields, Field
 from bananas_topology.spec.interpolation import BadSyntax, NotSet, interpolate
 
 _SETTINGS = {each.variable: each for each in (*WORKER_SETTINGS, *API_SETTINGS)}
 
+_METRICS_PORT = "6061"
 _CREDENTIALS = "credentials are rendered as files"
 
 #: Where the value of a variable comes from that has no field in a topology.
 _RENDERED = {
     "WORKER_ID": "each replica gets its own",
     "WORKER_POOL": "the pool's name",
-    "METRICS_PORT": "rendered workers always serve their metrics",
+    "METRICS_PORT": "rendered workers serve their metrics there",
     "LIVENESS_FILE": "rendered where a health check needs it",
     "API_POOLS": "the replicas of the pools",
     "API_TOKEN": _CREDENTIALS,
@@ -41,6 +43,9 @@ _VARIABLE = re.compile(
 
 #: How long results are kept: variable to field of `keep`.
 _RESULTS = {"RESULT_BACKEND_TTL_SUCCESS": "results", "RESULT_BACKEND_TTL_FAILURE": "errors"}
+
+#: Modes that have no job types: the Go version ignores the variable in these.
+_WITHOUT_JOB_TYPES = tuple(mode for mode in Mode if mode is not Mode.JOB_SPECIALIZED)
 
 #: Variables by which a worker is recognized.
 _WORKERS_OWN = ("WORKER_MODE", "WORKER_CONCURRENCY", "WORKER_PRIORITIES", "WORKER_HANDLERS")
@@ -62,14 +67,16 @@ def is_scheduler(environment: EnvironmentFields) -> bool:
     return text == Mode.SCHEDULER_ONLY
 
 
-def apply_scheduler(draft: Draft, section: Section, environment: EnvironmentFields) -> None:
-    """Write a scheduler's variables into the section `scheduler`."""
+def apply_scheduler(
+    draft: Draft, section: Section, environment: EnvironmentFields, owner: str = SCHEDULER
+) -> None:
+    """Write a scheduler's variables into the section `scheduler`, or into a pool."""
     for name, (text, source) in environment.items():
         setting = _SETTINGS.get(name)
         if name in ("WORKER_MODE", "ENABLE_SCHEDULER"):
-            source.translate("the section `scheduler`")
-        elif setting and (path := setting.path_in(SCHEDULER)):
-            _put_checked(section, path, setting, text, source)
+            source.translate("the section `scheduler`" if owner == SCHEDULER else "`mode`")
+        elif setting and setting.path_in(SCHEDULER):
+            _put_checked(section, setting.path_in(owner), setting, text, source)
         elif setting and setting.path_in(POOL):
             if text in ("0", setting.default_text):
                 source.keep()
@@ -87,6 +94,8 @@ def apply_worker(draft: Draft, section: Section, environment: EnvironmentFields)
         setting = _SETTINGS.get(name)
         if without_results and name in _RESULTS:
             source.drop("no results are stored")
+        elif name == "WORKER_JOB_TYPES" and section.get("mode", Mode.DEFAULT) in _WITHOUT_JOB_TYPES:
+            source.drop("has an effect in mode job-specialized only")
         elif setting and (path := setting.path_in(POOL)):
             _put_checked(section, path, setting, text, source)
         else:
@@ -105,8 +114,11 @@ def apply_api(draft: Draft, section: Section, environment: EnvironmentFields) ->
         setting = _SETTINGS.get(name)
         if setting and (path := setting.path_in(API)):
             _put_checked(section, path, setting, text, source)
+        elif name in ("API_READ_TOKEN", "API_READ_TOKEN_FILE"):
+            put(section, ("secrets",), ["API_READ_TOKEN"], None)
+            source.translate("`api.secrets`; rendered as the variable API_READ_TOKEN")
         elif setting and setting.path_in(POOL):
-            source.drop("a worker's variable; the api has no use for it")
+            source.drop("a worker's variable, which the api does not use")
         else:
             _apply_other(draft, section, name, text, source)
 
@@ -156,12 +168,15 @@ def _with_default(setting: Setting, section: Section, text: str) -> str:
     match = _VARIABLE.fullmatch(text)
     if match is None:
         return text
+    name = match["name"] or match["bare"]
     default = match["default"] or _default_text(setting, section)
+    if default and _VARIABLE.fullmatch(default):
+        return f"${{{name}:-{_with_default(setting, section, default)}}}"
     if default == "" or "$" in default:
         return text
     value = setting.kind.to_topology(setting.kind.read(default))
     written = str(value).lower() if isinstance(value, bool) else value
-    return f"${{{match['name'] or match['bare']}:-{written}}}"
+    return f"${{{name}:-{written}}}"
 
 
 def _default_text(setting: Setting, section: Section) -> str:
@@ -198,37 +213,40 @@ def _apply_other(draft: Draft, section: Section, name: str, text: str, source: F
     if is_without_effect(name):
         source.drop("has no effect: only the Go version reads it")
     elif name == "WORKER_HANDLERS":
-        draft.handlers += [each for each in split_list(text) if each not in draft.handlers]
-        source.keep()
-    elif name == "REDIS_KEY_PREFIX":
-        put(draft.redis, ("key_prefix",), text, source)
+        _apply_handlers(draft, text, source)
+    elif setting and name == "REDIS_KEY_PREFIX":
+        _put_checked(draft.redis, ("key_prefix",), setting, text, source)
     elif name == "REDIS_URL":
-        _apply_redis_url(draft, text, source)
+        put_url(draft, text, source)
     elif name == "REDIS_URL_FILE":
-        put(draft.redis, ("url",), "${REDIS_URL}", None)
+        put_unknown_url(draft)
         source.translate(_CREDENTIALS)
     elif name == "WORKER_JOBS":
         _apply_json(setting, text, source, lambda jobs: draft.jobs.update(_jobs(jobs)))
     elif name == "WORKER_SCHEDULES":
         _apply_json(setting, text, source, draft.schedules.update)
+    elif name == "METRICS_PORT" and text != _METRICS_PORT:
+        source.drop(f"rendered workers serve their metrics at port {_METRICS_PORT}")
     elif setting and not setting.path:
         source.translate(_RENDERED.get(name, "set where the process is started"))
     else:
         put(section, ("env", name), text, source)
 
 
-def _apply_redis_url(draft: Draft, text: str, source: Field) -> None:
-    host = text.partition("://")[2].rpartition("@")[2].partition(":")[0].partition("/")[0]
-    host = host.partition(".")[0]
-    if not text:
-        source.translate("an empty variable counts as not set")
-    elif draft.has_managed_redis and (host == "redis" or host.endswith(("-redis", "_redis"))):
-        source.translate("the managed Redis of the topology")
-    elif "@" in text and not has_variable(text):
-        put(draft.redis, ("url",), "${REDIS_URL}", None)
-        source.mark_mistake("password in plain text; REDIS_URL becomes a secret reference")
+def _apply_handlers(draft: Draft, text: str, source: Field) -> None:
+    """Add the modules of handlers; a variable may be one of them, but not several."""
+    if match := _VARIABLE.fullmatch(text):
+        default = match["default"]
+        modules = [text] if default is None or "$" in default else split_list(default)
+        if len(modules) == 1:
+            modules = [text]
+            source.keep()
+        else:
+            source.drop("replaced by its default: a variable cannot be a list in a topology")
     else:
-        put(draft.redis, ("url",), "${REDIS_URL}" if has_variable(text) else text, source)
+        modules = split_list(text)
+        source.keep()
+    draft.handlers += [each for each in modules if each not in draft.handlers]
 
 
 def _apply_results(section: Section, environment: EnvironmentFields) -> bool:
@@ -256,13 +274,23 @@ def _apply_json(
     setting: Setting | None, text: str, source: Field, take: Callable[[Section], object]
 ) -> None:
     assert setting is not None
+    if match := _VARIABLE.fullmatch(text):
+        text = match["default"] or "{}"
+        source.drop("replaced by its default: a topology has each entry")
     try:
         setting.kind.read(text)
-        take(json.loads(text))
+        take(_with_plain_names(json.loads(text)))
     except ValueError as error:
         source.mark_mistake(f"not a valid value: {error}; left out")
     else:
         source.keep()
+
+
+def _with_plain_names(value: Any) -> Any:
+    """A value in which names are without the ``$$`` of values: a topology replaces no names."""
+    if isinstance(value, dict):
+        return {key.replace("$$", "$"): _with_plain_names(each) for key, each in value.items()}
+    return [_with_plain_names(each) for each in value] if isinstance(value, list) else value
 
 
 def _jobs(limits: Section) -> Section:

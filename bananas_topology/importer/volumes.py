@@ -16,7 +16,7 @@ def put_volume(
     """Set a volume, under another name if the name is taken; returns why it cannot be."""
     path = entry["path"]
     if is_taken(path):
-        return "what is rendered has files of its own there"
+        return "rendered containers have their own files there"
     volumes: Section = section.get("volumes", {})
     label = dns_label(name)
     for other, volume in volumes.items():

@@ -48,6 +48,8 @@ def published_text() -> str:
     return json.dumps(published, indent=2, ensure_ascii=False) + "\n"
 
 
+_VARIABLE = {"$ref": "#/$defs/variable"}
+_CONTAINERS = ("object", "array")
 #: Keywords that constrain a scalar.
 _CONSTRAINTS = frozenset(
     (
@@ -63,15 +65,15 @@ def _with_variables(node: Any) -> Any:
         return [_with_variables(each) for each in node]
     if not isinstance(node, dict):
         return node
-    if isinstance(node.get("type"), str | list) and node["type"] not in ("object", "array"):
-        constraints = {key: each for key, each in node.items() if key in _CONSTRAINTS}
-        others = {key: each for key, each in node.items() if key not in _CONSTRAINTS}
-        return {"anyOf": [constraints, {"$ref": "#/$defs/variable"}], **others}
-    return {
+    is_scalar = isinstance(node.get("type"), str | list) and node["type"] not in _CONTAINERS
+    constraints = {key: each for key, each in node.items() if is_scalar and key in _CONSTRAINTS}
+    others = {
         # Keys are not interpolated.
         name: definition(each) if name == "propertyNames" else _with_variables(each)
         for name, each in node.items()
+        if name not in constraints
     }
+    return {"anyOf": [constraints, _VARIABLE], **others} if is_scalar else others
 
 
 def defaults_of(part: dict[str, Any]) -> dict[tuple[str, ...], Any]:

@@ -252,6 +252,8 @@ def _type_hint(error: _SchemaError) -> str | None:
         return "write one NAME: value per line"
     if wanted == "object" and value is None:
         return "write {} for an empty map"
+    if wanted == "array" and isinstance(value, str) and value.startswith("["):
+        return "write the list itself: quotes, and variables, make it one string"
     if wanted == "array" and isinstance(value, str) and value:
         return f"write [{value}]" if len(value) <= _MAX_GUESSED else None
     if _is_duration(error.part) and type(value) in (int, float):

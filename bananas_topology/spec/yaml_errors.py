@@ -57,6 +57,8 @@ def explain(problem: str, text: str, offset: int) -> tuple[str, str | None]:
         if character == "\t":
             return "tabs cannot indent", "indent with spaces"
         return f'a value cannot start with "{character}"', "quote it"
+    if character == "{" and text[:offset].endswith("$"):
+        return "unquoted variable within {} or []", 'quote it, as in "${NAME}"'
     for theirs, ours, hint in _ERRORS:
         if theirs in problem:
             return ours, hint

@@ -257,7 +257,9 @@ CONTAINER = (*POD, "containers", 0)
         (WORKER, "env_file", MARK),
         (WORKER, "env_file", [{"path": "./config/a.env", "format": MARK}]),
         (WORKER, "tmpfs", [f"/{MARK}:mode=1777"]),
+        (WORKER, "tmpfs", f"/tmp:size=5g,mode={MARK}"),
         (WORKER, "volumes", [f"/{MARK}"]),
+        (WORKER, "volumes", [{"type": "volume", "source": "v", "target": "/v", "x": MARK}]),
         (WORKER, "volumes", [f"./{MARK}:/data"]),
         (WORKER, "volumes", [f"./config/{MARK}.yaml:/etc/{MARK}.yaml"]),
         (WORKER, "volumes", [f"cache:/{MARK}:nocopy"]),
@@ -275,7 +277,13 @@ CONTAINER = (*POD, "containers", 0)
         ((*WORKER, "deploy", "resources", "limits"), "pids", MARK),
         ((*WORKER, "deploy", "resources", "reservations"), "devices", [{"driver": MARK}]),
         (("services", "redis"), "volumes", [f"./{MARK}:/data"]),
-        (("services", "redis"), "healthcheck", None),
+        (("services", "redis"), "command", ["redis-server", "--appendonly", "yes", f"--{MARK}"]),
+        ((*WORKER, "environment"), "METRICS_PORT", MARK),
+        (("services", "api"), "ports", [f"{MARK}:80:8080"]),
+        (("services", "api"), "ports", [f"80:8080/{MARK}"]),
+        (("services", "api"), "ports", [{"target": 8080, "name": MARK}]),
+        (("services", "api"), "ports", [{"target": 8080, "published": 80, "host_ip": MARK}]),
+        ((), "networks", {"default": {"name": MARK, "external": True}}),
         ((), "networks", {MARK: {"driver": MARK}}),
         ((), "secrets", {MARK: {"file": MARK}}),
         ((), "x-team", MARK),
@@ -292,6 +300,43 @@ CONTAINER = (*POD, "containers", 0)
         (POD, "volumes", [{"name": "tmp", "emptyDir": {}}, {"name": MARK, "emptyDir": {}}]),
         (CONTAINER, "lifecycle", {"preStop": {"exec": {"command": [MARK]}}}),
         (CONTAINER, "args", [MARK]),
+        (POD, "volumes", [{"name": "tmp", "emptyDir": {"sizeLimit": MARK}}]),
+        (POD, "volumes", [{"name": "cache", "emptyDir": {"medium": MARK}}]),
+        (
+            (4, "spec"),
+            "ports",
+            [{"port": 8080}, {"name": MARK, "port": 443, "targetPort": 9443}],
+        ),
+        (
+            (5, "spec", "rules", 0, "http"),
+            "paths",
+            [{"path": "/"}, {"path": "/", "backend": {"service": {"name": MARK}}}],
+        ),
+        (
+            (5, "spec"),
+            "rules",
+            [{"host": MARK, "http": {"paths": [{"backend": {"service": {"name": "web"}}}]}}],
+        ),
+        (CONTAINER, "ports", [{"name": "metrics", "containerPort": MARK}]),
+        (
+            (1, "spec", "template", "metadata"),
+            "annotations",
+            {"prometheus.io/scrape": "true", "prometheus.io/port": MARK},
+        ),
+        (
+            POD,
+            "affinity",
+            {
+                "nodeAffinity": {
+                    "requiredDuringSchedulingIgnoredDuringExecution": {
+                        "nodeSelectorTerms": [
+                            {"matchExpressions": [{"key": k, "operator": "In", "values": [MARK]}]}
+                            for k in ("a", "b")
+                        ]
+                    }
+                }
+            },
+        ),
         (CONTAINER, "imagePullPolicy", MARK),
         (CONTAINER, "ports", [{"name": MARK, "containerPort": 9000}]),
         (CONTAINER, "volumeMounts", [{"name": "nosuch", "mountPath": f"/{MARK}"}]),
@@ -309,6 +354,8 @@ CONTAINER = (*POD, "containers", 0)
         ((4, "spec", "ports", 0), "nodePort", MARK),
         ((7, "spec", "behavior", "scaleUp"), "selectPolicy", MARK),
         ((8, "spec"), "unhealthyPodEvictionPolicy", MARK),
+        ((8, "spec"), "selector", {"matchLabels": {"app": "worker", "pool": MARK}}),
+        ((8, "spec"), "selector", {"matchLabels": {"app": "worker"}, "matchExpressions": [MARK]}),
     ],
 )
 def test_what_a_topology_cannot_say_is_reported_as_dropped(

@@ -183,6 +183,96 @@ def test_a_budget_that_blocks_drains_is_a_mistake() -> None:
     assert other.status is Status.KEPT
 
 
+def _budget(labels: str) -> str:
+    pods = "".join(
+        f"---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec:\n"
+        f"  replicas: 4\n  template:\n    metadata: {{labels: {{app: w, tier: {name}}}}}\n"
+        "    spec: {containers: [{name: w, image: x, env: [{name: WORKER_MODE, value: thin}]}]}\n"
+        for name in ("worker", "worker-high")
+    )
+    return (
+        f"{pods}---\napiVersion: policy/v1\nkind: PodDisruptionBudget\n"
+        f"metadata: {{name: worker}}\n"
+        f"spec: {{minAvailable: 2, selector: {{matchLabels: {labels}}}}}\n"
+    )
+
+
+def test_a_budget_belongs_to_the_workload_with_its_labels() -> None:
+    imported = _import_text(_budget("{tier: worker-high}"))
+
+    pools = yaml.safe_load(imported.text)["pools"]
+    assert pools["worker-high"]["disruption"] == {"min_available": 2}
+    assert "disruption" not in pools["worker"]
+
+
+@pytest.mark.parametrize("labels", ["{app: w}", "{app: worker}"])
+def test_a_budget_for_several_workloads_or_none_is_dropped(labels: str) -> None:
+    imported = _import_text(_budget(labels))
+
+    assert "disruption" not in imported.text
+    place = "poddisruptionbudget/worker spec.minAvailable"
+    assert _status(imported, place).status is Status.DROPPED
+
+
+@pytest.mark.parametrize(
+    ("resources", "expected"),
+    [
+        ("{cpu: 1500000u, memory: 1e9}", {"cpu": "1500m", "memory": "1000000000"}),
+        ("{cpu: '.5', memory: 128974848000m}", {"cpu": "500m", "memory": "123Mi"}),
+        ("{cpu: 2k, memory: 1Pi}", {"cpu": 2000, "memory": "1024Ti"}),
+    ],
+)
+def test_quantities_of_kubernetes_keep_their_value(
+    resources: str, expected: dict[str, object]
+) -> None:
+    imported = _import_text(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w}\nspec: {template: {spec: "
+        "{containers: [{name: w, image: x, env: [{name: WORKER_MODE, value: thin}], "
+        f"resources: {{limits: {resources}}}}}]}}}}}}\n"
+    )
+
+    assert yaml.safe_load(imported.text)["pools"]["w"]["resources"]["limits"] == expected
+
+
+@pytest.mark.parametrize(
+    ("port", "publish"),
+    [
+        ("80:8080", 80),
+        ("${P:-80}:8080", "${P:-80}"),
+        ("0.0.0.0:80:8080/tcp", 80),
+        ("127.0.0.1:80:8080", None),
+        ("[::1]:80:8080", None),
+        ("8080", None),
+    ],
+)
+def test_a_port_is_published_only_where_it_was(port: str, publish: object) -> None:
+    imported = _import_text(
+        "services:\n  w: {environment: {WORKER_MODE: thin}}\n"
+        f"  api: {{environment: {{API_PORT: 8080}}, ports: ['{port}']}}\n"
+    )
+
+    assert yaml.safe_load(imported.text)["api"].get("publish") == publish
+    found = _status(imported, "services.api.ports[0]")
+    assert found.status is (Status.KEPT if publish else Status.DROPPED)
+
+
+def test_a_long_start_is_reported_as_what_it_became() -> None:
+    imported = _import_text(
+        "services: {w: {environment: {WORKER_MODE: thin}, healthcheck: {start_period: 10m}}}"
+    )
+
+    assert yaml.safe_load(imported.text)["pools"]["w"]["startup"] == "10m"
+    assert _status(imported, "services.w.healthcheck.start_period").note == "`startup`"
+
+
+def test_an_anonymous_volume_for_log_files_is_no_mistake() -> None:
+    imported = _import_text(
+        "services: {w: {environment: {WORKER_MODE: thin}, volumes: [/var/log/bananas]}}"
+    )
+
+    assert _status(imported, "services.w.volumes[0]").status is Status.TRANSLATED
+
+
 def test_replicas_that_override_an_autoscaler_are_a_mistake() -> None:
     deployment = (
         (FIXTURES / "k8s-deployment.yml").read_text("utf-8").replace("replicas: 3", "replicas: 5")
@@ -383,6 +473,10 @@ def test_other_services_are_left_out_with_a_notice() -> None:
         ("a: [", "not valid YAML"),
         ("a: !!python/object:os.system x", "neither a Compose file nor"),
         ("\x00", "not valid YAML"),
+        ("services: {w: {}, w: {}}", 'duplicate key "w"; remove one'),
+        ("kind: Pod\nspec:\n\t- a", "tabs cannot indent"),
+        ("kind: Pod\nmetadata:\n  name: {{ .Release.Name }}-x\n", "helm template"),
+        ("kind: Pod\nmetadata:\n  name: {{ .Release.Name }}\n", "helm template"),
         ("[" * 5000, "nested too deeply|levels|not valid YAML"),
         (
             "a0: &a0 [x]\n"

@@ -47,7 +47,14 @@ def test_processes_are_recognized_by_their_dockerfile() -> None:
     assert "redis" not in topology
 
 
-@pytest.mark.parametrize("command", ["/app/%s", "[/app/%s]", "/usr/local/bin/%s --verbose"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("/app/%s", "[/app/%s]", "/usr/local/bin/%s --verbose", "./%s", "bin/%s"),
+        "air -c docker/.air.%s.toml",
+        *("/app/bananas-%s", "sh -c '/app/%s'", "[sh, -c, 'exec ./%s']", "tini -- /app/%s"),
+    ],
+)
 def test_processes_are_recognized_by_the_command_of_the_go_version(command: str) -> None:
     services = "\n".join(
         f"  {name}: {{image: reg/x:1, command: {command % role}}}"
@@ -58,6 +65,53 @@ def test_processes_are_recognized_by_the_command_of_the_go_version(command: str)
 
     assert list(topology["pools"]) == ["jobs"]
     assert (topology["scheduler"], topology["api"]) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        *("{dockerfile: %s.Dockerfile}", "{dockerfile: docker/%s/Dockerfile}", "{target: %s}"),
+        "{context: ., dockerfile: Dockerfile-%s}",
+    ],
+)
+def test_processes_are_recognized_by_how_their_image_is_built(build: str) -> None:
+    services = "\n".join(
+        f"  {name}: {{build: {build % role}}}"
+        for name, role in (("jobs", "worker"), ("cron", "scheduler"), ("web", "api"))
+    )
+
+    topology = _import(f"services:\n{services}\n")
+
+    assert list(topology["pools"]) == ["jobs"]
+    assert (topology["scheduler"], topology["api"]) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["command: /app/%s", "build: {dockerfile: Dockerfile.%s}", "image: acme/bananas-%s:1"],
+)
+def test_variables_that_all_processes_share_do_not_make_all_of_them_workers(what: str) -> None:
+    shared = "{WORKER_HANDLERS: jobs, WORKER_CONCURRENCY: 5, API_PORT: 8080}"
+    services = "\n".join(
+        f"  {name}: {{{what % role}, environment: {shared}}}"
+        for name, role in (("jobs", "worker"), ("cron", "scheduler"), ("web", "api"))
+    )
+
+    topology = _import(f"services:\n{services}\n")
+
+    assert list(topology["pools"]) == ["jobs"]
+    assert "scheduler" in topology
+    assert "api" in topology
+
+
+def test_a_service_called_api_is_the_api_unless_it_has_a_mode() -> None:
+    for variables, expected in (("WORKER_CONCURRENCY: 5", True), ("WORKER_MODE: thin", False)):
+        environment = f"{{REDIS_URL: 'redis://r', {variables}}}"
+        worker = "w: {environment: {WORKER_MODE: thin}}"
+
+        topology = _import(f"services:\n  {worker}\n  api: {{environment: {environment}}}\n")
+
+        assert ("api" in topology) is expected
 
 
 def test_a_command_that_only_mentions_a_worker_is_not_one_of_bananas() -> None:
@@ -75,6 +129,20 @@ def test_a_file_with_only_a_scheduler_becomes_a_pool() -> None:
     assert topology["pools"] == {
         "scheduler-only": {"mode": "scheduler-only", "scheduler_interval": "2s"}
     }
+
+
+def test_further_schedulers_become_pools_without_what_schedulers_ignore() -> None:
+    variables = "{WORKER_MODE: scheduler-only, WORKER_CONCURRENCY: 5, ENABLE_SCHEDULER: false, %s}"
+    services = "\n".join(
+        f"  {name}: {{environment: {variables % f'SCHEDULER_INTERVAL: {interval}'}, "
+        "stop_grace_period: 2m}"
+        for name, interval in (("a", "2s"), ("b", "5s"))
+    )
+
+    topology = _import(f"services:\n{services}\n")
+
+    assert topology["scheduler"] == {"interval": "2s"}
+    assert topology["pools"] == {"b": {"mode": "scheduler-only", "scheduler_interval": "5s"}}
 
 
 @pytest.mark.parametrize("variable", ["WORKER_MODE=specialized", "ENABLE_SCHEDULER=false"])

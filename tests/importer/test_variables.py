@@ -72,6 +72,8 @@ def _pool(imported: Imported) -> dict[str, Any]:
         ("MAX_RETRIES: ${A-}${B-}", {}, "max_retries", 3),
         ("MAX_RETRIES: 1${A-2}", {}, "max_retries", 12),
         ("JOB_TIMEOUT: ${T}m", {"T": "2"}, "job_timeout_ms", 120_000),
+        ("JOB_TIMEOUT: ${T:-${U}}", {}, "job_timeout_ms", 300_000),
+        ("JOB_TIMEOUT: ${T:-${U:-${V}}}", {"V": "7s"}, "job_timeout_ms", 7_000),
     ],
 )
 def test_a_variable_is_imported_as_a_value_that_is_valid_wherever_it_is_set(
@@ -91,8 +93,67 @@ def test_a_variable_with_a_list_is_reported_as_replaced_by_its_default() -> None
 
 
 @pytest.mark.parametrize(
+    ("line", "environ", "handlers"),
+    [
+        ("WORKER_HANDLERS: ${H:-a.jobs,b.jobs}", {}, ("a.jobs", "b.jobs")),
+        ("WORKER_HANDLERS: ${H:-a.jobs}", {"H": "c.jobs"}, ("c.jobs",)),
+        ("WORKER_HANDLERS: ${H:-}", {}, ("jobs",)),
+    ],
+)
+def test_handlers_may_be_a_variable(
+    line: str, environ: dict[str, str], handlers: tuple[str, ...]
+) -> None:
+    name, _, value = line.partition(": ")
+    text = f"services: {{w: {{environment: {{WORKER_MODE: thin, {name}: {value!r}}}}}}}"
+
+    assert _topology(_import(text).text, environ).handlers == handlers
+
+
+def test_the_read_only_token_of_the_api_is_listed_as_a_secret() -> None:
+    api = "  api: {environment: {API_PORT: 8080, API_READ_TOKEN: hunter2}}\n"
+
+    imported = _import(_worker() + api)
+
+    assert yaml.safe_load(imported.text)["api"]["secrets"] == ["API_READ_TOKEN"]
+    assert "hunter2" not in str(imported)
+
+
+@pytest.mark.parametrize("line", ["REDIS_KEY_PREFIX: ${P:-}", "REDIS_KEY_PREFIX: ${P}"])
+def test_a_key_prefix_that_is_not_set_is_the_default(line: str) -> None:
+    text = _import(_worker(line)).text
+
+    assert _topology(text).redis.key_prefix == "bananas"
+    assert _topology(text, {"P": "shop"}).redis.key_prefix == "shop"
+
+
+def test_a_variable_with_schedules_is_replaced_by_its_default() -> None:
+    schedules = '{"n": {"cron": "0 2 * * *", "job": "a"}}'
+
+    imported = _import(_worker(f"WORKER_SCHEDULES: '${{S:-{schedules}}}'"))
+
+    assert list(_topology(imported.text).schedules) == ["n"]
+    [found] = [each for each in imported.statuses if each.place.endswith("SCHEDULES")]
+    assert found.status is Status.DROPPED
+
+
+def test_names_in_payloads_keep_their_dollars() -> None:
+    schedules = '{"n": {"cron": "0 2 * * *", "job": "a", "payload": {"$$set": {"$$a": "$$b"}}}}'
+
+    text = _import(_worker(f"WORKER_SCHEDULES: '{schedules}'")).text
+
+    [schedule] = _topology(text).schedules.values()
+    assert schedule.payload == {"$set": {"$a": "$b"}}
+
+
+@pytest.mark.parametrize(
     "line",
-    ["JOB_TIMEOUT: ${T:-soon}", "MAX_RETRIES: ${R:-many}", "MY_VALUE: 5$", "WORKER_JOBS: '[1]'"],
+    [
+        "WORKER_CONCURRENCY: ${C:-0}",
+        "JOB_TIMEOUT: ${T:-soon}",
+        "MAX_RETRIES: ${R:-many}",
+        "MY_VALUE: 5$",
+        "WORKER_JOBS: '[1]'",
+    ],
 )
 def test_an_invalid_value_is_a_mistake_even_as_a_default(line: str) -> None:
     imported = _import(_worker(line))
@@ -115,6 +176,15 @@ def test_variables_of_the_go_version_without_effect_are_dropped() -> None:
 
     [found] = [each for each in imported.statuses if "LOG_ES" in each.place]
     assert (found.status, "env" in _pool(imported)) == (Status.DROPPED, False)
+
+
+@pytest.mark.parametrize("mode", ["thin", "default", "specialized"])
+def test_job_types_that_the_go_version_ignores_are_dropped(mode: str) -> None:
+    imported = _import(_worker(f"WORKER_MODE: {mode}", "WORKER_JOB_TYPES: 'a,b'"))
+
+    assert "job_types" not in _pool(imported)
+    [found] = [each for each in imported.statuses if each.place.endswith("JOB_TYPES")]
+    assert found.status is Status.DROPPED
 
 
 def test_secret_values_are_not_shown() -> None:

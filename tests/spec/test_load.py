@@ -84,6 +84,21 @@ def test_a_binary_file_is_an_error_at_its_first_invalid_byte(
     assert (found.code, found.span.line, found.span.column) == ("BT003", line, column)
 
 
+@pytest.mark.parametrize(
+    ("pools", "hint"),
+    [
+        ("{a: {replicas: ${N:-2}}}", 'quote it, as in "${NAME}"'),
+        ("{a: {priorities: '[high]'}}", "write the list itself"),
+        ("{a: {priorities: '${P:-[high]}'}}", "write the list itself"),
+        ("{a: {priorities: '${P:-high}'}}", "write [high]"),
+    ],
+)
+def test_the_advice_about_a_value_is_valid_yaml(pools: str, hint: str) -> None:
+    found = _only(GOOD.replace(b"{a: {}}", pools.encode()))
+
+    assert (found.hint or "").startswith(hint)
+
+
 def test_a_byte_order_mark_does_not_count_as_a_column() -> None:
     result = check_bytes(b"\xef\xbb\xbf" + GOOD, Path("a.yaml"), {})
     wrong = _only(b"\xef\xbb\xbf" + GOOD.replace(b"version", b"versoin"))

@@ -141,7 +141,15 @@ def test_the_published_schema_accepts_a_variable_in_the_place_of_every_scalar() 
         "version": variable,
         "name": variable,
         "handlers": [variable],
-        "pools": {"a": {**pool, "priorities": [variable], "job_types": [variable]}},
+        "pools": {
+            "a": {
+                **pool,
+                "priorities": [variable],
+                "job_types": [variable],
+                "env": {"A": {"secret": variable, "key": variable, "optional": variable}},
+            }
+        },
+        "kubernetes": {"namespace": {"name": variable, "create": variable}},
         "schedules": {"s": {"cron": variable, "job": variable, "catch_up": variable}},
         "api": {"port": variable, "ingress": {"host": variable}},
     }

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from bananas_topology.importer.known import Row
 
+#: The temporary directory of rendered services, which has 1 GB.
+_TMP = r"/tmp(:size=(1g|1024m|1073741824))?"
+
 #: Fields of services, whoever runs in them.
 _ANY_SERVICE: tuple[Row, ...] = (
     ("restart", "unless-stopped|always", "rendered services use unless-stopped"),
     ("healthcheck.**", "", "rendered services have their own health check"),
     ("init", "true", "rendered services set it"),
     ("read_only", "true", "rendered services set it"),
-    ("tmpfs", "/tmp(:.*)?", "rendered services have one"),
-    ("tmpfs[]", "/tmp(:.*)?", "rendered services have one"),
+    ("tmpfs", _TMP, "rendered services have one of 1 GB"),
+    ("tmpfs[]", _TMP, "rendered services have one of 1 GB"),
     ("cap_drop[]", "ALL", "rendered services drop all capabilities"),
     ("security_opt[]", "no-new-privileges([:=]true)?", "rendered services set it"),
     ("stop_signal", "SIGTERM|15", "rendered services use it"),

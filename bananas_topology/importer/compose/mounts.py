@@ -28,7 +28,7 @@ _HOST_PATH = re.compile(
 _KINDS = {"secrets": "secret", "config": "config"}
 
 #: The volume of the managed Redis in rendered files.
-_REDIS_VOLUME = "redis-data"
+REDIS_VOLUME = "redis-data"
 
 _GPU = "nvidia.com/gpu"
 _GPU_PATH = ("resources", "limits", _GPU)
@@ -81,10 +81,11 @@ def import_volumes(section: Section, service: Field) -> None:
     path = get_path(section, "logging", "file", "path") or "/var/log/bananas"
     for volume in service.child("volumes").items:
         mount = _short(volume) if volume.is_leaf else _long(volume)
-        is_for_logs = bool(mount.target) and path.startswith(mount.target)
-        if is_for_logs and volume.mapping and not mount.source and mount.kind == "volume":
+        target = mount.target.rstrip("/")
+        is_for_logs = bool(mount.target) and (path == target or path.startswith(f"{target}/"))
+        if is_for_logs and not mount.source and mount.kind == "volume":
             note = "each rendered replica has its own volume for log files"
-            translate_only(volume, note, "type", "target")
+            translate_only(volume, note, "", "type", "target")
         elif is_for_logs:
             volume.mark_mistake("replicas shared one log file; each rendered one has its own")
         else:
@@ -130,7 +131,7 @@ def _import_mount(section: Section, volume: Field, mount: _Mount) -> None:
     if mount.kind == "tmpfs":
         name = posixpath.basename(mount.target.rstrip("/"))
         problem = problem or _put_size(entry, mount)
-    elif mount.kind == "volume" and mount.source not in ("", _REDIS_VOLUME):
+    elif mount.kind == "volume" and mount.source not in ("", REDIS_VOLUME):
         entry["claim"] = mount.source
         entry |= {"read_only": True} if mount.is_read_only else {}
     elif found is not None and "." not in found[1]:
@@ -170,7 +171,7 @@ def import_devices(section: Section, service: Field) -> None:
             put_parsed(section, _GPU_PATH, integer, count)
             translate_known(device, (("**", "", f"`resources.limits` {_GPU}"),))
         else:
-            device.drop(f"`resources.limits` knows a number of {_GPU}: use `compose.patches`")
+            device.drop(f"`resources.limits` takes a number of {_GPU}: use `compose.patches`")
 
 
 #: Limits that Compose also has at the top of a service, and their place in a topology.

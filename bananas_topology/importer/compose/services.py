@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from bananas_topology.importer import amounts
@@ -13,6 +13,7 @@ from bananas_topology.importer.compose.init_services import (
 )
 from bananas_topology.importer.compose.known import PROCESS, REDIS
 from bananas_topology.importer.compose.mounts import (
+    REDIS_VOLUME,
     import_devices,
     import_env_files,
     import_placement,
@@ -36,7 +37,14 @@ from bananas_topology.importer.processes import (
     put_grace,
     put_startup,
 )
-from bananas_topology.importer.redis_server import check_command, check_image, is_redis
+from bananas_topology.importer.redis_server import (
+    add_server,
+    check_command,
+    check_image,
+    is_redis,
+    is_used,
+    note_new_volume,
+)
 from bananas_topology.importer.source import Field, fields_of
 from bananas_topology.units import parse_duration_ms
 
@@ -58,19 +66,41 @@ def is_compose(document: Field) -> bool:
     return bool(document.get("services")) and document.get("kind") is None
 
 
-def import_compose(draft: Draft, document: Field) -> None:
-    """Import one Compose file into the draft."""
+def import_compose(draft: Draft, documents: Sequence[Field]) -> None:
+    """Import Compose files, in any order, into the draft."""
+    for document in documents:
+        for name, service in document.child("services").mapping.items():
+            if _is_redis(service):
+                add_server(draft, name, {name: None, **dict.fromkeys(_aliases(service))})
+    for document in documents:
+        _import_processes(draft, document)
+    for document in documents:
+        for name, service in document.child("services").mapping.items():
+            if _is_redis(service):
+                _import_redis(draft, name, service)
+        for key, extension in document.mapping.items():
+            if key.startswith("x-"):
+                extension.follow_copies("not used in this file")
+
+
+def _aliases(redis: Field) -> Iterator[str]:
+    """Further names of a service in its networks."""
+    for key in ("container_name", "hostname"):
+        yield redis.text_of(key)
+    for network in redis.child("networks").mapping.values():
+        yield from (alias.text for alias in network.child("aliases").items)
+
+
+def _import_processes(draft: Draft, document: Field) -> None:
+    """Import all services of a file except Redis, its name and its version."""
     services = document.child("services").mapping
-    redis = {name for name, service in services.items() if _is_redis(service)}
-    draft.has_managed_redis |= bool(redis)
+    redis = set(draft.servers.values())
     if name := document.get("name"):
         put_name(draft, name)
     inits = init_services(services, redis)
     imported: set[str] = set()
     for service_name, service in services.items():
-        if service_name in redis:
-            _import_redis(draft, service)
-        elif service_name not in inits:
+        if service_name not in inits and not _is_redis(service):
             imported |= _import_service(draft, service_name, services, redis)
     for service_name in services:
         if service_name in inits - imported:  # what waits for it cannot have it as a command
@@ -79,9 +109,6 @@ def import_compose(draft: Draft, document: Field) -> None:
         version.mark_mistake("`version` is obsolete; Compose ignores it")
     for section in ("volumes", "networks", "secrets", "configs"):
         _import_definitions(document, section)
-    for key, extension in document.mapping.items():
-        if key.startswith("x-"):
-            extension.follow_copies("not used in this file")
 
 
 def _import_definitions(document: Field, section: str) -> None:
@@ -89,7 +116,8 @@ def _import_definitions(document: Field, section: str) -> None:
     for name, definition in document.child(section).mapping.items():
         is_bare = definition.is_null or definition.text == "{}"
         is_default = section == "networks" and (
-            name == "default" or (name == "redis" and definition.text_of("internal") == "true")
+            (name == "default" and is_bare)
+            or (name == "redis" and definition.texts == {"internal": "true"})
         )
         is_credential = definition.text_of("file").startswith("${SECRETS_DIR")
         if section == "secrets" and is_credential:
@@ -116,7 +144,7 @@ def _import_service(
         command=" ".join(
             leaf.text for key in ("entrypoint", "command") for leaf in service.child(key).leaves()
         ),
-        dockerfile=service.text_of("build", "dockerfile"),
+        build=tuple(service.text_of("build", key) for key in ("dockerfile", "target")),
         environment=environment,
         uses_redis="REDIS_URL" in environment
         or any(each in redis for each in dependencies.mapping)
@@ -129,15 +157,15 @@ def _import_service(
         return set()
     if section is draft.api:
         import_api_ports(section, service)
-    else:
-        put_grace(draft, section, process, service.get("stop_grace_period"), amounts.duration)
+    put_grace(draft, section, process, service.get("stop_grace_period"), amounts.duration)
     _import_process(draft, section, service)
     mark_command(service.get("entrypoint"), service.get("command"))
     _import_dependencies(dependencies, redis)
-    translate_known(service, PROCESS)
     inits: set[str] = set()
     if draft.is_pool(section):
         _import_startup(section, service.child("healthcheck"))
+    translate_known(service, PROCESS)
+    if draft.is_pool(section):
         inits = import_init_services(section, name, services, redis)
         for init in inits:
             _import_dependencies(services[init].child("depends_on"), redis)
@@ -177,17 +205,28 @@ def _is_redis(service: Field) -> bool:
     return is_redis(service.text_of("image"))
 
 
-def _import_redis(draft: Draft, service: Field) -> None:
+def _import_redis(draft: Draft, name: str, service: Field) -> None:
+    if not is_used(draft, name):
+        service.drop("the processes use another server: keep it in a separate Compose file")
+        draft.notices.append(f'service "{name}" is not the server in use and was left out')
+        return
     managed: Section = draft.redis.setdefault("managed", {})
     check_image(draft, service.child("image"))
     if ports := service.get("ports"):
         ports.mark_mistake("publishes Redis on the host; the managed Redis is not published")
-    if limit := service.get("deploy", "resources", "limits", "memory"):
+    for limit in filter(
+        None,
+        (service.get("deploy", "resources", "limits", "memory"), service.get("mem_limit")),
+    ):
         put_parsed(managed, ("memory",), amounts.memory, limit)
     check_command(managed, service.get("entrypoint"), service.get("command"))
     for volume in service.child("volumes").items:
-        target = volume.text_of("target") or volume.text.partition(":")[2].partition(":")[0]
-        if target == "/data" and not volume.text.startswith((".", "/", "~")):
+        source, _, target = volume.text.partition(":")
+        source, target = volume.text_of("source") or source, volume.text_of("target") or target
+        is_data = target.partition(":")[0] == "/data"
+        if is_data and source != REDIS_VOLUME:
+            note_new_volume(draft, source)
+        if is_data and not volume.text.startswith((".", "/", "~")):
             note = "the managed Redis has its own volume"
             translate_only(volume, note, "", "type", "source", "target")
         else:
@@ -205,7 +244,7 @@ def _import_process(draft: Draft, section: Section, service: Field) -> None:
     import_placement(section, service.get("deploy", "placement"))
     import_env_files(section, service.get("env_file"))
     import_volumes(section, service)
-    if ports := service.get("ports"):
+    if (ports := service.get("ports")) and section is not draft.api:
         ports.mark_mistake("workers need no published ports; left out")
 
 

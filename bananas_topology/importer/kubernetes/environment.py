@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from bananas_topology.importer.draft import Draft, Section, put, put_structure
+from bananas_topology.importer.draft import Draft, Section, put_structure
 from bananas_topology.importer.known import Row, translate_known
+from bananas_topology.importer.redis_server import put_unknown_url
 from bananas_topology.importer.source import Field
 from bananas_topology.importer.variables import is_setting
 
@@ -22,7 +23,7 @@ _ALWAYS_SECRET = ("REDIS_URL", "API_TOKEN")
 #: Variables with credentials, which a topology does not set.
 _CREDENTIALS = (*_ALWAYS_SECRET, "API_READ_TOKEN")
 
-#: What credentials that can be in one Secret only weigh against any number of variables.
+#: The weight of credentials that can be in one Secret only, against any number of variables.
 _DECISIVE = 1_000_000
 
 _OWN_ID = "rendered workers get their pod's name as WORKER_ID"
@@ -32,6 +33,7 @@ _WORKER_ID: tuple[Row, ...] = (
     ("valueFrom.fieldRef.apiVersion", "v1", _OWN_ID),
 )
 
+_URL_ELSEWHERE = "rendered pods read REDIS_URL from the Secret: add it there"
 _SHARED = "shared variables become `defaults` or pool fields, rendered into each pod"
 
 
@@ -123,8 +125,8 @@ def put_references(draft: Draft, section: Section, environment: Environment) -> 
     An external Redis is used if only a Secret knows its URL.
     """
     for name in environment.secrets:
-        if name == "REDIS_URL" and not draft.has_managed_redis:
-            put(draft.redis, ("url",), "${REDIS_URL}", None)
+        if name == "REDIS_URL":
+            put_unknown_url(draft)
         elif name not in _ALWAYS_SECRET:
             names = section.setdefault("secrets", [])
             if name not in names:
@@ -168,7 +170,8 @@ def _read_unknown_source(draft: Draft, environment: Environment, source: Field) 
         entry["optional"] = True
     fields = [*reference.leaves_at("name", "optional"), *source.leaves_at("prefix")]
     environment.sources.append((entry, fields))
-    if kind == "secret" and entry[kind] == draft.kubernetes.get("secret") and _is_whole(source):
+    is_own = kind == "secret" and entry[kind] == draft.kubernetes.get("secret")
+    if is_own and _is_whole(source) and "REDIS_URL" not in environment.plain:
         # Nothing else tells where the server is.
         _put_secret(environment, "REDIS_URL")
     notice = (
@@ -185,26 +188,27 @@ def _read_entry(
     name, value = entry.text_of("name"), entry.get("value")
     environment.forget(name)
     config = entry.get("valueFrom", "configMapKeyRef")
-    if value is not None and name:
-        text = expanded(value.text, environment)
-        if text is None:
-            entry.drop("it refers to a variable that is secret: build the value in a handler")
+    if value is None and name in _CREDENTIALS and not entry.get("valueFrom"):
+        entry.child("name").translate("credentials are rendered as files")
+    elif name and not entry.get("valueFrom"):  # without a value, it is empty
+        text = expanded(value.text if value else "", environment)
+        if text is not None:
+            _put_plain(environment, name, literal(text), value or entry.child("name"))
+            if name in environment.plain:
+                entry.child("name").keep()
+        elif name == "REDIS_URL":
+            put_unknown_url(draft)
+            entry.drop(_URL_ELSEWHERE)
         else:
-            _put_plain(environment, name, literal(text), value)
-            entry.child("name").keep()
+            entry.drop("it refers to a variable whose value is not in the files")
     elif entry.get("valueFrom", "secretKeyRef"):
         _read_secret_key(draft, environment, entry, name)
     elif config is not None:
-        _read_config_key(environment, entry, name, config, references)
+        _read_config_key(draft, environment, entry, config, references)
     elif name == "WORKER_ID":
         translate_known(entry, _WORKER_ID)
     elif entry.get("valueFrom"):
         entry.drop("a topology has no values from the pod: use `kubernetes.patches`")
-    elif name in _CREDENTIALS:
-        entry.child("name").translate("credentials are rendered as files")
-    elif name:
-        # Kubernetes sets a variable without a value to nothing.
-        _put_plain(environment, name, "", entry.child("name"))
 
 
 def _read_secret_key(draft: Draft, environment: Environment, entry: Field, name: str) -> None:
@@ -214,23 +218,29 @@ def _read_secret_key(draft: Draft, environment: Environment, entry: Field, name:
     if name in _ALWAYS_SECRET:
         _put_secret(environment, name)
         entry.child("name").keep()
-        if name == "REDIS_URL" and not is_own and not draft.has_managed_redis:
+        if name == "REDIS_URL" and not is_own and not draft.has_server:
             put_url_secret(draft, secret, key)
         mark_secret_name(draft, secret)
         if key.text == name:
             key.keep()
         else:
-            key.drop(f"rendered workers read the key {name}: add it to the Secret")
+            key.drop(f"rendered pods read the key {name}: add it to the Secret")
     elif is_own and reference.text_of("optional") != "true":
         _put_secret(environment, name)
         for leaf in (entry.child("name"), secret, key):
             leaf.keep()
     else:
-        _put_reference(environment, entry, name, "secret")
+        _put_reference(draft, environment, entry, name, "secret")
 
 
-def _put_reference(environment: Environment, entry: Field, name: str, kind: str) -> None:
+def _put_reference(
+    draft: Draft, environment: Environment, entry: Field, name: str, kind: str
+) -> None:
     """Keep a reference to a key of an object that is not among the files."""
+    if name == "REDIS_URL":
+        put_unknown_url(draft)
+        entry.drop(_URL_ELSEWHERE)
+        return
     if is_setting(name):
         entry.drop(f"the topology sets {name}: write its value there")
         return
@@ -263,12 +273,13 @@ def put_url_secret(draft: Draft, secret: Field, key: Field) -> None:
 
 
 def _read_config_key(
-    environment: Environment, entry: Field, name: str, config: Field, references: References
+    draft: Draft, environment: Environment, entry: Field, config: Field, references: References
 ) -> None:
+    name = entry.text_of("name")
     config_map = references.config_maps.get(config.text_of("name"))
     value = config_map.get("data", config.text_of("key")) if config_map else None
     if value is None:
-        _put_reference(environment, entry, name, "config")
+        _put_reference(draft, environment, entry, name, "config")
         return
     _put_plain(environment, name, literal(value.text), value)
     entry.child("name").keep()

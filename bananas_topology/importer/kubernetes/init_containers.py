@@ -59,7 +59,7 @@ def _import_init(
     for key, field in init.mapping.items():
         if (same := container.get(key)) is not None:
             field.follow(same)
-    init.drop("`init` commands have what the worker has, and nothing else")
+    init.drop("`init` commands have only what the worker has")
 
 
 def _is_unresolved(text: str, init: Field, environment: Environment) -> bool:

@@ -36,7 +36,11 @@ from bananas_topology.importer.kubernetes.scaling import (
     import_keda,
     replicas_owned_by_autoscalers,
 )
-from bananas_topology.importer.kubernetes.services import import_ingress, import_service
+from bananas_topology.importer.kubernetes.services import (
+    import_ingress,
+    import_service,
+    services_of,
+)
 from bananas_topology.importer.kubernetes.volumes import (
     credentials_of,
     has_credentials,
@@ -48,14 +52,21 @@ from bananas_topology.importer.processes import (
     mark_command,
     put_grace,
 )
-from bananas_topology.importer.redis_server import check_command, check_image, is_redis
+from bananas_topology.importer.redis_server import (
+    add_server,
+    check_command,
+    check_image,
+    is_redis,
+    is_used,
+    note_new_volume,
+)
 from bananas_topology.importer.source import Field
 
-#: Kinds that renderings have, with what to do about those of others.
+#: Kinds of rendered objects, with what to do about objects that were written by hand.
 _RENDERED_KINDS = {
     "ServiceAccount": "rendered pods have an account without permissions: `kubernetes.patches`",
     "TriggerAuthentication": "rendered with the ScaledObjects",
-    "PersistentVolumeClaim": "only the managed Redis has a claim",
+    "PersistentVolumeClaim": "only the managed Redis has its own claim",
     "PodMonitor": "rendered with `kubernetes.monitoring: prometheus-operator`",
     "ServiceMonitor": "rendered with `kubernetes.monitoring: prometheus-operator`",
     "PrometheusRule": "rendered with `kubernetes.monitoring: prometheus-operator`: keep your own",
@@ -80,13 +91,14 @@ def import_manifests(draft: Draft, documents: Iterable[Field]) -> None:
     """Import all objects of a deployment into the draft, in any order."""
     objects = list(flatten(documents))
     references = References(_named(objects, "ConfigMap"), _named(objects, "Secret"))
-    draft.has_managed_redis |= any(is_redis(_image(document)) for document in objects)
     workloads = [document for document in objects if _kind(document) in _WORKLOADS]
+    # Which server the others use decides what becomes of it.
+    workloads.sort(key=lambda it: is_redis(_image(it)))
+    _add_servers(draft, objects)
     _put_secret_name(draft, workloads, references)
     ours = [each for each in workloads if is_rendered(each)]
     if ours:
         draft.name = draft.name or ours[0].text_of(*_PART_OF)
-    sections: dict[str, Section] = {}
     owned = replicas_owned_by_autoscalers(objects)
     imported: list[_Workload] = []
     for document in workloads:
@@ -94,7 +106,6 @@ def import_manifests(draft: Draft, documents: Iterable[Field]) -> None:
         workload = _import_workload(draft, document, references, min_replicas)
         if workload is not None:
             imported.append(workload)
-            sections[document.text_of("metadata", "name")] = workload.section
     import_pod_settings(
         draft,
         [each.document for each in imported],
@@ -103,20 +114,13 @@ def import_manifests(draft: Draft, documents: Iterable[Field]) -> None:
     )
     for document in workloads:
         container = _container(document)
-        if container is not None and is_redis(container.text_of("image")):
+        if container is not None and _is_managed(draft, document):
             check_redis_pod(draft, document.child("spec", "template", "spec"), container)
     for each in imported:
         translate_known(each.document, WORKLOAD)
         pod = each.document.child("spec", "template", "spec")
         import_init_containers(draft, each.section, pod, each.container, each.environment)
-    api_labels: Mapping[str, str] = next(
-        (each.labels for each in imported if each.section is draft.api), {}
-    )
-    # Checking a budget needs the minimum number of replicas, so autoscalers come first.
-    for document in sorted(objects, key=lambda it: _kind(it) == "PodDisruptionBudget"):
-        _import_other(draft, document, sections, api_labels)
-    for document in _policies(objects):
-        import_network_policy(draft, document, [(each.section, each.labels) for each in imported])
+    _import_others(draft, objects, workloads, imported)
     for document in objects:
         if namespace := document.get("metadata", "namespace"):
             _put_namespace(draft, namespace)
@@ -126,6 +130,17 @@ def import_manifests(draft: Draft, documents: Iterable[Field]) -> None:
         name = draft.kubernetes.pop("namespace", draft.name)
         names = {} if name == draft.name else {"name": name}
         draft.kubernetes["namespace"] = {**names, "create": False}
+
+
+def _add_servers(draft: Draft, objects: Sequence[Field]) -> None:
+    """Add the Redis servers, with the names of their Services and pods."""
+    for document in objects:
+        if not is_redis(_image(document)):
+            continue
+        name = document.text_of("metadata", "name")
+        services = services_of(objects, _labels(document))
+        pods = (f"{name}-0.{service}" for service in services)
+        add_server(draft, name, (name, *services, *pods), document.text_of("metadata", "namespace"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +155,40 @@ class _Workload:
     @property
     def labels(self) -> Mapping[str, str]:
         """The labels of its pods."""
-        return self.document.child("spec", "template", "metadata", "labels").texts
+        return _labels(self.document)
+
+
+def _labels(workload: Field) -> Mapping[str, str]:
+    return workload.child("spec", "template", "metadata", "labels").texts
+
+
+def _is_managed(draft: Draft, workload: Field) -> bool:
+    name = workload.text_of("metadata", "name")
+    return is_redis(_image(workload)) and is_used(draft, name)
+
+
+def _import_others(
+    draft: Draft,
+    objects: Sequence[Field],
+    workloads: Sequence[Field],
+    imported: Sequence[_Workload],
+) -> None:
+    """Import objects that refer to workloads."""
+    sections = {each.document.text_of("metadata", "name"): each.section for each in imported}
+    pods = [(each.section, each.labels) for each in imported]
+    services: frozenset[str] = next(
+        (services_of(objects, labels) for section, labels in pods if section is draft.api),
+        frozenset(),
+    )
+    for document in objects:
+        _import_other(draft, document, sections, services)
+    # Checking a budget needs the minimum number of replicas, so autoscalers come first.
+    servers = [(None, _labels(each)) for each in workloads if _is_managed(draft, each)]
+    for document in objects:
+        if _kind(document) == "PodDisruptionBudget":
+            import_disruption(document, [*pods, *servers])
+    for document in _policies(objects):
+        import_network_policy(draft, document, pods)
 
 
 def _policies(objects: Iterable[Field]) -> list[Field]:
@@ -227,7 +275,11 @@ def _import_workload(
         draft.notices.append(f'{kind} "{name}" is not a Bananas workload and was left out')
         return None
     if is_redis(container.text_of("image")):
-        _import_redis(draft, document, container)
+        if is_used(draft, name):
+            _import_redis(draft, document, container)
+        else:
+            document.drop("the processes use another server: keep it in a separate manifest")
+            draft.notices.append(f'{kind} "{name}" is not the server in use and was left out')
         return None
     environment = read_environment(draft, container, references)
     process = Process(
@@ -246,9 +298,8 @@ def _import_workload(
     if section is draft.api:
         _import_api_port(section, container)
     put_references(draft, section, environment)
-    if section is not draft.api:
-        period = document.get("spec", "template", "spec", "terminationGracePeriodSeconds")
-        put_grace(draft, section, process, period, amounts.seconds)
+    period = document.get("spec", "template", "spec", "terminationGracePeriodSeconds")
+    put_grace(draft, section, process, period, amounts.seconds)
     mark_command(container.get("command"), container.get("args"))
     import_pod_spec(draft, section, document, container, min_replicas)
     return _Workload(document, container, section, environment)
@@ -282,15 +333,22 @@ def _import_redis(draft: Draft, document: Field, container: Field) -> None:
         request.translate("the managed Redis requests its limit")
     check_command(managed, container.get("command"), container.get("args"))
     for claim in document.child("spec", "volumeClaimTemplates").items:
+        name = f"{claim.text_of('metadata', 'name')}-{document.text_of('metadata', 'name')}-0"
+        if name != "data-redis-0" and not is_rendered(document):
+            note_new_volume(draft, name)
         if storage := claim.get("spec", "resources", "requests", "storage"):
             put_parsed(managed, ("storage",), amounts.kubernetes_memory, storage)
     pod = document.child("spec", "template", "spec")
+    for other in pod.child("containers").items[1:]:
+        other.drop("additional container: add it with `kubernetes.patches`")
+    if period := pod.get("terminationGracePeriodSeconds"):
+        period.translate("the managed Redis has a minute to save its data")
     import_volumes(draft, None, pod, container, ("/data", "/tmp"))
     translate_known(document, REDIS)
 
 
 def _import_other(
-    draft: Draft, document: Field, sections: dict[str, Section], api_labels: Mapping[str, str]
+    draft: Draft, document: Field, sections: dict[str, Section], services: frozenset[str]
 ) -> None:
     kind = _kind(document)
     match kind:
@@ -301,12 +359,10 @@ def _import_other(
             import_hpa(draft, document, sections)
         case "ScaledObject":
             import_keda(draft, document, sections)
-        case "PodDisruptionBudget":
-            import_disruption(draft, document, sections)
         case "Service":
-            import_service(draft, document, api_labels)
+            import_service(draft, document, services)
         case "Ingress":
-            import_ingress(draft, document)
+            import_ingress(draft, document, services)
         case "Secret":
             _import_secret(document)
         case "Kustomization":
@@ -327,7 +383,7 @@ def _import_other(
         case "ConfigMap":
             for leaf in (*document.child("data").leaves(), *document.child("binaryData").leaves()):
                 leaf.drop("no Bananas workload uses it as a variable")
-        case _ if kind not in (*_WORKLOADS, "NetworkPolicy"):
+        case _ if kind not in (*_WORKLOADS, "NetworkPolicy", "PodDisruptionBudget"):
             document.drop(f"a topology does not describe {kind} objects")
 
 

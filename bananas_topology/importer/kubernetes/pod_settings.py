@@ -57,7 +57,7 @@ def check_redis_pod(draft: Draft, pod: Field, container: Field) -> None:
 
 
 def _is_default(account: str) -> bool:
-    """Whether a service account is called like one that is rendered by default."""
+    """Whether a service account has the name of one that is rendered by default."""
     return re.fullmatch(r"(.*-)?bananas", account) is not None
 
 

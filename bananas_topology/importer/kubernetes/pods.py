@@ -7,12 +7,14 @@ import posixpath
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.importer import amounts
 from bananas_topology.importer.draft import Draft, Section, get_path, integer, put, put_parsed
-from bananas_topology.importer.known import translate_only
+from bananas_topology.importer.known import translate_known, translate_only
 from bananas_topology.importer.kubernetes.volumes import import_volumes
 from bananas_topology.importer.processes import put_startup
 from bananas_topology.importer.source import Field
 
 _PPROF = "/debug/pprof"
+#: Where rendered workers serve their metrics.
+_METRICS_PORT = "6061"
 _LOG_FILE = WorkerConfig().log_file_path
 #: Classes of pods that must exist, and their fields in a topology.
 _CLASSES = {"priorityClassName": "priority_class", "runtimeClassName": "runtime_class"}
@@ -47,7 +49,8 @@ def import_pod_spec(
         if found := pod.get(key):
             put(section, (name,), found.text, found)
     _check_spread(pod)
-    _check_annotations(document)
+    port = str(section.get("port", 8080)) if section is draft.api else _METRICS_PORT
+    _check_annotations(document, port)
 
 
 def _put_replicas(section: Section, replicas: Field, min_replicas: str | None) -> None:
@@ -69,7 +72,7 @@ def _import_resources(section: Section, resources: Field | None) -> None:
         for name, found in resources.child(kind).mapping.items():
             path = ("resources", kind, name.replace("ephemeral-", "ephemeral_"))
             if name == "cpu":
-                put_parsed(section, path, amounts.cpu, found)
+                put_parsed(section, path, amounts.kubernetes_cpu, found)
             elif name == "memory":
                 put_parsed(section, path, amounts.kubernetes_memory, found)
             elif kind == "requests" and found.text and found.text == limits.text_of(name):
@@ -91,6 +94,8 @@ def _import_placement(section: Section, pod: Field) -> None:
         required = affinity.child(
             "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms"
         )
+        if len(required.items) > 1:
+            required.drop("one of several terms: `placement.require` has labels that all count")
         for node_term in required.items:
             _import_terms(section, "require", node_term)
         for preference in affinity.child("preferredDuringSchedulingIgnoredDuringExecution").items:
@@ -114,6 +119,8 @@ def _import_placement(section: Section, pod: Field) -> None:
 
 def _import_terms(section: Section, kind: str, term: Field) -> None:
     for expression in term.child("matchExpressions").items:
+        if all(leaf.status is not None for leaf in expression.leaves()):
+            continue
         label, values = expression.text_of("key"), expression.child("values").items
         if expression.text_of("operator") == "In" and len(values) == 1:
             section_path = ("placement", kind, label)
@@ -163,7 +170,7 @@ def _import_ports(section: Section, container: Field, is_api: bool) -> None:
         number, name = port.text_of("containerPort"), port.text_of("name")
         if name == "pprof":
             port.mark_mistake("exposes a profiler to the cluster; the port now serves metrics")
-        elif name == "metrics" or (is_api and number == str(section.get("port", 8080))):
+        elif number == _METRICS_PORT or (is_api and number == str(section.get("port", 8080))):
             for key in ("containerPort", "name"):
                 port.child(key).translate("set in rendered pods")
         else:
@@ -190,12 +197,15 @@ def _check_spread(pod: Field) -> None:
             constraint.drop("rendered pods are spread over zones and nodes as far as possible")
 
 
-def _check_annotations(document: Field) -> None:
+def _check_annotations(document: Field, port: str) -> None:
+    """Mark the annotations of rendered pods that tell Prometheus where to scrape."""
     annotations = document.child("spec", "template", "metadata", "annotations")
     if annotations.text_of("prometheus.io/scrape") == "true":
         note = "`kubernetes.monitoring: annotations`, the default"
-        translate_only(annotations, note, *(f"prometheus.io/{key}" for key in _SCRAPE))
-
-
-#: Annotations of rendered pods that tell Prometheus where to scrape.
-_SCRAPE = ("scrape", "port", "path", "scheme")
+        values = {"scrape": "true", "port": port, "path": "/metrics", "scheme": "http"}
+        rows = tuple((f"prometheus.io/{key}", value, note) for key, value in values.items())
+        translate_known(annotations, rows)
+        for key in values:
+            annotations.child(f"prometheus.io/{key}").drop(
+                f"rendered pods serve their metrics at {port}/metrics"
+            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from bananas_topology.importer import amounts
 from bananas_topology.importer.draft import (
@@ -82,7 +82,7 @@ def _finish_trigger(trigger: Field) -> None:
         trigger.child("metadata", "listLength").translate("`autoscale.queue_depth`")
         translate_known(trigger, LIST_TRIGGER)
     else:
-        trigger.drop("`autoscale` knows cpu, memory and the depth of the pool's own queues")
+        trigger.drop("`autoscale` supports CPU, memory and the depth of the pool's own queues")
 
 
 def _list_length(trigger: Field) -> Field | None:
@@ -95,23 +95,28 @@ def _has_formula(advanced: Field | None) -> bool:
     return bool(advanced and advanced.get("scalingModifiers", "formula"))
 
 
-def import_disruption(draft: Draft, document: Field, sections: dict[str, Section]) -> None:
-    """Import a PodDisruptionBudget into the section of the workload that it selects."""
-    name = document.text_of("metadata", "name")
-    labels = document.get("spec", "selector", "matchLabels")
-    texts = {name, *(leaf.text for leaf in (labels.mapping.values() if labels else ()))}
-    # The longest name is the best match: "worker-high" rather than "worker".
-    candidates = [name for name in sections if any(name in text for text in texts)]
-    target = max(candidates, key=len, default=None)
-    if target is None:
-        if "redis" in texts and draft.has_managed_redis:
-            note = "the managed Redis has its own budget"
-            translate_only(document, note, "spec.maxUnavailable", "spec.minAvailable")
-            translate_known(document, DISRUPTION)
-        else:
-            document.drop("selects no Bananas workload")
+def import_disruption(
+    document: Field, pods: Iterable[tuple[Section | None, Mapping[str, str]]]
+) -> None:
+    """Import a PodDisruptionBudget into the section of the workload that it selects.
+
+    `pods` are the sections of all workloads with their pods' labels; None for the managed Redis.
+    """
+    selector = document.child("spec", "selector")
+    wanted = selector.child("matchLabels").texts
+    selected = [section for section, labels in pods if wanted.items() <= labels.items()]
+    if not wanted or selector.get("matchExpressions") or not selected:
+        document.drop("selects no Bananas workload by its labels")
         return
-    section = sections[target]
+    if len(selected) > 1:
+        document.drop("a budget for several workloads: a topology has one for each")
+        return
+    [section] = selected
+    if section is None:
+        note = "the managed Redis has its own budget"
+        translate_only(document, note, "spec.maxUnavailable", "spec.minAvailable")
+        translate_known(document, DISRUPTION)
+        return
     available, unavailable = (
         document.get("spec", key) for key in ("minAvailable", "maxUnavailable")
     )

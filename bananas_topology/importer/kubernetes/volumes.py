@@ -18,12 +18,13 @@ from bananas_topology.importer.volumes import DEFAULT_SIZE, put_volume
 
 _CREDENTIALS = "credentials are rendered as files"
 
-#: The files that rendered pods have their credentials from.
+#: The files with credentials in rendered pods.
 _FILES = frozenset({"REDIS_URL", "REDIS_PASSWORD", "API_TOKEN"})
 
 #: What the names of rendered volumes begin with.
 _PREFIX = "volume-"
 
+_TMP_SIZE = "1Gi"
 _OWN = "rendered pods have their own volume there"
 _DEFAULT = "the default of Kubernetes"
 
@@ -33,7 +34,7 @@ _VOLUME: tuple[Row, ...] = (
     ("secret.optional", "false", _DEFAULT),
     ("configMap.defaultMode", "420|0644", _DEFAULT),
     ("configMap.optional", "false", _DEFAULT),
-    ("emptyDir.medium", "", _DEFAULT),
+    ("emptyDir.medium", "()", _DEFAULT),
 )
 _MOUNT: tuple[Row, ...] = (
     ("mountPropagation", "None", _DEFAULT),
@@ -60,17 +61,17 @@ def import_volumes(
         else:
             _import_mount(section, volume, mount)
     for volume in volumes.values():
-        volume.drop("no container of the topology mounts it in a way that `volumes` can say")
+        volume.drop("not mounted in a way that `volumes` can express")
 
 
 def has_credentials(volume: Field) -> bool:
-    """Whether a volume is what rendered pods have their credentials from."""
+    """Whether a volume has only files with credentials, as in rendered pods."""
     paths = {item.text_of("path") for _, item in credentials_of(volume)}
     return bool(paths) and paths <= _FILES
 
 
 def credentials_of(volume: Field) -> Iterator[tuple[Field, Field]]:
-    """The items of Secrets that a volume has as files, each with the name of its Secret."""
+    """The items of Secrets in a volume, each with the name of its Secret."""
     for item in volume.child("secret", "items").items:
         yield volume.child("secret", "secretName"), item
     for source in volume.child("projected", "sources").items:
@@ -82,7 +83,7 @@ def _import_credentials(draft: Draft, volume: Field) -> None:
     for secret, item in credentials_of(volume):
         key, path = item.child("key"), item.child("path")
         is_own = (secret.text, key.text) == (draft.kubernetes.get("secret"), path.text)
-        if path.text == "REDIS_URL" and not is_own and not draft.has_managed_redis:
+        if path.text == "REDIS_URL" and not is_own and not draft.has_server:
             put_url_secret(draft, secret, key)
         mark_secret_name(draft, secret)
         if key.text != path.text:
@@ -101,6 +102,9 @@ def _mark_own(volume: Field, mount: Field, *, is_redis: bool) -> None:
         return
     translate_only(mount, _OWN, "name", "mountPath")
     if volume.get("emptyDir"):
+        size = volume.child("emptyDir", "sizeLimit")
+        if mount.text_of("mountPath") == "/tmp" and size.text not in ("", _TMP_SIZE):
+            size.drop(f"the rendered /tmp has {_TMP_SIZE}: use `kubernetes.patches`")
         translate_only(volume, _OWN, "name", "emptyDir", "emptyDir.sizeLimit")
 
 
@@ -139,7 +143,7 @@ def _why_not(section: Section | None, volume: Field, mount: Field) -> str:
     if volume.get("secret", "items") or volume.get("configMap", "items"):
         return "a topology mounts all keys, under their own names: use `kubernetes.patches`"
     if volume.get("emptyDir") and volume.child("name").status is not None:
-        return "each of a topology's empty directories is mounted once"
+        return "an empty directory of a topology is mounted at one path only"
     if not any(volume.get(*path) for path in _SOURCES):
         return "`volumes` has claims, empty directories, Secrets and ConfigMaps only"
     return ""
@@ -177,5 +181,5 @@ def _read_source(entry: Section, volume: Field, mount: Field) -> list[Field]:
     found = volume.child(kind, name)
     entry["secret" if kind == "secret" else "config"] = found.text
     if read_only.text == "true":
-        read_only.translate("always so")
+        read_only.translate("always mounted read-only")
     return [found]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bananas_topology.contract.names import API, SCHEDULER
 from bananas_topology.contract.values import Mode
+from bananas_topology.spec.container import Volume
 from bananas_topology.spec.diagnostics import Code, declare
 from bananas_topology.spec.model import Autoscale, Disruption, Pool, Resources, Topology
 from bananas_topology.spec.nodes import KeyPath, Node, find
@@ -37,6 +38,7 @@ class Scalable:
     resources: Resources
     autoscale: Autoscale | None
     disruption: Disruption | None
+    volumes: tuple[Volume, ...]
 
     @property
     def is_api(self) -> bool:
@@ -79,10 +81,17 @@ class RuleContext:
                 pool.resources,
                 pool.autoscale,
                 pool.disruption,
+                pool.container.volumes,
             )
         if api := self.topology.api:
             yield Scalable(
-                (API,), "the api", api.replicas, api.resources, api.autoscale, api.disruption
+                (API,),
+                "the api",
+                api.replicas,
+                api.resources,
+                api.autoscale,
+                api.disruption,
+                api.container.volumes,
             )
 
     def are_valid(self, *fields: str) -> bool:

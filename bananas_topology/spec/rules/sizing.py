@@ -229,10 +229,15 @@ def amounts_of_memory_have_a_unit(context: RuleContext) -> Iterator[Violation]:
         (("redis", "managed", "storage"), managed.storage_bytes),
     ]
     for each in context.scalables():
-        path = (*each.path, "resources")
+        path, limits = (*each.path, "resources"), each.resources.limits
         amounts += [
             ((*path, "requests", "memory"), each.resources.requests.memory_bytes or 0),
-            ((*path, "limits", "memory"), each.resources.limits.memory_bytes or 0),
+            ((*path, "limits", "memory"), limits.memory_bytes or 0),
+            ((*path, "limits", "ephemeral_storage"), limits.ephemeral_storage_bytes or 0),
+            *(
+                ((*each.path, "volumes", volume.name, "temporary"), volume.temporary_bytes or 0)
+                for volume in each.volumes
+            ),
         ]
     for path, memory_bytes in amounts:
         if context.has(path) and memory_bytes < _LEAST_MEMORY_BYTES:
