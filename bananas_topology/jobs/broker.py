@@ -149,14 +149,14 @@ class Broker:
         ]
         return Call(scripts.CLAIM, (self.keys.claims(consumer.worker_id),), arguments)
 
-    def recover(self, consumer: Consumer, incarnation: str, known: Iterable[bytes]) -> Recovery:
+    def recover(self, consumer: Consumer, token: str, known: Iterable[bytes]) -> Recovery:
         """Return the claims under the worker's own id that are not `known` to it.
 
         Claims of its earlier incarnations crashed with them; those of this one are lost replies.
+        `token` is as that of a `ClaimRequest`: earlier requests that arrive from now on claim
+        nothing.
         """
-        recovery, _ = self._recover(
-            consumer.worker_id, incarnation, consumer.max_crashes, list(known)
-        )
+        recovery, _ = self._recover(consumer.worker_id, token, consumer.max_crashes, list(known))
         return recovery
 
     def reap(self, consumer: Consumer, expired: Iterable[str]) -> dict[str, Recovery]:
@@ -172,10 +172,10 @@ class Broker:
         return reaped
 
     def _recover(
-        self, worker_id: str, incarnation: str, max_crashes: int, known: list[bytes]
+        self, worker_id: str, token: str, max_crashes: int, known: list[bytes]
     ) -> tuple[Recovery, bool]:
         """Return claims; also whether that has removed the worker."""
-        arguments: list[Value] = [self.keys.prefix, worker_id, incarnation, RECOVER_LIMIT]
+        arguments: list[Value] = [self.keys.prefix, worker_id, token, RECOVER_LIMIT]
         arguments += (max_crashes, KEEP_CRASHES_S, *known)
         returned = crashed = 0
         while True:

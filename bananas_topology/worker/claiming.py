@@ -143,9 +143,13 @@ class Claimer:
         prefetch = self.limit.prefetch * (not self._slots.has_async)
         return max(0, self._slots.free + prefetch - reserved)
 
+    def next_token(self) -> str:
+        """The token of the next call; see `ClaimRequest`."""
+        return next(self._tokens)
+
     def request(self, limit: int) -> ClaimRequest:
         """A request for up to `limit` jobs, to be sent with an exchange."""
-        return ClaimRequest(limit, next(self._tokens), promote=self._promotion.is_due)
+        return ClaimRequest(limit, self.next_token(), promote=self._promotion.is_due)
 
     def receive(self, request: ClaimRequest, reply: Claimed) -> None:
         """Start the claimed jobs, and note whether there are more."""
@@ -191,7 +195,7 @@ class Claimer:
         """Wait for the next wake-up, with a claim for every free slot sent behind it."""
         limit = max(1, self._slots.free)
         promote = self._promotion.is_enabled
-        self._listening = ClaimRequest(limit, next(self._tokens), promote=promote)
+        self._listening = ClaimRequest(limit, self.next_token(), promote=promote)
         self._listener.listen(self._listening)
 
     def fileno(self) -> int:

@@ -252,7 +252,7 @@ class ExchangeLoop:
             return True
         try:
             self._watcher.resign()
-            self._heartbeat.deregister()
+            self._heartbeat.deregister(self._claimer.next_token())
         except BananasTopologyError as error:
             self.availability.failed(error)
             return False
@@ -272,7 +272,7 @@ class ExchangeLoop:
         if is_first:
             for warning in self._broker.check_server():
                 log.warning(warning)
-        self._heartbeat.recover()
+        self._heartbeat.recover(self._claimer.next_token())
         self._must_recover = False
         if is_first:
             self.availability.succeeded()

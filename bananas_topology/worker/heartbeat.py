@@ -139,12 +139,15 @@ class Heartbeat:
         """Renew the lease and reap expired workers; returns the seconds until the next beat."""
         return self._beat(was_connected=True)
 
-    def recover(self) -> None:
-        """Take the lease, and requeue claims under this worker's id that it does not work on."""
+    def recover(self, token: str) -> None:
+        """Take the lease, and requeue claims under this worker's id that it does not work on.
+
+        `token` is the next one for a claim.
+        """
         self._beat(was_connected=False)
         known = {run.claim.job_id for run in (*self._slots.held, *self._pending.runs)}
         ids = [job_id.encode(errors="surrogateescape") for job_id in known]
-        recovery = self._broker.recover(self._consumer, self._incarnation, ids)
+        recovery = self._broker.recover(self._consumer, token, ids)
         if recovery.returned:
             extra = {"jobs": recovery.returned, "crashed": recovery.crashed}
             log.warning("claims recovered", extra=extra)
@@ -202,13 +205,13 @@ class Heartbeat:
             },
         )
 
-    def deregister(self) -> None:
-        """Remove this worker, which holds no jobs any more, from Redis."""
+    def deregister(self, token: str) -> None:
+        """Remove this worker, which holds no jobs any more, from Redis; `token` as in `recover`."""
         worker_id = self._consumer.worker_id
         flush = self._flushes.now()
         is_removed = self._broker.deregister(worker_id, self._incarnation, flush)
         self._flushes.confirm()
         if not is_removed and not self.is_superseded:
             # A wake-up that came while the listener was closing has claimed jobs.
-            self._broker.recover(self._consumer, self._incarnation, ())
+            self._broker.recover(self._consumer, token, ())
             self._broker.deregister(worker_id, self._incarnation)

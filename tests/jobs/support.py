@@ -103,9 +103,13 @@ class Worker:
         """Register this incarnation under its worker id."""
         self.broker.heartbeat(self.consumer, self.incarnation, {}, boot=True)
 
+    def token(self) -> str:
+        """The token of the next call."""
+        return f"{self.incarnation}.{next(self._calls)}"
+
     def request(self, count: int, **more: Any) -> ClaimRequest:
         """A request for up to `count` jobs."""
-        return ClaimRequest(count, f"{self.incarnation}.{next(self._calls)}", **more)
+        return ClaimRequest(count, self.token(), **more)
 
     def exchange(
         self, settlements: Sequence[Settlement] = (), count: int = 0, **more: Any

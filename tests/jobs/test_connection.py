@@ -220,7 +220,7 @@ def test_a_server_out_of_memory_can_be_drained(tmp_path: Path, keys: Keys) -> No
         settled = worker.exchange([ack(acked), bury(buried), retry(retried, delay_ms=0)])
         assert settled.lost == ()
         assert broker.promote() == 1
-        assert broker.recover(worker.consumer, "other", []).returned == 1
+        assert broker.recover(worker.consumer, "other.1", []).returned == 1
         assert sorted(worker.claim(2)) == sorted([retried.job_id, released.job_id])
         assert dead.retry().jobs == 1
         [again] = worker.exchange(count=1).claims

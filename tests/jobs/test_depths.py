@@ -118,7 +118,7 @@ def test_the_depth_of_a_queue_includes_parked_jobs_and_suspects(
     for _ in range(2):
         Worker(broker).claim()
         worker = Worker(broker)
-        broker.recover(worker.consumer, worker.incarnation, [])
+        broker.recover(worker.consumer, worker.token(), [])
     broker.enqueue([encoded("b"), encoded("c", "unknown")])
     Worker(broker, "other").claim(0)
     client.lrem(keys.queue("normal"), 1, "c")

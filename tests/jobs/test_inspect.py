@@ -61,7 +61,7 @@ def test_suspects_count_as_ready(client: redis.Redis, keys: Keys, inspector: Ins
     for _ in range(2):
         Worker(broker).claim()
         worker = Worker(broker)
-        broker.recover(worker.consumer, worker.incarnation, [])
+        broker.recover(worker.consumer, worker.token(), [])
 
     depth = inspector.depths()[1]
 

@@ -93,7 +93,7 @@ def test_a_superseded_process_claims_nothing(
     old.boot()
     assert old.claim() == ["a"]
     new.boot()
-    broker.recover(new.consumer, new.incarnation, [])
+    broker.recover(new.consumer, new.token(), [])
 
     assert old.claim(5) == []
     assert new.claim(5) == ["a", "b"]
@@ -156,7 +156,7 @@ def test_the_quarantine_stays_with_the_worker_that_has_it(
     assert busy.claim() == ["long"]
     for _ in range(2):
         Worker(broker).claim()
-        broker.recover(Worker(broker).consumer, "another", [])
+        broker.recover(Worker(broker).consumer, "another.1", [])
     assert busy.claim(5) == []
     client.pexpire(keys.quarantine, 5_000)
 

@@ -11,6 +11,7 @@ import redis
 
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.crashes import crash_history, is_poison
+from bananas_topology.jobs.exchange import Claimed
 from bananas_topology.jobs.job import Claim, rewrite
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.replies import Recovery
@@ -26,7 +27,7 @@ def _heartbeat(worker: Worker, *, boot: bool = False) -> tuple[bool, tuple[str, 
 
 
 def _restart(worker: Worker) -> Recovery:
-    return worker.broker.recover(worker.consumer, worker.incarnation, [])
+    return worker.broker.recover(worker.consumer, worker.token(), [])
 
 
 def _ack(claim: Claim) -> AckJob:
@@ -235,11 +236,52 @@ def test_claims_with_a_lost_reply_are_recovered_without_a_crash(
     known = worker.claim()
     worker.claim(2)
 
-    recovery = broker.recover(worker.consumer, worker.incarnation, [known[0].encode()])
+    recovery = broker.recover(worker.consumer, worker.token(), [known[0].encode()])
 
     assert recovery == Recovery(2, 0)
     assert not client.exists(keys.crashes("b"))
     assert worker.claim(3) == ["b", "c"]
+
+
+def test_a_claim_that_arrives_after_its_process_has_recovered_takes_nothing(
+    broker: Broker, client: redis.Redis, keys: Keys
+) -> None:
+    worker = Worker(broker)
+    worker.boot()
+    broker.enqueue([encoded("a")])
+    late = worker.request(1)
+    _restart(worker)
+
+    assert broker.exchange(worker.consumer, [], late).claimed() == Claimed()
+    assert not client.exists(keys.claims("w-0"))
+    assert worker.claim() == ["a"]
+
+
+def test_the_next_process_of_a_worker_claims_whatever_its_predecessor_had_recovered(
+    broker: Broker,
+) -> None:
+    first, second = Worker(broker), Worker(broker)
+    first.boot()
+    for _ in range(3):
+        _restart(first)
+    second.boot()
+    broker.enqueue([encoded("a")])
+
+    assert second.claim() == ["a"]
+
+
+def test_a_recovery_that_arrives_late_leaves_alone_what_was_claimed_since(
+    broker: Broker, client: redis.Redis, keys: Keys
+) -> None:
+    worker = Worker(broker)
+    worker.boot()
+    broker.enqueue([encoded("a")])
+    late = worker.token()
+    _restart(worker)
+    assert worker.claim() == ["a"]
+
+    assert broker.recover(worker.consumer, late, []) == Recovery(0, 0)
+    assert client.hkeys(keys.claims("w-0")) == [b"a"]
 
 
 def test_many_claims_are_recovered_in_the_order_they_were_claimed(

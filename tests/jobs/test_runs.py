@@ -108,7 +108,7 @@ def test_a_crash_is_a_run_of_the_worker_that_went_down(
     broker.promote()
     assert worker.claim() == ["a"]
     again = Worker(broker)
-    broker.recover(again.consumer, again.incarnation, [])
+    broker.recover(again.consumer, again.token(), [])
     again.claim()
 
     runs: Any = Inspector(client, keys).job("a").runs

@@ -128,7 +128,7 @@ class Transitions(RuleBasedStateMachine):
         else:
             worker = self.workers[name]
             known = [job_id.encode() for job_id in held]
-            recovery = self.broker.recover(worker.consumer, worker.incarnation, known)
+            recovery = self.broker.recover(worker.consumer, worker.token(), known)
             assert (recovery.returned, recovery.crashed) == (len(claims), 0)
 
     # What is drawn must not depend on what is held: a replay may claim other jobs.
@@ -161,7 +161,7 @@ class Transitions(RuleBasedStateMachine):
         held = self.held[name]
         self.workers[name] = self._boot(name)
         worker = self.workers[name]
-        recovery = self.broker.recover(worker.consumer, worker.incarnation, [])
+        recovery = self.broker.recover(worker.consumer, worker.token(), [])
         assert (recovery.returned, recovery.crashed) == (len(held), len(held))
         self.stale += held.values()
         held.clear()

@@ -11,7 +11,8 @@ claimed beside it. If all workers are busy, one of them, the quarantine, claims 
 finished what it holds.
 
 A process whose worker id was taken over by another one claims nothing: its claims would be unknown
-to the owner of the id.
+to the owner of the id. Nor does a call that arrives after the process has given it up (see
+recover.lua), from a connection that it has closed: nobody would read the reply.
 
 KEYS[1]  claims:<worker>
 ARGV[1]  prefix
@@ -36,8 +37,14 @@ local token, left = ARGV[4] .. '.', tonumber(ARGV[5])
 local bytes_left, park_left, promote_limit = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local last_priority = 9 + tonumber(ARGV[9])
 local _, now_ms = now()
-local registered = call('HMGET', prefix .. ':worker:' .. worker, 'incarnation', 'lease_ms')
-if registered[1] and registered[1] ~= string.match(ARGV[4], '^(.*)%.') then
+local incarnation, call_number = string.match(ARGV[4], '^(.*)%.(%d+)$')
+local fields = { 'incarnation', 'lease_ms', 'recovered' }
+local registered = call('HMGET', prefix .. ':worker:' .. worker, unpack(fields))
+if registered[1] and registered[1] ~= incarnation then
+  return { 0, 0, {} }
+end
+local given_up = string.match(registered[3] or '', '^' .. incarnation .. '%.(%d+)$')
+if given_up and tonumber(call_number) < tonumber(given_up) then
   return { 0, 0, {} }
 end
 local lease_ms = tonumber(registered[2] or ARGV[3])

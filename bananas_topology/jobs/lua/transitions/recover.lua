@@ -13,12 +13,16 @@ A worker may only seem to have gone down: its process was stopped, its network c
 held by one call. crashed:<incarnation> lists the crashes that were recorded for its process, which
 withdraws them if it comes back (heartbeat.lua).
 
+A process that has lost a connection may have requests in it that arrive later, even much later, than
+this call. It is noted under worker:<worker>, so that a claim of an earlier call is rejected then; and
+this call, if it is the one that is late, leaves alone what later calls have claimed.
+
 KEYS[1]  claims:<worker> of the worker that held them
 ARGV[1]  prefix
 ARGV[2]  that worker's id
-ARGV[3]  the caller's incarnation if it is that worker: its claims under this incarnation are lost
-         replies. "" if it is another worker: acts only if the holder's lease has expired, and then
-         removes that worker
+ARGV[3]  a token as that of a claim (see claim.lua) if the caller is that worker: its claims by earlier
+         calls of this incarnation are lost replies. "" if it is another worker: acts only if the
+         holder's lease has expired, and then removes that worker
 ARGV[4]  maximum number of jobs to return (bounds this script's run time)
 ARGV[5]  crashes that make a job poison
 ARGV[6]  seconds to keep the record of crashes
@@ -27,16 +31,19 @@ RETURNS  {number of jobs returned, number of those held by a worker that went do
          1 if this removed that worker}
 --]]
 accept_oom(KEYS[1])
-local claims, prefix, worker, incarnation = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local claims, prefix, worker = KEYS[1], ARGV[1], ARGV[2]
+local incarnation, call_number = string.match(ARGV[3], '^(.*)%.(%d+)$')
 local limit, poison, keep_s = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local workers = prefix .. ':workers'
 local _, now_ms = now()
 
-if incarnation == '' then
+if not incarnation then
   local until_ms = call('ZSCORE', workers, worker)
   if until_ms and tonumber(until_ms) > tonumber(now_ms) then
     return { 0, 0, 0 }
   end
+elseif call('HGET', prefix .. ':worker:' .. worker, 'incarnation') == incarnation then
+  call('HSET', prefix .. ':worker:' .. worker, 'recovered', ARGV[3])
 end
 
 local known, lost, held, wakes, crashed = {}, {}, {}, {}, 0
@@ -53,7 +60,9 @@ local entries = call('HGETALL', claims)
 for i = 1, #entries, 2 do
   local holder = incarnation_of(entries[i + 1])
   held[holder] = (held[holder] or 0) + 1
-  if not known[entries[i]] then
+  local is_later = holder == incarnation
+    and tonumber(string.match(entries[i + 1], '%.(%d+)')) > tonumber(call_number)
+  if not known[entries[i]] and not is_later then
     lost[#lost + 1] = { entries[i], entries[i + 1] }
   end
 end
@@ -71,7 +80,7 @@ end
 
 local function requeue_crashed(id, fence)
   local alone, source, claimed_ms = string.match(fence, '^[^|]-(!?)|(.*)|(%d+)$')
-  local key, how = prefix .. ':crashes:' .. id, incarnation == '' and 'reaped' or 'reborn'
+  local key, how = prefix .. ':crashes:' .. id, incarnation and 'reborn' or 'reaped'
   local holder = incarnation_of(fence)
   local crashed_key = prefix .. ':crashed:' .. holder
   -- The first of several calls has recorded crashes of other jobs that the same process held.
@@ -94,7 +103,7 @@ end
 local returned = math.min(limit, #lost)
 for i = 1, returned do
   local id, fence = lost[i][1], lost[i][2]
-  if incarnation ~= '' and incarnation_of(fence) == incarnation then
+  if incarnation_of(fence) == incarnation then
     requeue(prefix, id, fence, wakes)
   else
     requeue_crashed(id, fence)
@@ -104,7 +113,7 @@ for i = 1, returned do
 end
 
 local removed = 0
-if incarnation == '' and returned == #lost then
+if not incarnation and returned == #lost then
   removed = call('ZREM', workers, worker)
   if removed == 1 then
     publish_worker(prefix, worker, 'left')
