@@ -13,6 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from types import FrameType
 from typing import NoReturn
 
 #: Whether this process is a forked child of the worker. Read once per job, so a plain global.
@@ -20,7 +21,7 @@ is_child = False
 
 
 def watch(signals: Iterable[signal.Signals], on_fork: Callable[[], None]) -> None:
-    """Call `on_fork` first in every child forked from now on.
+    """Call `on_fork` first in every child forked from now on, but not in children of these.
 
     The signals are blocked around the fork: the child receives them after `on_fork`, so that one
     sent at once does not reach the worker's handlers, which would write to the worker's pipe.
@@ -37,9 +38,11 @@ def watch(signals: Iterable[signal.Signals], on_fork: Callable[[], None]) -> Non
 
     def in_child() -> None:
         global is_child
-        is_child = True
         try:
-            on_fork()
+            if not is_child:
+                is_child = True
+                on_fork()
+            _exit_where_executor_function_ends()
         finally:
             restore()
 
@@ -56,6 +59,32 @@ def leave(error: BaseException | None = None) -> NoReturn:
         with suppress(Exception):
             stream.flush()
     os._exit(code)
+
+
+def _exit_where_executor_function_ends() -> None:
+    """Have a child that was forked by a function in a ThreadPoolExecutor exit where that ends.
+
+    `asyncio.to_thread` has one as well. It would keep the function's exception, SystemExit too, and
+    run in the child what else is queued, such as calls of other jobs.
+    """
+    module = sys.modules.get("concurrent.futures.thread")
+    frame: FrameType | None = sys._getframe()
+    while module is not None and frame is not None:
+        item = frame.f_locals.get("self")
+        if isinstance(item, module._WorkItem):  # there is no public way to get it
+            item.future = _LastFuture()
+            return
+        frame = frame.f_back
+
+
+class _LastFuture:
+    """Takes the outcome of a function in place of its future: the process exits."""
+
+    def set_result(self, result: object) -> None:
+        leave()
+
+    def set_exception(self, error: BaseException) -> None:
+        leave(error)
 
 
 def _report(error: BaseException | None) -> int:

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
 from bananas_topology import job
@@ -52,6 +52,35 @@ def fork(how: str) -> Any:
         print(f"child: {how}", end="")  # without a newline: it is lost unless it is flushed
         _leave(how)
         return "from the child"
+    return _end_of(pid)
+
+
+@job("executor_fork", max_retries=0)
+def executor_fork(how: str) -> Any:
+    with ThreadPoolExecutor(1) as executor:
+        forking = executor.submit(fork, how)
+        ran = executor.submit(os.getpid)  # in the same thread, when the other function ends
+        assert ran.result() == os.getpid()
+        return forking.result()
+
+
+@job("to_thread_fork", max_retries=0)
+async def to_thread_fork(how: str) -> Any:
+    return await asyncio.to_thread(fork, how)
+
+
+@job("fork_twice", max_retries=0)
+def fork_twice(payload: Any) -> Any:
+    pid = os.fork()
+    if pid == 0:
+        # Descriptors of its own take the numbers of those that were closed in the child.
+        taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(50)]
+        grandchild = os.fork()
+        if grandchild == 0:
+            for fd in taken:
+                os.fstat(fd)
+            sys.exit(5)
+        sys.exit(_end_of(grandchild))
     return _end_of(pid)
 
 

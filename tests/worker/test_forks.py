@@ -24,7 +24,7 @@ def _result(producer: Client, job_type: str, payload: Any) -> Any:
     return producer.wait(producer.enqueue(job_type, payload), timeout=20)
 
 
-@pytest.mark.parametrize("job_type", ["fork", "async_fork"])
+@pytest.mark.parametrize("job_type", ["fork", "async_fork", "executor_fork", "to_thread_fork"])
 def test_a_child_that_ends_the_handler_exits_as_a_process(
     worker: WorkerProcess, producer: Client, job_type: str
 ) -> None:
@@ -34,9 +34,14 @@ def test_a_child_that_ends_the_handler_exits_as_a_process(
     text = worker.text()
     assert "farewell" in text
     assert "ValueError: in the child" in text
-    assert job_type != "fork" or "child: return" in text
+    assert job_type == "async_fork" or "child: return" in text
     assert "unexpected error" not in text
     assert worker.end() == 0
+
+
+def test_a_child_of_a_child_keeps_its_descriptors(worker: WorkerProcess, producer: Client) -> None:
+    assert _result(producer, "fork_twice", None) == 5
+    assert "Traceback" not in worker.text()
 
 
 def test_a_child_of_the_event_loop_runs_no_other_handler(
