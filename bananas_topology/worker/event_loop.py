@@ -45,7 +45,7 @@ class EventLoop:
 
     def start(self, run: Run) -> None:
         """Start to await a run's handler."""
-        context = Context()
+        context = run.variables or Context()
         with self._lock:
             loop = self._loop or self._start_loop()
             self._tasks[run] = None

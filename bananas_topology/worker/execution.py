@@ -88,10 +88,11 @@ def execute(run: Run) -> Outcome | None:
 
     The handler gets a context of its own: variables that it sets, and the decimal context, are
     not seen by the thread's next job. None if it is a wrapper that returned a coroutine, which is
-    left in `run.awaitable`.
+    left in `run.awaitable`, to be awaited in the same context.
     """
+    variables = Context()
     try:
-        returned = Context().run(call, run)
+        returned = variables.run(call, run)
     except BaseException as error:
         # SystemExit and KeyboardInterrupt included: no handler may end its thread, nor affect
         # other jobs.
@@ -101,7 +102,7 @@ def execute(run: Run) -> Outcome | None:
     if forks.is_child:
         forks.leave()
     if hasattr(type(returned), "__await__"):
-        run.awaitable = returned
+        run.awaitable, run.variables = returned, variables
         return None
     return completed(returned)
 

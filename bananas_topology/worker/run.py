@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -75,8 +76,10 @@ class Run(msgspec.Struct, eq=False):
     duration_s: float = 0.0
     thread_id: int = 0
     settlement: Settlement | None = None
-    #: An awaitable that a handler other than an async function returned.
+    #: An awaitable that a handler other than an async function returned, and the context in which
+    #: that ran.
     awaitable: Awaitable[Any] | None = None
+    variables: Context | None = None
     #: Whether its handler is interrupted, and whether JobTimeout has been raised in its thread.
     cancelled: bool = False
     interrupted: bool = False

@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from bananas_topology import job
@@ -91,6 +92,21 @@ async def async_get(payload: Any) -> list[str]:
     seen: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().call_soon(lambda: seen.set_result(_seen()))
     return await seen
+
+
+def _set_first(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def wrapper(payload: Any) -> Any:
+        set_(payload)
+        return function(payload)
+
+    return wrapper
+
+
+@job("wrapped_get")
+@_set_first
+async def wrapped_get(payload: Any) -> list[str]:
+    await asyncio.sleep(0)
+    return _seen()
 
 
 @job("log")

@@ -61,6 +61,12 @@ def test_context_variables_do_not_leak_into_other_jobs(
         assert seen == ["nobody", "0.3333333333333333333333333333"]
 
 
+def test_a_coroutine_sees_what_its_wrapper_has_set(worker: WorkerProcess, producer: Client) -> None:
+    seen = producer.wait(producer.enqueue("wrapped_get", None), timeout=10)
+
+    assert seen == ["acme", "0.333"]
+
+
 @pytest.mark.parametrize("job_type", ["log", "async_log"])
 def test_the_lines_of_a_handler_name_its_job(
     worker: WorkerProcess, producer: Client, job_type: str
