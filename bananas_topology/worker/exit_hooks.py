@@ -61,8 +61,23 @@ def _watch(code: int, limit_s: float, inbox: SignalInbox | None, done: threading
             if received in STOP_SIGNALS and monotonic() - started_at > DEBOUNCE_S:
                 exit_process(128 + received)
     threads = [each.name for each in threading.enumerate() if _is_awaited(each)]
-    log.warning("exit hooks not finished", extra={"limit_s": limit_s, "threads": ",".join(threads)})
+    log.warning(
+        "exit hooks not finished",
+        extra={
+            "limit_s": round(limit_s, 1),
+            "threads": ",".join(threads),
+            "processes": ",".join(_awaited_processes()),
+        },
+    )
     exit_process(code)
+
+
+def _awaited_processes() -> list[str]:
+    """The children for which the exit hook of multiprocessing waits."""
+    multiprocessing = sys.modules.get("multiprocessing")
+    if multiprocessing is None:
+        return []
+    return [each.name for each in multiprocessing.active_children() if not each.daemon]
 
 
 def _is_awaited(thread: threading.Thread) -> bool:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import multiprocessing
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from bananas_topology import JobContext, job
+
+FORK = multiprocessing.get_context("fork")
 
 
 def _note(file: str, text: str) -> None:
@@ -77,6 +80,13 @@ def register(payload: dict[str, Any]) -> None:
 
     threading.Thread(target=work, name="flusher").start()
     atexit.register(_note, payload["file"], "atexit")
+
+
+@job("leave_process")
+def leave_process(payload: Any) -> int | None:
+    process = FORK.Process(target=time.sleep, args=(60,), name="importer")
+    process.start()
+    return process.pid
 
 
 @job("hang", timeout="100ms", max_retries=0)

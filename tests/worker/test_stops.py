@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -142,6 +143,18 @@ def test_exit_hooks_are_limited_in_time(start: Starter, producer: Client, file: 
     assert time.monotonic() - began < 5
     assert "exit hooks not finished" in worker.text()
     assert "threads=flusher" in worker.text()
+
+
+def test_a_process_that_keeps_the_worker_from_exiting_is_named(
+    start: Starter, producer: Client
+) -> None:
+    worker = start(WORKER_HANDLERS="stop_jobs", WORKER_GRACE="0s")
+    pid = producer.wait(producer.enqueue("leave_process", None), timeout=10)
+
+    assert worker.end() == 0
+
+    os.kill(pid, signal.SIGKILL)
+    assert "processes=importer" in worker.text()
 
 
 def test_a_signal_ends_the_exit_hooks(start: Starter, producer: Client, file: Path) -> None:
