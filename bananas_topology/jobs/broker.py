@@ -13,10 +13,10 @@ from typing import Any
 
 import redis
 
-from bananas_topology.errors import BananasTopologyError
+from bananas_topology.errors import BananasTopologyError, RedisAccessDenied
 from bananas_topology.jobs import scripts
 from bananas_topology.jobs.calls import Call, Channel, ScriptClient, Value
-from bananas_topology.jobs.connection import check_server
+from bananas_topology.jobs.connection import check_server, translate_errors
 from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.jobs.crashes import KEEP_CRASHES_S
 from bananas_topology.jobs.exchange import ClaimRequest, PendingExchange
@@ -74,8 +74,21 @@ class Broker:
         self._scripts.on_wait = on_wait
 
     def check_server(self) -> list[str]:
-        """Check the server's version and settings; returns warnings for the operator."""
-        return call_in_slices(lambda: check_server(self.client), self._scripts.on_wait)
+        """Check the server's version, settings and permissions; returns warnings for the operator.
+
+        Raises:
+            RedisUnavailable, RedisUnsuitable: as `connection.check_server`.
+        """
+        return call_in_slices(self._check_server, self._scripts.on_wait)
+
+    def _check_server(self) -> list[str]:
+        warnings = check_server(self.client)
+        try:
+            with translate_errors(self.client):
+                self.client.publish(self.keys.notify(""), "")
+        except RedisAccessDenied as error:
+            warnings.append(f"clients notice up to a second late that their job has ended: {error}")
+        return warnings
 
     def open_channel(self) -> Channel:
         """Open a connection that is not shared: for the wake listener, and to watch a queue."""

@@ -74,6 +74,9 @@ _MISDIRECTED = {"READONLY", "MOVED", "ASK", "UNBLOCKED"}
 
 _ACCESS_DENIED = {"WRONGPASS", "NOAUTH", "NOPERM"}
 
+# How current servers, and those before 7.0, begin what they deny to a script.
+_DENIED_IN_SCRIPT = ("ACL failure in script", "The user executing the script can't")
+
 # redis-py strips the code from errors that it has classes for.
 _CODES = {
     redis.exceptions.ReadOnlyError: "READONLY",
@@ -276,7 +279,7 @@ def reply_failure(client: redis.Redis, error: redis.ResponseError | str) -> Bana
     """
     text = str(error)
     code = _code(text, error)
-    if code in _ACCESS_DENIED:
+    if code in _ACCESS_DENIED or any(phrase in text for phrase in _DENIED_IN_SCRIPT):
         return _access_denied(client, text)
     if code == "OOM":
         return RedisFull(
@@ -300,6 +303,8 @@ def _access_denied(client: redis.Redis, text: str) -> RedisAccessDenied:
     hint = ""
     if "password" not in client.connection_pool.connection_kwargs:
         hint = "; the URL has no password (`bananas redis-url` prints that of a running `up`)"
+    elif "access a channel" in text:
+        hint = "; allow it those of the key prefix, as with `ACL SETUSER app &bananas:*`"
     return RedisAccessDenied(f"Redis at {address(client)} denied access: {text}{hint}")
 
 

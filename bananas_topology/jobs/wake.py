@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import hiredis
 
+from bananas_topology.errors import RedisUnsuitable
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.calls import Channel, is_unknown_script, pack
 from bananas_topology.jobs.connection import connection_failure, reply_failure
@@ -32,10 +33,12 @@ class WakeReply:
     """What ended a wait: whether it was `woken` by a notification, and what was `claimed`.
 
     `claimed` None: the server did not know the script, so nothing was claimed; claim again.
+    `rejection`: the server, or a proxy, does not let this client wait.
     """
 
     woken: bool
     claimed: Claimed | None
+    rejection: RedisUnsuitable | None = None
 
 
 class WakeListener:
@@ -95,12 +98,17 @@ class WakeListener:
             self.close()
             raise connection_failure(client, error) from error
         self._is_waiting = False
-        for reply in (notification, claimed):
-            if isinstance(reply, hiredis.ReplyError) and not is_unknown_script(reply):
-                self.close()
-                raise reply_failure(client, str(reply))
-        is_unknown = is_unknown_script(claimed)
-        return WakeReply(notification is not None, None if is_unknown else decode_claim(claimed))
+        if isinstance(claimed, hiredis.ReplyError) and not is_unknown_script(claimed):
+            self.close()
+            raise reply_failure(client, str(claimed))
+        claims = None if is_unknown_script(claimed) else decode_claim(claimed)
+        if not isinstance(notification, hiredis.ReplyError):
+            return WakeReply(notification is not None, claims)
+        failure = reply_failure(client, str(notification))
+        if not isinstance(failure, RedisUnsuitable):
+            self.close()
+            raise failure
+        return WakeReply(False, claims, failure)
 
     def close(self) -> bool:
         """Close the connection, ending any wait; returns whether it may have claimed meanwhile."""

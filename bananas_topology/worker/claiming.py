@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from itertools import count
 
@@ -11,7 +12,7 @@ from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.jobs.crashes import is_poison
 from bananas_topology.jobs.exchange import Claimed, ClaimRequest
 from bananas_topology.jobs.job import Claim, claimed_at
-from bananas_topology.jobs.wake import WakeListener
+from bananas_topology.jobs.wake import LISTEN_TIMEOUT_S, WakeListener
 from bananas_topology.system.clock import monotonic, sleep
 from bananas_topology.worker.run import Run
 from bananas_topology.worker.settlement import PendingSettlements, bury_as_poison
@@ -37,6 +38,9 @@ LISTEN_DELAY_S = 0.001
 
 #: Seconds for which the loop yields the interpreter to the thread that a wake-up has given a job.
 YIELD_S = 0.00005
+
+
+log = logging.getLogger(__name__)
 
 
 class PrefetchLimit:
@@ -124,6 +128,8 @@ class Claimer:
         self._promotion = Promotion(config)
         self._rank = _ranking(config.priorities)
         self._started_at = 0.0
+        self._may_listen = True
+        self._ask_at = 0.0
         self.limit = PrefetchLimit(config.concurrency)
         #: Whether a claim may find jobs.
         self.must_claim = True
@@ -189,10 +195,14 @@ class Claimer:
         """When to `listen`; infinite while there is a reason not to."""
         if self.must_claim or self._listener.is_waiting or self.room() == 0:
             return float("inf")
-        return self._started_at + LISTEN_DELAY_S
+        return max(self._started_at + LISTEN_DELAY_S, self._ask_at)
 
     def listen(self) -> None:
         """Wait for the next wake-up, with a claim for every free slot sent behind it."""
+        if not self._may_listen:
+            self.must_claim = True
+            self._ask_at = monotonic() + LISTEN_TIMEOUT_S
+            return
         limit = max(1, self._slots.free)
         promote = self._promotion.is_enabled
         self._listening = ClaimRequest(limit, self.next_token(), promote=promote)
@@ -208,6 +218,12 @@ class Claimer:
         if reply is None or reply.claimed is None:
             self.must_claim = True
             return
+        if reply.rejection is not None:
+            self._may_listen = False
+            seconds = f"{LISTEN_TIMEOUT_S} s"
+            log.warning(
+                "cannot wait for jobs: asking every %s instead: %s", seconds, reply.rejection
+            )
         self.receive(self._listening, reply.claimed)
         if reply.claimed.claims:
             sleep(YIELD_S)
@@ -216,6 +232,7 @@ class Claimer:
 
     def close(self) -> bool:
         """Stop listening; returns whether the reply to a claim may have been lost."""
+        self._may_listen = True
         return self._listener.close()
 
     def _is_poison(self, claim: Claim) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,66 @@ def test_dead_jobs_that_the_server_rejects_are_named_and_left(
         assert [job.job_id for job in dead.list()] == ["huge"]
         assert sorted(client.lrange(keys.queue("normal"), 0, -1)) == sorted(map(str.encode, ids))
         assert dead.retry(DeadFilter(job_ids=frozenset(["huge"]))).rejected
+
+
+@pytest.fixture
+def user_url(tmp_path: Path) -> Iterator[str]:
+    """A server, and a user `app` there whose permissions are still to be set."""
+    with running(tmp_path / "users") as port:
+        with connect(f"redis://{HOST}:{port}") as client:
+            wait_until(client.ping)
+            client.acl_setuser("app", enabled=True, passwords=["+pw"], keys=["*"])
+        yield f"redis://app:pw@{HOST}:{port}"
+
+
+@contextmanager
+def _permitted(url: str, prefix: str, *permissions: str) -> Iterator[Client]:
+    """A client of a user with everything permitted that it needs."""
+    plain = url.replace("app:pw@", "")
+    with connect(plain) as admin, Client(plain, key_prefix=prefix) as producer:
+        admin.execute_command("ACL", "SETUSER", "app", *permissions)
+        yield producer
+
+
+def test_a_worker_that_may_not_publish_settles_its_jobs(
+    start: Starter, user_url: str, prefix: str
+) -> None:
+    start.url = user_url
+    with _permitted(user_url, prefix, "+@all", "resetchannels") as producer:
+        worker = start()
+
+        assert producer.wait(producer.enqueue("echo", "fine"), timeout="20s") == "fine"
+        with pytest.raises(JobFailed):
+            producer.wait(producer.enqueue("fail", "no"), timeout="20s")
+    assert "connection lost" not in worker.text()
+    worker.wait_for_log("a second late that their job has ended")
+    assert "ACL SETUSER app &bananas:*" in worker.text()
+
+
+def test_a_worker_that_may_not_block_asks_for_jobs(
+    start: Starter, user_url: str, prefix: str
+) -> None:
+    start.url = user_url
+    with _permitted(user_url, prefix, "+@all", "-@blocking", "allchannels") as producer:
+        worker = start()
+        for n in range(3):
+            worker.wait_for_log("cannot wait for jobs: asking every 0.9 s instead")
+            assert producer.wait(producer.enqueue("echo", n), timeout="20s") == n
+
+    assert worker.text().count("cannot wait for jobs") == 1
+    assert worker.text().count("cannot watch queues") == 1
+    assert "connection lost" not in worker.text()
+
+
+def test_what_a_script_may_not_do_is_denied_access(
+    start: Starter, user_url: str, prefix: str
+) -> None:
+    start.url = user_url
+    with _permitted(user_url, prefix, "+@all", "-hset", "allchannels"):
+        worker = start(ready=False)
+
+        assert worker.process.wait(20) == 1
+    assert "denied access" in worker.text()
 
 
 def test_a_full_server_is_drained(start: Starter, prefix: str, keys: Keys, tmp_path: Path) -> None:

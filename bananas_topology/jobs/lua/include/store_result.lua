@@ -16,5 +16,6 @@ local function store_result(prefix, id, keep_ms, stale, ...)
     call('HDEL', result, stale) -- left by an earlier run of the same job
   end
   call('PEXPIRE', result, keep_ms)
-  call('PUBLISH', prefix .. ':result:notify:' .. id, 'ready')
+  -- The user may have no permission for channels: those who wait look by themselves, only later.
+  redis.pcall('PUBLISH', prefix .. ':result:notify:' .. id, 'ready')
 end
