@@ -23,6 +23,9 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 _POLL_S = 0.05
 
+#: Seconds for which standard output may keep the process from exiting, if nobody reads it.
+_FLUSH_S = 1.0
+
 log = logging.getLogger(__name__)
 
 
@@ -46,10 +49,16 @@ def run_exit_hooks(code: int, limit_s: float, inbox: SignalInbox | None = None) 
 
 
 def exit_process(code: int) -> NoReturn:
-    """Exit now, without waiting for anything."""
+    """Exit now, without waiting for anything but, for a moment, output."""
+    flushing = threading.Thread(target=_flush, daemon=True)
+    flushing.start()
+    flushing.join(_FLUSH_S)
+    os._exit(code)
+
+
+def _flush() -> None:
     logging.shutdown()
     sys.stdout.flush()
-    os._exit(code)
 
 
 def _watch(code: int, limit_s: float, inbox: SignalInbox | None, done: threading.Event) -> None:

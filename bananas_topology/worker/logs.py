@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import select
 import shutil
 import sys
 import time
@@ -14,7 +16,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TextIO
 
 from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import InvalidSettings
@@ -37,6 +39,9 @@ _COLORS = {"debug": "2", "info": "32", "warn": "33", "error": "31"}
 _PACKAGE = "bananas_topology"
 _SECONDS_PER_DAY = 86_400
 
+#: Milliseconds to wait until standard output takes a line.
+_PATIENCE_MS = 1_000
+
 # Attributes of every record; any other attribute is a field passed as `extra`.
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
@@ -56,7 +61,7 @@ def configure(config: WorkerConfig) -> None:
     """
     handlers: list[logging.Handler] = []
     if config.log_console:
-        handlers.append(logging.StreamHandler(sys.stdout))
+        handlers.append(_Console(sys.stdout))
     if config.log_file_enabled:
         handlers.append(_file_handler(config))
     for handler in handlers:
@@ -150,6 +155,52 @@ def _quoted(value: object) -> str:
     text = str(value)
     plain = text and not any(c.isspace() or c in '"=' for c in text)
     return text if plain else json.dumps(text, ensure_ascii=False)
+
+
+class _Console(logging.StreamHandler[TextIO]):
+    """Standard output, whose lines are dropped while nobody reads them.
+
+    A paused terminal or a stuck log collector must not keep the worker from renewing its lease and
+    enforcing timeouts.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._fd = stream.fileno()
+        self._dropped = 0
+        self._is_cut = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            is_writable = not self._dropped or self._write(self._notice())
+            if is_writable:
+                self._dropped = 0
+            if not is_writable or not self._write(self.format(record)):
+                self._dropped += 1
+        except Exception:
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Nothing is buffered."""
+
+    def _notice(self) -> str:
+        message = "log lines dropped: standard output was not read"
+        values: dict[str, Any] = {"msg": message, "levelno": logging.WARNING}
+        line = self.format(logging.makeLogRecord({**values, "lines": self._dropped}))
+        return f"\n{line}" if self._is_cut else line
+
+    def _write(self, line: str) -> bool:
+        """Write a line; False if standard output does not take all of it in time."""
+        data = f"{line}\n".encode(self.stream.encoding, "backslashreplace")
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        while data:
+            if not poll.poll(0 if self._dropped else _PATIENCE_MS):
+                return False
+            # A pipe that is writable takes this much without blocking.
+            data = data[os.write(self._fd, data[: select.PIPE_BUF]) :]
+            self._is_cut = bool(data)
+        return True
 
 
 class _RotatedFiles(RotatingFileHandler):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import logging
 import multiprocessing
 import threading
 import time
@@ -80,6 +81,20 @@ def register(payload: dict[str, Any]) -> None:
 
     threading.Thread(target=work, name="flusher").start()
     atexit.register(_note, payload["file"], "atexit")
+
+
+@job("log_lines", max_retries=0)
+def log_lines(payload: int) -> int:
+    for _ in range(payload):
+        logging.getLogger("app").warning("x" * 1_000)
+    return payload
+
+
+@job("print_lines", max_retries=0)
+def print_lines(payload: int) -> int:
+    for _ in range(payload):
+        print("x" * 1_000)
+    return payload
 
 
 @job("leave_process")

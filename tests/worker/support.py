@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from tests.waiting import wait_for
 
@@ -41,12 +42,13 @@ class WorkerProcess:
 
 @dataclass
 class Starter:
-    """Starts workers; `starting` kills those left over."""
+    """Starts workers; `starting` kills those left over. `output` takes the place of their logs."""
 
     url: str
     prefix: str
     directory: Path
     started: list[WorkerProcess] = field(default_factory=list)
+    output: BinaryIO | None = None
 
     def __call__(self, *, ready: bool = True, **variables: str) -> WorkerProcess:
         number = len(self.started)
@@ -61,11 +63,11 @@ class Starter:
             **variables,
         }
         log = self.directory / f"worker-{number}.log"
-        with log.open("wb") as output:
+        with log.open("wb") as file:
             process = subprocess.Popen(
                 [sys.executable, "-m", "bananas_topology.worker"],
                 env={name: value for name, value in env.items() if value},
-                stdout=output,
+                stdout=self.output or file,
                 stderr=subprocess.STDOUT,
             )
         worker = WorkerProcess(process, log)

@@ -101,13 +101,34 @@ def test_an_exception_is_logged_with_its_traceback() -> None:
     assert "ValueError: why" in logs.TextFormatter(False).format(record).splitlines()[-1]
 
 
-def test_events_below_the_level_are_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_that_nobody_reads_are_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_PATIENCE_MS", 10)
+    read_fd, write_fd = os.pipe()
+    with open(read_fd, "rb") as reader, open(write_fd, "w", encoding="utf-8") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        logs.configure(replace(CONFIG, log_format="text"))
+        log = logging.getLogger("bananas_topology.test")
+        for _ in range(40):
+            log.warning("x" * 10_000)
+        os.set_blocking(read_fd, False)
+        kept = (reader.read() or b"").count(b"warn")
+        log.warning("once more")
+
+        before, *lines = (reader.read() or b"").decode().splitlines()
+
+    assert before == ""  # ends what was written of the line that was cut
+    assert 1 < kept < 40
+    assert f"log lines dropped: standard output was not read lines={41 - kept}" in lines[0]
+    assert lines[1].endswith("once more")
+
+
+def test_events_below_the_level_are_not_logged(capfd: pytest.CaptureFixture[str]) -> None:
     logs.configure(replace(CONFIG, log_level="warn"))
 
     logging.getLogger("x").info("quiet")
     logging.getLogger("x").warning("loud")
 
-    assert "quiet" not in (out := capsys.readouterr().out)
+    assert "quiet" not in (out := capfd.readouterr().out)
     assert "loud" in out
 
 

@@ -100,6 +100,26 @@ def test_a_worker_stops_while_the_server_accepts_no_connection(start: Starter) -
             each.close()
 
 
+def test_a_worker_whose_output_nobody_reads_goes_on(start: Starter, producer: Client) -> None:
+    read_fd, write_fd = os.pipe()
+    with open(read_fd, "rb"), open(write_fd, "wb") as output:
+        start.output = output
+        worker = start(ready=False, WORKER_HANDLERS="stop_jobs", WORKER_GRACE="500ms")
+        logging = [producer.enqueue("log_lines", 300) for _ in range(4)]
+        assert [producer.wait(job_id, timeout=20) for job_id in logging] == [300] * 4
+        # This one waits until its lines are read; the worker does not.
+        printing = producer.enqueue("print_lines", 300)
+        with pytest.raises(JobFailed, match=r"timeout of 100 ms$"):
+            producer.wait(producer.enqueue("return_late", None), timeout=20)
+        assert producer.get(printing).status == "processing"
+
+        began = time.monotonic()
+        assert worker.end() == 0
+
+        assert time.monotonic() - began < 8
+        assert producer.get(printing).status == "pending"
+
+
 def test_stacks_are_logged_while_the_server_stalls(
     start: Starter, stalling: StallingServer
 ) -> None:
