@@ -12,7 +12,8 @@ from types import FunctionType
 from typing import Any
 
 from bananas_topology.errors import HandlerError
-from bananas_topology.handler_signatures import enclosed, qualified_name, read_handler
+from bananas_topology.handler_signatures import member, qualified_name, read_handler
+from bananas_topology.handler_wrappers import leads_to
 from bananas_topology.handlers import Handler, Registration, registrations
 from bananas_topology.system.import_path import shadowing_file
 
@@ -35,7 +36,7 @@ def load_handlers(modules: tuple[str, ...]) -> Mapping[str, Handler]:
         found = _registered_in(_import(name))
         if not found:
             raise HandlerError(
-                f"module {name} has no handlers: mark its functions with @job{_shadowing(name)}"
+                f"module {name} has no handlers: {_where_handlers_are(name, before)}"
             )
         for registration, function in found:
             job_type = registration.options.job_type
@@ -50,7 +51,7 @@ def load_handlers(modules: tuple[str, ...]) -> Mapping[str, Handler]:
         names = sorted({qualified_name(each.function) for each in ignored})
         log.info("handlers of other modules ignored", extra={"handlers": ",".join(names)})
     return {
-        job_type: read_handler(registration.options, function, registration.scope)
+        job_type: read_handler(registration, function)
         for job_type, (registration, function) in functions.items()
     }
 
@@ -87,32 +88,25 @@ def _outermost(registration: Registration) -> Callable[..., Any]:
     if "<locals>" in name:
         candidates = [value for value in registration.module.values() if _is_wrapper(value)]
     else:
-        candidates = [_member(registration.module, name)]
-    return next((each for each in candidates if _wraps(each, function)), function)
+        candidates = [member(registration.module, name)]
+    return next((each for each in candidates if _is_or_wraps(each, function)), function)
 
 
 def _is_wrapper(value: Any) -> bool:
     return type(value) is FunctionType and hasattr(value, "__wrapped__")
 
 
-def _member(module: Mapping[str, Any], name: str) -> Any:
-    first, *rest = name.split(".")
-    value = module.get(first)
-    for attribute in rest:
-        value = getattr(value, attribute, None)
-    return value
+def _is_or_wraps(value: Any, function: Callable[..., Any]) -> bool:
+    return leads_to(value, lambda each: each is function)
 
 
-def _wraps(outer: Any, inner: Callable[..., Any], depth: int = 10) -> bool:
-    """Whether `outer` is `inner` in decorators, with or without functools.wraps."""
-    if outer is inner:
-        return True
-    if depth == 0 or not callable(outer) or isinstance(outer, type):
-        return False
-    if type(outer) is FunctionType and not hasattr(outer, "__wrapped__"):
-        return any(_wraps(each, inner, depth - 1) for each in enclosed(outer))
-    parts = [getattr(outer, name, None) for name in ("__wrapped__", "__func__", "func")]
-    return any(_wraps(part, inner, depth - 1) for part in parts if part is not None)
+def _where_handlers_are(name: str, before: int) -> str:
+    """What to do about a module without handlers, such as a package whose modules have them."""
+    others = sorted({str(each.module.get("__name__")) for each in registrations[before:]})
+    if others:
+        names = ", ".join(others)
+        return f"it imports those of {names}: name these instead, or import their functions by name"
+    return f"mark its functions with @job{_shadowing(name)}"
 
 
 def _not_found(name: str) -> str:

@@ -6,65 +6,87 @@ HandlerError: a signature must not make each of its jobs fail.
 
 from __future__ import annotations
 
-import ast
 import inspect
 import logging
 import re
-import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from inspect import Parameter
-from types import FunctionType, SimpleNamespace
+from functools import partial
+from inspect import Parameter, Signature
+from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
 from bananas_topology.errors import HandlerError
-from bananas_topology.handlers import Handler, JobContext, JobOptions
+from bananas_topology.handler_wrappers import callees, function_of, leads_to
+from bananas_topology.handlers import Handler, JobContext, Registration
+from bananas_topology.type_checking_names import OnlyForTypeChecking, define_name
 
+_POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _KEYWORD = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+_OF_METHODS = ("self", "cls")
+
+#: How many wrappers a function may have, one around the other.
+_MAX_WRAPPERS = 10
+
+#: Makes the parameters of a handler of those of a function that it calls.
+Fit = Callable[[list[Parameter]], list[Parameter]]
 
 log = logging.getLogger(__name__)
 
 
-def read_handler(
-    options: JobOptions, function: Callable[..., Any], scope: Mapping[str, Any]
-) -> Handler:
-    """The handler that a function is. `scope` has names that its annotations may use.
+def read_handler(registration: Registration, function: Callable[..., Any]) -> Handler:
+    """The handler that a function is: the registered one, or that in further decorators.
 
     Raises:
         HandlerError: it cannot be called with a payload and a context alone, or its annotations
             cannot be evaluated.
     """
     name = qualified_name(function)
+    if "<locals>" in name:  # one of many that a function makes
+        name = f'{name} for "{registration.options.job_type}"'
     innermost = inspect.unwrap(function)
     if inspect.isgeneratorfunction(innermost) or inspect.isasyncgenfunction(innermost):
         raise HandlerError(f"{name}: expected a function that returns, got a generator")
-    annotations = _Annotations(name, innermost, scope)
-    call = _read_call(name, _parameters(name, function), annotations)
-    payload_type = annotations.payload_type(call.payload) if call.payload else None
+    reader = _Reader(name, registration, function)
+    found = reader.read(function)
+    call = reader.call(found)
+    payload_type = reader.annotations(found).payload_type(call.payload) if call.payload else None
     return Handler(
-        options=options,
+        options=registration.options,
         name=name,
         function=_adapted(function, call),
         payload_type=payload_type,
         takes_context=call.context is not None,
         is_async=_is_async(function),
-        may_be_async=any(map(_is_async, (function, innermost, *enclosed(function)))),
+        may_be_async=leads_to(function, _is_async),
     )
 
 
 def qualified_name(function: Callable[..., Any]) -> str:
-    """The name of a function for messages."""
-    return f"{function.__module__}.{getattr(function, '__qualname__', function)}"
+    """The name of a function for messages; of an object, that of its class."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def member(module: Mapping[str, Any], name: str) -> Any:
+    """What a qualified name stands for in a module; None if nothing."""
+    first, *rest = name.split(".")
+    value = module.get(first)
+    for attribute in rest:
+        value = getattr(value, attribute, None)
+    return value
 
 
 def _is_async(function: Any) -> bool:
     """Whether a call only makes a coroutine. A wrapper may also run one: its result tells."""
-    function = getattr(function, "__func__", function)
-    if inspect.iscoroutinefunction(function):
-        return True
-    return inspect.iscoroutinefunction(inspect.getattr_static(function, "__call__", None))
+    function = function_of(function)
+    method = inspect.getattr_static(function, "__call__", None)
+    try:
+        return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method)
+    except Exception:
+        return False  # a lazy object that is not ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,29 +98,159 @@ class _Call:
     positional: tuple[Parameter, ...]
     keywords: tuple[Parameter, ...]
 
-
-def _parameters(name: str, function: Callable[..., Any]) -> list[Parameter]:
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError) as error:
-        raise HandlerError(f"{name}: cannot read its parameters: {error}") from error
-    if parameters and all(parameter.kind in _VARIABLE for parameter in parameters):
-        # A decorator without functools.wraps, which passes on what it gets to what it decorates.
-        inner = [each for each in enclosed(function) if type(each) is FunctionType]
-        if len(inner) == 1 and len(parameters) == len(_VARIABLE):
-            return list(inspect.signature(inner[0]).parameters.values())
-    return parameters
+    @property
+    def form(self) -> tuple[object, ...]:
+        """What distinguishes it from other calls. Names only matter where they are passed."""
+        order = [each is self.payload for each in self.positional]
+        names = [(each.name, each is self.payload) for each in self.keywords]
+        return (order, names, self.payload and self.payload.annotation)
 
 
-def enclosed(function: Callable[..., Any]) -> list[Any]:
-    """The values that a function closes over, those that are set."""
-    values = []
-    for cell in getattr(function, "__closure__", None) or ():
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Parameters, and the function that declares them."""
+
+    parameters: list[Parameter]
+    function: Any
+
+    @property
+    def has_own(self) -> bool:
+        """Whether there are others than ``*args`` and ``**kwargs``."""
+        return any(each.kind not in _VARIABLE for each in self.parameters)
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether there is ``*args`` or ``**kwargs``."""
+        return any(each.kind in _VARIABLE for each in self.parameters)
+
+
+class _Reader:
+    """Reads the parameters of a handler, also through decorators that pass its arguments on.
+
+    A wrapper with ``*args`` or ``**kwargs`` does not say itself which arguments it takes.
+    """
+
+    def __init__(self, name: str, registration: Registration, handler: Callable[..., Any]) -> None:
+        self._name = name
+        self._registration = registration
+        self._handler = handler
+        self._wrappers: list[Any] = []
+
+    def read(self, function: Any, fit: Fit = list) -> _Found:
+        """Find the parameters of a callable; `fit` makes those of the handler of them.
+
+        Raises:
+            HandlerError: they cannot be read, or what a wrapper calls cannot be a handler.
+        """
+        if type(function) is partial:
+            return self.read(function.func, lambda each: fit(_unbound(each, function)))
+        if type(function) is staticmethod:
+            return self.read(function.__func__, fit)
+        own = _own_parameters(function)
+        if own is not None and not own.has_rest:
+            return _Found(fit(own.parameters), own.function)
+        self._wrappers.append(function_of(function))
         try:
-            values.append(cell.cell_contents)
-        except ValueError:
-            continue
-    return values
+            return self._passed_on(function, own, fit)
+        finally:
+            self._wrappers.pop()
+
+    def call(self, found: _Found) -> _Call:
+        """Decide how to call a function.
+
+        Raises:
+            HandlerError: it takes more than a payload and a context.
+        """
+        return _read_call(self._name, found.parameters, self.annotations(found))
+
+    def annotations(self, found: _Found) -> _Annotations:
+        """The annotations of a function's parameters."""
+        return _Annotations(self._name, found.function, self._registration.scope)
+
+    def _passed_on(self, wrapper: Any, own: _Found | None, fit: Fit) -> _Found:
+        """The parameters of what a wrapper calls; its own if it calls nothing that is known."""
+        called = [] if len(self._wrappers) > _MAX_WRAPPERS else callees(wrapper)
+        called = [each for each in called if not self._is_inside(each)]
+        meant = [each for each in called if leads_to(each, self._is_meant)]
+        found: list[tuple[_Found, _Call]] = []
+        refusals: list[HandlerError] = []
+        for each in meant or called:
+            try:
+                inner = self.read(each, lambda read: fit(_let_through(self._name, own, read)))
+                found.append((inner, self.call(inner)))
+            except HandlerError as error:
+                refusals.append(error)
+        found = [each for each in found if each[1].payload is not None] or found
+        if any(call.form != found[0][1].form for _, call in found):
+            raise HandlerError(
+                f"{self._name}: cannot tell which function its decorator calls: "
+                "write the decorator with functools.wraps"
+            )
+        if found:
+            return found[0][0]
+        if own is None or (refusals and not own.has_own):
+            raise next(iter(refusals), HandlerError(f"{self._name}: cannot read its parameters"))
+        return _Found(fit(own.parameters), own.function)
+
+    def _is_inside(self, function: Any) -> bool:
+        """Whether it is one of the wrappers that are being read, which may refer to itself."""
+        return any(function_of(function) is each for each in self._wrappers)
+
+    def _is_meant(self, function: Any) -> bool:
+        """Whether a function is the one that was decorated."""
+        if function is self._registration.function:
+            return True
+        if type(function) is not FunctionType:
+            return False
+        return member(self._registration.module, function.__qualname__) is self._handler
+
+
+def _own_parameters(function: Any) -> _Found | None:
+    """The parameters that a callable declares itself, if that can be told."""
+    try:
+        is_wrapper = type(function) is not MethodType and hasattr(function, "__wrapped__")
+        signature = inspect.signature(function, follow_wrapped=not is_wrapper)
+    except Exception:
+        return None  # written in C, or a lazy object that is not ready
+    return _Found(list(signature.parameters.values()), function)
+
+
+def _let_through(name: str, own: _Found | None, inner: list[Parameter]) -> list[Parameter]:
+    """The parameters of what a wrapper calls, as the wrapper's `own` ones can pass them on.
+
+    Raises:
+        HandlerError: they cannot pass one on.
+    """
+    if own is None:
+        return inner
+    kinds = [each.kind for each in own.parameters]
+    places = sum(kind in _POSITIONAL for kind in kinds)
+    passed = []
+    for place, each in enumerate(inner):
+        is_placed = place < places or Parameter.VAR_POSITIONAL in kinds
+        by_place = each.kind in _POSITIONAL and is_placed
+        by_name = each.kind in _KEYWORD and Parameter.VAR_KEYWORD in kinds
+        if each.kind in _VARIABLE or (by_place and by_name):
+            passed.append(each)
+        elif by_place or by_name:
+            kind = Parameter.POSITIONAL_ONLY if by_place else Parameter.KEYWORD_ONLY
+            passed.append(each.replace(kind=kind))
+        elif each.default is each.empty:
+            raise HandlerError(
+                f'{name}: its decorator does not pass on "{each.name}": write its wrapper with '
+                "*args and **kwargs"
+            )
+    return passed
+
+
+def _unbound(parameters: list[Parameter], bound: partial[Any]) -> list[Parameter]:
+    """The parameters of a function that a partial leaves."""
+
+    def function() -> None: ...
+
+    function.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    rest = partial(function, *bound.args, **bound.keywords)
+    return list(inspect.signature(rest).parameters.values())
 
 
 def _read_call(name: str, parameters: list[Parameter], annotations: _Annotations) -> _Call:
@@ -112,6 +264,8 @@ def _read_call(name: str, parameters: list[Parameter], annotations: _Annotations
     payload = next(iter(required or sorted(named, key=lambda p: p.name != "payload")), rest)
     context = next(iter(contexts), None)
     if payload is None and any(p.kind is p.VAR_KEYWORD for p in parameters):
+        raise _refusal(name, parameters)
+    if payload is not None and payload.name in _OF_METHODS:
         raise _refusal(name, parameters)
     positional: list[Parameter] = []
     keywords: list[Parameter] = []
@@ -133,7 +287,7 @@ def _refusal(name: str, parameters: list[Parameter]) -> HandlerError:
         str(parameter).partition(":")[0].partition("=")[0] for parameter in parameters
     )
     hint = ""
-    if parameters[0].name in ("self", "cls"):
+    if parameters[0].name in _OF_METHODS:
         hint = "; a method needs @staticmethod above @job"
     return HandlerError(
         f"{name}: expected the parameters payload and, optionally, context: JobContext, "
@@ -161,10 +315,10 @@ class _Annotations:
 
     def __init__(self, name: str, function: Callable[..., Any], scope: Mapping[str, Any]) -> None:
         self._name = name
-        self._module: str = getattr(function, "__module__", "")
-        function = getattr(function, "func", function)
-        self._globals: dict[str, Any] = getattr(function, "__globals__", {})
-        self._scope = dict(scope)
+        declaring = _declaring(function)
+        self._module: str = getattr(declaring, "__module__", "")
+        self._globals: dict[str, Any] = getattr(declaring, "__globals__", {})
+        self._scope = scope
 
     def is_context(self, parameter: Parameter) -> bool:
         """Whether a parameter is for the context: by its annotation, or by its name without one."""
@@ -178,7 +332,7 @@ class _Annotations:
             return bool(re.search(r"\bJobContext\b", str(parameter.annotation)))
         if annotation in (Any, object):
             return is_named
-        return JobContext in (annotation, *typing.get_args(annotation))
+        return JobContext in _alternatives(annotation)
 
     def payload_type(self, parameter: Parameter) -> Any:
         """The type to convert the payload to.
@@ -190,7 +344,7 @@ class _Annotations:
             return Any
         try:
             return self._evaluate(parameter)
-        except _OnlyForTypeChecking as error:
+        except OnlyForTypeChecking as error:
             log.warning(
                 "payloads not converted: their type cannot be imported",
                 extra={"handler": self._name, "reason": str(error)},
@@ -205,44 +359,25 @@ class _Annotations:
         while True:
             try:
                 hints = typing.get_type_hints(
-                    holder, self._globals, self._scope, include_extras=True
+                    holder, self._globals, dict(self._scope), include_extras=True
                 )
             except NameError as error:
-                name = error.name or ""
-                if name in self._scope or not self._import_for_type_checking(name):
+                if not define_name(self._module, error.name):
                     raise
             else:
                 return hints[parameter.name]
 
-    def _import_for_type_checking(self, name: str) -> bool:
-        """Import a name that the module imports under ``if TYPE_CHECKING:`` only, if it does.
 
-        Raises:
-            _OnlyForTypeChecking: the import fails.
-        """
-        for statement in _type_checking_imports(self._module):
-            if name in [each.asname or each.name.partition(".")[0] for each in statement.names]:
-                namespace = {key: self._globals.get(key) for key in ("__name__", "__package__")}
-                try:
-                    exec(compile(ast.Module([statement], []), self._module, "exec"), namespace)
-                except Exception as error:
-                    raise _OnlyForTypeChecking(f"{type(error).__name__}: {error}") from error
-                self._scope[name] = namespace[name]
-                return True
-        return False
+def _declaring(function: Any) -> Any:
+    """The function whose module has the names in the annotations of a callable."""
+    function = inspect.unwrap(function)
+    if hasattr(function, "__globals__"):
+        return function
+    return inspect.getattr_static(type(function), "__call__", None)
 
 
-class _OnlyForTypeChecking(Exception):
-    """A name is imported for type checkers only, and cannot be imported now."""
-
-
-def _type_checking_imports(module: str) -> Iterator[ast.Import | ast.ImportFrom]:
-    try:
-        tree = ast.parse(inspect.getsource(sys.modules[module]))
-    except (KeyError, OSError, TypeError, SyntaxError):
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-            for statement in ast.walk(node):
-                if isinstance(statement, ast.Import | ast.ImportFrom):
-                    yield statement
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    """An annotation, and those in it that a value may have."""
+    yield annotation
+    for each in typing.get_args(annotation):
+        yield from _alternatives(each)

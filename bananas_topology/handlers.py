@@ -135,6 +135,7 @@ def job(
         raise HandlerError(f'@job on {name} has no job type: write @job("{name}")')
     if not isinstance(job_type, str) or not re.fullmatch(JOB_TYPE_PATTERN, job_type):
         raise HandlerError(f"@job({job_type!r}): expected 1 to 200 characters, no comma or space")
+    job_type = str.__str__(job_type)  # of an enum that is a str, the value
     if max_retries is not None and not _is_count(max_retries):
         raise HandlerError(
             f"@job({job_type!r}): max_retries: expected 0 to {MAX_RETRIES}, got {max_retries!r}"
@@ -149,7 +150,8 @@ def job(
             raise HandlerError(f"@job({job_type!r}): expected a function, got {kind}{hint}")
         frame = sys._getframe(1)
         scope = {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
-        registrations.append(Registration(options, function, _imported_module(frame), scope))
+        module = _imported_module(frame) or frame.f_globals
+        registrations.append(Registration(options, function, module, scope))
         return function
 
     return register
@@ -180,9 +182,11 @@ def _imported_module(frame: FrameType | None) -> Mapping[str, Any]:
 
 def _keep_of(job_type: str, keep: Mapping[str, Duration]) -> Keep:
     values: dict[str, int] = {}
+    expected = ", ".join(KEEP_FIELDS)
+    if not isinstance(keep, Mapping):
+        raise HandlerError(f"@job({job_type!r}): keep: expected a dict of {expected}, got {keep!r}")
     for name, value in keep.items():
         if name not in KEEP_FIELDS:
-            expected = ", ".join(KEEP_FIELDS)
             raise HandlerError(f"@job({job_type!r}): keep: expected {expected}, got {name!r}")
         try:
             values[KEEP_FIELDS[name]] = duration_ms(value)

@@ -21,7 +21,7 @@ MAX_FUNCTION_LINES = 50
 
 #: What each part may import of the others; parts are named by how their modules begin. The first
 #: that matches counts. A part may always import itself.
-GROUND = ("errors", "units", "backoff", "system", "handlers", "contract")
+GROUND = ("errors", "units", "backoff", "system", "handlers", "contract", "type_checking_names")
 #: What `local` shares with the worker: how it logs, and what its counts mean.
 SHARED_BY_WORKERS = ("worker.logs", "worker.metrics", "worker.job_metrics", "worker.usage")
 MODEL = ("spec.model", "spec.container")
@@ -46,8 +46,10 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("system", ("errors",)),
     ("contract", ("errors", "units")),
     ("handlers", ("errors", "units", "system", "contract")),
-    ("handler_signatures", ("errors", "handlers")),
-    ("handler_modules", ("errors", "handlers", "handler_signatures", "system")),
+    ("type_checking_names", ()),
+    ("handler_wrappers", ()),
+    ("handler_signatures", ("errors", "handlers", "handler_wrappers", "type_checking_names")),
+    ("handler_modules", ("errors", "handlers", "handler_signatures", "handler_wrappers", "system")),
     ("liveness", ()),
     ("spec", GROUND),
     ("jobs", GROUND),

@@ -71,6 +71,7 @@ def _call(handler: Handler, payload: Any) -> Any:
         ("def a(context, payload): return context.job_id, payload", ("7", 5)),
         ("def a(ctx: JobContext, n: int): return ctx.job_id, n", ("7", 5)),
         ("def a(n: int, ctx: Optional[JobContext] = None): return ctx.job_id, n", ("7", 5)),
+        ("def a(n, c: Annotated[Optional[JobContext], 1] = None): return c.job_id, n", ("7", 5)),
         ("def a(n, more=3, context=None): return context.job_id, n, more", ("7", 5, 3)),
         ("def a(context: dict): return context", 5),
         ("def a(context: Any): return context.job_id", "7"),
@@ -188,6 +189,13 @@ def test_a_module_has_the_handlers_that_its_import_makes_and_those_it_imports_by
         ("@job('a', max_retries='3')\ndef a(payload): ...", "max_retries: expected 0 to 1000"),
         ("@job('a', timeout=[])\ndef a(payload): ...", "timeout: expected a duration"),
         ("job('a')(3)", "expected a function, got a int"),
+        ("@job('a', keep='1d')\ndef a(payload): ...", "keep: expected a dict of completed, dead,"),
+        (
+            "(folder := __import__('pathlib').Path(__file__).parent / 'made_mail.py').write_text(\n"
+            "  'from bananas_topology import job\\n@job(\"b\")\\ndef b(payload): ...')\n"
+            "import made_mail",
+            "made_jobs has no handlers: it imports those of made_mail: name these instead, or",
+        ),
     ],
 )
 def test_a_handler_that_cannot_be_called_is_refused(modules: Path, body: str, message: str) -> None:
@@ -299,6 +307,109 @@ def test_a_payload_type_that_nothing_converts_to_is_refused(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("annotation", "payload", "message"),
+    [
+        ("pydantic.PositiveInt", b"-5", "greater than 0"),
+        ("Annotated[int, pydantic.Field(gt=7)]", b"5", "greater than 7"),
+        ("list[Annotated[str, pydantic.StringConstraints(max_length=2)]]", b'["abc"]', "at most 2"),
+        ("pydantic.HttpUrl", b'"shop"', "valid URL"),
+    ],
+)
+def test_a_constraint_of_pydantic_is_checked_without_a_model(
+    modules: Path, annotation: str, payload: bytes, message: str
+) -> None:
+    body = f"import pydantic\n@job('a')\ndef a(payload: {annotation}): ...\n"
+    decode = bind_handlers(_load(modules, body), WorkerConfig())["a"].decode_payload
+
+    with pytest.raises(InvalidPayload) as caught:
+        decode(msgspec.Raw(payload))
+
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "guarded",
+    [
+        "if TYPE_CHECKING:\n    from made_types import Mine",
+        "import typing as t\nif t.TYPE_CHECKING:\n    from made_types import Mine",
+        "from typing import TYPE_CHECKING as C\nif C:\n    from made_types import Mine",
+        "if TYPE_CHECKING and 1:\n    from made_types import Mine",
+        "if not True:\n    from made_types import Mine",
+        "if TYPE_CHECKING:\n    from made_types import *",
+        "if TYPE_CHECKING:\n  try:\n    from made_types import Mine\n  except ImportError: ...",
+        "if TYPE_CHECKING:\n    import made_types\n    Mine = made_types.Mine\nimport made_types",
+        "if TYPE_CHECKING:\n    Mine: Any = __import__('made_types').Mine",
+        "if TYPE_CHECKING:\n    @dataclass\n    class Mine:\n        x: int",
+    ],
+)
+@pytest.mark.parametrize(
+    "payload_type",
+    [
+        "Mine",
+        "list[Mine]",
+        "Holder",
+        "Model",
+    ],
+)
+def test_a_name_that_is_there_for_type_checkers_only_is_defined_when_it_is_needed(
+    modules: Path, guarded: str, payload_type: str
+) -> None:
+    (modules / "made_types.py").write_text(
+        "from dataclasses import dataclass\nimport made_jobs\n@dataclass\nclass Mine:\n    x: int\n"
+    )
+    handlers = _load(
+        modules,
+        f"""import pydantic
+{guarded}
+
+@dataclass
+class Holder:
+    mine: Mine
+
+class Model(pydantic.BaseModel):
+    mine: Mine
+
+@job("a")
+def a(payload: {payload_type}): ...
+""",
+    )
+
+    bound = bind_handlers(handlers, WorkerConfig())["a"]
+
+    bodies = {"Mine": b'{"x":5}', "list[Mine]": b'[{"x":5}]'}
+    body = bodies.get(payload_type, b'{"mine":{"x":5}}')
+    assert "Mine(x=5)" in repr(bound.decode_payload(msgspec.Raw(body)))
+    assert bound.decode_payload.schema()
+
+
+@pytest.mark.parametrize("base", ["", "(pydantic.BaseModel)"], ids=["dataclass", "pydantic"])
+def test_a_field_that_only_type_checkers_can_import_is_refused(modules: Path, base: str) -> None:
+    handlers = _load(
+        modules,
+        f"""
+        import pydantic
+        if TYPE_CHECKING:
+            from nowhere import Mine
+
+        {"" if base else "@dataclass"}
+        class Holder{base}:
+            mine: Mine
+
+        @job("a")
+        def a(payload: Holder): ...
+        """,
+    )
+
+    with pytest.raises(HandlerError) as caught:
+        bind_handlers(handlers, WorkerConfig())
+
+    assert str(caught.value) == (
+        "made_jobs.a: cannot convert payloads to Holder: name 'Mine' is not defined: it is for "
+        "type checkers only: ModuleNotFoundError: No module named 'nowhere'"
+    )
+
+
 def test_names_that_are_imported_for_type_checkers_only_are_imported_then(modules: Path) -> None:
     (modules / "made_types.py").write_text("class Model(dict): ...\nimport made_jobs\n")
 
@@ -322,14 +433,16 @@ def test_names_that_are_imported_for_type_checkers_only_are_imported_then(module
     assert handlers["a"].takes_context
 
 
+@pytest.mark.parametrize("reason", ["import nowhere", "1 / 0", "raise SystemExit(3)"])
 def test_an_annotation_that_only_type_checkers_can_import_converts_nothing(
-    modules: Path, caplog: pytest.LogCaptureFixture
+    modules: Path, caplog: pytest.LogCaptureFixture, reason: str
 ) -> None:
+    (modules / "made_types.py").write_text(reason)
     handlers = _load(
         modules,
         """
         if TYPE_CHECKING:
-            from nowhere import Model
+            from made_types import Model
 
         @job("a")
         def a(payload: Model, context: JobContext): return payload
@@ -364,6 +477,43 @@ def test_annotations_may_use_the_names_of_where_a_handler_was_made(modules: Path
     )
 
     assert (handlers["a"].payload_type.__name__, handlers["b"].payload_type) == ("Local", int)
+
+
+def test_a_handler_that_a_thread_registers_belongs_to_the_module_that_decorates_it(
+    modules: Path,
+) -> None:
+    handlers = _load(
+        modules,
+        """
+        import threading
+
+        def register():
+            @job("a")
+            def a(payload): return payload
+
+        thread = threading.Thread(target=register)
+        thread.start()
+        thread.join()
+        """,
+    )
+
+    assert _call(handlers["a"], 5) == 5
+
+
+def test_a_job_type_of_an_enum_is_its_value(modules: Path) -> None:
+    handlers = _load(
+        modules,
+        """
+        import enum
+        class Jobs(str, enum.Enum):
+            MAIL = "mail"
+
+        @job(Jobs.MAIL)
+        def a(payload): ...
+        """,
+    )
+
+    assert [str(name) for name in handlers] == ["mail"]
 
 
 def test_a_lazy_object_in_a_module_is_not_touched(modules: Path) -> None:
