@@ -37,6 +37,7 @@ from bananas_topology.jobs.inspect import Inspector, JobView
 from bananas_topology.jobs.job import EncodedJob, encode_new, new_id
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.system.clock import monotonic, sleep, wall_now
+from bananas_topology.units import MAX_DURATION_MS
 
 #: Maximum number of jobs that `enqueue_many` sends in one round trip.
 BATCH = 500
@@ -50,6 +51,9 @@ RETRY_DELAYS_S = (0.05, 0.25, 1.0)
 #: Seconds after which an operation is not attempted again. An attempt that gets no reply takes
 #: longer than that, so it is the last one.
 RETRY_FOR_S = 1.3
+
+#: How far ahead a job may be delayed.
+_FURTHEST = timedelta(milliseconds=MAX_DURATION_MS)
 
 #: Seconds between polls of a job that `wait` waits for, in case its notification was missed.
 POLL_S = 1.0
@@ -175,7 +179,7 @@ class Client:
         Raises:
             JobNotFound: no job has this id, or its retention has expired.
         """
-        return self._with_retries(lambda: self._inspector.job(str(job_id)))
+        return self._with_retries(lambda: self._inspector.job(str(_plain(job_id))))
 
     def cancel(self, job_id: str | UUID) -> None:
         """Delete a job that has not started: one that is ready, delayed, or due to be retried.
@@ -185,7 +189,7 @@ class Client:
             WrongJobState: it runs, has completed, or is dead.
         """
         # Not retried: after a lost reply, the job would no longer be found.
-        if not self._broker.cancel(str(job_id)):
+        if not self._broker.cancel(str(_plain(job_id))):
             status = self.get(job_id).status
             raise WrongJobState(
                 f'job "{job_id}" is {status}: only jobs that have not started can be cancelled'
@@ -194,7 +198,7 @@ class Client:
     def results(self, job_ids: Iterable[str | UUID]) -> dict[str, Any]:
         """Read the results, by id, of the jobs among these that have completed."""
         return self._with_retries(
-            lambda: self._inspector.results([str(job_id) for job_id in job_ids])
+            lambda: self._inspector.results([str(_plain(job_id)) for job_id in job_ids])
         )
 
     def wait(self, job_id: str | UUID, timeout: Duration | None = None) -> Any:
@@ -207,8 +211,11 @@ class Client:
             WaitTimeout: it has not finished after `timeout`.
             ValueError: `timeout` is not a duration.
         """
-        wait_s = math.inf if timeout is None else delay_to_ms(timeout) / 1000
-        view = self.await_end(str(job_id), Patience(wait_s))
+        try:
+            wait_s = math.inf if timeout is None else delay_to_ms(timeout) / 1000
+        except ValueError as error:
+            raise ValueError(f"timeout: {error}, got {timeout!r}") from error
+        view = self.await_end(str(_plain(job_id)), Patience(wait_s))
         if view.status == "completed" and view.has_result:
             return view.result
         if view.status == "completed":
@@ -323,7 +330,8 @@ def _encode(
     due, scheduled_for = "", None
     if delay is not None or at is not None:
         due, scheduled_for = _due(job_type, delay, at, now)
-    job_id = new_id() if id is None else str(id) if isinstance(id, UUID) else id
+    job_type, priority = _plain(job_type), _plain(priority)
+    job_id = new_id() if id is None else _plain(id)
     body = encode_new(
         job_id=job_id,
         job_type=job_type,
@@ -334,6 +342,15 @@ def _encode(
         now=now,
     )
     return EncodedJob(job_id, body, priority, job_type, due)
+
+
+def _plain(value: Any) -> Any:
+    """The text of a UUID, or of an enum or another class that is a str."""
+    if type(value) is str:
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    return str(value) if isinstance(value, UUID) else value
 
 
 def _encode_job(job: NewJob) -> EncodedJob:
@@ -352,10 +369,9 @@ def _due(
         if not isinstance(at, datetime) or at.tzinfo is None:
             shown = at.isoformat() if isinstance(at, datetime) else repr(at)
             raise InvalidJob(f"at: expected a time with a time zone such as UTC, got {shown}")
-        try:
-            return f"{at.timestamp():.6f}", at.astimezone(UTC)
-        except OverflowError as error:
-            raise InvalidJob(f"{at.isoformat()} is not a valid time in UTC: {error}") from error
+        if at > now + _FURTHEST:
+            raise InvalidJob(f"at: expected a time in the next 100 years, got {at.isoformat()}")
+        return (f"{at.timestamp():.6f}", at.astimezone(UTC)) if at > now else ("", None)
     try:
         delay_ms = 0 if delay is None else delay_to_ms(delay)
     except ValueError as error:

@@ -37,7 +37,10 @@ class Retry(Exception):
 
     def __init__(self, reason: str = "", *, delay: Duration | None = None) -> None:
         super().__init__(reason)
-        self.delay_ms = None if delay is None else delay_to_ms(delay)
+        try:
+            self.delay_ms = None if delay is None else delay_to_ms(delay)
+        except ValueError as error:
+            raise ValueError(f"delay: {error}, got {delay!r}") from error
 
 
 class Bury(Exception):

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import enum
 import json
 import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
@@ -117,6 +118,12 @@ def test_many_jobs_keep_their_order_and_their_ids(
             {"at": "2030-01-01T00:00Z"},
             "at: expected a time with a time zone such as UTC, got '",
         ),
+        (
+            {"at": datetime.max.replace(tzinfo=UTC)},
+            "at: expected a time in the next 100 years, got 9999-12-31T23:59:59.999999+00:00",
+        ),
+        ({"id": "\ud800"}, "cannot encode the id as JSON: 'utf-8' codec"),
+        ({"job_type": "\ud800"}, "cannot encode the job type as JSON: 'utf-8' codec"),
         ({"id": 7}, "id: expected a string or a UUID, got 7"),
         ({"id": b"7"}, "id: expected a string or a UUID, got b'7'"),
         ({"max_retries": "3"}, "max_retries: expected 0 to 1000, got '3'"),
@@ -151,6 +158,30 @@ def test_a_uuid_can_be_an_id(producer: Client, worker: Worker) -> None:
     assert producer.results([key]) == {str(key): 1}
 
 
+class Text(str, enum.Enum):  # noqa: UP042
+    """Not a StrEnum, whose members turn into their values in any text."""
+
+    TYPE = "add"
+    ID = "welcome"
+    PRIORITY = "high"
+
+
+def test_members_of_an_enum_stand_for_their_values(
+    producer: Client, client: redis.Redis, keys: Keys
+) -> None:
+    job_id = producer.enqueue(Text.TYPE, id=Text.ID, priority=Text.PRIORITY)
+
+    assert (job_id, type(job_id)) == ("welcome", str)
+    assert client.lrange(keys.queue("high"), 0, -1) == [b"welcome"]
+    assert producer.get(Text.ID).body == producer.get("welcome").body
+    producer.cancel(Text.ID)
+
+
+def test_a_timeout_that_is_no_duration_is_named(producer: Client) -> None:
+    with pytest.raises(ValueError, match=r"timeout: expected a duration .*, got 'soon'"):
+        producer.wait("welcome", timeout="soon")
+
+
 def test_a_payload_may_hold_nulls_and_pydantic_models(
     producer: Client, client: redis.Redis, keys: Keys
 ) -> None:
@@ -163,6 +194,18 @@ def test_a_payload_may_hold_nulls_and_pydantic_models(
 @pytest.mark.parametrize("delay", [-1, -0.5, "-5m", timedelta(seconds=-1), 0], ids=repr)
 def test_a_job_whose_delay_has_passed_is_ready(producer: Client, delay: Any) -> None:
     assert producer.get(producer.enqueue("add", delay=delay)).status == "pending"
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        datetime(2020, 1, 1, tzinfo=UTC),
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=14))),
+    ],
+    ids=str,
+)
+def test_a_job_whose_time_has_passed_needs_no_scheduler(producer: Client, at: datetime) -> None:
+    assert producer.get(producer.enqueue("add", at=at)).status == "pending"
 
 
 @pytest.mark.parametrize("delay", ["90s", 90, timedelta(seconds=90)], ids=repr)

@@ -136,7 +136,11 @@ def encode_new(
     try:
         return _encode(body, payload)
     except _ENCODE_ERRORS as error:
-        raise InvalidJob(f"cannot encode the payload of {job_type} as JSON: {error}") from error
+        # A text with lone surrogates.
+        text = error.object if isinstance(error, UnicodeEncodeError) else None
+        named = {job_id: "the id", job_type: "the job type"}
+        part = named.get(str(text), f"the payload of {job_type}")
+        raise InvalidJob(f"cannot encode {part} as JSON: {error}") from error
 
 
 def decode(body: bytes) -> Job:
