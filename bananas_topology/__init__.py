@@ -7,9 +7,13 @@ Handlers use `job`, `JobContext`, `Retry` and `Bury`; producers use `Client` and
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+# Not imported from typing, nor anything else: with `python -m`, a module of the user's with such a
+# name would be found first (see system/import_path.py).
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from bananas_topology.client import Client, NewJob
     from bananas_topology.handlers import Bury, JobContext, Retry, job
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from bananas_topology.system.import_path import standard_library_first
+from bananas_topology.system.import_path import installed_first
 
 
 def main() -> None:
@@ -12,7 +12,7 @@ def main() -> None:
     interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if interrupts:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    with standard_library_first():
+    with installed_first():
         from bananas_topology.cli.main import main as run
 
         if interrupts:

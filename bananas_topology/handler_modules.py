@@ -125,9 +125,14 @@ def _not_found(name: str) -> str:
 
 
 def _shadowing(name: str) -> str:
-    """A hint if the user has a module with the name of a standard library module."""
+    """A hint if the user has a module with the name of one of Python's or of a library."""
     path = shadowing_file(name)
-    return f" ({path} has the name of a standard library module: rename it)" if path else ""
+    kind = (
+        "a standard library"
+        if name.partition(".")[0] in sys.stdlib_module_names
+        else "an installed"
+    )
+    return f" ({path} has the name of {kind} module: rename it)" if path else ""
 
 
 def _user_line(error: BaseException) -> str:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import faulthandler
 import sys
 
-from bananas_topology.system.import_path import standard_library_first
+from bananas_topology.system.import_path import installed_first
 
 
 def main() -> int:
     """Run the server and return its exit code."""
     faulthandler.enable()
-    with standard_library_first():
+    with installed_first():
         return _run()
 
 

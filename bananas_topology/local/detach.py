@@ -53,7 +53,8 @@ def start_detached(
     """
     with _notify_socket() as receiver:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bananas_topology.local"],
+            # It needs no module of the user's, so that none is to hide one that it does need.
+            [sys.executable, "-P", "-m", "bananas_topology.local"],
             env={**environ, VARIABLE: str(receiver.path)},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bananas_topology.system.import_path import standard_library_first
+from bananas_topology.system.import_path import installed_first
 
-with standard_library_first():
+with installed_first():
     from bananas_topology.worker.main import exit_process, main
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from typing import NoReturn
 
 from bananas_topology.system.clock import monotonic
@@ -58,7 +59,9 @@ def exit_process(code: int) -> NoReturn:
 
 def _flush() -> None:
     logging.shutdown()
-    sys.stdout.flush()
+    # A handler module may have closed it, or replaced it by anything.
+    with suppress(Exception):
+        sys.stdout.flush()
 
 
 def _watch(code: int, limit_s: float, inbox: SignalInbox | None, done: threading.Event) -> None:

@@ -84,7 +84,10 @@ def protect() -> None:
 
 
 class _EnabledLogger(logging.Logger):
-    """A logger that stays enabled."""
+    """A logger that stays enabled, also by `logging.disable`, which concerns all loggers."""
+
+    def isEnabledFor(self, level: int) -> bool:
+        return level >= self.getEffectiveLevel()
 
     @property
     def disabled(self) -> bool:

@@ -25,7 +25,7 @@ from bananas_topology.jobs.access import ServerUrl
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.system.import_path import standard_library_first
+from bananas_topology.system.import_path import installed_first
 from bananas_topology.worker import logs
 from bananas_topology.worker.exit_hooks import exit_process, run_exit_hooks
 from bananas_topology.worker.identity import with_worker_id
@@ -56,11 +56,11 @@ def main() -> int:
         config = with_worker_id(from_env(os.environ))
         logs.configure(config)
         _warn_of_ignored_variables()
-        with standard_library_first():
+        with installed_first():
             startup = Startup(config)
         with startup:
             handlers = _handlers(config)
-        with standard_library_first():
+        with installed_first():
             worker = _make_worker(config, handlers, startup.health_server)
         logs.protect()
         return worker.run()

@@ -128,6 +128,15 @@ def test_start_without_time_to_wait_fails_in_words(shop: Shell) -> None:
     succeed(shop, "down", "--now")
 
 
+def test_files_called_like_modules_of_python_and_of_libraries_do_not_matter(shop: Shell) -> None:
+    for name in ("email", "json", "queue", "random", "typing", "redis", "msgspec", "hiredis"):
+        (shop.directory / f"{name}.py").write_text("raise ImportError('mine')\n")
+
+    succeed(shop, "up", "-d")
+    succeed(shop, "enqueue", "nap", "--payload", "0", "--wait")
+    succeed(shop, "down")
+
+
 def test_start_that_takes_too_long_fails_and_runs_on(shop: Shell) -> None:
     (shop.directory / "jobs.py").write_text(
         "print('loading', flush=True)\nimport time\ntime.sleep(60)"

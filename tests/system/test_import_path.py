@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from bananas_topology.system.import_path import is_standard, standard_library_first
+from bananas_topology.system.import_path import installed_first, is_standard
 
 
-def test_the_standard_library_comes_first_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_installed_comes_first_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     standard = [entry for entry in sys.path if is_standard(entry)]
     entries = ["/app", *standard, "/usr/lib/python3/dist-packages", "lib"]
     monkeypatch.setattr(sys, "path", entries[:])
 
-    with standard_library_first():
+    with installed_first():
         during = sys.path[:]
 
     assert len(standard) >= 2
-    assert during == [*standard, "/app", "/usr/lib/python3/dist-packages", "lib"]
+    assert during == [*standard, "/usr/lib/python3/dist-packages", "/app", "lib"]
     assert sys.path == entries
 
 
@@ -27,10 +27,11 @@ def test_the_standard_library_comes_first_for_a_while(monkeypatch: pytest.Monkey
     ("module", "expected"),
     [("bananas_topology", "Usage: "), ("bananas_topology.api", "API_PORT")],
 )
-def test_a_module_in_the_working_directory_does_not_hide_the_standard_library(
+def test_a_module_in_the_working_directory_does_not_hide_one_that_is_used(
     tmp_path: Path, module: str, expected: str
 ) -> None:
-    for name in ("email", "queue", "http", "logging", "socket", "json"):
+    names = ("email", "queue", "http", "logging", "socket", "json", "typing", "redis", "msgspec")
+    for name in (*names, "typer", "rich", "fastapi", "uvicorn"):
         (tmp_path / f"{name}.py").write_text("raise ImportError('mine')\n")
 
     done = subprocess.run(

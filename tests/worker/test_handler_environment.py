@@ -39,13 +39,14 @@ def configure():
         f"{CONFIGURE}\nconfigure()",
         "import logging; logging.basicConfig(level='ERROR', force=True, format='APP %(message)s')",
         "import logging; logging.getLogger().handlers.clear(); logging.root.setLevel('ERROR')",
+        "import logging; logging.disable(logging.CRITICAL)",
         f"""{CONFIGURE}
 from bananas_topology import job
 @job("configure")
 def at_run_time(payload): configure()
 """,
     ],
-    ids=["dictConfig", "basicConfig", "no handlers", "at run time"],
+    ids=["dictConfig", "basicConfig", "no handlers", "disable", "at run time"],
 )
 def test_a_handler_module_that_configures_logging_does_not_silence_the_worker(
     start: Starter, producer: Client, tmp_path: Path, configure: str
@@ -64,17 +65,32 @@ def test_a_handler_module_that_configures_logging_does_not_silence_the_worker(
     assert ("APP WARNING app line" in worker.text()) == ("dictConfig" in configure)
 
 
-def test_a_handler_module_called_like_one_of_the_standard_library_is_named(
-    start: Starter, tmp_path: Path
+@pytest.mark.parametrize("close", ["sys.stdout = None", "sys.stdout.close()"])
+def test_a_handler_module_that_closes_standard_output_does_not_change_the_exit_code(
+    start: Starter, producer: Client, tmp_path: Path, close: str
 ) -> None:
-    (tmp_path / "email.py").write_text("import logging\n" + JOBS)
+    (tmp_path / "made_jobs.py").write_text(f"import logging, sys\n{close}\n{JOBS}")
+    worker = start(ready=False, PYTHONPATH=str(tmp_path), WORKER_HANDLERS="made_jobs")
+    with pytest.raises(JobFailed):
+        producer.wait(producer.enqueue("fails"), timeout=10)
 
-    worker = start(ready=False, PYTHONPATH=str(tmp_path), WORKER_HANDLERS="email")
+    assert worker.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("email", "a standard library"), ("redis", "an installed")]
+)
+def test_a_handler_module_called_like_another_one_is_named(
+    start: Starter, tmp_path: Path, name: str, kind: str
+) -> None:
+    (tmp_path / f"{name}.py").write_text("import logging\n" + JOBS)
+
+    worker = start(ready=False, PYTHONPATH=str(tmp_path), WORKER_HANDLERS=name)
 
     assert worker.process.wait(20) == 2
     assert worker.text() == (
-        "error: module email has no handlers: mark its functions with @job "
-        f"({tmp_path}/email.py has the name of a standard library module: rename it)\n"
+        f"error: module {name} has no handlers: mark its functions with @job "
+        f"({tmp_path}/{name}.py has the name of {kind} module: rename it)\n"
     )
 
 
@@ -102,7 +118,18 @@ def test_an_import_that_finds_the_standard_library_instead_is_named(
 def test_modules_called_like_those_of_the_standard_library_do_not_stop_a_worker(
     start: Starter, producer: Client, tmp_path: Path
 ) -> None:
-    for name in ("email", "queue", "calendar", "http", "logging", "uuid", "asyncio", "socket"):
+    python = (
+        "email",
+        "queue",
+        "calendar",
+        "http",
+        "logging",
+        "uuid",
+        "asyncio",
+        "socket",
+        "typing",
+    )
+    for name in (*python, "redis", "msgspec", "hiredis", "cronsim", "prometheus_client"):
         (tmp_path / f"{name}.py").write_text("raise ImportError('mine')\n")
     (tmp_path / "code.py").write_text("OWN = 5\n")
     (tmp_path / "made_jobs.py").write_text(
