@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+from urllib.parse import urlsplit, urlunsplit
 
 import redis
 
@@ -20,12 +21,18 @@ def _ids(client: redis.Redis, keys: Keys) -> list[str]:
     return [worker.worker_id for worker in Inspector(client, keys).workers()]
 
 
-def test_workers_on_one_host_get_ids_of_their_own(
+def test_workers_on_one_host_get_ids_of_their_own_however_they_name_the_server(
     start: Starter, client: redis.Redis, keys: Keys
 ) -> None:
-    workers = [start(WORKER_ID="") for _ in range(3)]
+    url = urlsplit(start.url)
+    same = [start.url]
+    for host in ("localhost", "0.0.0.0", "127.1"):
+        netloc = url.netloc.replace("127.0.0.1", host)
+        same.append(urlunsplit(url._replace(netloc=netloc, path="", query="db=0")))
 
-    assert sorted(_ids(client, keys)) == [HOST, f"{HOST}-2", f"{HOST}-3"]
+    workers = [start(WORKER_ID="", REDIS_URL=each) for each in same]
+
+    assert sorted(_ids(client, keys)) == [HOST, f"{HOST}-2", f"{HOST}-3", f"{HOST}-4"]
     for worker in workers:
         assert worker.end() == 0
         assert "taken by another process" not in worker.text()
