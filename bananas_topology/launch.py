@@ -79,9 +79,8 @@ def _job_settings(topology: Topology, pool: Pool) -> dict[str, JobSettings]:
     """
     if not pool.worker.concurrency:
         return {}
-    settings = {
-        name: replace(job, priority=None)
-        for name, job in topology.jobs.items()
-        if not pool.worker.job_types or name in pool.worker.job_types
-    }
+    # Not all jobs for each pool: with a pool for each job type, both may be thousands.
+    names = pool.worker.job_types or topology.jobs
+    jobs = {name: topology.jobs[name] for name in names if name in topology.jobs}
+    settings = {name: replace(job, priority=None) for name, job in jobs.items()}
     return {name: each for name, each in settings.items() if each != JobSettings()}

@@ -73,6 +73,21 @@ def test_a_pool_has_the_settings_of_the_jobs_that_it_runs_except_priorities() ->
     }
 
 
+def test_variables_grow_linearly_with_pools_that_have_a_job_type_each(
+    make_topology: MakeTopology,
+) -> None:
+    def size(count: int) -> int:
+        names = [f"job-{number:04}" for number in range(count)]
+        jobs = "".join(f"  {name}: {{timeout: 30s}}\n" for name in names)
+        pools = "".join(
+            f"  {name}: {{mode: job-specialized, job_types: [{name}]}}\n" for name in names
+        )
+        topology = make_topology(f"scheduler: {{}}\njobs:\n{jobs}pools:\n{pools}handlers: [jobs]\n")
+        return sum(len(str(launch_for(topology, pool).env)) for pool in topology.pools[:-1])
+
+    assert size(100) == 10 * size(10)
+
+
 def test_only_schedulers_have_the_schedules() -> None:
     configs = _configs()
 
