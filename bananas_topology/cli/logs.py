@@ -97,11 +97,12 @@ def logs(
     from bananas_topology.local.runs import find_state
     from bananas_topology.supervisor.record import is_running
 
+    moment = None if since is None else _moment(since)
     directory, record = find_state(wanted_run(topology_files(files, overrides)))
     directory /= local_logs.LOG_DIRECTORY
     wanted = local_logs.Filter(
         children=local_logs.choose_children(directory, pools or ()),
-        since=None if since is None else _moment(since),
+        since=moment,
         level=None if level is None else level.value,
     )
     show = _as_json if format is Format.JSON else _as_text(wanted.children)
@@ -124,13 +125,13 @@ def _moment(text: str) -> datetime:
     except ValueError:
         pass
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        return datetime.fromisoformat(text).astimezone()
+    # A time near the year 1 or 9999 may have none in another zone.
+    except (ValueError, OverflowError) as error:
         message = (
             f'expected a duration such as 10m or a time such as 2030-01-31T18:00, got "{text}"'
         )
         raise typer.BadParameter(message, param_hint="--since") from error
-    return moment.astimezone()
 
 
 def _as_json(line: Line) -> str:

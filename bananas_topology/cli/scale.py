@@ -9,12 +9,20 @@ def parse_scale(text: str, parameter: str) -> tuple[str, int]:
     """Parse ``pool=3``.
 
     Raises:
-        typer.BadParameter: it has another form; says so about the `parameter`.
+        typer.BadParameter: it has another form, or the number is out of range; says so about the `parameter`.
     """
-    name, _, count = text.partition("=")
+    from bananas_topology.supervisor.plan import MAX_REPLICAS
+
+    name, _, digits = text.partition("=")
     try:
-        return name, int(count)
+        count = int(digits)
     except ValueError as error:
         raise typer.BadParameter(
             f'expected POOL=N such as worker-high=3, got "{text}"', param_hint=parameter
         ) from error
+    if not 0 <= count <= MAX_REPLICAS:
+        raise typer.BadParameter(
+            f'expected 0 to {MAX_REPLICAS} replicas for pool "{name}", got {count}',
+            param_hint=parameter,
+        )
+    return name, count
