@@ -9,7 +9,8 @@ def parse_scale(text: str, parameter: str) -> tuple[str, int]:
     """Parse ``pool=3``.
 
     Raises:
-        typer.BadParameter: it has another form, or the number is out of range; says so about the `parameter`.
+        typer.BadParameter: it has another form, or the number is out of range; says so about the
+            `parameter`.
     """
     from bananas_topology.supervisor.plan import MAX_REPLICAS
 

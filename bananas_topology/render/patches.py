@@ -9,12 +9,13 @@ from __future__ import annotations
 import copy
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jsonpatch
 
+from bananas_topology.contract.json_values import paths_of_no_json
 from bananas_topology.errors import PatchesFailed
 from bananas_topology.spec.model import Patch
 
@@ -57,6 +58,7 @@ def apply_patches(
     failures: list[tuple[tuple[str | int, ...], str]] = []
     for index, patch in enumerate(patches):
         path: tuple[str | int, ...] = (section, "patches", index)
+        failures += _no_json(patch, path)
         matching = [at for at, target in enumerate(patched) if _matches(patch, target)]
         if not matching:
             failures.append((path, f"{_text(path)} {_no_match(patch, patched)}"))
@@ -90,6 +92,15 @@ def merge(target: Any, patch: Any) -> Any:
         else:
             merged[key] = merge(merged.get(key), value)
     return merged
+
+
+def _no_json(
+    patch: Patch, path: tuple[str | int, ...]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield where a patch has numbers that no reader of the rendered objects can represent."""
+    parts = {"merge": _plain(patch.merge), "json": _plain(patch.operations)}
+    for at in paths_of_no_json(parts, path):
+        yield at, f"{_text(at)} is a number that JSON cannot represent: quote it"
 
 
 class _DoesNotApply(Exception):

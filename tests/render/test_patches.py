@@ -44,6 +44,22 @@ def test_each_patch_that_does_not_apply_is_reported_with_its_place() -> None:
     ]
 
 
+def test_numbers_that_json_cannot_represent_are_reported_with_their_place() -> None:
+    infinite = float("inf")
+    failures = _failures(
+        _patch({"op": "add", "path": "/spec/a", "value": [1, {"b": infinite}]}, kind="Deployment"),
+        Patch(None, None, {"spec": {"replicas": float("nan"), "b": 2**64, "c": 1.5}}, ()),
+    )
+
+    assert list(failures) == [
+        ("kubernetes", "patches", 0, "json", 0, "value", 1, "b"),
+        ("kubernetes", "patches", 1, "merge", "spec", "replicas"),
+        ("kubernetes", "patches", 1, "merge", "spec", "b"),
+    ]
+    for message in failures.values():
+        assert message.endswith("is a number that JSON cannot represent: quote it")
+
+
 @pytest.mark.parametrize(
     ("operation", "reason"),
     [

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
 
-from bananas_topology.spec.nodes import KeyPath
+from bananas_topology.contract.json_values import paths_of_no_json
 from bananas_topology.spec.rules.context import RuleContext, Violation, rule
 
 #: Longer than any expression that a person would write, in characters.
@@ -105,23 +103,11 @@ def time_zones_are_known(context: RuleContext) -> Iterator[Violation]:
 
 @rule("BT243", "Payload that JSON cannot represent", example="payload: {x: .inf}")
 def payloads_are_json(context: RuleContext) -> Iterator[Violation]:
-    """JSON has no infinity and no NaN, and its readers no integers of more than 64 bits."""
+    """Clients and workers read payloads as JSON."""
     for name, schedule in context.topology.schedules.items():
-        for steps in _paths_of_no_json(schedule.payload, ()):
+        for steps in paths_of_no_json(schedule.payload):
             yield Violation(
                 ("schedules", name, "payload", *steps),
                 f'the payload of schedule "{name}" has a number that JSON cannot represent',
                 "quote it",
             )
-
-
-def _paths_of_no_json(value: Any, path: KeyPath) -> Iterator[KeyPath]:
-    is_infinite = isinstance(value, float) and not math.isfinite(value)
-    if is_infinite or (isinstance(value, int) and not -(2**63) <= value < 2**64):
-        yield path
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _paths_of_no_json(inner, (*path, name))
-    elif isinstance(value, list):
-        for at, inner in enumerate(value):
-            yield from _paths_of_no_json(inner, (*path, at))
