@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,10 +132,17 @@ def wanted_run(files: TopologyFiles) -> Wanted:
 
 def _read(file: Path, environ: Mapping[str, str]) -> Document:
     from bananas_topology.spec.load import read_file
-    from bananas_topology.spec.reader import MAX_BYTES, read_document
+    from bananas_topology.spec.reader import read_document
 
     if file != STDIN:
         return read_file(file, environ)
+    return read_document(display_name(file), _standard_input(), environ)
+
+
+@cache
+def _standard_input() -> bytes:
+    """All of standard input, which can be read once: an overlay may be merged into several files."""
+    from bananas_topology.spec.reader import MAX_BYTES
+
     # One byte more than is allowed shows that it is too long.
-    data = sys.stdin.buffer.read(MAX_BYTES + 1)
-    return read_document(display_name(file), data, environ)
+    return sys.stdin.buffer.read(MAX_BYTES + 1)

@@ -99,6 +99,17 @@ def test_standard_input_cannot_be_two_files(files: Shell, command: str) -> None:
     assert "standard input can be read only once" in result.stderr
 
 
+def test_an_overlay_from_standard_input_is_merged_into_each_file(files: Shell) -> None:
+    (files.directory / "other.yaml").write_text(BASE)
+
+    validated = files("validate", "base.yaml", "other.yaml", "-f", "-", stdin=PROD)
+
+    assert validated.stderr.splitlines() == [
+        "base.yaml: valid: 1 pool, 3 processes, 6 threads",
+        "other.yaml: valid: 1 pool, 3 processes, 6 threads",
+    ]
+
+
 def test_commands_connect_as_the_overlay_says(files: Shell) -> None:
     arguments = ["-f", "base.yaml", "--set", "redis.key_prefix=other"]
 
