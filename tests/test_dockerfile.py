@@ -91,23 +91,34 @@ def test_everything_the_wheel_is_built_from_is_copied() -> None:
 def test_an_apps_image_installs_bananas_from_a_wheel_if_there_is_one_else_from_the_index(
     tmp_path: Path, wheels: tuple[str, ...], package: str
 ) -> None:
+    done = _install(tmp_path, *wheels)
+
+    assert done.stdout.splitlines() == ["/opt/venv", package]
+
+
+def test_an_apps_image_is_not_built_with_an_arbitrary_one_of_several_wheels(tmp_path: Path) -> None:
+    done = _install(tmp_path, "bananas_topology-9.8-py3-none-any.whl", "bananas_topology-9.9.whl")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "expected one wheel, got ./bananas_topology-9.8-py3" in done.stderr
+
+
+def _install(directory: Path, *wheels: str) -> subprocess.CompletedProcess[str]:
+    """Run the step that installs Bananas, with a Python that prints its last argument."""
     script = next(
         argument for name, argument in _instructions(TEMPLATES / "Dockerfile") if name == "RUN"
     )
     for name in wheels:
-        (tmp_path / name).touch()
-    python = tmp_path / "bin" / "python"
+        (directory / name).touch()
+    python = directory / "bin" / "python"
     python.parent.mkdir()
     python.write_text('#!/bin/sh\nfor last; do :; done\necho "$last"\n')
     python.chmod(0o755)
-
-    done = subprocess.run(
+    return subprocess.run(
         ["sh", "-c", script],
-        cwd=tmp_path,
+        cwd=directory,
         env={"PATH": f"{python.parent}:{os.environ['PATH']}", "BANANAS_VERSION": "9.9"},
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
-
-    assert done.stdout.splitlines() == ["/opt/venv", package]

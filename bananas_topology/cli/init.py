@@ -100,7 +100,7 @@ def _files(name: str, mode: InitMode) -> dict[str, str]:
 
 
 def _next_steps(directory: Path, names: list[str]) -> str:
-    steps = [f"cd {directory}"] if directory != Path(".") else []
+    steps = [shlex.join(("cd", str(directory)))] if directory != Path(".") else []
     steps.append("bananas up")
     lines = [
         f"wrote {', '.join(str(directory / name) for name in names)}",

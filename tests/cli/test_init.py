@@ -58,6 +58,10 @@ def test_existing_files_are_not_overwritten(shell: Shell, name: str) -> None:
     assert (shell.directory / name).read_text() == "mine"
 
 
+def test_the_commands_that_init_prints_can_be_pasted(shell: Shell) -> None:
+    assert "  cd 'My Shop'\n" in shell("init", "My Shop").stdout
+
+
 def test_generated_jobs_can_be_imported(shell: Shell) -> None:
     shell("init")
 
