@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bananas_topology.spec.diagnostics import Code, Diagnostic, Span, declare
 from bananas_topology.spec.nodes import Lines, Node, shift
@@ -43,6 +44,12 @@ class Document:
     def sources(self) -> Mapping[str, str]:
         """The text of each file, in the order in which they were appended."""
         return {source.file: source.text for source in self._sources}
+
+    def hide(self, start: int, end: int) -> None:
+        """Replace a part of the text where it is shown, such as a password; offsets stay valid."""
+        hidden = re.sub(r"[^\r\n]", "*", self.text[start:end])
+        self.text = self.text[:start] + hidden + self.text[end:]
+        self._sources[0] = replace(self._sources[0], text=self.text)
 
     def append(self, other: Document) -> None:
         """Take over the text and the diagnostics of another file, and make its nodes ours."""

@@ -6,12 +6,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bananas_topology.contract.redis_url import secret_spans
 from bananas_topology.spec.build import build
 from bananas_topology.spec.defaults import apply_defaults
 from bananas_topology.spec.diagnostics import Diagnostic, InvalidTopology, Severity, declare
 from bananas_topology.spec.document import Document
 from bananas_topology.spec.model import Topology
-from bananas_topology.spec.nodes import KeyPath, MapNode, child, locate_value
+from bananas_topology.spec.nodes import (
+    KeyPath,
+    MapNode,
+    ScalarNode,
+    child,
+    locate_value,
+    scalars,
+)
 from bananas_topology.spec.overlays import merge, read_overrides
 from bananas_topology.spec.reader import MAX_BYTES, broken_paths, read_document
 from bananas_topology.spec.rules import apply_rules
@@ -107,6 +115,8 @@ def check_documents(
     documents: Sequence[Document], path: Path, patch_check: PatchCheck | None = None
 ) -> CheckResult:
     """Check a topology: a document, and the overlays that are merged into it, in order."""
+    for each in documents:
+        _hide_passwords(each)
     document, *overlays = documents
     is_usable = all(each.root is not None for each in documents)
     merge(document, overlays)
@@ -127,6 +137,17 @@ def check_documents(
     for place, message in patch_check(topology):
         document.report(PATCH_FAILS, locate_value(document.root, place), message)
     return _result(document, topology)
+
+
+def _hide_passwords(document: Document) -> None:
+    """Hide what may be a password in the server's URL, whatever the form and place of the URL."""
+    section = child(document.root, "redis")
+    url = section if isinstance(section, ScalarNode) else child(section, "url")
+    for _, scalar in scalars(url) if url else ():
+        text = document.text[scalar.start : scalar.end]
+        is_quoted = text[:1] in ('"', "'")
+        for start, end in secret_spans(text[1:-1] if is_quoted else text):
+            document.hide(scalar.start + is_quoted + start, scalar.start + is_quoted + end)
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Topology:

@@ -108,6 +108,29 @@ schedules:
     assert [each.code for each in result.diagnostics] == ["BT103", "BT103"]
 
 
+@pytest.mark.parametrize(
+    "section",
+    [
+        'redis: {url: "redis://app:hunter2@db/0"}',
+        'redis: {url: "redis:u:hunter2@db", other: 1}',
+        "redis: {url: db:6379:hunter2}",
+        "redis:\n  url: &url 'redis://u:a hunter2@db'",
+        "redis: {url: [u:hunter2@db]}",
+        "redis: u:hunter2@db",
+        "redis:\n  url: |\n    redis:u:a\n    hunter2@db",
+    ],
+)
+def test_the_source_that_is_shown_has_no_password_whatever_the_form_of_the_url(
+    section: str,
+) -> None:
+    text = f"version: 1\nname: shop\n{section}\npools: {{a: {{}}}}\n"
+
+    [shown] = check_bytes(text.encode(), Path("a.yaml"), {}).sources.values()
+
+    assert "hunter2" not in shown
+    assert [len(line) for line in shown.split("\n")] == [len(line) for line in text.split("\n")]
+
+
 @pytest.mark.parametrize("secret", ["hunter2"])
 @pytest.mark.parametrize(
     "place",
