@@ -7,6 +7,7 @@ translated into one of these once, where the library is called, with ``from erro
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 
@@ -49,6 +50,21 @@ class InvalidSettings(BananasTopologyError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class PortUnavailable(BananasTopologyError):
+    """A process cannot listen on a port: it is in use, or the process may not; retrying may help.
+
+    `variable` is what sets the port.
+    """
+
+    def __init__(self, variable: str, port: int, error: OSError) -> None:
+        # Messages of the standard library repeat the address.
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        super().__init__(
+            f"{variable} is {port}: cannot listen on it: {reason}; set another port, or stop the "
+            "process that uses it"
+        )
 
 
 class RedisUnavailable(BananasTopologyError):

@@ -77,15 +77,15 @@ class Guard:
             self._check_token(method, headers.get("authorization", ""))
 
     def _check_token(self, method: str, header: str) -> None:
-        if self._token.allows(header):
-            return
-        if not (self._read_token.is_set and self._read_token.allows(header)):
+        # This one first: if files with both tokens come to have the same, it must not allow more.
+        if self._read_token.is_set and self._read_token.allows(header):
+            if method not in _READING:
+                raise Problem(
+                    HTTPStatus.FORBIDDEN, f"API_READ_TOKEN does not allow {method}; use API_TOKEN"
+                )
+        elif not self._token.allows(header):
             raise Problem(
                 HTTPStatus.UNAUTHORIZED, "expected the header Authorization: Bearer <API_TOKEN>"
-            )
-        if method not in _READING:
-            raise Problem(
-                HTTPStatus.FORBIDDEN, f"API_READ_TOKEN does not allow {method}; use API_TOKEN"
             )
 
 

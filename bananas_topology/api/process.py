@@ -24,11 +24,11 @@ from bananas_topology.api.app import make_app
 from bananas_topology.api.connections import ClientConnection, connection_limit
 from bananas_topology.api.service import Service
 from bananas_topology.api.token import Token
-from bananas_topology.contract.api import ApiConfig, api_from_env
+from bananas_topology.contract.api import SAME_TOKENS, ApiConfig, api_from_env
 from bananas_topology.contract.exit_codes import EXIT_ACCESS_DENIED, EXIT_CONFIG, EXIT_FAILED
 from bananas_topology.contract.names import API
 from bananas_topology.contract.worker import WorkerConfig
-from bananas_topology.errors import BananasTopologyError, InvalidSettings
+from bananas_topology.errors import BananasTopologyError, InvalidSettings, PortUnavailable
 from bananas_topology.jobs.access import RestartCheck, ServerUrl
 from bananas_topology.jobs.connection import PRODUCER_TIMEOUT_S, connect, failure
 from bananas_topology.system.notify import Notifier
@@ -116,6 +116,8 @@ def run() -> int:
         _configure_logs(config)
         url, token = ServerUrl.of(config), Token(config.token, config.token_file)
         read_token = Token(config.read_token, config.read_token_file, "API_READ_TOKEN")
+        if token.equals(read_token):
+            raise InvalidSettings([SAME_TOKENS])
         client = connect(url, key_prefix=config.key_prefix, timeout_s=PRODUCER_TIMEOUT_S)
         service = Service.connect(url, config.key_prefix, config.pools)
         app = make_app(service, token, read_token, config.cors_origins)
@@ -148,10 +150,7 @@ def _serve(config: ApiConfig, app: FastAPI, token: Token, access: _Access) -> in
     try:
         listener = listen(host, config.port)
     except OSError as error:
-        # The message repeats the address in parentheses.
-        reason = (error.strerror or str(error)).partition(" (")[0]
-        print(f"error: cannot listen on {host}:{config.port}: {reason}", file=sys.stderr)
-        return EXIT_FAILED
+        raise PortUnavailable("API_PORT", config.port, error) from error
     server = _Server(
         uvicorn.Config(
             app,

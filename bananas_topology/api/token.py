@@ -48,6 +48,10 @@ class Token:
         is_equal = hmac.compare_digest(given.encode("latin-1", "replace"), self._expected)
         return self.is_set and is_bearer and is_equal
 
+    def equals(self, other: Token) -> bool:
+        """Whether both are set, and the same."""
+        return self.is_set and hmac.compare_digest(self._expected, other._expected)
+
     def _reread(self) -> None:
         """Replace the token; a file without a valid one leaves the old token in place."""
         version = _version_of(self._path)

@@ -141,7 +141,7 @@ def _read(file: Path, environ: Mapping[str, str]) -> Document:
 
 @cache
 def _standard_input() -> bytes:
-    """All of standard input, which can be read once: an overlay may be merged into several files."""
+    """All of standard input, which can be read once; an overlay may be for several files."""
     from bananas_topology.spec.reader import MAX_BYTES
 
     # One byte more than is allowed shows that it is too long.

@@ -57,6 +57,10 @@ def _write_pools(pools: Mapping[str, Replicas]) -> str:
     )
 
 
+#: What is wrong with a read-only token that is no other one.
+SAME_TOKENS = "API_READ_TOKEN is the same as API_TOKEN: expected another token"
+
+
 def parse_token(value: str) -> str:
     """Check a token; ValueError says what was expected."""
     if len(value) < MIN_TOKEN_LENGTH or not value.isprintable() or not value.isascii():
@@ -150,7 +154,7 @@ def _check_tokens(config: ApiConfig) -> list[str]:
     if not (config.token or config.token_file):
         return ["API_READ_TOKEN is set without API_TOKEN: set both"]
     if config.read_token and config.read_token == config.token:
-        return ["API_READ_TOKEN is the same as API_TOKEN: expected another token"]
+        return [SAME_TOKENS]
     return []
 
 

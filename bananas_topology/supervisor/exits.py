@@ -13,7 +13,7 @@ from bananas_topology.contract.exit_codes import (
 )
 
 _CODES = {
-    EXIT_FAILED: "unexpected error, or Redis cannot be used",
+    EXIT_FAILED: "unexpected error, or Redis or a port cannot be used",
     EXIT_CONFIG: "invalid settings or handlers",
     EXIT_RESTART: "restart requested: too few free slots",
     EXIT_RECYCLE: "restart requested: limit of jobs, memory or age reached",

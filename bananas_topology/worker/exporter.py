@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from bananas_topology.errors import BananasTopologyError, InvalidSettings
+from bananas_topology.errors import BananasTopologyError, PortUnavailable
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.queue_metrics import queue_gauges
 from bananas_topology.system.http_server import METRICS_TEXT, TEXT, Answer, Route, serve
@@ -102,7 +102,7 @@ class HealthServer:
     """Listens from its creation until the process exits, for a worker that is starting at first.
 
     Raises:
-        InvalidSettings: cannot listen on the port.
+        PortUnavailable: cannot listen on the port.
     """
 
     def __init__(self, port: int) -> None:
@@ -117,8 +117,7 @@ class HealthServer:
         try:
             server = serve(port, routes, "health")
         except OSError as error:
-            problem = f"METRICS_PORT is {port}: cannot listen on it: {error}"
-            raise InvalidSettings([problem]) from error
+            raise PortUnavailable("METRICS_PORT", port, error) from error
         # Children that are forked must not keep the port, also those forked by a handler's module.
         os.register_at_fork(after_in_child=server.socket.close)
 

@@ -1,9 +1,9 @@
 """The program of one worker process, configured by its environment alone.
 
-Exit codes: 0 stopped by a signal; 1 Redis cannot be used; 2 settings or handlers are invalid, which
-a restart does not change; 75 restart it, too few slots were left; 76 restart it, it reached a limit
-such as max_jobs; 77 restart it with its current password, Redis has denied access for a minute;
-128 + n stopped immediately by signal n.
+Exit codes: 0 stopped by a signal; 1 Redis or a port cannot be used; 2 settings or handlers are
+invalid, which a restart does not change; 75 restart it, too few slots were left; 76 restart it, it
+reached a limit such as max_jobs; 77 restart it with its current password, Redis has denied access
+for a minute; 128 + n stopped immediately by signal n.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Startup:
     `health_server` listens from the beginning; None without a port.
 
     Raises:
-        InvalidSettings: cannot listen on the port.
+        PortUnavailable: cannot listen on the port.
     """
 
     def __init__(self, config: WorkerConfig) -> None:

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from bananas_topology.api.guard import SECURITY_HEADERS
 from bananas_topology.contract.api import api_from_env
 from bananas_topology.errors import InvalidSettings
-from tests.api.conftest import JSON, READ_TOKEN, TOKEN, add_broken_route, assert_problem
+from tests.api.conftest import JSON, READ_TOKEN, TOKEN, add_broken_route, assert_problem, serving
 
 BODY = b'{"name": "add"}'
 PATHS = ("/jobs/it", "/queues", "/health", "/metrics", "/openapi.json", "/no-such-path")
@@ -164,6 +164,13 @@ def test_the_documentation_loads_nothing_from_other_hosts(http: TestClient) -> N
             assert f"<code>{method.upper()} {path}</code>" in page
     for name in document["components"]["schemas"]:
         assert f'id="{name}"' in page
+
+
+def test_a_token_that_is_both_after_a_rotation_only_reads(server_url: str, prefix: str) -> None:
+    with serving(server_url, prefix, TOKEN, TOKEN) as http:
+        assert http.get("/queues", headers=_bearer(TOKEN)).status_code == 200
+        response = http.post("/jobs", json={"name": "add"}, headers=_bearer(TOKEN))
+        assert_problem(response, 403, "API_READ_TOKEN does not allow POST")
 
 
 @pytest.mark.parametrize(

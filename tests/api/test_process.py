@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 import redis
@@ -84,7 +85,23 @@ def test_taken_port_is_reported_on_one_line(server_url: str) -> None:
 
             assert process.returncode == 1
             [line] = errors.splitlines()
-            assert line == f"error: cannot listen on 127.0.0.1:{port}: Address already in use"
+            assert line == (
+                f"error: API_PORT is {port}: cannot listen on it: Address already in use; "
+                "set another port, or stop the process that uses it"
+            )
+
+
+def test_equal_tokens_in_files_are_refused(server_url: str, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    file = {"API_TOKEN_FILE": str(tmp_path / "token")}
+    for read_token in ({"API_READ_TOKEN": TOKEN}, {"API_READ_TOKEN_FILE": file["API_TOKEN_FILE"]}):
+        with _api(free_port(), REDIS_URL=server_url, **file, **read_token) as process:
+            _, errors = process.communicate(timeout=30)
+
+            assert process.returncode == 2
+            assert errors == (
+                "error: API_READ_TOKEN is the same as API_TOKEN: expected another token\n"
+            )
 
 
 def test_connections_do_not_delay_the_second_part_of_a_response() -> None:

@@ -164,7 +164,7 @@ def test_unreadable_counts_are_zero(status: str) -> None:
     ("code", "words"),
     [
         (0, "exit code 0"),
-        (1, "exit code 1: unexpected error, or Redis cannot be used"),
+        (1, "exit code 1: unexpected error, or Redis or a port cannot be used"),
         (75, "exit code 75: restart requested: too few free slots"),
         (131, "exit code 131: stopped by SIGQUIT"),
         (255, "exit code 255"),

@@ -89,8 +89,12 @@ def test_a_port_in_use_is_reported_in_one_line(start: Starter) -> None:
 
     second = start(ready=False, METRICS_PORT=str(port))
 
-    assert second.process.wait(20) == 2
-    assert second.text().startswith(f"error: METRICS_PORT is {port}: cannot listen on it")
+    assert second.process.wait(20) == 1
+    [line] = second.text().splitlines()
+    assert line == (
+        f"error: METRICS_PORT is {port}: cannot listen on it: Address already in use; "
+        "set another port, or stop the process that uses it"
+    )
 
 
 def test_a_worker_stays_alive_but_not_ready_while_the_server_stalls(
