@@ -25,6 +25,9 @@ HEADER_S = 10.0
 #: wait for a job.
 REQUEST_S = 180.0
 
+#: Seconds after which a client that reads nothing of its response makes room for others.
+READ_S = 5.0
+
 #: Key in the scope of a request with an endless response. It is not closed after `REQUEST_S` if the
 #: client has read everything that was sent.
 STREAMING = "bananas.streaming"
@@ -59,7 +62,8 @@ def connection_limit() -> int:
 class ClientConnection(H11Protocol):
     """A connection that is closed if its client takes too long.
 
-    When there are too many, the one that has gone longest without a complete request makes room.
+    When there are too many, the one that has gone longest without a complete request makes room, or
+    else one whose client has stopped reading its response.
     """
 
     limit: ClassVar[int] = MAX_CONNECTIONS
@@ -70,6 +74,8 @@ class ClientConnection(H11Protocol):
         self._timed_cycle: RequestResponseCycle | None = None
         self._answered_at = monotonic()
         self._discarded = 0
+        #: Since when the client has read too little for more to be sent.
+        self._unread_since: float | None = None
 
     @property
     def _unanswered(self) -> RequestResponseCycle | None:
@@ -117,6 +123,14 @@ class ClientConnection(H11Protocol):
             self._timed_cycle = cycle
             self._close_in(REQUEST_S)
 
+    def pause_writing(self) -> None:
+        self._unread_since = monotonic()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._unread_since = None
+        super().resume_writing()
+
     def on_response_complete(self) -> None:
         self._answered_at = monotonic()
         self._discarded = 0
@@ -128,6 +142,11 @@ class ClientConnection(H11Protocol):
             self._timer.cancel()
         if not self.transport.is_closing():
             self._timer = self.loop.call_later(seconds, self._on_late)
+
+    @property
+    def _is_stalled(self) -> bool:
+        """Whether the client has stopped reading its response."""
+        return self._unread_since is not None and monotonic() - self._unread_since > READ_S
 
     @property
     def _is_read(self) -> bool:
@@ -150,16 +169,19 @@ class ClientConnection(H11Protocol):
         if self._is_streaming and not self._is_read:
             self.transport.abort()  # its client would use up the grace period
 
+    def abort_unread(self) -> None:
+        """Close it if the client has not read its response, which would not end."""
+        if not self._is_read:
+            self.transport.abort()
+
     def _make_room(self) -> bool:
-        """Close a connection without a complete request; False if all have one."""
-        incomplete = [
-            each
-            for each in self.connections
-            if isinstance(each, ClientConnection) and not each.has_request
-        ]
-        if not incomplete:
+        """Close a connection whose client makes no progress; False if all do."""
+        connections = [each for each in self.connections if isinstance(each, ClientConnection)]
+        idle = [each for each in connections if not each.has_request]
+        idle = idle or [each for each in connections if each._is_stalled]
+        if not idle:
             return False
-        oldest = min(incomplete, key=lambda each: each._answered_at)
+        oldest = min(idle, key=lambda each: each._answered_at)
         self.connections.discard(oldest)
         oldest.transport.abort()
         return True

@@ -91,6 +91,13 @@ class _Server(uvicorn.Server):
         log.info("api stopping")
         self.should_exit = True
         self.on_stop()
+        # Just before uvicorn ends what is left, with a traceback for each.
+        asyncio.get_running_loop().call_later(GRACE_S - 1, self._abort_unread)
+
+    def _abort_unread(self) -> None:
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, ClientConnection):
+                connection.abort_unread()
 
 
 class _Access:

@@ -184,6 +184,23 @@ def test_half_open_connections_make_room(
         client.close()
 
 
+def test_clients_that_stop_reading_make_room(
+    port: int, monkeypatch: pytest.MonkeyPatch, producer: Client
+) -> None:
+    monkeypatch.setattr(connections, "READ_S", 0.1)
+    job_id = producer.enqueue("add", "x" * 10_000_000)
+    request = f"GET /jobs/{job_id} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    # The second response of each has to wait until the first one is read.
+    clients = [_connect(port, 2 * request) for _ in range(3)]
+    wait_for(lambda: _count(port, "/jobs/{job_id:path}", 200) == 3)
+    monkeypatch.setattr(ClientConnection, "limit", 3)
+
+    wait_for(lambda: _get(port, "/livez")[0] == 200)
+
+    for client in clients:
+        client.close()
+
+
 def test_requests_beyond_the_limit_are_told_to_come_back(
     port: int, monkeypatch: pytest.MonkeyPatch, producer: Client
 ) -> None:

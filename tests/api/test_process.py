@@ -245,3 +245,24 @@ def test_a_client_that_reads_no_events_does_not_delay_the_stop(
 
     assert (process.returncode, errors) == (0, "")
     assert '"level": "error"' not in output  # as when the grace period is over
+
+
+def test_a_client_that_reads_no_response_is_no_error_when_the_api_stops(
+    server_url: str, prefix: str
+) -> None:
+    port = free_port()
+    with Client(server_url, key_prefix=prefix) as producer:
+        job_id = producer.enqueue("add", "x" * 10_000_000)
+    request = f"GET /jobs/{job_id} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    with _api(port, REDIS_URL=server_url, REDIS_KEY_PREFIX=prefix) as process:
+        _wait_until_alive(process, port)
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as stuck:
+            # The second response has to wait until the first one is read.
+            stuck.sendall(2 * request)
+            wait_for(lambda: stuck.recv(1, socket.MSG_PEEK))
+
+            process.terminate()
+            output, errors = process.communicate(timeout=30)
+
+    assert (process.returncode, errors) == (0, "")
+    assert '"level": "error"' not in output
