@@ -1,4 +1,5 @@
-"""Repair of the bundled server's append-only files after a full disk or a power failure.
+"""Repair of the bundled server's append-only file after a full disk or a power failure: snapshot,
+commands since, and the manifest that names both.
 
 The file system may then have extended a file whose new bytes were never written: they read as NUL.
 The server refuses such a file, although it would accept the same one cut in mid-command.
@@ -16,6 +17,10 @@ from typing import IO
 from bananas_topology.errors import BundledServerFailed
 from bananas_topology.system.files import open_private
 
+#: Before its checksum of this many bytes, a snapshot has this byte.
+_CHECKSUM_BYTES = 8
+_END_OF_SNAPSHOT = b"\xff"
+
 #: Bytes read at a time.
 _CHUNK_BYTES = 1024 * 1024
 
@@ -32,15 +37,18 @@ class Repair:
 def repair(data: Path, copies: Path) -> Iterator[Repair]:
     """Remove NUL bytes from the end of append-only files in a data directory.
 
-    A valid file never ends with one. The damaged file is first copied to `copies`.
+    A valid file never ends with one, except in the checksum of a snapshot. The damaged file is
+    first copied to `copies`.
 
     Raises:
         BundledServerFailed: a file cannot be copied; it is unchanged.
     """
-    for path in sorted((data / "appendonlydir").glob("*.aof")):
+    for path in sorted((data / "appendonlydir").glob("appendonly.aof.*")):
         with open(open_private(path, os.O_RDWR), "r+b") as file:
             size = file.seek(0, os.SEEK_END)
             end = _end_of_content(file, size)
+            if path.suffix == ".rdb":
+                end = _end_of_snapshot(file, end, size)
             if end == size:
                 continue
             copy = copies / f"{path.name}.{time.strftime('%Y%m%dT%H%M%S')}.damaged"
@@ -60,6 +68,18 @@ def _end_of_content(file: IO[bytes], size: int) -> int:
             return begin + len(content)
         end = begin
     return 0
+
+
+def _end_of_snapshot(file: IO[bytes], end: int, size: int) -> int:
+    """The offset after the checksum, which may end with NUL bytes; `size` if it is not found.
+
+    Without the NUL bytes, the file ends at `end`.
+    """
+    for candidate in (size, *range(end, min(end + _CHECKSUM_BYTES, size))):
+        file.seek(max(0, candidate - _CHECKSUM_BYTES - 1))
+        if file.read(1) == _END_OF_SNAPSHOT:
+            return candidate
+    return size
 
 
 def _copy(file: IO[bytes], end: int, size: int, copy: Path) -> None:

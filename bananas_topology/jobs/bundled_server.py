@@ -47,6 +47,9 @@ STABLE_S = 60.0
 #: https://sourceware.org/glibc/manual/latest/html_node/Memory-Allocation-Tunables.html
 _MALLOC = "glibc.malloc.tcache_count=8000:glibc.malloc.mxfast=0"
 
+#: How the log of a server ends that cannot load its snapshot or manifest, or misses a file.
+_DAMAGED = r"\.rdb: make a backup|loading DB|(?i:AOF manifest)|the AOF file"
+
 _ANY_PORT_TRIES = 3
 _RESTART_BASE_MS = 250
 _RESTART_CAP_MS = 30_000
@@ -243,13 +246,20 @@ class BundledServer:
     def _failed(self, reason: str) -> BundledServerFailed:
         log_path, lines = self._directory.log_path, self._directory.log_tail()
         text = f"the bundled server did not start: {reason}. Last lines of {log_path}:\n{lines}"
-        damaged = re.search(r"reading the append only file ([\w.]+): make a backup", lines)
+        directory = self._directory.data_path / "appendonlydir"
+        damaged = re.search(r"reading the append only file ([\w.]+\.aof): make a backup", lines)
         if damaged:
-            path = self._directory.data_path / "appendonlydir" / damaged[1]
+            path = directory / damaged[1]
             command = shlex.join(("exec", "-a", "valkey-check-aof", str(find_binary()), "--fix"))
             text += (
                 f"\nTo drop everything from the first damaged command on, copy {path} elsewhere, "
                 f"then run:\n  bash -c {shlex.quote(f'{command} {shlex.quote(str(path))}')}"
+            )
+        elif re.search(_DAMAGED, lines):
+            # The tool that repairs commands would empty a snapshot.
+            text += (
+                f"\nThe data is damaged: restore {directory} from a backup or, to start without "
+                "the jobs in it, move it elsewhere"
             )
         return BundledServerFailed(text)
 

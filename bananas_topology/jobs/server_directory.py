@@ -16,6 +16,7 @@ from typing import IO, Any
 from bananas_topology.errors import BundledServerFailed
 from bananas_topology.system.clock import monotonic, sleep
 from bananas_topology.system.files import (
+    check_no_links,
     open_private,
     private_directory,
     read_private,
@@ -51,6 +52,7 @@ class ServerDirectory:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             private_directory(self.path)
             private_directory(self.data_path)
+            check_no_links(self.data_path)
             os.close(open_private(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
 
     def password(self) -> str:

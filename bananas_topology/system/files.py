@@ -61,7 +61,12 @@ def open_private(path: Path, flags: int) -> int:
     Raises:
         OSError: it cannot be opened, or is a symbolic link, a directory or another user's.
     """
-    handle = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    try:
+        handle = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _symbolic_link(path) from None
+        raise
     try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
@@ -96,7 +101,7 @@ def private_directory(path: Path) -> None:
     except FileExistsError:
         status = path.lstat()
         if stat.S_ISLNK(status.st_mode):
-            raise OSError(errno.ELOOP, "it is a symbolic link", str(path)) from None
+            raise _symbolic_link(path) from None
         if not stat.S_ISDIR(status.st_mode):
             raise
         _check_owner(status, path)
@@ -109,6 +114,21 @@ def remove_own(path: Path, own: os.stat_result) -> None:
     with suppress(FileNotFoundError):
         if os.path.samestat(path.lstat(), own):
             path.unlink()
+
+
+def check_no_links(directory: Path) -> None:
+    """Check a directory whose files another program opens.
+
+    Raises:
+        OSError: there is a symbolic link in it, at any depth.
+    """
+    for path in directory.rglob("*"):
+        if path.is_symlink():
+            raise _symbolic_link(path)
+
+
+def _symbolic_link(path: Path) -> OSError:
+    return OSError(errno.ELOOP, "it is a symbolic link", str(path))
 
 
 def _check_owner(status: os.stat_result, path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from bananas_topology.errors import BundledServerFailed
-from bananas_topology.jobs import bundled_server
+from bananas_topology.jobs import append_only_file, bundled_server
 from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.system.processes import start_time_token
 
@@ -173,20 +173,29 @@ def test_an_unusable_password_is_replaced(tmp_path: Path, content: str) -> None:
         assert len((tmp_path / "server.password").read_text()) > 32
 
 
-@pytest.mark.parametrize("name", ["server.log", "server.lock", "server.password", "data"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("server.log", "server.lock", "server.password", "data", "data/appendonlydir"),
+        "data/appendonlydir/appendonly.aof.manifest",
+    ],
+)
 def test_symbolic_links_are_not_followed(tmp_path: Path, name: str) -> None:
     directory, elsewhere = tmp_path / "server", tmp_path / "elsewhere"
-    directory.mkdir()
-    if name == "data":
+    (directory / name).parent.mkdir(parents=True)
+    if name.endswith(("data", "appendonlydir")):
         elsewhere.mkdir(mode=0o755)
     else:
         elsewhere.write_text("precious")
     (directory / name).symlink_to(elsewhere)
 
-    with pytest.raises(BundledServerFailed, match=f"cannot use .*{name}"):
+    with pytest.raises(BundledServerFailed, match=f"cannot use .*{name}: it is a symbolic link"):
         BundledServer(directory).start()
 
-    assert elsewhere.is_dir() or elsewhere.read_text() == "precious"
+    if elsewhere.is_dir():
+        assert not list(elsewhere.iterdir())
+    else:
+        assert elsewhere.read_text() == "precious"
     assert elsewhere.stat().st_mode & 0o077
 
 
@@ -271,6 +280,42 @@ def test_nul_bytes_at_the_end_of_the_append_only_file_are_removed(
     assert copy.stat().st_mode & 0o777 == 0o600
     assert "removed 5000000 NUL bytes from the end of" in caplog.text
     assert str(copy) in caplog.text
+
+
+@pytest.mark.parametrize("nul_bytes", [1, 8, 9, 100_000])
+@pytest.mark.parametrize("name", ["*.base.rdb", "*.manifest"])
+def test_nul_bytes_at_the_end_of_its_snapshot_and_manifest_are_removed(
+    tmp_path: Path, name: str, nul_bytes: int
+) -> None:
+    [path] = _append_only_file(tmp_path).parent.glob(name)
+    path.write_bytes(path.read_bytes() + b"\0" * nul_bytes)
+
+    with BundledServer(tmp_path) as server:
+        server.start()
+
+        with _client(server) as client:
+            assert client.get("first") == "yes"
+
+
+def test_a_checksum_that_ends_with_nul_bytes_is_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "appendonlydir" / "appendonly.aof.1.base.rdb"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"VALKEY080\xff\xff" + b"\0" * 8)
+
+    assert list(append_only_file.repair(tmp_path / "data", tmp_path)) == []
+
+
+def test_no_command_is_named_that_would_empty_a_damaged_snapshot(tmp_path: Path) -> None:
+    [path] = _append_only_file(tmp_path).parent.glob("*.base.rdb")
+    path.write_bytes(path.read_bytes() + b"damage")
+
+    with pytest.raises(BundledServerFailed) as caught:
+        BundledServer(tmp_path).start()
+
+    assert str(caught.value).endswith(
+        f"restore {path.parent} from a backup or, to start without the jobs in it, move it "
+        "elsewhere"
+    )
 
 
 def test_an_append_only_file_damaged_elsewhere_is_left_alone_and_a_working_command_is_named(

@@ -49,7 +49,7 @@ def test_a_private_file_is_closed_to_others_and_its_symbolic_link_not_followed(
 
     assert read_private(path) == b"secret"
     assert path.stat().st_mode & 0o777 == 0o600
-    with pytest.raises(OSError, match="symbolic links"):
+    with pytest.raises(OSError, match="it is a symbolic link"):
         read_private(link)
 
 
