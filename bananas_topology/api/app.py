@@ -234,7 +234,11 @@ def readyz(request: Request) -> Response:
     return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, problem)
 
 
-@_operations.get("/metrics", responses=answers(content({"type": "string"}, "text/plain")))
+@_operations.get(
+    "/metrics",
+    response_class=Response,  # otherwise, the OpenAPI document names JSON, too
+    responses=answers(content({"type": "string"}, "text/plain")),
+)
 def get_metrics(request: Request) -> Response:
     """Get metrics for Prometheus."""
     return Response(generate_latest(_api(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -45,6 +45,7 @@ class EventStream(StreamingResponse):
 
 @router.get(
     "/events",
+    response_class=Response,  # otherwise, the OpenAPI document names JSON, too
     responses=answers(
         content({"type": "string"}, "text/event-stream"), HTTPStatus.UNPROCESSABLE_ENTITY
     ),

@@ -387,3 +387,18 @@ def test_openapi_names_every_answer(
                 jsonschema.validate(response.json(), document | schema)
             named = {name.lower() for name in described.get("headers", {})}
             assert named <= {*response.headers, "www-authenticate", "location"}
+
+
+def test_openapi_names_no_other_type_of_a_body_than_the_one_sent(http: TestClient) -> None:
+    document = http.get("/openapi.json").json()
+
+    types = {
+        path: list(each["get"]["responses"]["200"]["content"])
+        for path, each in document["paths"].items()
+        if "get" in each
+    }
+
+    assert types == dict.fromkeys(types, ["application/json"]) | {
+        "/events": ["text/event-stream"],
+        "/metrics": ["text/plain"],
+    }
