@@ -75,7 +75,8 @@ def _end_of_snapshot(file: IO[bytes], end: int, size: int) -> int:
 
     Without the NUL bytes, the file ends at `end`.
     """
-    for candidate in (size, *range(end, min(end + _CHECKSUM_BYTES, size))):
+    candidates: list[int] = [size, *range(end, min(end + _CHECKSUM_BYTES + 1, size))]
+    for candidate in candidates:
         file.seek(max(0, candidate - _CHECKSUM_BYTES - 1))
         if file.read(1) == _END_OF_SNAPSHOT:
             return candidate

@@ -297,12 +297,18 @@ def test_nul_bytes_at_the_end_of_its_snapshot_and_manifest_are_removed(
             assert client.get("first") == "yes"
 
 
-def test_a_checksum_that_ends_with_nul_bytes_is_no_damage(tmp_path: Path) -> None:
+def test_nul_bytes_of_a_checksum_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "data" / "appendonlydir" / "appendonly.aof.1.base.rdb"
     path.parent.mkdir(parents=True)
-    path.write_bytes(b"VALKEY080\xff\xff" + b"\0" * 8)
+    snapshot = b"VALKEY080\xff" + b"\0" * 8
+    path.write_bytes(snapshot)
 
     assert list(append_only_file.repair(tmp_path / "data", tmp_path)) == []
+
+    path.write_bytes(snapshot + b"\0" * 100)
+    [repair] = append_only_file.repair(tmp_path / "data", tmp_path)
+    assert repair.removed_bytes == 100
+    assert path.read_bytes() == snapshot
 
 
 def test_no_command_is_named_that_would_empty_a_damaged_snapshot(tmp_path: Path) -> None:
