@@ -398,7 +398,7 @@ def test_openapi_names_no_other_type_of_a_body_than_the_one_sent(http: TestClien
         if "get" in each
     }
 
-    assert types == dict.fromkeys(types, ["application/json"]) | {
+    assert types == {path: ["application/json"] for path in types} | {
         "/events": ["text/event-stream"],
         "/metrics": ["text/plain"],
     }
