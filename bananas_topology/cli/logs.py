@@ -22,12 +22,14 @@ from bananas_topology.cli.options import (
 )
 from bananas_topology.cli.topology import topology_files, wanted_run
 from bananas_topology.system.clock import parse_timestamp, wall_now
+from bananas_topology.system.files import has_lost_reader
 from bananas_topology.system.terminal import visible, visible_json
 from bananas_topology.units import parse_duration_ms
 
 if TYPE_CHECKING:
     from bananas_topology.local.logs import Line
     from bananas_topology.supervisor.output import Paint
+    from bananas_topology.supervisor.record import RunRecord
 
 
 #: The time that text lines begin with: that of their arrival is shown already.
@@ -95,7 +97,6 @@ def logs(
     """
     from bananas_topology.local import logs as local_logs
     from bananas_topology.local.runs import find_state
-    from bananas_topology.supervisor.record import is_running
 
     moment = None if since is None else _moment(since)
     directory, record = find_state(wanted_run(topology_files(files, overrides)))
@@ -114,8 +115,21 @@ def logs(
         for line in local_logs.read(directory, wanted, tail, follower):
             print(show(line))
         sys.stdout.flush()
-        for line in follower.lines(lambda: record is None or not is_running(record)):
+        for line in follower.lines(lambda: _has_ended(record)):
             print(show(line), flush=True)
+
+
+def _has_ended(record: RunRecord | None) -> bool:
+    """Whether there will be no more lines.
+
+    Raises:
+        BrokenPipeError: nobody reads them, as after `| head`, which printing would show only later.
+    """
+    from bananas_topology.supervisor.record import is_running
+
+    if has_lost_reader(sys.stdout.fileno()):
+        raise BrokenPipeError
+    return record is None or not is_running(record)
 
 
 def _moment(text: str) -> datetime:

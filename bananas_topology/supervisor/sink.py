@@ -11,6 +11,7 @@ import select
 from collections.abc import Callable
 
 from bananas_topology.system.clock import monotonic
+from bananas_topology.system.files import has_lost_reader
 
 #: Buffered bytes above which children are not read: a slow reader slows the writers down.
 HIGH_WATER_BYTES = 256 * 1024
@@ -79,7 +80,7 @@ class Sink:
         """Write as much as the descriptor accepts without blocking."""
         if self.is_closed:
             return
-        if not self._buffer and self._has_lost_reader():
+        if not self._buffer and has_lost_reader(self.fd):
             self._close()
             return
         if self._status and not self._status_is_shown:
@@ -117,12 +118,6 @@ class Sink:
         poll = select.poll()
         poll.register(self.fd, select.POLLOUT)
         return bool(poll.poll(max(0.0, timeout_s) * 1000))
-
-    def _has_lost_reader(self) -> bool:
-        """Whether the reader has gone, which writing would show only at the next line."""
-        poll = select.poll()
-        poll.register(self.fd, 0)
-        return bool(poll.poll(0))
 
     def _erase_status(self) -> None:
         if self._status_is_shown:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import stat
 import tempfile
 from contextlib import suppress
@@ -50,6 +51,13 @@ def read_secret(path: str) -> str:
     if not text:
         raise ValueError(f"{path} is empty")
     return text
+
+
+def has_lost_reader(descriptor: int) -> bool:
+    """Whether what reads from a pipe or socket has gone, which writing would show only later."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return bool(poll.poll(0))
 
 
 def open_private(path: Path, flags: int) -> int:

@@ -366,6 +366,18 @@ def test_logs_follow_until_the_run_ends(shop: Shell) -> None:
     assert "other-0" not in shown
 
 
+def test_logs_stop_following_when_nobody_reads_them(shop: Shell) -> None:
+    succeed(shop, "up", "-d")
+    with shop.start("logs", "-f", "--tail", "1", stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+
+        assert process.wait(20) == 1
+
+    succeed(shop, "down")
+
+
 def _has_open(pid: int, name: str) -> bool:
     links = Path(f"/proc/{pid}/fd")
     return any(os.readlink(link).endswith(name) for link in list(links.iterdir()) if link.exists())
