@@ -22,6 +22,7 @@ from bananas_topology.errors import BananasTopologyError
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.schedules import ScheduleReader
 from bananas_topology.jobs.server_facts import read_server
+from bananas_topology.jobs.stored import printable
 from bananas_topology.jobs.survey import Survey, Surveyor
 from bananas_topology.system.clock import monotonic
 
@@ -120,6 +121,6 @@ def _alert(result: Result) -> AlertJson | None:
     return {
         "code": result.check.code,
         "severity": "failure" if status is Status.FAILURE else "warning",
-        "message": f"{result.check.title}: {result.verdict.measured}",
+        "message": printable(f"{result.check.title}: {result.verdict.measured}"),
         "remedy": result.remedy or "",
     }

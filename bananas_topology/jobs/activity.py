@@ -14,11 +14,14 @@ from typing import Any
 import redis
 
 from bananas_topology.jobs.connection import translate_errors
-from bananas_topology.jobs.job import claimed_at
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.stored import (
     HEAD_BYTES,
+    claimed_at,
     field_of_head,
+    parse_number,
+    printable,
+    read_all,
     server_time,
     to_bytes,
     to_text,
@@ -32,14 +35,14 @@ JOB_LIMIT = 1_000
 class RunningJob:
     """A job that a worker holds. `job_type` is "" if it cannot be read from the job's first bytes.
 
-    `claimed_at` is by the server's clock.
+    `claimed_at` is by the server's clock; None if it is unknown, as an unknown `priority` is "".
     """
 
     job_id: str
     job_type: str
     priority: str
     worker_id: str
-    claimed_at: datetime
+    claimed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +97,8 @@ class ActivityReader:
             scheduled=scheduled,
             dead=dead,
             newest_dead=None if newest is None else to_text(newest),
-            completed=int(completed or 0),
-            failed=int(failed or 0),
+            completed=parse_number(completed) or 0,
+            failed=parse_number(failed) or 0,
         )
 
     def running(self) -> tuple[RunningJob, ...]:
@@ -108,8 +111,9 @@ class ActivityReader:
         """How many jobs each worker holds."""
         pipeline = self._client.pipeline(transaction=False)
         for worker_id in workers:
-            pipeline.hlen(self._keys.claims(worker_id.decode()))
-        return dict(zip(map(bytes.decode, workers), pipeline.execute(), strict=True))
+            pipeline.hlen(self._keys.claims("").encode() + worker_id)
+        counts = [count or 0 for count in read_all(pipeline)]
+        return dict(zip(map(to_text, workers), counts, strict=True))
 
     def _jobs(self, held: dict[str, int]) -> tuple[RunningJob, ...]:
         claims = self._claims(held)
@@ -123,11 +127,11 @@ class ActivityReader:
         pipeline = self._client.pipeline(transaction=False)
         for worker_id in busy:
             count = max(1, int(held[worker_id] * share))
-            pipeline.hrandfield(self._keys.claims(worker_id), count, withvalues=True)
+            pipeline.hrandfield(to_bytes(self._keys.claims(worker_id)), count, withvalues=True)
         return [
             (worker_id, reply[i], reply[i + 1])
-            for worker_id, reply in zip(busy, pipeline.execute(), strict=True)
-            for i in range(0, len(reply), 2)
+            for worker_id, reply in zip(busy, read_all(pipeline), strict=True)
+            for i in range(0, len(reply or ()), 2)
         ]
 
     def _read_types(self, claims: list[tuple[str, bytes, bytes]]) -> dict[bytes, str]:
@@ -137,21 +141,20 @@ class ActivityReader:
         pipeline = self._client.pipeline(transaction=False)
         for job_id in unknown:
             pipeline.getrange(to_bytes(self._keys.job(to_text(job_id))), 0, HEAD_BYTES - 1)
-        # A value of another type, which another program stored, affects only itself.
-        heads: list[Any] = pipeline.execute(raise_on_error=False)
-        for job_id, head in zip(unknown, heads, strict=True):
-            types[job_id] = field_of_head(head, "name") if isinstance(head, bytes) else ""
+        for job_id, head in zip(unknown, read_all(pipeline), strict=True):
+            types[job_id] = field_of_head(head or b"", "name")
         return {job_id: job_type or "" for job_id, job_type in types.items()}
 
 
 def _running_job(
     worker_id: str, job_id: bytes, fence: bytes, types: Mapping[bytes, str]
 ) -> RunningJob:
-    priority, _, parked_type = to_text(fence.split(b"|")[1]).partition(":")
+    source = to_text(fence.partition(b"|")[2].rpartition(b"|")[0])
+    priority, _, parked_type = source.partition(":")
     return RunningJob(
         job_id=to_text(job_id),
         job_type=parked_type or types[job_id],
-        priority=priority,
-        worker_id=worker_id,
+        priority=printable(priority),
+        worker_id=printable(worker_id),
         claimed_at=claimed_at(fence),
     )

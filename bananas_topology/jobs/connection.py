@@ -88,6 +88,9 @@ _CODES = {
     redis.exceptions.AskError: "MOVED",
 }
 
+# Matches the message of an error in a pipeline.
+_IN_PIPELINE = re.compile(r"Command # \d+ \((.*?)\) of pipeline caused error: (.*)", re.DOTALL)
+
 # Options that sentinels do not share with the master.
 _OF_MASTER = ("username", "password", "credential_provider", "db")
 
@@ -277,7 +280,7 @@ def reply_failure(client: redis.Redis, error: redis.ResponseError | str) -> Bana
     If the reply means that another server is the right one, the client's idle connections are
     closed, so that new ones find it.
     """
-    text = str(error)
+    command, text = _command_and_reply(str(error))
     code = _code(text, error)
     if code in _ACCESS_DENIED or any(phrase in text for phrase in _DENIED_IN_SCRIPT):
         return _access_denied(client, text)
@@ -292,11 +295,27 @@ def reply_failure(client: redis.Redis, error: redis.ResponseError | str) -> Bana
         client.connection_pool.disconnect(inuse_connections=False)
     if code in _TRANSIENT or code in _MISDIRECTED:
         return RedisUnavailable(f"Redis at {address(client)} is not ready: {text}")
+    if "WRONGTYPE" in text:
+        # A script names no key; a worker tries it again, as if the server were not ready.
+        kind = RedisUnsuitable if "user_script" in text else RequestRejected
+        return kind(
+            f"Redis at {address(client)} holds a value of another type under a key of Bananas, "
+            f"which another program has stored: {command}{text}; delete that key, or "
+            "change the key prefix"
+        )
     if "user_script" in text:
         return ContractViolation(f"a script failed on Redis at {address(client)}: {text}")
     if "invalid bulk length" in text:
         text = f"{text}: a value is larger than its proto-max-bulk-len allows"
-    return RequestRejected(f"Redis at {address(client)} rejected a command: {text}")
+    return RequestRejected(f"Redis at {address(client)} rejected a command: {command}{text}")
+
+
+def _command_and_reply(text: str) -> tuple[str, str]:
+    """An error's reply without what redis-py adds in a pipeline: the command, unless a script."""
+    match = _IN_PIPELINE.fullmatch(text)
+    if match is None:
+        return "", text
+    return "" if match[1].startswith("EVAL") else f"{match[1]}: ", match[2]
 
 
 def _access_denied(client: redis.Redis, text: str) -> RedisAccessDenied:

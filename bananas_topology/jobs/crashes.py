@@ -11,7 +11,8 @@ comes back (heartbeat.lua). They count once it has had time to do so.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -23,6 +24,8 @@ KEEP_CRASHES_S = 604_800
 
 #: Leases after which a worker whose lease expired counts as gone.
 RETURN_LEASES = 4
+
+_MILLISECONDS = re.compile(r"[0-9]{13}")
 
 
 class Crash(msgspec.Struct, frozen=True):
@@ -44,11 +47,14 @@ class Crash(msgspec.Struct, frozen=True):
         """Read an entry of ``crashes:<id>``: ``<ms>|<how>|alone or shared|<worker>|<claimed, ms>``.
 
         Earlier versions wrote it without the last part, and a worker's id may have bars.
+
+        Raises:
+            ValueError: it is not one.
         """
         at_ms, how, sharing, rest = entry.decode(errors="replace").split("|", 3)
         worker_id, _, claimed_ms = rest.rpartition("|")
         is_alone = sharing == "alone"
-        if not re.fullmatch(r"\d{13}", claimed_ms):
+        if not _MILLISECONDS.fullmatch(claimed_ms):
             return cls(_moment(at_ms), how, is_alone, rest)
         return cls(_moment(at_ms), how, is_alone, worker_id, _moment(claimed_ms))
 
@@ -57,8 +63,19 @@ class Crash(msgspec.Struct, frozen=True):
         return f"{format_timestamp(self.at)} {self.worker_id} ({self.how}), {sharing}"
 
 
+def read_crashes(entries: Iterable[bytes]) -> tuple[Crash, ...]:
+    """Read the entries of ``crashes:<id>``, without any that other programs have left there."""
+    found: list[Crash] = []
+    for entry in entries:
+        with suppress(ValueError):
+            found.append(Crash.parse(entry))
+    return tuple(found)
+
+
 def _moment(text: str) -> datetime:
     """A time of Unix milliseconds."""
+    if not _MILLISECONDS.fullmatch(text):
+        raise ValueError(f'expected Unix milliseconds, got "{text}"')
     return datetime.fromtimestamp(int(text) / 1000, UTC)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from bananas_topology.errors import BananasTopologyError
 from bananas_topology.jobs.calls import PendingCalls
-from bananas_topology.jobs.crashes import Crash
+from bananas_topology.jobs.crashes import read_crashes
 from bananas_topology.jobs.job import Claim
 from bananas_topology.jobs.settlements import Settlement
 from bananas_topology.jobs.stored import to_text
@@ -125,7 +125,7 @@ class PendingExchange:
 def decode_claim(reply: list[Any]) -> Claimed:
     """Decode the reply of claim.lua."""
     more, promoted, history, *flat = reply
-    crashes = tuple(map(Crash.parse, history))
+    crashes = read_crashes(history)
     claims = tuple(
         Claim(to_text(job_id), body, fence, crashes)
         for job_id, body, fence in zip(flat[::3], flat[1::3], flat[2::3], strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 from bananas_topology.contract.api import Replicas
@@ -12,7 +13,8 @@ from bananas_topology.jobs.inspect import WorkerView
 from bananas_topology.jobs.job_types import JobType, timeout_ms
 from bananas_topology.jobs.stored import printable
 from bananas_topology.jobs.timestamps import Timestamp, timestamp
-from bananas_topology.system.clock import format_timestamp
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class WorkerJson(TypedDict):
@@ -41,7 +43,7 @@ class RunningJobJson(TypedDict):
     id: str
     name: str | None
     priority: str
-    started_at: Timestamp
+    started_at: Timestamp | None
     timeout_ms: int | None
 
 
@@ -126,7 +128,7 @@ def worker_json(worker: WorkerView) -> WorkerJson:
 def workers_json(workers: Iterable[WorkerView], running: Iterable[RunningJob]) -> WorkersJson:
     """Describe the live workers, and the jobs that run in them, those that run longest first."""
     jobs: dict[str, list[RunningJob]] = {}
-    for job in sorted(running, key=lambda job: job.claimed_at):
+    for job in sorted(running, key=lambda job: job.claimed_at or _LONG_AGO):
         jobs.setdefault(job.worker_id, []).append(job)
     return {
         "workers": [
@@ -144,7 +146,7 @@ def _running_job(job: RunningJob, worker: WorkerView) -> RunningJobJson:
         "id": printable(job.job_id),
         "name": printable(job.job_type) or None,
         "priority": job.priority,
-        "started_at": format_timestamp(job.claimed_at),
+        "started_at": timestamp(job.claimed_at),
         "timeout_ms": timeout_ms(worker.timeouts, job.job_type),
     }
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import redis
@@ -112,15 +113,19 @@ class History:
     pools: list[tuple[str | None, Totals]]
 
 
+_Position = Annotated[int, msgspec.Meta(ge=1)]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class _Cell(msgspec.Struct, array_like=True):
     """The counts of one job type in one pool in one step. Positions of their names from 1."""
 
-    job_type: int
-    pool: int
-    level: int
-    completed: int
-    failed: int
-    dead: int
+    job_type: _Position
+    pool: _Position
+    level: Annotated[int, msgspec.Meta(ge=0, le=7)]
+    completed: _Count
+    failed: _Count
+    dead: _Count
     runs: list[int]
     waits: list[int]
 
@@ -180,12 +185,13 @@ class HistoryReader:
 
 def _decode(stored: bytes | None) -> _Step:
     """Decode a step; one without counts if there is none."""
+    step = _Step([], [], [])
     if stored is not None:
-        try:
-            return _STEP.decode(stored)
-        except msgspec.MsgspecError:
-            pass  # not written by a worker
-    return _Step([], [], [])
+        with suppress(msgspec.MsgspecError):  # not written by a worker
+            step = _STEP.decode(stored)
+    types, pools = len(step.types), len(step.pools)
+    are_named = all(cell.job_type <= types and cell.pool <= pools for cell in step.cells)
+    return step if are_named else _Step([], [], [])
 
 
 def _by_name(parts: Iterable[tuple[str, Totals]]) -> list[tuple[str | None, Totals]]:

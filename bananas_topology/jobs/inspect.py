@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import redis
@@ -18,11 +18,24 @@ from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.errors import JobNotFound
 from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.depths import MAX_TYPES, DepthReading, QueueDepth
-from bananas_topology.jobs.job import claimed_at
 from bananas_topology.jobs.job_types import timeout_ms
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.runs import MAX_CRASHES, JobRun, RunOutcome, read_runs
-from bananas_topology.jobs.stored import parse_fields, parse_json, parse_moment, to_bytes, to_text
+from bananas_topology.jobs.stored import (
+    claimed_at,
+    integer_in,
+    moment_after,
+    moment_at,
+    parse_fields,
+    parse_json,
+    parse_moment,
+    parse_number,
+    printable,
+    read_all,
+    text_in,
+    to_bytes,
+    to_text,
+)
 
 #: Number of results read in one round trip.
 _BATCH = 500
@@ -139,7 +152,7 @@ class Inspector:
                 reading.receive(pipeline.execute())
         depths = tuple(reading.depths(_handled(workers)))
         ready = sum(depth.total for depth in depths)
-        completed, retried, failed = (int(count or 0) for count in stats)
+        completed, retried, failed = (parse_number(count) or 0 for count in stats)
         backlog = Backlog(ready, scheduled, running, dead, completed)
         return Overview(backlog, depths, tuple(workers), retried + failed)
 
@@ -182,20 +195,22 @@ class Inspector:
             pipeline.lrange(to_bytes(keys.runs(job_id)), 0, -1)
             pipeline.lrange(to_bytes(keys.crashes(job_id)), -MAX_CRASHES, -1)
             for worker_id in workers:
-                pipeline.hget(keys.claims(worker_id), to_bytes(job_id))
-            stored, result, due, failure, runs, crashes, *fences = pipeline.execute()
+                pipeline.hget(to_bytes(keys.claims(worker_id)), to_bytes(job_id))
+            stored, result, due, failure, runs, crashes, *fences = read_all(pipeline)
             claims = [(w, fence) for w, fence in zip(workers, fences, strict=True) if fence]
-            timeouts: Any = b""
+            timeouts: bytes | None = None
             if claims:
-                timeouts = self._client.hget(keys.worker(claims[0][0]), "timeouts") or b""
+                pipeline = self._client.pipeline(transaction=False)
+                pipeline.hget(to_bytes(keys.worker(claims[0][0])), "timeouts")
+                [timeouts] = read_all(pipeline)
         if not (stored or result or failure):
             raise JobNotFound(f'no job has the id "{job_id}", or its retention has expired')
-        view = _job_view(job_id, stored, _decode_hash(result), due, failure, claims)
+        view = _job_view(job_id, stored, _decode_hash(result or {}), due, failure, claims)
         attempts = _attempts(view)
         return replace(
             view,
-            timeout_ms=timeout_ms(timeouts.decode(), str((view.body or {}).get("name"))),
-            runs=read_runs(runs, crashes, _latest_run(view, attempts), attempts),
+            timeout_ms=timeout_ms(timeouts or b"", str((view.body or {}).get("name"))),
+            runs=read_runs(runs or (), crashes or (), _latest_run(view, attempts), attempts),
         )
 
     def some_ids(self, limit: int = 50) -> list[str]:
@@ -209,15 +224,16 @@ class Inspector:
             parked = zip(PRIORITIES, pipeline.execute(), strict=True)
             pipeline = self._client.pipeline(transaction=False)
             for worker_id in workers:
-                pipeline.hkeys(keys.claims(worker_id))
+                pipeline.hkeys(to_bytes(keys.claims(worker_id)))
             for priority, job_types in parked:
                 pipeline.lrange(keys.queue(priority), -limit, -1)
                 for job_type in job_types:
-                    pipeline.lrange(keys.parked_queue(priority, to_text(job_type)), -limit, -1)
+                    parked_queue = to_bytes(keys.parked_queue(priority, to_text(job_type)))
+                    pipeline.lrange(parked_queue, -limit, -1)
             pipeline.zrange(keys.scheduled, 0, limit - 1)
             pipeline.lrange(keys.dead, 0, limit - 1)
-            found = pipeline.execute()
-        return [to_text(job_id) for ids in found for job_id in ids[:limit]]
+            found = read_all(pipeline)
+        return [to_text(job_id) for ids in found for job_id in (ids or ())[:limit]]
 
     def results(self, job_ids: list[str]) -> dict[str, Any]:
         """Read the results, by id, of the jobs among these that have completed."""
@@ -228,8 +244,9 @@ class Inspector:
                 pipeline = self._client.pipeline(transaction=False)
                 for job_id in batch:
                     pipeline.hmget(to_bytes(self._keys.result(job_id)), "status", "result")
-                replies = pipeline.execute()
-            for job_id, (status, text) in zip(batch, replies, strict=True):
+                replies = read_all(pipeline)
+            for job_id, reply in zip(batch, replies, strict=True):
+                status, text = reply or (None, None)
                 if status == b"completed":
                     found[job_id] = parse_json(text)
         return found
@@ -240,20 +257,20 @@ class Inspector:
         """Read the workers that are running at a time; and how many jobs all of them hold."""
         pipeline: Any = self._client.pipeline(transaction=False)
         for worker_id, _ in leases:
-            pipeline.hgetall(self._keys.worker(worker_id.decode()))
-            pipeline.hlen(self._keys.claims(worker_id.decode()))
-        replies = pipeline.execute()
-        stored, claims = replies[::2], replies[1::2]
-        views = {
-            worker_id.decode(): _worker_view(worker_id.decode(), until_ms, fields, held)
+            pipeline.hgetall(self._keys.worker("").encode() + worker_id)
+            pipeline.hlen(self._keys.claims("").encode() + worker_id)
+        replies = read_all(pipeline)
+        stored, claims = replies[::2], [held or 0 for held in replies[1::2]]
+        views = [
+            _worker_view(worker_id, until_ms, fields or {}, held)
             for (worker_id, until_ms), fields, held in zip(leases, stored, claims, strict=True)
             if until_ms > time[0] * 1000
-        }
-        return [views[worker_id] for worker_id in sorted(views)], sum(claims)
+        ]
+        return sorted(views, key=lambda view: view.worker_id), sum(claims)
 
     def _worker_ids(self) -> list[str]:
         members: Any = self._client.zrange(self._keys.workers, 0, -1)
-        return [worker_id.decode() for worker_id in members]
+        return [to_text(worker_id) for worker_id in members]
 
 
 def _handled(workers: Iterable[WorkerView]) -> dict[str, set[str]]:
@@ -276,16 +293,16 @@ def _job_view(
     body = parse_fields(stored)
     worker_id, fence = claims[0] if claims else (None, b"")
     completed_at = parse_moment(result.get("completed_at"))
-    duration_ms = int(result["duration_ms"]) if result.get("duration_ms") else None
+    duration_ms = parse_number(result.get("duration_ms"))
     return JobView(
         job_id=job_id,
         status=job_status(body, result, due, bool(claims)),
         body=body,
-        due_at=None if due is None else datetime.fromtimestamp(due, UTC),
-        worker_id=worker_id,
+        due_at=None if due is None else moment_at(due),
+        worker_id=None if worker_id is None else printable(worker_id),
         started_at=claimed_at(fence) if fence else _started_at(completed_at, duration_ms),
         result=parse_json(result["result"]) if "result" in result else None,
-        error=result.get("error") or (body or {}).get("error") or None,
+        error=result.get("error") or text_in(body or {}, "error") or None,
         completed_at=completed_at,
         duration_ms=duration_ms,
         failure=parse_json(failure),
@@ -294,8 +311,7 @@ def _job_view(
 
 
 def _attempts(view: JobView) -> int:
-    attempts = (view.body or {}).get("attempts")
-    return attempts if isinstance(attempts, int) else 0
+    return integer_in(view.body or {}, "attempts") or 0
 
 
 def _latest_run(view: JobView, attempts: int) -> JobRun | None:
@@ -324,22 +340,22 @@ def job_status(
 
 
 def _worker_view(
-    worker_id: str, until_ms: float, stored: dict[bytes, bytes], running: int
+    worker_id: bytes, until_ms: float, stored: dict[bytes, bytes], running: int
 ) -> WorkerView:
     fields = _decode_hash(stored)
     return WorkerView(
-        worker_id=worker_id,
+        worker_id=worker_id.decode(errors="replace"),
         pool=fields.get("pool", ""),
         host=fields.get("host", ""),
-        pid=int(fields.get("pid", 0)),
-        concurrency=int(fields.get("concurrency", 0)),
+        pid=parse_number(fields.get("pid")) or 0,
+        concurrency=parse_number(fields.get("concurrency")) or 0,
         running=running,
         job_types=tuple(filter(None, fields.get("job_types", "").split(","))),
         started_at=parse_moment(fields.get("started_at")),
         priorities=tuple(filter(None, fields.get("priorities", "").split(","))),
-        stuck=int(fields.get("stuck", 0)),
-        memory_bytes=int(fields["memory_bytes"]) if "memory_bytes" in fields else None,
-        lease_expires_at=datetime.fromtimestamp(until_ms / 1000, UTC),
+        stuck=parse_number(fields.get("stuck")) or 0,
+        memory_bytes=parse_number(fields.get("memory_bytes")),
+        lease_expires_at=moment_at(until_ms / 1000),
         timeouts=fields.get("timeouts", ""),
     )
 
@@ -347,8 +363,11 @@ def _worker_view(
 def _started_at(completed_at: datetime | None, duration_ms: int | None) -> datetime | None:
     if completed_at is None or duration_ms is None:
         return None
-    return completed_at - timedelta(milliseconds=duration_ms)
+    return moment_after(completed_at, -duration_ms)
 
 
 def _decode_hash(fields: dict[bytes, bytes]) -> dict[str, str]:
-    return {name.decode(): value.decode(errors="replace") for name, value in fields.items()}
+    return {
+        name.decode(errors="replace"): value.decode(errors="replace")
+        for name, value in fields.items()
+    }

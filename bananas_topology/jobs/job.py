@@ -10,7 +10,7 @@ import math
 import os
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -90,11 +90,6 @@ class _NewBody(msgspec.Struct):
     attempts: int
     max_retries: int | msgspec.UnsetType
     payload: Any
-
-
-def claimed_at(fence: bytes) -> datetime:
-    """When a job was claimed, by the server's clock."""
-    return datetime.fromtimestamp(int(fence.rpartition(b"|")[2]) / 1000, UTC)
 
 
 def new_id() -> str:

@@ -17,7 +17,7 @@ import redis
 
 from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.stored import parse_fields
+from bananas_topology.jobs.stored import integer_in, parse_fields, read_all
 
 #: Maximum size in bytes of one schema, and of all those of a worker; larger ones are left out.
 MAX_SCHEMA_BYTES, MAX_TOTAL_BYTES = 16 * 2**10, 256 * 2**10
@@ -70,16 +70,15 @@ def encode_timeouts(default_ms: int, timeouts_ms: Mapping[str, int]) -> str:
     return msgspec.json.encode({"": default_ms} | others).decode()
 
 
-def timeout_ms(published: str, job_type: str) -> int | None:
+def timeout_ms(published: bytes | str, job_type: str) -> int | None:
     """How long a job of this type may run in a worker, by what it has published; None: unknown."""
     timeouts = _decode_timeouts(published)
-    found = timeouts.get(job_type, timeouts.get(""))
-    return found if isinstance(found, int) else None
+    return integer_in(timeouts, job_type if job_type in timeouts else "")
 
 
 @lru_cache(maxsize=256)
-def _decode_timeouts(published: str) -> Mapping[str, Any]:
-    return parse_fields(published.encode()) or {}
+def _decode_timeouts(published: bytes | str) -> Mapping[str, Any]:
+    return parse_fields(published) or {}
 
 
 class JobTypes:
@@ -121,9 +120,10 @@ class JobTypes:
             for worker_id in live:
                 name = keys.worker("").encode() + worker_id
                 pipeline.hmget(name, "pool", "job_types", "schemas", "concurrency")
-            replies = pipeline.execute()
+            replies = read_all(pipeline)
         decoded = [
-            [(each or b"").decode(errors="replace") for each in fields] for fields in replies
+            [(each or b"").decode(errors="replace") for each in fields or (None,) * 4]
+            for fields in replies
         ]
         return [
             (pool, list(filter(None, job_types.split(","))), digest)

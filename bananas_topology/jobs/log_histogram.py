@@ -18,6 +18,9 @@ BUCKETS = 128
 #: A bucket's bounds differ by the square of this, so its middle is that close to all times in it.
 PRECISION = 1.1
 
+#: No middle is after that of a bucket which is all of them.
+_LAST_MIDDLE = 2 * BUCKETS
+
 _SCALE = 1 / log(PRECISION**2)
 
 
@@ -84,5 +87,5 @@ class TimeCounts:
             while reached * 100 < total * percent:
                 middle, count = next(ascending)
                 reached += count
-            found.append(SMALLEST_S * PRECISION ** (middle - 1))
+            found.append(SMALLEST_S * PRECISION ** (min(middle, _LAST_MIDDLE) - 1))
         return found

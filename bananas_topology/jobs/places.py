@@ -12,6 +12,7 @@ import redis
 
 from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.stored import read_all
 
 #: A position within a place, as a JSON value: bytes are text of one character per byte.
 Position = int | str | tuple[str, str]
@@ -98,9 +99,11 @@ class ClaimsPlace:
     name: str
 
     def read(self, client: redis.Redis, position: Position | None, count: int) -> Part:
-        ids: Any = client.hkeys(_raw(self.name))
+        pipeline: Any = client.pipeline(transaction=False)
+        pipeline.hkeys(_raw(self.name))
+        [ids] = read_all(pipeline)
         after = b"" if position is None else _raw(_as(str, position))
-        rest = sorted(each for each in ids if each > after)
+        rest = sorted(each for each in ids or () if each > after)
         entries = [Entry(each, _text(each)) for each in rest[:count]]
         return Part(entries, entries[-1].position if len(rest) > count else None)
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from heapq import merge
 from operator import itemgetter
+from typing import Annotated
 
 import msgspec
 
-from bananas_topology.jobs.crashes import Crash
+from bananas_topology.jobs.crashes import Crash, read_crashes
 from bananas_topology.jobs.job import DECODE_ERRORS
-from bananas_topology.jobs.stored import parse_moment
+from bananas_topology.jobs.stored import moment_after, parse_moment
 
 #: Characters of an error that are kept per run; all of the last one is in ``failure:<id>``.
 ERROR_LIMIT = 500
@@ -60,13 +61,16 @@ class JobRun:
     error: str | None = None
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=10**15)]
+
+
 class StoredRun(msgspec.Struct, frozen=True, omit_defaults=True):
     """An entry of ``runs:<id>``."""
 
-    attempt: int
+    attempt: _Count
     worker_id: str
     started_at: str
-    duration_ms: int
+    duration_ms: _Count
     outcome: RunOutcome
     error: str = ""
 
@@ -88,7 +92,7 @@ def read_runs(
         runs.append(latest)
     # Each keeps its own order: the clocks of the workers may differ.
     ends: list[tuple[datetime, JobRun | Crash]] = [(_ended_at(run), run) for run in runs]
-    died: list[tuple[datetime, JobRun | Crash]] = [(e.at, e) for e in map(Crash.parse, crashes)]
+    died: list[tuple[datetime, JobRun | Crash]] = [(e.at, e) for e in read_crashes(crashes)]
     found: list[JobRun] = []
     attempt = attempts + 1
     for _, each in reversed(list(merge(ends, died, key=itemgetter(0)))):
@@ -101,7 +105,7 @@ def read_runs(
 def _ended_at(run: JobRun) -> datetime:
     if run.started_at is None or run.duration_ms is None:
         return _NEVER
-    return run.started_at + timedelta(milliseconds=run.duration_ms)
+    return moment_after(run.started_at, run.duration_ms) or _NEVER
 
 
 def _crashed(crash: Crash, attempt: int) -> JobRun:

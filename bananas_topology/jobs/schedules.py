@@ -18,7 +18,7 @@ from bananas_topology.errors import ScheduleNotFound
 from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.job import DECODE_ERRORS
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.stored import parse_moment, to_text
+from bananas_topology.jobs.stored import parse_moment, printable, read_all, to_text
 from bananas_topology.jobs.timestamps import Timestamp, timestamp
 
 #: Milliseconds after which a schedule counts as removed if schedulers still check others. They
@@ -78,11 +78,12 @@ class ScheduleReader:
             alive = [worker_id for worker_id, until_ms in leases if until_ms > time[0] * 1000]
             names = sorted(_present(seen) & stored.keys())
             for worker_id in alive:
-                pipeline.hget(keys.worker(worker_id.decode()), "schedules")
+                pipeline.hget(keys.worker("").encode() + worker_id, "schedules")
             for name in names:
-                pipeline.hmget(keys.schedule(to_text(name)), "next_run", "last_run")
-            replies = pipeline.execute()
-        schedules, times = replies[: len(alive)], replies[len(alive) :]
+                pipeline.hmget(keys.schedule("").encode() + name, "next_run", "last_run")
+            replies = read_all(pipeline)
+        schedules = replies[: len(alive)]
+        times = [found or [None, None] for found in replies[len(alive) :]]
         return ScheduleList(
             tuple(_views(names, stored, times)),
             schedulers=sum(count not in (None, b"0") for count in schedules),
@@ -150,7 +151,7 @@ def schedules_json(read: ScheduleList) -> SchedulesJson:
 def _schedule(view: ScheduleView) -> ScheduleJson:
     definition = view.definition
     return {
-        "name": view.name,
+        "name": printable(view.name),
         "job": definition.job,
         "cron": definition.cron,
         "timezone": definition.timezone,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from typing import Any, Literal
 
@@ -20,14 +20,20 @@ import redis
 from bananas_topology.errors import InvalidCursor
 from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.inspect import job_status
-from bananas_topology.jobs.job import DECODE_ERRORS, claimed_at
+from bananas_topology.jobs.job import DECODE_ERRORS
 from bananas_topology.jobs.job_types import timeout_ms
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.places import Part, Place, Position, places_of
 from bananas_topology.jobs.stored import (
+    claimed_at,
     error_of,
+    integer_in,
+    moment_at,
     parse_fields,
     parse_moment,
+    printable,
+    read_all,
+    text_in,
     to_bytes,
     to_text,
 )
@@ -181,12 +187,16 @@ class Search:
         for worker_id in workers:
             pipeline.hmget(to_bytes(keys.claims(worker_id)), names)
             pipeline.hmget(to_bytes(keys.worker(worker_id)), "pool", "timeouts")
-        replies = iter(pipeline.execute(raise_on_error=False))
+        replies = iter(read_all(pipeline))
         stored = [tuple(islice(replies, 3)) for _ in ids]
-        dues = next(replies)
-        claims = [(worker_id, next(replies), next(replies)) for worker_id in workers]
+        none = (None,) * len(ids)
+        dues = next(replies) or none
+        claims = [
+            (worker_id, next(replies) or none, next(replies) or (None, None))
+            for worker_id in workers
+        ]
         for n, job_id in enumerate(ids):
-            body, result, failure = (None if isinstance(e, Exception) else e for e in stored[n])
+            body, result, failure = stored[n]
             holders = [(w, fences[n], *about) for w, fences, about in claims if fences[n]]
             if body or failure or (result and result[0]):
                 yield _summary(job_id, body or b"", result, failure, dues[n], holders)
@@ -213,23 +223,24 @@ def _summary(
     )
     last = parse_fields(failure) or {}
     worker_id, fence, pool, timeouts = holders[0] if holders else (None, b"", None, None)
-    job_type = _text(fields.get("name"))
-    stored_error = fields.get("error")
+    job_type = text_in(fields, "name")
     status = job_status(fields, {"status": outcome or ""}, due, bool(fence))
     summary = JobSummary(
         job_id=to_text(job_id),
         job_type=job_type,
         status=status,
-        priority=_text(fields.get("priority")),
-        attempts=fields["attempts"] if isinstance(fields.get("attempts"), int) else None,
+        priority=text_in(fields, "priority"),
+        attempts=integer_in(fields, "attempts"),
         created_at=parse_moment(fields.get("created_at")),
-        due_at=None if due is None else datetime.fromtimestamp(due, UTC),
-        worker_id=worker_id,
+        due_at=None if due is None else moment_at(due),
+        worker_id=None if worker_id is None else printable(worker_id),
         pool=pool.decode(errors="replace") if pool else None,
         started_at=claimed_at(fence) if fence else None,
-        timeout_ms=timeout_ms(timeouts.decode(), job_type or "") if timeouts else None,
+        timeout_ms=timeout_ms(timeouts or b"", job_type or ""),
         completed_at=parse_moment(completed_at),
-        error=None if status == "completed" else (error_of(last) or error or _text(stored_error)),
+        error=None
+        if status == "completed"
+        else error_of(last) or error or text_in(fields, "error"),
     )
     return summary, payload, len(body) + len(failure or b"")
 
@@ -244,10 +255,6 @@ def _fields_of_head(head: bytes) -> dict[str, Any]:
     """The fields that a long body begins with."""
     start = head.partition(b'"payload"')[0]
     return {name.decode(): msgspec.json.decode(value) for name, value in _HEAD_FIELD.findall(start)}
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _encode(cursor: _Cursor) -> str:

@@ -22,6 +22,24 @@ HEAD_BYTES = 2_048
 _LEADING = rb'^{(?:"[^"\\]*": ?(?:"[^"\\]*"|[-+.\dEe]+|null|true|false), ?)*?"%b": ?"([^"\\]*)"'
 
 
+#: Numbers that any component writes are shorter: times in milliseconds have 13 digits.
+_NUMBER = re.compile(rb"-?\d{1,15}")
+
+
+def read_all(pipeline: Any) -> list[Any]:
+    """Execute a pipeline; the reply is None where a key holds another type than ours does.
+
+    For keys of one job or worker, where another program's value must affect nothing else.
+    """
+    replies: list[Any] = pipeline.execute(raise_on_error=False)
+    for i, reply in enumerate(replies):
+        if isinstance(reply, Exception):
+            if not str(reply).startswith("WRONGTYPE"):
+                raise reply
+            replies[i] = None
+    return replies
+
+
 def to_text(value: bytes) -> str:
     """A key, id or job type as text; `to_bytes` restores it exactly."""
     return value.decode(errors="surrogateescape")
@@ -47,10 +65,28 @@ def parse_json(text: bytes | str | None) -> Any:
         return None
 
 
-def parse_fields(text: bytes | None) -> dict[str, Any] | None:
+def parse_fields(text: bytes | str | None) -> dict[str, Any] | None:
     """A JSON object; None if there is none or it is anything else."""
     value = parse_json(text)
     return value if isinstance(value, dict) else None
+
+
+def text_in(fields: Mapping[str, Any], name: str) -> str | None:
+    """A text field of a JSON object; None if it is anything else."""
+    value = fields.get(name)
+    return value if isinstance(value, str) else None
+
+
+def integer_in(fields: Mapping[str, Any], name: str) -> int | None:
+    """An integer field of a JSON object; None if it is anything else, or has over 15 digits."""
+    value = fields.get(name)
+    return value if type(value) is int and abs(value) < 10**15 else None
+
+
+def parse_number(value: bytes | str | None) -> int | None:
+    """An integer as stored in Redis; None if the value is not one, or has over 15 digits."""
+    text = value.encode(errors="replace") if isinstance(value, str) else value
+    return int(text) if text and _NUMBER.fullmatch(text) else None
 
 
 def field_of_head(head: bytes, name: str) -> str | None:
@@ -62,8 +98,7 @@ def field_of_head(head: bytes, name: str) -> str | None:
     """
     if match := re.match(_LEADING % name.encode(), head):
         return to_text(match[1])
-    value = (parse_fields(head) or {}).get(name)
-    return value if isinstance(value, str) else None
+    return text_in(parse_fields(head) or {}, name)
 
 
 def error_of(failure: Mapping[str, Any]) -> str:
@@ -75,6 +110,28 @@ def server_time(reply: Sequence[Any]) -> datetime:
     """The server's clock, from the reply to TIME."""
     seconds, micros = map(int, reply)
     return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
+
+
+def moment_at(seconds: float) -> datetime | None:
+    """A time of Unix seconds; None if it is not within the years 1 to 9999."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def moment_after(moment: datetime, ms: int) -> datetime | None:
+    """The time so many milliseconds later; None if it is not within the years 1 to 9999."""
+    try:
+        return moment + timedelta(milliseconds=ms)
+    except OverflowError:
+        return None
+
+
+def claimed_at(fence: bytes) -> datetime | None:
+    """When a job was claimed, by the server's clock; None if its fence is not one of claim.lua."""
+    ms = parse_number(fence.rpartition(b"|")[2])
+    return None if ms is None else moment_at(ms / 1000)
 
 
 def parse_moment(value: object) -> datetime | None:

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -28,6 +29,7 @@ from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.job import rewrite
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.stored import (
+    moment_at,
     parse_fields,
     parse_moment,
     server_time,
@@ -206,10 +208,10 @@ def _processing_job(
     if since is not None and since > now:
         since = None
     digest, _, first_seen = (seen or b"").decode(errors="replace").partition("|")
-    if since is None and digest == _digest(body) and first_seen:
-        observed = datetime.fromtimestamp(float(first_seen), UTC)
-    else:
-        observed = now
+    observed = now
+    if since is None and digest == _digest(body):
+        with suppress(ValueError):
+            observed = moment_at(float(first_seen)) or now
     return ProcessingJob(
         job_id=to_text(job_id),
         job_type=name if isinstance(name, str) and name else None,

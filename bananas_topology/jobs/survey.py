@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from math import isfinite
 from typing import Any
 
 import redis
@@ -18,7 +17,14 @@ import redis
 from bananas_topology.contract.values import PRIORITIES
 from bananas_topology.jobs.connection import translate_errors
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.jobs.stored import parse_fields, parse_moment
+from bananas_topology.jobs.stored import (
+    parse_fields,
+    parse_moment,
+    parse_number,
+    read_all,
+    text_in,
+    to_bytes,
+)
 
 #: Maximum job types read per set of parked or suspect lists.
 MAX_TYPES = 500
@@ -31,6 +37,9 @@ MAX_FAILURES = 100
 
 #: Bytes read of the job at the head of a list: enough for all fields but a large payload.
 _HEAD_BYTES = 65_536
+
+#: A lease that ends later counts as ending then, in Unix milliseconds.
+_ENDLESS_MS = 10**15
 
 #: Seconds after which a delayed job that has not been promoted counts as overdue.
 OVERDUE_S = 30
@@ -193,7 +202,7 @@ class Surveyor:
             workers = self._workers(leases)
             failures, retry_failures = self._failures(dead_ids), self._failures(due)
             schedules = self._schedule_states()
-        completed, retried, failed = (_count(stored) for stored in stats)
+        completed, retried, failed = (parse_number(count) or 0 for count in stats)
         return Survey(
             now_ms=now_ms,
             lists=lists,
@@ -241,7 +250,7 @@ class Surveyor:
         pipeline: Any = self._client.pipeline(transaction=False)
         for job_id in ids:
             pipeline.getrange(self._keys.job("").encode() + job_id, 0, _HEAD_BYTES - 1)
-        bodies = pipeline.execute()
+        bodies = read_all(pipeline)
         return {job_id: _ready_since(body) for job_id, body in zip(ids, bodies, strict=True)}
 
     def _workers(self, leases: list[tuple[bytes, float]]) -> tuple[WorkerStatus, ...]:
@@ -249,9 +258,9 @@ class Surveyor:
         for worker_id, _ in leases:
             pipeline.hgetall(self._keys.worker("").encode() + worker_id)
             pipeline.hlen(self._keys.claims("").encode() + worker_id)
-        replies = pipeline.execute()
+        replies = read_all(pipeline)
         return tuple(
-            _worker_status(_shown(worker_id), until_ms, fields, running)
+            _worker_status(_shown(worker_id), until_ms, fields or {}, running or 0)
             for (worker_id, until_ms), fields, running in zip(
                 leases, replies[::2], replies[1::2], strict=True
             )
@@ -264,7 +273,7 @@ class Surveyor:
         stored: Any = self._client.mget([head + job_id for job_id in ids])
         decoded = [parse_fields(text) for text in stored]
         return tuple(
-            RecentFailure(str(fields.get("type", "")), parse_moment(fields.get("at")))
+            RecentFailure(text_in(fields, "type") or "", parse_moment(fields.get("at")))
             for fields in decoded
             if fields
         )
@@ -272,13 +281,14 @@ class Surveyor:
     def _schedule_states(self) -> dict[str, ScheduleStatus]:
         pipeline: Any = self._client.pipeline(transaction=False)
         for name in self._schedules:
-            pipeline.hmget(self._keys.schedule(name), "next_run", "last_run")
-            pipeline.exists(self._keys.schedule_lock(name))
-        replies = pipeline.execute()
+            pipeline.hmget(to_bytes(self._keys.schedule(name)), "next_run", "last_run")
+            pipeline.exists(to_bytes(self._keys.schedule_lock(name)))
+        replies = read_all(pipeline)
+        times = [[parse_moment(each) for each in found or (None,) * 2] for found in replies[::2]]
         return {
-            name: ScheduleStatus(parse_moment(next_run), parse_moment(last_run), is_locked == 1)
+            name: ScheduleStatus(next_run, last_run, is_locked == 1)
             for name, (next_run, last_run), is_locked in zip(
-                self._schedules, replies[::2], replies[1::2], strict=True
+                self._schedules, times, replies[1::2], strict=True
             )
         }
 
@@ -299,34 +309,23 @@ def _worker_status(
         worker_id=worker_id,
         pool=fields.get("pool", ""),
         host=fields.get("host", ""),
-        pid=_number(fields.get("pid")) or 0,
-        concurrency=_number(fields.get("concurrency")) or 0,
+        pid=parse_number(fields.get("pid")) or 0,
+        concurrency=parse_number(fields.get("concurrency")) or 0,
         priorities=tuple(filter(None, fields.get("priorities", "").split(","))),
         job_types=tuple(filter(None, fields.get("job_types", "").split(","))),
         running=running,
-        seen_ms=_number(fields.get("seen_ms")) or 0,
-        lease_until_ms=int(until_ms) if isfinite(until_ms) else 0,
+        seen_ms=parse_number(fields.get("seen_ms")) or 0,
+        lease_until_ms=int(min(until_ms, _ENDLESS_MS)) if until_ms > 0 else 0,
         started_at=parse_moment(fields.get("started_at")),
         version=fields.get("version"),
         settings=fields.get("settings"),
-        clock_ms=_number(fields.get("clock_ms")),
-        finished=_number(fields.get("finished")),
-        failed=_number(fields.get("failed")),
-        busy_ms=_number(fields.get("busy_ms")),
-        stuck=_number(fields.get("stuck")) or 0,
-        schedules=_number(fields.get("schedules")) or 0,
+        clock_ms=parse_number(fields.get("clock_ms")),
+        finished=parse_number(fields.get("finished")),
+        failed=parse_number(fields.get("failed")),
+        busy_ms=parse_number(fields.get("busy_ms")),
+        stuck=parse_number(fields.get("stuck")) or 0,
+        schedules=parse_number(fields.get("schedules")) or 0,
     )
-
-
-def _number(text: str | None) -> int | None:
-    try:
-        return int(text) if text else None
-    except ValueError:
-        return None
-
-
-def _count(stored: bytes | None) -> int:
-    return _number(_shown(stored or b"")) or 0
 
 
 def _shown(value: bytes) -> str:

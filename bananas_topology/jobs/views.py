@@ -15,7 +15,7 @@ from bananas_topology.jobs.fleet_views import WorkerJson, worker_json
 from bananas_topology.jobs.inspect import Backlog, JobView, Overview
 from bananas_topology.jobs.runs import JobRun, RunOutcome
 from bananas_topology.jobs.search import JobPage, JobSummary
-from bananas_topology.jobs.stored import printable
+from bananas_topology.jobs.stored import integer_in, parse_moment, printable, text_in
 from bananas_topology.jobs.timestamps import Timestamp, timestamp
 from bananas_topology.system.clock import format_timestamp
 
@@ -167,13 +167,13 @@ def job_json(view: JobView) -> JobJson:
     body = view.body or {}
     return {
         "id": view.job_id,
-        "name": body.get("name"),
+        "name": text_in(body, "name"),
         "status": view.status,
-        "priority": body.get("priority"),
+        "priority": text_in(body, "priority"),
         "payload": body.get("payload"),
-        "attempts": body.get("attempts"),
-        "max_retries": body.get("max_retries"),
-        "created_at": body.get("created_at"),
+        "attempts": integer_in(body, "attempts"),
+        "max_retries": integer_in(body, "max_retries"),
+        "created_at": timestamp(parse_moment(body.get("created_at"))),
         "due_at": timestamp(view.due_at),
         "worker_id": view.worker_id,
         "started_at": timestamp(view.started_at),

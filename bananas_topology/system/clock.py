@@ -45,4 +45,9 @@ def parse_timestamp(text: str) -> datetime:
         ValueError: the text is not a timestamp.
     """
     moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f'"{text}" is before the year 1 or after 9999 in UTC') from error

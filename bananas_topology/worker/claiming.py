@@ -11,7 +11,8 @@ from bananas_topology.jobs.broker import PROMOTE_LIMIT, Broker
 from bananas_topology.jobs.consumer import Consumer
 from bananas_topology.jobs.crashes import is_poison
 from bananas_topology.jobs.exchange import Claimed, ClaimRequest
-from bananas_topology.jobs.job import Claim, claimed_at
+from bananas_topology.jobs.job import Claim
+from bananas_topology.jobs.stored import claimed_at
 from bananas_topology.jobs.wake import LISTEN_TIMEOUT_S, WakeListener
 from bananas_topology.system.clock import monotonic, sleep
 from bananas_topology.worker.run import Run
@@ -237,7 +238,8 @@ class Claimer:
 
     def _is_poison(self, claim: Claim) -> bool:
         max_crashes, lease_ms = self._consumer.max_crashes, self._consumer.lease_ms
-        return is_poison(claim.crashes, max_crashes, claimed_at(claim.fence), lease_ms)
+        at = claimed_at(claim.fence)
+        return at is not None and is_poison(claim.crashes, max_crashes, at, lease_ms)
 
     def _start(self, runs: list[Run]) -> None:
         """Give runs to the slots, ahead of less urgent ones already waiting."""

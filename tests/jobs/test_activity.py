@@ -23,6 +23,7 @@ def test_running_jobs_are_listed_with_their_worker_and_type(
 
     [job] = activity.jobs
     assert (job.job_id, job.job_type, job.priority, job.worker_id) == ("a", "add", "high", "w-0")
+    assert job.claimed_at is not None
     assert 0 <= (activity.at - job.claimed_at).total_seconds() < 20
     assert (activity.running, activity.scheduled, activity.dead) == (1, 1, 0)
 

@@ -25,6 +25,7 @@ from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.connection import address, check_server, connect
 from bananas_topology.jobs.dead import DeadJobs
 from bananas_topology.jobs.history import HistoryFlush, HistoryReader, TypeCounts
+from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.replies import ScheduleState
 from bananas_topology.jobs.routing import RoutedConnection, Router
@@ -170,6 +171,32 @@ def test_tls_is_verified_against_the_ca_in_the_url(
         assert client.get(ids[0]).status == "pending"
     with pytest.raises(RedisUnavailable, match=r"(?i)certificate"):
         Client(url, key_prefix=prefix).enqueue("add")
+
+
+def test_a_server_that_a_script_keeps_busy_is_not_ready(tmp_path: Path, keys: Keys) -> None:
+    with running(tmp_path) as port, connect(f"redis://{HOST}:{port}") as client:
+        wait_until(client.ping)
+        client.config_set("lua-time-limit", 1)
+
+        def run_until_killed() -> None:
+            with pytest.raises(redis.ResponseError):
+                client.eval("while true do end", 0)
+
+        thread = threading.Thread(target=run_until_killed)
+        thread.start()
+
+        def is_busy() -> bool:
+            try:
+                client.ping()
+            except redis.ResponseError:
+                return True
+            return False
+
+        wait_until(is_busy)
+        with pytest.raises(RedisUnavailable, match="is not ready: BUSY"):
+            Inspector(client, keys).overview()
+        client.script_kill()
+        thread.join()
 
 
 def test_an_evicting_server_causes_a_warning(client: redis.Redis) -> None:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 import redis
 
-from bananas_topology.errors import ContractViolation
+from bananas_topology.errors import RedisUnsuitable
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.dead import DeadFilter, DeadJobs
 from bananas_topology.jobs.job import Claim, Failure, rewrite
@@ -77,11 +77,26 @@ def test_a_result_replaces_a_key_of_another_redis_type(
     assert client.hget(keys.result("b"), "error") == b"no luck"
 
 
+def test_an_unreadable_crash_does_not_fail_the_claim(
+    broker: Broker, client: redis.Redis, keys: Keys
+) -> None:
+    broker.enqueue([encoded("a")])
+    client.lrem(keys.queue("normal"), 0, "a")
+    client.lpush(keys.suspect_queue("normal:add"), "a")
+    client.sadd(keys.suspects, "normal:add")
+    client.rpush(keys.crashes("a"), "garbage", "1795534438507|reaped|shared|w|1795534438507")
+
+    [claim] = Worker(broker).exchange(count=1).claims
+
+    assert claim.job_id == "a"
+    assert [crash.worker_id for crash in claim.crashes] == ["w"]
+
+
 def test_a_failing_script_is_not_retried(broker: Broker, client: redis.Redis, keys: Keys) -> None:
     broker.enqueue([])  # the script is loaded
     client.set(keys.queue("high"), "no list")
 
-    with pytest.raises(ContractViolation, match="WRONGTYPE"):
+    with pytest.raises(RedisUnsuitable, match="WRONGTYPE"):
         broker.enqueue([encoded("a", priority="high")])
 
 

@@ -143,9 +143,9 @@ def _rows_of(pane: Pane, snapshot: Snapshot) -> Iterable[Row]:
 
 def _running(snapshot: Snapshot) -> Iterator[Row]:
     for job in snapshot.activity.jobs:
-        seconds = max(0.0, (snapshot.at - job.claimed_at).total_seconds())
+        seconds = _seconds(snapshot.at, job.claimed_at)
         texts = (job.job_type or "unknown", job.priority, job.worker_id, job.job_id)
-        yield _row(job.job_id, (console.duration(seconds), *texts), (seconds, *texts))
+        yield _row(job.job_id, (_age(snapshot.at, job.claimed_at), *texts), (seconds, *texts))
 
 
 def _workers(snapshot: Snapshot) -> Iterator[Row]:

@@ -15,7 +15,7 @@ accept_oom(KEYS[3])
 local subscribed, events, after = KEYS[1], KEYS[2], ARGV[2]
 local _, now_ms = now()
 local since = get_string(subscribed)
-if not since then
+if not string.match(since or '', '^%d+$') or #since > 15 then
   since = now_ms
   call('DEL', events)
 end
