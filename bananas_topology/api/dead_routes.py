@@ -27,6 +27,9 @@ _LIMIT = Query(description="Jobs on a page.", ge=1, le=200)
 _CURSOR = Query(description="`next` of the page before.", ge=0, le=2**53)
 
 
+#: Changes the selected jobs, or says what it would change.
+_Change = Callable[[Service, DeadFilter], DeadChangeJson]
+
 _CHANGED = answers(content(reference(DeadChangeJson)), *BODY_FAILURES)
 _SELECTION = {"requestBody": {"required": True} | content(reference(DeadSelection))}
 
@@ -54,26 +57,35 @@ def list_dead_jobs(
 @router.post("/dead/retry", responses=_CHANGED, openapi_extra=_SELECTION)
 async def retry_dead_jobs(request: Request) -> Response:
     """Retry the selected dead jobs: they are enqueued again. Safe to repeat."""
-    return await _change(request, _retry)
+    return await _change(request, _retry, _preview_retry)
 
 
 @router.post("/dead/purge", responses=_CHANGED, openapi_extra=_SELECTION)
 async def purge_dead_jobs(request: Request) -> Response:
     """Delete the selected dead jobs permanently. Safe to repeat."""
-    return await _change(request, _purge)
+    return await _change(request, _purge, _preview_purge)
 
 
-async def _change(
-    request: Request, change: Callable[[Service, DeadFilter], DeadChangeJson]
-) -> Response:
+async def _change(request: Request, change: _Change, preview: _Change) -> Response:
     selection = read_selection(await read_body(request))
     selected = selection.filter()
-    action = _count if selection.dry_run else change
+    action = preview if selection.dry_run else change
     made = await anyio.to_thread.run_sync(action, service_of(request), selected)
     return json_response(made)
 
 
-def _count(service: Service, selected: DeadFilter) -> DeadChangeJson:
+def _preview_retry(service: Service, selected: DeadFilter) -> DeadChangeJson:
+    count = 0
+    unreadable: list[str] = []
+    for job in service.dead.list(selected):
+        if job.is_readable:
+            count += 1
+        else:
+            unreadable.append(printable(job.job_id))
+    return DeadChangeJson(count=count, dry_run=True, unreadable=unreadable, rejected={})
+
+
+def _preview_purge(service: Service, selected: DeadFilter) -> DeadChangeJson:
     count = sum(1 for _ in service.dead.list(selected))
     return DeadChangeJson(count=count, dry_run=True, unreadable=[], rejected={})
 

@@ -23,8 +23,10 @@ from bananas_topology.jobs.job import decode, rewrite
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.stored import (
     error_of,
+    integer_in,
     parse_fields,
     parse_moment,
+    text_in,
     to_bytes,
     to_text,
 )
@@ -138,14 +140,37 @@ class DeadJobs:
             return int(self._client.llen(self._keys.dead))
 
     def list(self, selected: DeadFilter = EVERYTHING) -> Iterator[DeadJob]:
-        """Yield the selected dead jobs, newest first, reading them as they are consumed."""
-        now, start = wall_now(), -self.count()
+        """Yield the selected dead jobs, newest first, reading them as they are consumed.
+
+        Of jobs selected by id, no others are read.
+        """
+        now = wall_now()
+        for entry in self._everything() if selected.job_ids is None else self._by_id(selected):
+            if not entry.is_id_reused and selected.matches(entry.job, now):
+                yield entry.job
+
+    def _everything(self) -> Iterator[_Entry]:
+        start = -self.count()
         while start < 0:
             stop = min(start + BATCH, 0)
-            for entry in self._read_range(start, stop - 1):
-                if not entry.is_id_reused and selected.matches(entry.job, now):
-                    yield entry.job
+            yield from self._read_range(start, stop - 1)
             start = stop
+
+    def _by_id(self, selected: DeadFilter) -> Iterator[_Entry]:
+        wanted = iter(map(to_bytes, selected.job_ids or ()))
+        found: list[tuple[int, bytes]] = []
+        while batch := list(islice(wanted, BATCH)):
+            with translate_errors(self._client):
+                pipeline: Any = self._client.pipeline(transaction=False)
+                for job_id in batch:
+                    pipeline.lpos(self._keys.dead, job_id)
+                positions = pipeline.execute()
+            found += [
+                (at, each) for at, each in zip(positions, batch, strict=True) if at is not None
+            ]
+        newest_first = iter(each for _, each in sorted(found))
+        while batch := list(islice(newest_first, BATCH)):
+            yield from self._read(batch)
 
     def page(self, selected: DeadFilter, limit: int, distance: int | None = None) -> DeadPage:
         """Read up to `limit` of the selected dead jobs, newest first.
@@ -319,16 +344,15 @@ def _names(prefix: str, ids: Iterable[bytes]) -> list[bytes]:
 
 def _dead_job(job_id: str, body: bytes | None, stored_failure: bytes | None) -> DeadJob:
     fields, failure = parse_fields(body) or {}, parse_fields(stored_failure) or {}
-    priority = fields.get("priority")
-    name = fields.get("name")
+    priority = text_in(fields, "priority")
     return DeadJob(
         job_id=job_id,
-        job_type=name if isinstance(name, str) else None,
+        job_type=text_in(fields, "name"),
         priority=priority if priority in PRIORITIES else "normal",
         error=error_of(failure)
         or str(fields.get("error") or "unknown: its failure is no longer stored"),
         traceback=str(failure.get("traceback", "")),
-        attempts=fields["attempts"] if isinstance(fields.get("attempts"), int) else 0,
+        attempts=integer_in(fields, "attempts") or 0,
         died_at=parse_moment(failure.get("at")) or parse_moment(fields.get("updated_at")),
         is_readable=_is_job(body),
     )

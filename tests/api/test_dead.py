@@ -96,7 +96,11 @@ def test_all_and_ids_select_dead_jobs(
     http: TestClient, dead: list[str], client: redis.Redis, keys: Keys
 ) -> None:
     client.set(keys.job("000"), "not JSON")
+    selection = {"ids": ["000", "001", "nobody"], "dry_run": True}
 
+    retriable = http.post("/dead/retry", json=selection).json()
+    assert (retriable["count"], retriable["unreadable"]) == (1, ["000"])
+    assert http.post("/dead/purge", json=selection).json()["count"] == 2
     response = http.post("/dead/retry", json={"ids": ["000", "001", "nobody"]}).json()
     assert response["count"] == 1
     assert "000" in response["unreadable"]

@@ -118,6 +118,25 @@ def test_many_dead_jobs_are_read_in_batches_and_keep_their_order(
     assert Worker(Broker(client, keys)).claim(400) == ids[::2]
 
 
+def test_jobs_that_are_listed_by_id_are_read_alone_and_newest_first(
+    client: redis.Redis, keys: Keys, dead: DeadJobs
+) -> None:
+    ids = [f"{i:03}" for i in range(3 * BATCH)]
+    _bury(client, keys, ids)
+    client.set(keys.job("alive"), "{}")
+
+    def ranges() -> int:
+        stats: Any = client.info("commandstats")
+        return int(stats.get("cmdstat_lrange", {"calls": 0})["calls"])
+
+    before = ranges()
+    wanted = frozenset((*ids[: BATCH + 1], "alive", "gone"))
+    listed = [job.job_id for job in dead.list(DeadFilter(wanted))]
+
+    assert listed == ids[BATCH::-1]
+    assert ranges() == before
+
+
 def test_an_unreadable_dead_job_is_not_retried_and_keeps_its_bytes(
     client: redis.Redis, keys: Keys, dead: DeadJobs
 ) -> None:

@@ -29,9 +29,11 @@ const MAX_LISTED = 20;
 export async function changeDead(action, selection) {
   const { verb, done, note } = WORDS[action];
   const counting = send("POST", `dead/${action}`, { ...selection, dry_run: true });
-  const { count } = await announced(counting, "Counting…");
+  const counted = await announced(counting, "Counting…");
+  const { count } = counted;
   if (count === 0) {
-    say("No dead job matches any more.");
+    if (counted.unreadable.length > 0) showLeft(counted);
+    else say("No dead job matches any more.");
     return true;
   }
   const jobs = quantity(count, "dead job");
