@@ -66,6 +66,20 @@ def test_text_is_never_markup(tab: Tab) -> None:
     assert found == [1, 0, None]
 
 
+def test_text_that_would_turn_other_text_around_is_shown_as_an_escape(tab: Tab) -> None:
+    found = _run(
+        tab,
+        r"""
+        render(box, h("p", { title: "\u202egnp", id: "\u202e" }, "of \u202egnp\u001b[31m"));
+        const paragraph = box.firstElementChild;
+        render(box, h("p", { title: "\u202ebig", id: "\u202e" }, "of \u202ebig"));
+        return [paragraph.textContent, paragraph.title, paragraph.id];
+        """,
+    )
+
+    assert found == [r"of \u202ebig", r"\u202ebig", "\u202e"]
+
+
 def test_attributes_handlers_and_styles_that_are_left_out_are_removed(tab: Tab) -> None:
     found = _run(
         tab,

@@ -67,6 +67,30 @@ def test_dead_jobs_are_a_figure_that_leads_to_them(site: Site, tab: Tab) -> None
     expect(page.get_by_role("heading", level=1)).to_have_text("Dead jobs")
 
 
+def test_a_name_that_turns_text_around_turns_none_of_the_overview_around(
+    site: Site, tab: Tab
+) -> None:
+    site.worker()
+    site.client.enqueue("\u202egnp")
+
+    page = tab.open()
+
+    alerts = page.get_by_role("main").get_by_role("list").filter(has_text="no handler")
+    expect(alerts).to_contain_text(r"no handler: normal: \u202egnp (1)")
+    expect(page.get_by_role("main")).not_to_contain_text("\u202e")
+
+
+def test_short_times_are_told_apart(tab: Tab) -> None:
+    shown = tab.open().evaluate(
+        """async () => {
+            const { duration } = await import("/page/format.js");
+            return [0, 0.025, 0.075, 0.1, 2.04, 9.96, 12.6].map(duration);
+        }"""
+    )
+
+    assert shown == ["0 ms", "0.025 ms", "0.075 ms", "0.1 ms", "2 ms", "10 ms", "13 ms"]
+
+
 def test_history_is_drawn_read_by_keys_and_listed(site: Site, tab: Tab) -> None:
     site.worker(WORKER_POOL="all")
     ids = site.client.enqueue_many([NewJob("echo", number) for number in range(40)])

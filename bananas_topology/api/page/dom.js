@@ -1,6 +1,9 @@
 // Elements as values. `h` describes what a view is to look like, and `render` changes the document
 // to that: as little as it can, so that focus, selection, scroll positions and what was typed
-// survive each update. All text becomes text nodes: whatever a payload has in it is never markup.
+// survive each update. All text becomes text nodes: whatever a payload has in it is never markup,
+// and what would be invisible or turn other text around is shown as an escape.
+
+import { visible, visibleLines } from "./visible.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -38,13 +41,18 @@ export function render(container, ...children) {
   if (container.contains(focused)) focused.focus({ preventScroll: true });
 }
 
+/** Attributes that are read like text. */
+const TEXTS = new Set(["title", "aria-label"]);
+
 const PROPERTIES = new Set(["value", "checked", "open", "indeterminate"]);
 
 function flat(children) {
   return children
     .flat(Infinity)
     .filter((child) => child !== null && child !== undefined && child !== false && child !== "")
-    .map((child) => (typeof child === "object" ? child : { text: String(child) }));
+    .map((child) =>
+      typeof child === "object" ? child : { text: visibleLines(String(child)) },
+    );
 }
 
 function create(description, parent) {
@@ -83,6 +91,7 @@ function setAttribute(node, name, value) {
   const isAbsent = value === null || value === undefined || value === false;
   if (PROPERTIES.has(name)) node[name] = isAbsent ? (name === "value" ? "" : false) : value;
   else if (isAbsent) node.removeAttribute(name);
+  else if (TEXTS.has(name)) node.setAttribute(name, visible(String(value)));
   else node.setAttribute(name, value === true ? "" : value);
 }
 

@@ -33,7 +33,7 @@ export function quantity(number, noun, plural = `${noun}s`) {
 /** Milliseconds in the two largest units: "1 h 5 min", "2.5 s", "12 ms". */
 export function duration(ms) {
   if (ms === null || ms === undefined || Number.isNaN(ms)) return UNKNOWN;
-  if (ms < 1000) return `${ms < 10 && ms % 1 ? ms.toFixed(1) : Math.round(ms)} ms`;
+  if (ms < 1000) return `${ms < 10 ? Number(ms.toPrecision(2)) : Math.round(ms)} ms`;
   if (ms < 10_000) return `${trimmed(ms / 1000, 1)} s`;
   const rounded = Math.round(ms / 1000) * 1000;
   const at = UNITS.findIndex(([, size]) => rounded >= size);

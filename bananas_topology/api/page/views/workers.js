@@ -158,7 +158,7 @@ function load({ running, concurrency, stuck }) {
 
 /** What the worker runs now, longest first. */
 function jobs({ jobs: held, running, pool }) {
-  const oldest = held.toSorted((a, b) => (a.started_at < b.started_at ? -1 : 1));
+  const oldest = held.toSorted((a, b) => ((a.started_at ?? "") < (b.started_at ?? "") ? -1 : 1));
   const shown = oldest.slice(0, MAX_NAMED);
   const more = running - shown.length;
   return [

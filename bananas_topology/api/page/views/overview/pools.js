@@ -25,7 +25,8 @@ export function pools(part) {
       columns: [
         {
           title: "Pool",
-          cell: ({ name }) => h("a", { href: link("workers", [], { pool: name }) }, name),
+          cell: ({ name }) =>
+            h("a", { href: link("workers", [], { pool: name }) }, name || "(none)"),
         },
         { title: "Workers", cell: workers },
         { title: "Utilization", class: "meter-cell", cell: meter },
