@@ -105,7 +105,11 @@ def moment(value: object) -> str:
         return "unknown"
     seconds = (wall_now() - value).total_seconds()
     distance = f"{duration(seconds)} ago" if seconds >= 0 else f"in {duration(-seconds)}"
-    return f"{value.astimezone():%Y-%m-%d %H:%M:%S} ({distance})"
+    try:
+        local = value.astimezone()
+    except OverflowError:
+        local = value  # at an end of the calendar there is no other time zone
+    return f"{local:%Y-%m-%d %H:%M:%S} ({distance})"
 
 
 def age(since: datetime | None) -> str:

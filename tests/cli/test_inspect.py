@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 
 import pytest
 import redis
@@ -82,6 +83,16 @@ def test_narrow_terminal_shows_unbroken_ids_and_every_field(shell: Shell, produc
     assert sorted(each["id"] for each in fields) == sorted(job_ids)
     assert {each["error"] for each in fields} == {"Bury: no use"}
     assert re.search(r"^pid +\d+\r?$", queues, re.MULTILINE)
+
+
+def test_a_time_at_the_end_of_the_calendar_is_shown_in_each_time_zone(
+    shell: Shell, producer: Client
+) -> None:
+    producer.enqueue("a", at=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), id="never")
+
+    result = shell("job", "never", TZ="Pacific/Kiritimati")
+
+    assert "9999-12-31 23:59:59" in result.stdout, result.stderr
 
 
 @pytest.mark.usefixtures("worker")
