@@ -11,6 +11,7 @@ from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.dead import DeadFilter, DeadJobs
 from bananas_topology.jobs.job import Claim, Failure, rewrite
 from bananas_topology.jobs.keys import Keys
+from bananas_topology.jobs.replies import Recovery
 from bananas_topology.jobs.settlements import AckJob, BuryJob
 from bananas_topology.system.clock import format_timestamp, wall_now
 from tests.jobs.invariants import assert_each_in_one_place
@@ -75,6 +76,23 @@ def test_a_result_replaces_a_key_of_another_redis_type(
 
     assert client.hget(keys.result("a"), "result") == b"1"
     assert client.hget(keys.result("b"), "error") == b"no luck"
+
+
+def test_claims_that_cannot_be_read_are_recovered_with_the_others(
+    broker: Broker, client: redis.Redis, keys: Keys
+) -> None:
+    fences = {"a": "", "b": "garbage", "c": "x.1.1|nowhere|1", "d": "x.1.2|normal-1|1"}
+    for job_id in ("e", *fences):
+        broker.enqueue([encoded(job_id)])
+    gone, worker = Worker(broker, "gone"), Worker(broker)
+    assert gone.claim(5) == ["e", *fences]
+    for job_id, fence in fences.items():
+        client.hset(keys.claims("gone"), job_id, fence)
+    client.zadd(keys.workers, {"gone": 1})
+
+    assert broker.reap(worker.consumer, ("gone",)) == {"gone": Recovery(5, 5)}
+
+    assert sorted(worker.claim(10)) == ["a", "b", "c", "d", "e"]
 
 
 def test_an_unreadable_crash_does_not_fail_the_claim(

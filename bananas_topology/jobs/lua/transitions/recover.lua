@@ -61,7 +61,7 @@ for i = 1, #entries, 2 do
   local holder = incarnation_of(entries[i + 1])
   held[holder] = (held[holder] or 0) + 1
   local is_later = holder == incarnation
-    and tonumber(string.match(entries[i + 1], '%.(%d+)')) > tonumber(call_number)
+    and tonumber(string.match(entries[i + 1], '%.(%d+)') or 0) > tonumber(call_number)
   if not known[entries[i]] and not is_later then
     lost[#lost + 1] = { entries[i], entries[i + 1] }
   end
@@ -79,7 +79,7 @@ local function suspect_source(id, source)
 end
 
 local function requeue_crashed(id, fence)
-  local alone, source, claimed_ms = string.match(fence, '^[^|]-(!?)|(.*)|(%d+)$')
+  local alone, source, claimed_ms = parse_fence(fence)
   local key, how = prefix .. ':crashes:' .. id, incarnation and 'reborn' or 'reaped'
   local holder = incarnation_of(fence)
   local crashed_key = prefix .. ':crashed:' .. holder
