@@ -63,11 +63,11 @@ def test_an_age_that_is_not_valid_is_said_and_kept(tab: Tab) -> None:
     tab.expected_statuses.add(422)
     page = tab.open("dead")
 
-    page.get_by_label("Died longer ago than").fill("yesterday")
+    page.get_by_label("Dead for more than").fill("yesterday")
     page.keyboard.press("Enter")
 
     expect(page.get_by_role("alert").filter(has_text="older_than: ")).to_be_visible()
-    expect(page.get_by_label("Died longer ago than")).to_have_value("yesterday")
+    expect(page.get_by_label("Dead for more than")).to_have_value("yesterday")
 
 
 @pytest.mark.usefixtures("twenty")
@@ -90,13 +90,13 @@ def test_all_that_match_are_retried_after_a_preview_of_how_many(site: Site, tab:
 
 
 @pytest.mark.usefixtures("twenty")
-def test_chosen_jobs_are_deleted(tab: Tab, client: redis.Redis, keys: Keys) -> None:
+def test_selected_jobs_are_deleted(tab: Tab, client: redis.Redis, keys: Keys) -> None:
     page = tab.open("dead")
 
     for number in (3, 5, 6):
-        page.get_by_role("checkbox", name=f"Choose dead-{number}", exact=True).check()
-    page.get_by_role("checkbox", name="Choose dead-6").uncheck()
-    page.get_by_role("button", name="Delete 2 chosen").click()
+        page.get_by_role("checkbox", name=f"Select dead-{number}", exact=True).check()
+    page.get_by_role("checkbox", name="Select dead-6").uncheck()
+    page.get_by_role("button", name="Delete 2 selected").click()
     page.get_by_role("button", name="Delete 2 dead jobs").click()
 
     expect(page.locator("#messages")).to_contain_text("2 jobs deleted.")
@@ -141,7 +141,7 @@ def test_a_hundred_thousand_dead_jobs_stay_quick(tab: Tab, client: redis.Redis, 
         wait_for(lambda: page.locator(".panel[aria-busy=false]").count(), what="for the search")
         if _rows(page):
             break
-        page.get_by_role("button", name="Search on").click()
+        page.get_by_role("button", name="Continue searching").click()
     expect(page.get_by_role("link", name="dead-0", exact=True)).to_be_visible()
 
 
@@ -152,7 +152,7 @@ def test_jobs_that_die_meanwhile_do_not_move_the_page_that_is_read(
     page = tab.open("dead")
     page.get_by_role("button", name="Next").click()
     expect(page.get_by_role("link", name="dead-69", exact=True)).to_be_visible()
-    page.get_by_role("checkbox", name="Choose dead-69", exact=True).check()
+    page.get_by_role("checkbox", name="Select dead-69", exact=True).check()
 
     _bury(client, keys, 30, first=120)
     page.get_by_role("heading", level=1).click()
@@ -161,4 +161,4 @@ def test_jobs_that_die_meanwhile_do_not_move_the_page_that_is_read(
 
     expect(page.get_by_role("heading", name="150 dead jobs")).to_be_visible()
     expect(page.get_by_role("link", name="dead-69", exact=True)).to_be_visible()
-    expect(page.get_by_role("checkbox", name="Choose dead-69", exact=True)).to_be_checked()
+    expect(page.get_by_role("checkbox", name="Select dead-69", exact=True)).to_be_checked()

@@ -87,4 +87,4 @@ def test_an_answer_of_another_server_is_named(site: Site, tab: Tab) -> None:
 
     page = tab.open()
 
-    expect(page.get_by_text("got one of another server or proxy").first).to_be_visible()
+    expect(page.get_by_text("got one from another server or proxy").first).to_be_visible()

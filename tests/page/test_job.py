@@ -190,7 +190,7 @@ def test_a_large_payload_is_enqueued_again_unchanged(site: Site, tab: Tab) -> No
     page = tab.open(f"job/{first}")
 
     page.get_by_role("link", name="Enqueue a copy").click()
-    expect(page.get_by_text("which stay as they are")).to_be_visible()
+    expect(page.get_by_text("sent unchanged")).to_be_visible()
     page.get_by_role("button", name="Enqueue", exact=True).click()
     _follow_the_copy(page)
 

@@ -53,7 +53,7 @@ def test_a_run_that_is_not_confirmed_enqueues_nothing(site: Site, tab: Tab) -> N
 def test_a_deployment_without_schedules_says_where_they_are_written(tab: Tab) -> None:
     page = tab.open("schedules")
 
-    expect(page.get_by_text("They are in the topology, under schedules.")).to_be_visible()
+    expect(page.get_by_text("Define them in the topology, under schedules.")).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -74,7 +74,7 @@ export async function open(path, { headers = {}, ...request } = {}) {
 /** Turn a response that is not a success into what it says is wrong. */
 export async function failure(response) {
   const problem = await response.json().catch(() => ({}));
-  const unexpected = `Expected an answer of the API, got one of another server or proxy, with`;
+  const unexpected = `Expected a response from the API, got one from another server or proxy, with`;
   const detail = problem.detail || `${unexpected} status ${response.status}.`;
   return new ApiError(response.status, detail);
 }

@@ -1,4 +1,4 @@
-// A job as a command of the shell that enqueues it again. Pure.
+// Shell commands that enqueue a job again. Pure.
 
 import { visible } from "./visible.js";
 

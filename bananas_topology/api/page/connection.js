@@ -21,7 +21,7 @@ export function answered() {
   set(null, isStreaming);
 }
 
-/** A request failed because of what is between here and Redis. */
+/** A request failed because the API, or Redis behind it, cannot be reached. */
 export function lost(detail) {
   set(detail, isStreaming);
 }

@@ -1,4 +1,4 @@
-// Values as a person reads them; unknown ones are a dash.
+// Values formatted for display; unknown ones are a dash.
 
 import { now } from "./time.js";
 

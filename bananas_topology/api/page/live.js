@@ -1,6 +1,6 @@
-// What happens, as it happens: the server-sent events of GET /events, read with fetch, since an
+// Live updates: the server-sent events of GET /events, read with fetch, since an
 // EventSource cannot send a token. Reconnects where it left off, also after this device has slept.
-// Views use `keepCurrent`, which also reads at intervals, so that all works without events, slower.
+// Views use `keepCurrent`, which also reads at intervals: without events all works, more slowly.
 
 import { ApiError, failure, open } from "./api.js";
 import * as connection from "./connection.js";

@@ -1,4 +1,4 @@
-// Axes: which values and times are worth a label. Pure.
+// Axes: which values and times have labels. Pure.
 
 const MINUTE = 60_000;
 const TIME_STEPS = [1, 5, 10, 15, 30, 60, 120, 180, 240, 360].map((minutes) => minutes * MINUTE);

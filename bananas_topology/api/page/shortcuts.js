@@ -17,7 +17,7 @@ const ACTIONS = {
   "?": ["Show this help", showHelp],
   "/": ["Search or filter", focusSearch],
   r: [
-    "Read everything again",
+    "Refresh",
     () => events.dispatchEvent(new CustomEvent("reset", { detail: {} })),
   ],
   t: ["Switch between the system's colors, light and dark", switchTheme],

@@ -1,4 +1,4 @@
-// The time at the API: ages are told by its clock, since that of this device may be wrong.
+// The time at the API: ages are computed by its clock, since that of this device may be wrong.
 
 /** Responses tell their time in seconds, and take a moment to arrive. */
 const PRECISION_MS = 5000;

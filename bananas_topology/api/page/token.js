@@ -57,7 +57,7 @@ function form(wasWrong, entered) {
     h(
       "p",
       { id: "token-help" },
-      "This API requires its API_TOKEN, or API_READ_TOKEN to look only. ",
+      "This API requires its API_TOKEN, or API_READ_TOKEN for read-only access. ",
       "It is kept until this tab is closed.",
     ),
     wasWrong &&

@@ -1,4 +1,4 @@
-// Texts of jobs, for display: what would be invisible, or make other text look different, is named.
+// Texts of jobs, for display: what is invisible, or changes how other text looks, is escaped.
 // Pure.
 
 /** Control and format characters, and halves of characters; not what joins letters or emoji. */

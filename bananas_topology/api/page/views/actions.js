@@ -1,4 +1,4 @@
-// What views share: doing what the reader asked for, controls of pages, filters.
+// Shared by views: actions of the user, paging controls, filters.
 
 import { ApiError } from "../api.js";
 import { say } from "../dialogs.js";
@@ -64,7 +64,7 @@ function turning(pager) {
   return pageButtons(h("span", null, `Page ${number}`), {
     back: number > 1 && (() => pager.back()),
     forward: next !== null && (() => pager.forward()),
-    onward: rows.length === 0 && next !== null ? "Search on" : "Next",
+    onward: rows.length === 0 && next !== null ? "Continue searching" : "Next",
   });
 }
 

@@ -33,7 +33,7 @@ export function show({ root, params, signal, replace }) {
     pager.restart();
   }
 
-  /** All that match, or those that were chosen. */
+  /** All that match, or those that are selected. */
   async function change(action, isOfChosen) {
     const given = Object.fromEntries(Object.entries(filter).filter(([, value]) => value));
     const isFiltered = Object.keys(given).length > 0;
@@ -56,7 +56,7 @@ export function show({ root, params, signal, replace }) {
         label: "Type",
         suggestions: [...new Set(pager.rows.map((job) => job.name).filter(Boolean))],
       },
-      { name: "older_than", label: "Died longer ago than", placeholder: "such as 24h" },
+      { name: "older_than", label: "Dead for more than", placeholder: "such as 24h" },
     ];
     return filters(fields, filter, search);
   }
@@ -75,11 +75,11 @@ export function show({ root, params, signal, replace }) {
           "div",
           { class: "actions" },
           chosen.size > 0 && [
-            actionButton(`Retry ${chosen.size} chosen`, () => change("retry", true), {
+            actionButton(`Retry ${chosen.size} selected`, () => change("retry", true), {
               kind: "small",
               key: "retry",
             }),
-            actionButton(`Delete ${chosen.size} chosen`, () => change("purge", true), {
+            actionButton(`Delete ${chosen.size} selected`, () => change("purge", true), {
               kind: "small",
               key: "purge",
             }),
@@ -101,7 +101,7 @@ export function show({ root, params, signal, replace }) {
         columns: columns(),
         rows: pager.rows,
         key: (job) => job.id,
-        empty: emptyText(pager, isFiltered ? "No dead job matches." : "No job is dead."),
+        empty: emptyText(pager, isFiltered ? "No dead job matches." : "No dead jobs."),
       }),
       pageControls(pager),
     );
@@ -123,7 +123,7 @@ export function show({ root, params, signal, replace }) {
             h("input", {
               type: "checkbox",
               checked: chosen.has(job.id),
-              "aria-label": `Choose ${visible(job.id)}`,
+              "aria-label": `Select ${visible(job.id)}`,
               on: { change: choose(job) },
             }),
             jobLink(job.id),

@@ -1,4 +1,4 @@
-// Retry or delete many dead jobs: how many it would be, a question, and what came of it.
+// Retry or delete many dead jobs: preview, confirmation and outcome.
 
 import { send } from "../api.js";
 import { confirm, say, showDialog } from "../dialogs.js";
@@ -59,9 +59,9 @@ function selected({ ids, type, error, older_than: age }, jobs) {
   const criteria = [
     type && ["of type ", h("b", { class: "value" }, visible(type))],
     error && ["with the error text ", h("b", { class: "value" }, visible(error))],
-    age && ["that died longer ago than ", h("b", null, visible(age))],
+    age && ["that died more than ", h("b", null, visible(age)), " ago"],
   ].filter(Boolean);
-  if (ids) return `${jobs}: those you have chosen.`;
+  if (ids) return `${jobs}: the selected ones.`;
   if (criteria.length === 0) return `${jobs}: all there are.`;
   return [jobs, " ", criteria.map((each, at) => [at ? ", " : "", each]), "."];
 }

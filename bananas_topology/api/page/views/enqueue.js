@@ -315,7 +315,7 @@ function modes(form, { draw }) {
 function payloadFields(form, { draw }) {
   const { errors, kept } = form;
   if (kept !== null)
-    return h("p", { class: "muted" }, `About ${bytes(kept.length)}, which stay as they are.`);
+    return h("p", { class: "muted" }, `About ${bytes(kept.length)}, sent unchanged.`);
   const schema = form.type?.schema;
   const changed = () => {
     form.edited();
@@ -348,7 +348,9 @@ function payloadFields(form, { draw }) {
   return field({
     label: "JSON",
     error: errors.payload,
-    hint: schema ? null : "The handler takes any JSON, or no live worker publishes what it takes.",
+    hint: schema
+      ? null
+      : "The handler accepts any JSON, or no live worker has published its schema.",
     input: h("textarea", {
       name: "payload",
       rows: 14,

@@ -1,4 +1,4 @@
-// One job: where it is, what it was given, how each of its runs ended, and what can be done now.
+// One job: its state, payload, result and runs, and the actions that it allows.
 
 import { getText, send } from "../api.js";
 import { confirm, say } from "../dialogs.js";
@@ -97,7 +97,7 @@ const copyOf = (job) => link("enqueue", [], { from: job.id });
 
 const CANCEL = {
   title: "Cancel this job?",
-  content: h("p", null, "It will not run, and is deleted."),
+  content: h("p", null, "It will be deleted and will not run."),
   action: "Cancel the job",
   isDangerous: true,
 };

@@ -1,4 +1,4 @@
-// How the deployment is: what waits, what runs, whether it keeps up, and what is wrong.
+// The state of the deployment: alerts, queues, pools and history.
 
 import { get } from "../api.js";
 import { h, render } from "../dom.js";

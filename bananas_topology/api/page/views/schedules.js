@@ -59,7 +59,7 @@ function view({ schedules, schedulers }, run) {
         caption: "Schedules, with their next and last runs",
         key: ({ name }) => name,
         rows: schedules,
-        empty: "No schedules. They are in the topology, under schedules.",
+        empty: "No schedules. Define them in the topology, under schedules.",
         columns: [
           { title: "Name", cell: ({ name }) => name },
           {

@@ -1,4 +1,4 @@
-// What is wrong, in words.
+// The alerts.
 
 import { h } from "../../dom.js";
 import { section } from "../../parts.js";

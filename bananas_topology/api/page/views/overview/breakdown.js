@@ -1,10 +1,10 @@
-// The sums of the history by job type or pool: which one fails, and which one waits.
+// The sums of the history by job type or pool.
 
 import { h } from "../../dom.js";
 import { count, duration, percent, quantity } from "../../format.js";
 import { button, section, segments, table } from "../../parts.js";
 
-/** Rows that are shown before somebody asks for all. */
+/** Number of rows shown until the user asks for all. */
 const ROWS = 10;
 
 const KINDS = { types: "Job types", pools: "Pools" };

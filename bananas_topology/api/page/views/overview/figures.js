@@ -1,11 +1,11 @@
-// The figures at the top: one look says whether all is well.
+// The key figures at the top of the overview.
 
 import { h } from "../../dom.js";
 import { age, compact, count, duration, percent, quantity, rate, UNKNOWN } from "../../format.js";
 import { link } from "../../router.js";
 import { completePoints } from "./history.js";
 
-/** The figures, of the newest of what events and requests have said. */
+/** The figures, from the latest event or response. */
 export function figures(view, rates) {
   const queues = view.queues?.value;
   const backlog = view.counters?.backlog ?? queues?.backlog;

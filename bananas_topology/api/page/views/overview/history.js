@@ -1,4 +1,4 @@
-// How it went over the last hour or day: charts, and sums by job type and pool.
+// The history of the last hour or day: charts, and sums by job type and pool.
 
 import { chart } from "../../chart.js";
 import { h } from "../../dom.js";
@@ -11,7 +11,7 @@ export const PERIODS = { hour: "Last hour", day: "Last day" };
 
 const PERCENTILES = ["p50", "p95", "p99"];
 
-/** The steps that are over: those of the running one are still being counted. */
+/** The completed steps: the current one is still being counted. */
 export function completePoints(history) {
   if (!history) return [];
   const end = Date.parse(history.until) - history.step_s * 1000;

@@ -1,4 +1,4 @@
-// Who runs the jobs: the pools beside what the topology wants of them.
+// The pools, compared with the topology.
 
 import { h } from "../../dom.js";
 import { count, cssLength, percent, UNKNOWN } from "../../format.js";

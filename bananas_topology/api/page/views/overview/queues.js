@@ -1,4 +1,4 @@
-// What waits: ready jobs and the age of the oldest, by priority and job type.
+// Queue depths and the age of the oldest job, by priority and job type.
 
 import { h } from "../../dom.js";
 import { count, cssLength, quantity } from "../../format.js";

@@ -4,10 +4,10 @@
 const REMEMBERED_MS = 120_000;
 const AVERAGED_MS = 5000;
 
-/** Events further apart than this say nothing about the time between them. */
+/** Events further apart than this give no rate for the time between them. */
 const GAP_MS = 30_000;
 
-/** What the last minutes of events say; see GET /events for the names of the totals. */
+/** Rates over the last minutes of events; see GET /events for the names of the totals. */
 export class Rates {
   #samples = [];
 
