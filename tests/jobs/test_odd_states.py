@@ -95,6 +95,20 @@ def test_claims_that_cannot_be_read_are_recovered_with_the_others(
     assert sorted(worker.claim(10)) == ["a", "b", "c", "d", "e"]
 
 
+def test_a_worker_recovers_its_claims_that_cannot_be_read(
+    broker: Broker, client: redis.Redis, keys: Keys
+) -> None:
+    broker.enqueue([encoded("a"), encoded("b")])
+    worker = Worker(broker)
+    assert worker.claim(2) == ["a", "b"]
+    incarnation = worker.token().partition(".")[0]
+    client.hset(keys.claims(worker.consumer.worker_id), "a", incarnation)
+
+    assert broker.recover(worker.consumer, worker.token(), []).returned == 2
+
+    assert sorted(worker.claim(2)) == ["a", "b"]
+
+
 def test_an_unreadable_crash_does_not_fail_the_claim(
     broker: Broker, client: redis.Redis, keys: Keys
 ) -> None:
