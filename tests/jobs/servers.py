@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import signal
 import socket
 import ssl
@@ -22,10 +23,16 @@ HOST = "127.0.0.1"
 
 
 def free_port() -> int:
-    """A port that is currently free."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """A port that is currently free.
+
+    None of those that the system gives to other programs, which would often do so before the port
+    is used.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(20_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind((HOST, port))
+            return port
 
 
 def ask(port: int) -> Any:
