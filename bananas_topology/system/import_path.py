@@ -17,6 +17,9 @@ from contextlib import contextmanager
 
 _STANDARD_LIBRARY = os.path.dirname(os.__file__)
 
+# Where this package is; with `pip install --target`, its libraries are beside it.
+_OWN = os.path.abspath(f"{__file__}/../../..")
+
 
 @contextmanager
 def installed_first() -> Iterator[None]:
@@ -52,4 +55,4 @@ def shadowing_file(name: str) -> str:
 
 def _has_packages(path: str) -> bool:
     """Whether a path is one of installed packages."""
-    return "-packages" in path
+    return "-packages" in path or path == _OWN

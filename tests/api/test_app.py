@@ -31,7 +31,7 @@ def _consumer(*job_types: str) -> Consumer:
 def _finish_one(client: redis.Redis, keys: Keys, result: bytes) -> None:
     """Claim a job of type `add` and ack it."""
     broker, consumer = Broker(client, keys), _consumer("add")
-    claimed = broker.exchange(consumer, [], ClaimRequest(1, uuid.uuid4().hex)).claimed()
+    claimed = broker.exchange(consumer, [], ClaimRequest(1, f"{uuid.uuid4().hex}.1")).claimed()
     assert claimed is not None
     [claim] = claimed.claims
     assert claim.body is not None

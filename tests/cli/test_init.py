@@ -73,7 +73,7 @@ def test_generated_jobs_can_be_imported(shell: Shell) -> None:
 def test_wheel_command_is_printed_unless_bananas_comes_from_an_index(
     shell: Shell, tmp_path: Path
 ) -> None:
-    metadata = tmp_path / "site" / "bananas_topology-0.0.dist-info"
+    metadata = tmp_path / "site-packages" / "bananas_topology-0.0.dist-info"
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: bananas-topology\n")
     path = os.pathsep.join([str(metadata.parent), str(ROOT)])

@@ -86,9 +86,13 @@ def test_narrow_terminal_shows_unbroken_ids_and_every_field(shell: Shell, produc
 
 
 def test_a_time_at_the_end_of_the_calendar_is_shown_in_each_time_zone(
-    shell: Shell, producer: Client
+    shell: Shell, producer: Client, client: redis.Redis, keys: Keys
 ) -> None:
-    producer.enqueue("a", at=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), id="never")
+    producer.enqueue("a", delay="1h", id="never")
+    # As another program stores it: clients accept the next 100 years.
+    client.zadd(
+        keys.scheduled, {"never": datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()}
+    )
 
     result = shell("job", "never", TZ="Pacific/Kiritimati")
 

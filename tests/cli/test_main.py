@@ -158,9 +158,11 @@ def test_full_disk_is_reported_on_one_line(shell: Shell) -> None:
 
 
 def test_ctrl_c_while_loading_exits_silently(shell: Shell) -> None:
-    (shell.directory / "typer.py").write_text("import os\nos.kill(os.getpid(), 2)\n")
+    packages = shell.directory / "site-packages"
+    packages.mkdir()
+    (packages / "typer.py").write_text("import os\nos.kill(os.getpid(), 2)\n")
 
-    result = shell("queues", PYTHONPATH=str(shell.directory))
+    result = shell("queues", PYTHONPATH=str(packages))
 
     assert (result.returncode, result.stdout, result.stderr) == (-signal.SIGINT, "", "")
 

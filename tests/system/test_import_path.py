@@ -7,19 +7,21 @@ from pathlib import Path
 
 import pytest
 
+import bananas_topology
 from bananas_topology.system.import_path import installed_first, is_standard
 
 
 def test_what_is_installed_comes_first_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     standard = [entry for entry in sys.path if is_standard(entry)]
-    entries = ["/app", *standard, "/usr/lib/python3/dist-packages", "lib"]
+    beside = str(Path(bananas_topology.__file__).parents[1])
+    entries = ["/app", beside, *standard, "/usr/lib/python3/dist-packages", "lib"]
     monkeypatch.setattr(sys, "path", entries[:])
 
     with installed_first():
         during = sys.path[:]
 
     assert len(standard) >= 2
-    assert during == [*standard, "/usr/lib/python3/dist-packages", "/app", "lib"]
+    assert during == [*standard, beside, "/usr/lib/python3/dist-packages", "/app", "lib"]
     assert sys.path == entries
 
 
