@@ -1,7 +1,8 @@
 """Counts the waiting jobs by priority and type, to tell whether a change strands them.
 
 Read-only. Yields after each batch of one or two round trips, so that the caller can do other things
-in between. Only a job that is enqueued meanwhile may be missed.
+in between. Only a job that is enqueued meanwhile may be missed; one that a worker parks meanwhile
+may be counted twice.
 """
 
 from __future__ import annotations
