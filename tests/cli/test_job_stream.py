@@ -16,14 +16,18 @@ from tests.cli.shell import Shell
 LEAVING = """\
 import os
 import signal
+import threading
 import time
 
 from bananas_topology import job
 
+ALL_RUN = threading.Barrier(3)
+
 
 @job("leave")
 def leave(payload: float) -> None:
-    os.kill(os.getppid(), signal.SIGINT)
+    if ALL_RUN.wait(20) == 0:
+        os.kill(os.getppid(), signal.SIGINT)
     time.sleep(payload)
 """
 

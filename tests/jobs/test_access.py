@@ -170,6 +170,8 @@ def test_a_worker_whose_file_names_another_server_exits_once_its_own_is_gone(
             wait_for(lambda: _enqueues(producer), 20)
             producer.wait(producer.enqueue("echo", 1), timeout=20)
             secret(tmp_path / "url", server.url)
+            # Until the worker has read that its outcome is stored, which it would wait to repeat.
+            wait_for(lambda: any("b" in each["flags"] for each in ask(port).client_list()), 20)
             ask(port).shutdown(nosave=True)
 
             assert worker.wait(30) == 77
