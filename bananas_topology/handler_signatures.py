@@ -248,6 +248,7 @@ def _unbound(parameters: list[Parameter], bound: partial[Any]) -> list[Parameter
 
     def function() -> None: ...
 
+    # What `inspect.signature` reads first; functions are not typed to have it.
     function.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     rest = partial(function, *bound.args, **bound.keywords)
     return list(inspect.signature(rest).parameters.values())

@@ -158,7 +158,7 @@ def test_a_uuid_can_be_an_id(producer: Client, worker: Worker) -> None:
     assert producer.results([key]) == {str(key): 1}
 
 
-class Text(str, enum.Enum):  # noqa: UP042
+class Text(str, enum.Enum):  # noqa: UP042  (as users have)
     """Not a StrEnum, whose members turn into their values in any text."""
 
     TYPE = "add"

@@ -267,6 +267,10 @@ def test_a_payload_is_converted_to_its_annotation(
         ("Strict", b'{"x":2}', "greater than 3"),
         ("Model", b'{"x":', "Invalid JSON"),
         ("list[Model]", b"[1]", "Model"),
+        ("pydantic.PositiveInt", b"-5", "greater than 0"),
+        ("Annotated[int, pydantic.Field(gt=7)]", b"5", "greater than 7"),
+        ("list[Annotated[str, pydantic.StringConstraints(max_length=2)]]", b'["abc"]', "at most 2"),
+        ("pydantic.HttpUrl", b'"shop"', "valid URL"),
     ],
 )
 def test_a_payload_that_does_not_match_is_reported(
@@ -305,27 +309,6 @@ def test_a_payload_type_that_nothing_converts_to_is_refused(
 
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("annotation", "payload", "message"),
-    [
-        ("pydantic.PositiveInt", b"-5", "greater than 0"),
-        ("Annotated[int, pydantic.Field(gt=7)]", b"5", "greater than 7"),
-        ("list[Annotated[str, pydantic.StringConstraints(max_length=2)]]", b'["abc"]', "at most 2"),
-        ("pydantic.HttpUrl", b'"shop"', "valid URL"),
-    ],
-)
-def test_a_constraint_of_pydantic_is_checked_without_a_model(
-    modules: Path, annotation: str, payload: bytes, message: str
-) -> None:
-    body = f"import pydantic\n@job('a')\ndef a(payload: {annotation}): ...\n"
-    decode = bind_handlers(_load(modules, body), WorkerConfig())["a"].decode_payload
-
-    with pytest.raises(InvalidPayload) as caught:
-        decode(msgspec.Raw(payload))
-
-    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(

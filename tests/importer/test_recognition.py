@@ -47,6 +47,19 @@ def test_processes_are_recognized_by_their_dockerfile() -> None:
     assert "redis" not in topology
 
 
+def _expect_roles(fields: str) -> None:
+    """Import a service of each role, named in its fields in place of ``%s``."""
+    services = "\n".join(
+        f"  {name}: {{{fields % role}}}"
+        for name, role in (("jobs", "worker"), ("cron", "scheduler"), ("web", "api"))
+    )
+
+    topology = _import(f"services:\n{services}\n")
+
+    assert list(topology["pools"]) == ["jobs"]
+    assert (topology["scheduler"], topology["api"]) == ({}, {})
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -56,15 +69,7 @@ def test_processes_are_recognized_by_their_dockerfile() -> None:
     ],
 )
 def test_processes_are_recognized_by_the_command_of_the_go_version(command: str) -> None:
-    services = "\n".join(
-        f"  {name}: {{image: reg/x:1, command: {command % role}}}"
-        for name, role in (("jobs", "worker"), ("cron", "scheduler"), ("web", "api"))
-    )
-
-    topology = _import(f"services:\n{services}\n")
-
-    assert list(topology["pools"]) == ["jobs"]
-    assert (topology["scheduler"], topology["api"]) == ({}, {})
+    _expect_roles("image: reg/x:1, command: " + command)
 
 
 @pytest.mark.parametrize(
@@ -75,15 +80,7 @@ def test_processes_are_recognized_by_the_command_of_the_go_version(command: str)
     ],
 )
 def test_processes_are_recognized_by_how_their_image_is_built(build: str) -> None:
-    services = "\n".join(
-        f"  {name}: {{build: {build % role}}}"
-        for name, role in (("jobs", "worker"), ("cron", "scheduler"), ("web", "api"))
-    )
-
-    topology = _import(f"services:\n{services}\n")
-
-    assert list(topology["pools"]) == ["jobs"]
-    assert (topology["scheduler"], topology["api"]) == ({}, {})
+    _expect_roles("build: " + build)
 
 
 @pytest.mark.parametrize(
