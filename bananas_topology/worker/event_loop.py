@@ -63,17 +63,20 @@ class EventLoop:
         To be called twice per second: what blocks the loop for two calls is logged.
         """
         with self._lock:
-            loop, is_used = self._loop, bool(self._tasks)
-        if loop is None:
+            loop, ping = self._loop, self._ping
+            if loop is None:
+                return 0.0
+            is_answered = ping is None or ping.is_answered
+            if is_answered:
+                self._ping = _Ping() if self._tasks else None
+                if self._ping is not None:
+                    loop.call_soon_threadsafe(self._ping.answer, context=Context())
+        if ping is None:
             return 0.0
-        ping = self._ping
-        if ping is None or ping.is_answered:
-            if ping is not None and ping.missed > 1:
+        if is_answered:
+            if ping.missed > 1:
                 blocked_s = round(monotonic() - ping.sent_at, 1)
                 log.warning("event loop unblocked", extra={"blocked_s": blocked_s})
-            self._ping = ping = _Ping() if is_used else None
-            if ping is not None:
-                loop.call_soon_threadsafe(ping.answer, context=Context())
             return 0.0
         ping.missed += 1
         if ping.missed < 2:
@@ -142,13 +145,21 @@ class EventLoop:
             task.cancel()
 
     def _fail(self, loop: asyncio.AbstractEventLoop, error: BaseException) -> None:
-        """End the runs of a loop that broke."""
+        """Close a loop that broke, and end its runs.
+
+        It is closed before another can start: a handler may have closed the loop's own file
+        descriptor, and the next loop's would get the same number, so closing it would break that.
+        """
         with self._lock:
-            tasks, self._tasks, self._loop = self._tasks, {}, None
+            with suppress(Exception):
+                loop.close()
+            tasks, self._tasks, self._loop, self._ping = self._tasks, {}, None, None
         for run, task in tasks.items():
+            if task is not None:
+                # No warning when it is collected, which may be in the middle of anything: the run
+                # has ended. There is no public way to say so.
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
             self._on_end(run, Released() if task is None else failed(error))
-        with suppress(Exception):
-            loop.close()
 
     def _create_task(self, run: Run, context: Context) -> None:
         loop = asyncio.get_running_loop()
@@ -177,6 +188,8 @@ class EventLoop:
             # As in execute(): an exception that escaped would end the event loop for every run.
             if forks.is_child:
                 forks.leave(error)
+            if run not in self._tasks:
+                raise  # ended with its loop, and collected now
             return failed(self._exits.pop(run, error))
         if forks.is_child:
             forks.leave()

@@ -38,7 +38,9 @@ async def bad(how: str) -> str:
             loop.call_soon(sys.exit)
         case "stop":
             loop.stop()
-        case "break":
+        case "break" | "block and break":
+            if how != "break":
+                time.sleep(0.1)
             os.close(loop._selector.fileno())  # type: ignore[attr-defined]  # private
     await asyncio.sleep(0.1)
     return "went on"

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import gc
+import json
+import queue
+from typing import Any
+
 import pytest
 
 from bananas_topology.client import Client
+from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.errors import JobFailed
+from bananas_topology.handler_modules import load_handlers
+from bananas_topology.jobs.job import Claim
+from bananas_topology.system.clock import monotonic
+from bananas_topology.worker.event_loop import EventLoop
+from bananas_topology.worker.execution import Completed, Failed, Outcome, prepare
+from bananas_topology.worker.run import Run, bind_handlers
 from tests.waiting import wait_for
+from tests.worker import loop_jobs
 from tests.worker.support import Starter, WorkerProcess
 
 
@@ -46,6 +59,41 @@ def test_no_handler_ends_the_event_loop(
     assert "event loop" in worker.text()
     assert how in ("stop", "break") or "continuing job_id=" in worker.text()
     assert worker.end() == 0
+
+
+@pytest.mark.parametrize("pinged", [False, True])
+def test_a_loop_that_a_handler_broke_does_not_break_the_next(
+    caplog: pytest.LogCaptureFixture, pinged: bool
+) -> None:
+    handlers = bind_handlers(load_handlers((loop_jobs.__name__,)), WorkerConfig(worker_id="w"))
+
+    def new_run(job_type: str, payload: Any) -> Run:
+        body = json.dumps({"id": "1", "name": job_type, "payload": payload}).encode()
+        run = Run(Claim("1", body, b"t.1|normal|0"), monotonic())
+        prepare(run, handlers)
+        return run
+
+    outcomes: queue.Queue[Outcome] = queue.Queue()
+
+    def start_next(run: Run, outcome: Outcome) -> None:
+        outcomes.put(outcome)
+        if run is broken:
+            loop.start(new_run("good", 0.2))
+
+    loop = EventLoop(start_next)
+    broken = new_run("bad", "block and break" if pinged else "break")
+    loop.start(broken)
+    if pinged:
+        wait_for(lambda: broken.started_at)
+        loop.check()
+
+    failure, success = outcomes.get(timeout=10), outcomes.get(timeout=10)
+    assert isinstance(failure, Failed)
+    assert "Bad file descriptor" in failure.failure.message
+    assert success == Completed(b'"fine"')
+    assert loop.check() == 0
+    gc.collect()
+    assert [record.message for record in caplog.records] == ["event loop failed, starting another"]
 
 
 @pytest.mark.parametrize("setter", ["set", "async_set"])
