@@ -43,6 +43,7 @@ from bananas_topology.api.encoding import encoded_response, json_response
 from bananas_topology.api.enqueueing import Enqueuer
 from bananas_topology.api.event_feed import EventFeed
 from bananas_topology.api.guard import PROBES, Guard, SecurityHeaders
+from bananas_topology.api.head import HeadAsGet
 from bananas_topology.api.metrics import Measuring, Metrics
 from bananas_topology.api.page_routes import add_page
 from bananas_topology.api.parsing import duration_ms
@@ -61,8 +62,11 @@ from bananas_topology.jobs.views import JobJson, QueuesJson
 #: Maximum time that a request waits for a job, in milliseconds.
 MAX_WAIT_MS = 60_000
 
+#: Paths whose responses are endless.
+_ENDLESS = frozenset({"/events"})
+
 #: Paths whose responses are not cached.
-UNCACHED = PROBES | {"/events"}
+UNCACHED = PROBES | _ENDLESS
 
 
 class Api:
@@ -88,7 +92,8 @@ class _App(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         # Around all other layers, so that the response to an unexpected error has them, too.
-        stack = super().build_middleware_stack()
+        stack: ASGIApp = super().build_middleware_stack()
+        stack = HeadAsGet(stack, exempt=_ENDLESS)
         return SecurityHeaders(Cors(stack, self.origins) if self.origins else stack)
 
     def openapi(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 from bananas_topology.api import body as body_module
 from bananas_topology.api.body import MAX_BODY_BYTES
 from bananas_topology.api.guard import PROBES
+from bananas_topology.client import Client
 from tests.api.conftest import (
     OPENAPI,
     READ_TOKEN,
@@ -89,6 +90,30 @@ def test_no_route_is_open_to_pages_of_another_origin(http: TestClient, route: Ro
     ):
         response = _send(http, route, **{name: value})
         assert_problem(response, 403, "expected the Host" if name == "Host" else "another origin")
+
+
+@pytest.mark.parametrize("path", [path for method, path in FINITE if method == "get"])
+def test_head_is_answered_as_get_without_the_body(port: int, producer: Client, path: str) -> None:
+    producer.enqueue("add", id="it", delay="1h")
+
+    def answer(method: str) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        with closing(connection):
+            connection.request(method, _filled(path))
+            response = connection.getresponse()
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            return response.status, headers, response.read()
+
+    (status, headers, body), (head_status, head_headers, nothing) = answer("GET"), answer("HEAD")
+
+    assert (head_status, nothing) == (status, b"")
+    assert body
+    assert head_headers.keys() == headers.keys()
+    assert head_headers["content-type"] == headers["content-type"]
+
+
+def test_head_does_not_subscribe_to_events(http: TestClient) -> None:
+    assert http.head("/events").status_code == 405
 
 
 @pytest.mark.parametrize("route", WITH_BODY, ids=" ".join)
