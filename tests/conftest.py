@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.bundled_server import BundledServer
@@ -23,6 +24,15 @@ from tests.supervisor.stage import Stage
 # background.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says how busy the machine is.
+settings.register_profile(
+    "any machine",
+    settings.default,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("any machine")
 
 #: Makes a topology of YAML text; ``version`` and ``name`` are put in front where they are missing.
 MakeTopology = Callable[[str], Topology]

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bananas_topology.contract.jobs import JobSettings, Keep, Schedule
@@ -74,7 +74,6 @@ _CONFIGS = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(_CONFIGS)
 def test_variables_round_trip(config: WorkerConfig) -> None:
     env = {**to_env(config), "WORKER_ID": config.worker_id}
