@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bananas_topology.client import Client
-from tests.worker.support import Starter, starting
+from tests.worker.support import Gate, Starter, starting
 
 
 @pytest.fixture
@@ -19,3 +19,8 @@ def start(server_url: str, prefix: str, tmp_path: Path) -> Iterator[Starter]:
 def producer(server_url: str, prefix: str) -> Iterator[Client]:
     with Client(server_url, key_prefix=prefix) as producer:
         yield producer
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path / "gate")

@@ -54,6 +54,28 @@ def sleep(payload: float) -> float:
     return payload
 
 
+def _enter(gate: str, context: JobContext) -> Path:
+    """Note that the job runs; returns the file that is to end it. See `Gate` in support.py."""
+    (Path(gate) / f"{context.worker_id} {context.job_id}").touch()
+    return Path(gate) / "open"
+
+
+@job("hold")
+def hold(payload: str, context: JobContext) -> str:
+    is_open = _enter(payload, context).exists
+    while not is_open():
+        time.sleep(0.01)
+    return "done"
+
+
+@job("async_hold")
+async def async_hold(payload: str, context: JobContext) -> str:
+    is_open = _enter(payload, context).exists
+    while not is_open():
+        await asyncio.sleep(0.01)
+    return "done"
+
+
 @job("mark")
 def mark(payload: dict[str, Any]) -> None:
     """Append a line to a file after a delay, to record what ran in which order."""
@@ -155,6 +177,22 @@ async def async_sleep(payload: float) -> float:
     return payload
 
 
+#: Lets five async handlers go on once all of them run.
+MEETING = asyncio.Barrier(5)
+MET: set[str] = set()
+
+
+@job("meet")
+async def meet(payload: float, context: JobContext) -> int:
+    """Run beside four others for a while; returns how many have been there at once."""
+    MET.add(context.job_id)
+    await MEETING.wait()
+    await asyncio.sleep(payload)
+    count = len(MET)
+    MET.remove(context.job_id)
+    return count
+
+
 @job("async_late", timeout="100ms", max_retries=0)
 async def async_late(payload: Any) -> None:
     await asyncio.sleep(30)
@@ -201,7 +239,8 @@ def run_async(payload: float) -> Any:
 @job("late_coroutine", max_retries=0, timeout="200ms")
 def late_coroutine(payload: Any) -> Any:
     try:
-        time.sleep(0.4)
+        while True:
+            time.sleep(0.01)
     finally:
         return asyncio.sleep(0)  # noqa: B012  (replaces the interrupt on purpose)
 

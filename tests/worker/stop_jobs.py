@@ -6,12 +6,18 @@ import asyncio
 import atexit
 import logging
 import multiprocessing
+import os
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from bananas_topology import JobContext, job
+from bananas_topology.worker import slots
+
+#: With this variable, interrupted handlers have more time: a test that gives it to its worker does
+#: not depend on for how long that is paused.
+slots.CLEANUP_S = float(os.environ.get("CLEANUP_S", slots.CLEANUP_S))
 
 FORK = multiprocessing.get_context("fork")
 
@@ -23,16 +29,18 @@ def _note(file: str, text: str) -> None:
 
 @job("clean_up", timeout="30s", max_retries=0)
 def clean_up(payload: dict[str, Any], context: JobContext) -> None:
+    _note(payload["file"], "began")
     try:
         while True:
             time.sleep(0.01)
     finally:
-        time.sleep(0.3)
+        time.sleep(payload.get("cleanup", 0.3))
         _note(payload["file"], f"cleaned up, cancelled: {context.cancelled}")
 
 
 @job("async_clean_up", timeout="30s", max_retries=0)
 async def async_clean_up(payload: dict[str, Any], context: JobContext) -> None:
+    _note(payload["file"], "began")
     try:
         await asyncio.sleep(60)
     finally:
@@ -55,10 +63,24 @@ def swallow(payload: dict[str, Any]) -> str:
 def slow_cleanup(payload: dict[str, Any], context: JobContext) -> None:
     _note(payload["file"], f"began {context.attempt}")
     try:
-        time.sleep(payload["seconds"])
+        while True:
+            time.sleep(0.01)
     finally:
         time.sleep(0.4)
         _note(payload["file"], f"ended {context.attempt}")
+
+
+@job("stubborn", max_retries=1)
+def stubborn(payload: dict[str, Any], context: JobContext) -> None:
+    """Go on after whatever is raised, until a file is there."""
+    _note(payload["file"], f"began {context.attempt}")
+    while True:
+        try:
+            if Path(payload["until"]).exists():
+                return
+            time.sleep(0.01)
+        except BaseException:
+            continue
 
 
 @job("return_late", timeout="100ms", max_retries=0)

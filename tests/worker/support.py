@@ -26,11 +26,14 @@ class WorkerProcess:
         return self.log.read_text("utf-8")
 
     def wait_for_log(self, text: str, times: int = 1) -> None:
-        wait_for(lambda: self.text().count(text) >= times or self._has_exited(text))
+        def is_logged() -> bool:
+            has_exited = self.process.poll() is not None  # asked first: it may log and exit now
+            if self.text().count(text) >= times:
+                return True
+            assert not has_exited, f"exited without logging {text!r}:\n{self.text()}"
+            return False
 
-    def _has_exited(self, text: str) -> bool:
-        assert self.process.poll() is None, f"exited without logging {text!r}:\n{self.text()}"
-        return False
+        wait_for(is_logged)
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -38,6 +41,27 @@ class WorkerProcess:
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         return self.process.wait(20)
+
+
+class Gate:
+    """Keeps jobs of the types `hold` and `async_hold` running until it is opened."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir()
+        self._directory = directory
+
+    @property
+    def payload(self) -> str:
+        """The payload of these jobs."""
+        return str(self._directory)
+
+    def wait_for(self, count: int, worker_id: str = "") -> None:
+        """Wait until the handlers of so many jobs run, in any worker or in one."""
+        wait_for(lambda: len(list(self._directory.glob(f"{worker_id or '*'} *"))) >= count)
+
+    def open(self) -> None:
+        """Let the jobs complete."""
+        (self._directory / "open").touch()
 
 
 @dataclass

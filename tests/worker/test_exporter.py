@@ -17,7 +17,7 @@ from bananas_topology.jobs.connection import connect
 from tests.jobs.servers import free_port
 from tests.test_liveness import check_liveness
 from tests.waiting import wait_for
-from tests.worker.support import Starter
+from tests.worker.support import Gate, Starter
 
 #: Names that existing dashboards use.
 NAMES = {
@@ -98,7 +98,7 @@ def test_a_port_in_use_is_reported_in_one_line(start: Starter) -> None:
 
 
 def test_a_worker_stays_alive_but_not_ready_while_the_server_stalls(
-    start: Starter, tmp_path: Path
+    start: Starter, tmp_path: Path, gate: Gate
 ) -> None:
     port, file = free_port(), tmp_path / "alive"
     with BundledServer(tmp_path / "server", durable=False) as server:
@@ -107,14 +107,16 @@ def test_a_worker_stays_alive_but_not_ready_while_the_server_stalls(
             info: Any = client.info("server")
         worker = start(REDIS_URL=url, METRICS_PORT=str(port), LIVENESS_FILE=str(file))
         with Client(url, key_prefix=start.prefix) as producer:
-            running = producer.enqueue("sleep", 1.0)
-            wait_for(lambda: producer.get(running).status == "processing")
+            running = producer.enqueue("hold", gate.payload)
+            gate.wait_for(1)
 
             os.kill(info["process_id"], signal.SIGSTOP)
             try:
+                gate.open()
                 worker.wait_for_log("connection lost")
 
-                assert get(port, "/readyz")[0] == 503
+                # It is logged a moment before the probes know.
+                wait_for(lambda: get(port, "/readyz")[0] == 503)
                 assert get(port, "/livez")[0] == 200
                 assert check_liveness(file).returncode == 0
                 # Metrics that need no server are still served.
@@ -122,7 +124,7 @@ def test_a_worker_stays_alive_but_not_ready_while_the_server_stalls(
             finally:
                 os.kill(info["process_id"], signal.SIGCONT)
 
-            assert producer.wait(running, timeout=20) == 1.0
+            assert producer.wait(running, timeout=20) == "done"
             assert producer.wait(producer.enqueue("echo", 2), timeout=20) == 2
         worker.wait_for_log("connection restored")
         assert worker.text().count("connection lost") == 1

@@ -11,8 +11,7 @@ import redis
 from bananas_topology import Client
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
-from tests.waiting import wait_for
-from tests.worker.support import Starter
+from tests.worker.support import Gate, Starter
 
 HOST = socket.gethostname()
 
@@ -39,16 +38,17 @@ def test_workers_on_one_host_get_ids_of_their_own_however_they_name_the_server(
 
 
 def test_a_worker_that_was_killed_gets_its_id_and_its_claims_back(
-    start: Starter, producer: Client, client: redis.Redis, keys: Keys
+    start: Starter, producer: Client, client: redis.Redis, keys: Keys, gate: Gate
 ) -> None:
     first = start(WORKER_ID="", WORKER_LEASE="60s")
-    job_id = producer.enqueue("sleep", 1)
-    wait_for(lambda: client.hlen(keys.claims(HOST)) == 1)
+    job_id = producer.enqueue("hold", gate.payload)
+    gate.wait_for(1)
     first.end(signal.SIGKILL)
 
     again = start(WORKER_ID="", WORKER_LEASE="60s")
 
     again.wait_for_log("claims recovered")
+    gate.open()
     producer.wait(job_id, timeout="20s")
     assert _ids(client, keys) == [HOST]
 

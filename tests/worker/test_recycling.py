@@ -15,7 +15,8 @@ from bananas_topology.contract.worker import WorkerConfig
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.worker import recycling
 from bananas_topology.worker.recycling import Recycling
-from tests.worker.support import Starter
+from tests.waiting import wait_for
+from tests.worker.support import Gate, Starter
 
 
 def test_a_worker_exits_after_its_maximum_of_jobs_and_returns_the_rest(
@@ -53,14 +54,19 @@ def test_recycled_workers_run_every_job_once(
 
 
 def test_a_running_job_is_finished_before_the_worker_is_recycled(
-    start: Starter, producer: Client
+    start: Starter, producer: Client, gate: Gate
 ) -> None:
-    slow = producer.enqueue("sleep", 1.0)
+    slow = producer.enqueue("hold", gate.payload)
     worker = start(WORKER_CONCURRENCY="2", WORKER_MAX_JOBS="1", WORKER_GRACE="100ms")
     quick = producer.enqueue("echo", 1)
+    worker.wait_for_log("worker stopping")
+    stopping_at = time.monotonic()
+    wait_for(lambda: time.monotonic() - stopping_at > 0.5)
+
+    gate.open()
 
     assert worker.process.wait(20) == EXIT_RECYCLE
-    assert producer.results([slow, quick]) == {slow: 1.0, quick: 1}
+    assert producer.results([slow, quick]) == {slow: "done", quick: 1}
 
 
 def test_a_worker_over_its_memory_exits_between_jobs(start: Starter, producer: Client) -> None:

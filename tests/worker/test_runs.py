@@ -11,7 +11,7 @@ from bananas_topology.client import Client
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.system.clock import wall_now
 from tests.waiting import wait_for
-from tests.worker.support import Starter
+from tests.worker.support import Gate, Starter
 
 
 def _runs(producer: Client, job_id: str) -> list[tuple[int, str, str | None]]:
@@ -61,21 +61,18 @@ def test_a_dead_job_keeps_its_last_run(start: Starter, producer: Client) -> None
 
 
 def test_an_interrupted_and_a_crashed_run_are_told_apart_from_the_one_that_completes(
-    start: Starter, producer: Client
+    start: Starter, producer: Client, gate: Gate
 ) -> None:
-    def is_running_on(worker_id: str) -> bool:
-        return producer.get(job_id).worker_id == worker_id
-
     stopped = start(WORKER_GRACE="100ms")
-    job_id = producer.enqueue("third_time", 3.0)
-    wait_for(lambda: is_running_on("w0"))
+    job_id = producer.enqueue("hold", gate.payload)
+    gate.wait_for(1, "w0")
     assert stopped.end() == 0
     killed = start(WORKER_LEASE="1s")
-    wait_for(lambda: is_running_on("w1"))
+    gate.wait_for(1, "w1")
     assert _runs(producer, job_id)[-1] == (1, "running", "w1")
     killed.end(signal.SIGKILL)
     start(WORKER_LEASE="1s")
-    wait_for(lambda: is_running_on("w2"))
+    gate.wait_for(1, "w2")
 
     runs: Any = producer.get(job_id).runs
 

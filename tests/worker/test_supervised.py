@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from bananas_topology.client import Client, NewJob
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.system.notify import Notification, NotifySocket
 from tests.waiting import wait_for
-from tests.worker.support import Starter
+from tests.worker.support import Gate, Starter
 
 #: A handler that takes its worker down.
 CRASH = """\
@@ -47,14 +48,14 @@ class _Reports:
 
 
 def test_a_worker_reports_readiness_and_counts(
-    start: Starter, producer: Client, tmp_path: Path
+    start: Starter, producer: Client, tmp_path: Path, gate: Gate
 ) -> None:
     with NotifySocket(tmp_path / "n") as receiver:
         reports = _Reports(receiver)
         worker = start(NOTIFY_SOCKET=str(receiver.path), WORKER_CONCURRENCY="3")
         producer.enqueue("echo", 1)
         producer.enqueue("fail", "on purpose")
-        producer.enqueue("sleep", 3.0)
+        producer.enqueue("hold", gate.payload)
 
         expected = {"slots": 3, "busy": 1, "stuck": 0, "completed": 1, "failed": 1}
         wait_for(lambda: reports.counts() == expected)
@@ -106,26 +107,30 @@ def test_a_program_that_a_handler_starts_cannot_report(
     assert producer.wait(producer.enqueue("environ", "NOTIFY_SOCKET"), timeout=10) is None
 
 
-@pytest.mark.parametrize("job_type", ["sleep", "async_sleep"])
+@pytest.mark.parametrize("job_type", ["hold", "async_hold"])
 def test_a_drain_outlasts_the_grace_period_and_claims_nothing_more(
     start: Starter,
     producer: Client,
     client: redis.Redis,
     keys: Keys,
     tmp_path: Path,
+    gate: Gate,
     job_type: str,
 ) -> None:
     with NotifySocket(tmp_path / "n") as receiver:
         reports = _Reports(receiver)
         socket = str(receiver.path)
         worker = start(NOTIFY_SOCKET=socket, WORKER_CONCURRENCY="2", WORKER_GRACE="300ms")
-        running = producer.enqueue_many(NewJob(job_type, 3.0) for _ in range(2))
+        running = producer.enqueue_many(NewJob(job_type, gate.payload) for _ in range(2))
         wait_for(lambda: reports.counts().get("busy") == 2)
 
     worker.send(signal.SIGUSR2)
     worker.wait_for_log("worker stopping")
-    waiting = producer.enqueue(job_type, 0.0)
+    waiting = producer.enqueue(job_type, gate.payload)
     worker.send(signal.SIGUSR2)
+    draining_at = time.monotonic()
+    wait_for(lambda: time.monotonic() - draining_at > 2)
+    gate.open()
     code = worker.process.wait(20)
 
     assert code == 0
