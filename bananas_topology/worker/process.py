@@ -137,7 +137,7 @@ class Worker:
         """
         with self._inbox as inbox:
             forks.watch(SIGNALS, self._in_forked_child)
-            while not self._is_finished():
+            while True:
                 self._receive()
                 while self._received:
                     self._handle(self._received.pop(0))
@@ -148,6 +148,9 @@ class Worker:
                     log.error("worker id taken by another process: give every worker its own id")
                     self._stop(exit_code=0)
                 self._health.update(is_ready=self._is_ready())
+                # Not first: this process may have been paused until it is late, while it slept.
+                if self._is_finished():
+                    break
                 self._sleep(inbox)
             self._exchange.quiet()
             self._report_last()
@@ -256,8 +259,8 @@ class Worker:
             self._recycling.count(len(finished))
             self._recycle_if_due()
         self._interrupt()
-        is_forced = self._shutdown.is_forced
-        self._exchange.settle(self._slots.settle_interrupted(at_once=is_forced))
+        at_once = self._shutdown.is_cleanup_over
+        self._exchange.settle(self._slots.settle_interrupted(at_once=at_once))
         since = self._slots.waiting_since()
         if since is not None and (waited_s := monotonic() - since) > LATE_S:
             self._exchange.release_late(self._slots.release_waiting(), waited_s)

@@ -48,6 +48,14 @@ class Shutdown:
         return monotonic() >= self.deadline
 
     @property
+    def is_cleanup_over(self) -> bool:
+        """Whether jobs are to be released although their interrupted handlers have not ended.
+
+        Not later because a paused process has interrupted them late.
+        """
+        return self.is_forced or monotonic() >= self.deadline + CLEANUP_S
+
+    @property
     def overdue_at(self) -> float:
         """When the worker must exit even if it still holds jobs."""
         return self.deadline + CLEANUP_S + LEAVE_TIMEOUT_S

@@ -14,7 +14,8 @@ import redis
 from bananas_topology.client import Client
 from bananas_topology.errors import JobFailed
 from bananas_topology.jobs.keys import Keys
-from bananas_topology.worker.shutdown import EXIT_BY_S
+from bananas_topology.worker.shutdown import EXIT_BY_S, LEAVE_TIMEOUT_S
+from bananas_topology.worker.slots import CLEANUP_S
 from tests.waiting import wait_for
 from tests.worker.stop_jobs import notes
 from tests.worker.support import Starter
@@ -41,6 +42,26 @@ def test_handlers_clean_up_at_the_end_of_the_grace_period(
     start(WORKER_HANDLERS="stop_jobs")
     wait_for(lambda: producer.get(job_id).status == "processing")
     assert b'"attempts":0' in (client.get(keys.job(job_id)) or b"")
+
+
+def test_a_worker_that_was_paused_beyond_its_grace_period_releases_its_jobs(
+    start: Starter, producer: Client, client: redis.Redis, keys: Keys, file: Path
+) -> None:
+    worker = start(WORKER_HANDLERS="stop_jobs", WORKER_GRACE="300ms")
+    job_id = producer.enqueue("stubborn", {"file": str(file), "until": f"{file}-end"})
+    wait_for(lambda: notes(file) == ["began 1"])
+    worker.send(signal.SIGTERM)
+    worker.wait_for_log("worker stopping")
+    stopping_at = time.monotonic()
+
+    worker.send(signal.SIGSTOP)
+    wait_for(lambda: time.monotonic() - stopping_at > 0.3 + CLEANUP_S + LEAVE_TIMEOUT_S)
+    worker.send(signal.SIGCONT)
+
+    assert worker.process.wait(20) == 0
+    # It does not wait for the server's reply.
+    wait_for(lambda: client.lrange(keys.queue("normal"), 0, -1) == [job_id.encode()])
+    assert not client.exists(keys.claims("w0"))
 
 
 def test_a_second_signal_does_not_wait_for_cleanup(
