@@ -21,6 +21,9 @@ VARIABLE = "LIVENESS_FILE"
 #: What follows the time in the file while the worker is starting.
 _STARTING = " starting"
 
+#: Characters in the file.
+_WIDTH = 40
+
 
 def is_alive(age_s: float) -> bool:
     """Whether a loop is alive that last turned `age_s` seconds ago."""
@@ -34,8 +37,14 @@ def touch(path: str, *, is_starting: bool = False) -> None:
         OSError: the file cannot be written.
     """
     # The monotonic clock is the same for all processes and unaffected by changes of the wall clock.
-    with open(path, "w", encoding="ascii") as file:
-        file.write(f"{time.monotonic():.3f}{_STARTING if is_starting else ''}\n")
+    text = f"{time.monotonic():.3f}{_STARTING if is_starting else ''}"
+    # Overwritten by a text of the same length: a file that is emptied first would be found empty by
+    # checks, for as long as this process is paused then.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+    try:
+        os.write(descriptor, f"{text:{_WIDTH}}\n".encode("ascii"))
+    finally:
+        os.close(descriptor)
 
 
 def read(path: str) -> tuple[float, bool]:
@@ -46,7 +55,7 @@ def read(path: str) -> tuple[float, bool]:
         ValueError: it does not contain a time.
     """
     with open(path, encoding="ascii") as file:
-        text = file.read().rstrip("\n")
+        text = file.read().rstrip()
     return time.monotonic() - float(text.removesuffix(_STARTING)), text.endswith(_STARTING)
 
 

@@ -4,12 +4,14 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from bananas_topology import liveness
+from tests.waiting import wait_for
 
 
 def check_liveness(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -35,6 +37,26 @@ def test_the_liveness_check_depends_on_the_age_of_the_file(tmp_path: Path) -> No
     assert reported is not None, checked.stderr
     # The check starts a process, which takes seconds on a busy machine.
     assert stalled_s <= int(reported[1]) <= time.monotonic() - float(file.read_text()) + 1
+
+
+def test_the_file_can_be_read_while_it_is_touched(tmp_path: Path) -> None:
+    file, is_over = str(tmp_path / "alive"), threading.Event()
+
+    def touch() -> None:
+        while not is_over.is_set():
+            liveness.touch(file)
+
+    liveness.touch(file, is_starting=True)
+    assert liveness.read(file)[1]
+    toucher = threading.Thread(target=touch)
+    toucher.start()
+    try:
+        wait_for(lambda: not liveness.read(file)[1])
+        for _ in range(5_000):
+            liveness.read(file)
+    finally:
+        is_over.set()
+        toucher.join()
 
 
 @pytest.mark.parametrize(
