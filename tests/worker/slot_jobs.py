@@ -34,6 +34,6 @@ def name(payload: Any, context: JobContext) -> str:
 GATES: dict[str, threading.Event] = {}
 
 
-@job("gate", timeout="10s")
+@job("gate", timeout="30s")
 def gate(payload: str) -> None:
-    GATES[payload].wait(10)
+    GATES[payload].wait(30)

@@ -17,9 +17,10 @@ from bananas_topology.system.clock import monotonic
 from tests.waiting import wait_for
 from tests.worker.support import Starter
 
-#: How many jobs are enqueued one after another; by its timed claims alone a worker would need
-#: this many times 0.45 s on average.
+#: How many jobs are enqueued one after another, and the limit to the median of the seconds that
+#: they take, with room for a busy machine: by its timed claims alone a worker would need 0.45 s.
 JOBS = 20
+AT_ONCE_S = LISTEN_TIMEOUT_S / 4
 
 Run = Callable[[str], None]
 
@@ -59,7 +60,7 @@ def test_an_idle_worker_starts_a_pushed_job_at_once(
     start(WORKER_MODE=mode, WORKER_JOB_TYPES=job_types)
     wait_for(lambda: client.exists(keys.watcher))
 
-    assert _median(run, "job") < LISTEN_TIMEOUT_S / 10
+    assert _median(run, "job") < AT_ONCE_S
 
 
 def test_a_worker_of_another_priority_and_a_scheduler_watch_for_the_others(
@@ -69,7 +70,7 @@ def test_a_worker_of_another_priority_and_a_scheduler_watch_for_the_others(
     wait_for(lambda: client.get(keys.watcher) == b"w0")
     start(WORKER_MODE="specialized", WORKER_PRIORITIES="normal")
 
-    assert _median(run, "job") < LISTEN_TIMEOUT_S / 10
+    assert _median(run, "job") < AT_ONCE_S
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -83,7 +84,7 @@ def test_another_worker_takes_over_from_one_that_ends(
     first.end(number)
     wait_for(lambda: client.get(keys.watcher) == b"w1")
 
-    assert _median(run, "job") < LISTEN_TIMEOUT_S / 10
+    assert _median(run, "job") < AT_ONCE_S
 
 
 def test_an_idle_worker_sends_three_commands_a_second_at_most(
@@ -106,7 +107,8 @@ def test_a_backlog_that_no_worker_takes_is_not_watched_in_a_tight_loop(
     start(WORKER_MODE="specialized", WORKER_PRIORITIES="high")
     before, started = _calls(client, "blmove"), monotonic()
 
-    wait_for(lambda: _calls(client, "blmove") >= before + 50)
+    # The watches get fewer and fewer, so a worker that is slow may never come to 50 of them.
+    wait_for(lambda: _calls(client, "blmove") >= before + 50 or monotonic() - started > 3)
 
     assert monotonic() - started > 0.5
     assert client.llen(keys.queue("low")) == 20

