@@ -22,7 +22,7 @@ def _square(number: int) -> int:
 
 def _end_of(pid: int) -> int | str:
     """The exit code of a child; one that does not end is killed."""
-    until = time.monotonic() + 5
+    until = time.monotonic() + 15
     while time.monotonic() < until:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
@@ -137,7 +137,7 @@ def terminate(payload: int) -> list[int | None]:
         child = FORK.Process(target=time.sleep, args=(60,))
         child.start()
         child.terminate()  # before the child has run anything
-        child.join(5)
+        child.join(15)
         codes.append(child.exitcode)
     return codes
 

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from bananas_topology import job
@@ -42,6 +43,10 @@ async def bad(how: str) -> str:
             if how != "break":
                 time.sleep(0.1)
             os.close(loop._selector.fileno())  # type: ignore[attr-defined]  # private
+        case "replace":
+            # Unlike a closed descriptor, no other thread gets this one meanwhile.
+            with open(os.devnull) as other:
+                os.dup2(other.fileno(), loop._selector.fileno())  # type: ignore[attr-defined]
     await asyncio.sleep(0.1)
     return "went on"
 
@@ -53,13 +58,15 @@ async def good(payload: float) -> str:
 
 
 @job("block", max_retries=0)
-async def block(payload: float) -> str:
-    time.sleep(payload)
+async def block(payload: str) -> str:
+    """Block the loop as long as a file is there."""
+    while Path(payload).exists():
+        time.sleep(0.01)
     return "unblocked"
 
 
 @job("block_in_task", max_retries=0)
-async def block_in_task(payload: float) -> str:
+async def block_in_task(payload: str) -> str:
     return await asyncio.create_task(block(payload))
 
 

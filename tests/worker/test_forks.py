@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import signal
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from bananas_topology.client import Client
 from bananas_topology.system.notify import NotifySocket
+from tests.jobs.servers import free_port
 from tests.waiting import wait_for
 from tests.worker.support import Starter, WorkerProcess
 
@@ -77,18 +78,20 @@ def test_a_signal_sent_to_a_child_at_once_does_not_reach_the_worker(
 
 
 def test_a_child_has_no_connection_and_no_pipe_of_the_worker(
-    start: Starter, producer: Client, tmp_path: Path
+    start: Starter, producer: Client, client: redis.Redis, tmp_path: Path
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    def waits() -> list[str]:
+        return sorted(each["cmd"] for each in client.client_list() if each["flags"] == "b")
+
     with NotifySocket(tmp_path / "notify") as notified:
         start(
             WORKER_HANDLERS="fork_jobs",
-            METRICS_PORT=str(port),
+            METRICS_PORT=str(free_port()),
             NOTIFY_SOCKET=str(notified.path),
         )
         wait_for(lambda: bool(notified.receive()))
+        # Not while it connects: a socket without a connection yet is not known as the worker's.
+        wait_for(lambda: waits() == ["blmove"] * 3 + ["bzpopmin"])
 
         # Standard output is a file here.
         assert _result(producer, "sockets", None) == {"socket": 0, "pipe": 0}

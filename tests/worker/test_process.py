@@ -228,13 +228,22 @@ def test_a_worker_with_half_of_its_slots_stuck_says_so_once_and_goes_on(
     assert worker.end() == 0
 
 
-def test_a_slot_is_freed_when_a_timed_out_handler_ends(start: Starter, producer: Client) -> None:
-    start(WORKER_CONCURRENCY="1")
-    job_id = producer.enqueue("ignore_timeout", 1.0)
+def test_a_slot_is_freed_when_a_timed_out_handler_ends(
+    start: Starter, producer: Client, tmp_path: Path
+) -> None:
+    start(
+        WORKER_HANDLERS="stop_jobs",
+        WORKER_CONCURRENCY="1",
+        WORKER_JOBS='{"stubborn":{"timeout":"100ms","max_retries":0}}',
+    )
+    file, end = tmp_path / "notes", tmp_path / "end"
+    job_id = producer.enqueue("stubborn", {"file": str(file), "until": str(end)})
     with pytest.raises(JobFailed, match="timeout"):
         producer.wait(job_id, timeout=10)
 
-    assert producer.wait(producer.enqueue("echo", "again"), timeout=10) == "again"
+    end.touch()
+
+    assert producer.wait(producer.enqueue("print_lines", 0), timeout=10) == 0
 
 
 def test_a_worker_waits_for_a_server_that_is_not_up_yet(start: Starter) -> None:

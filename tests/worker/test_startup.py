@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,16 +24,25 @@ from tests.worker.test_exporter import get
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Path:
+def model(tmp_path: Path) -> Iterator[Path]:
     """While this file exists, the handlers are being imported."""
     file = tmp_path / "model"
     file.touch()
-    return file
+    yield file
+    file.unlink(missing_ok=True)  # so that processes end that were forked meanwhile
 
 
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as other, suppress(OSError):
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("", port))
+        return True
+    return False
 
 
 def _start(start: Starter, model: Path, **variables: str) -> WorkerProcess:
@@ -126,9 +137,8 @@ def test_a_process_that_a_module_has_forked_does_not_keep_the_port(
 
     assert worker.end(signal.SIGKILL) == -signal.SIGKILL
 
-    with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        other.bind(("", port))
+    # The child may only just have been forked, but lives until the test ends.
+    wait_for(lambda: _is_free(port))
 
 
 def test_the_first_process_of_a_container_obeys_while_it_starts(
