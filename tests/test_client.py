@@ -336,12 +336,13 @@ CALLS: list[Callable[[Client], Any]] = [
 def test_a_server_that_does_not_reply_is_an_error_within_seconds(
     call: Callable[[Client], Any], accepts: bool
 ) -> None:
+    # Twice 1.5 s at most; all the retries would take more than 7 s.
     with black_hole(accepts=accepts) as port, Client(f"redis://localhost:{port}") as producer:
         started = monotonic()
         with pytest.raises(RedisUnavailable, match=f"cannot reach Redis at localhost:{port}"):
             call(producer)
 
-    assert monotonic() - started < 4
+    assert monotonic() - started < 7
 
 
 def test_a_connection_that_falls_silent_is_an_error_within_seconds(
@@ -362,7 +363,7 @@ def test_a_connection_that_falls_silent_is_an_error_within_seconds(
         try:
             with pytest.raises(RedisUnavailable, match=r"no reply in 1\.5 s"):
                 producer.enqueue("add")
-            assert monotonic() - started < 4
+            assert monotonic() - started < 7
         finally:
             is_silent.clear()
     proxy.close()
