@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+import redis
+
 from tests.waiting import wait_for
 
 HERE = Path(__file__).parent
@@ -99,6 +101,15 @@ class Starter:
         if ready:
             worker.wait_for_log("worker ready")
         return worker
+
+
+def wait_until_idle(client: redis.Redis) -> None:
+    """Wait until the only worker of a server, which watches the queues, waits for jobs."""
+
+    def commands() -> list[str]:
+        return sorted(each["cmd"] for each in client.client_list() if "b" in each["flags"])
+
+    wait_for(lambda: commands() == ["blmove"] * 3 + ["bzpopmin"])
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.wake import LISTEN_TIMEOUT_S
 from bananas_topology.system.clock import monotonic
 from tests.waiting import wait_for
-from tests.worker.support import Starter
+from tests.worker.support import Starter, wait_until_idle
 
 #: How many jobs are enqueued one after another, and the limit to the median of the seconds that
 #: they take, with room for a busy machine: by its timed claims alone a worker would need 0.45 s.
@@ -88,12 +88,12 @@ def test_another_worker_takes_over_from_one_that_ends(
 
 
 def test_an_idle_worker_sends_three_commands_a_second_at_most(
-    start: Starter, client: redis.Redis, keys: Keys
+    start: Starter, client: redis.Redis
 ) -> None:
     start(WORKER_MODE="thin")
-    wait_for(lambda: client.exists(keys.watcher))
+    wait_until_idle(client)
     commands = ("bzpopmin", "evalsha", "blmove")
-    before, started = _calls(client, *commands), monotonic()
+    started, before = monotonic(), _calls(client, *commands)
 
     wait_for(lambda: _calls(client, *commands) >= before + 15)
 
@@ -105,7 +105,7 @@ def test_a_backlog_that_no_worker_takes_is_not_watched_in_a_tight_loop(
 ) -> None:
     client.lpush(keys.queue("low"), *map(str, range(20)))
     start(WORKER_MODE="specialized", WORKER_PRIORITIES="high")
-    before, started = _calls(client, "blmove"), monotonic()
+    started, before = monotonic(), _calls(client, "blmove")
 
     # The watches get fewer and fewer, so a worker that is slow may never come to 50 of them.
     wait_for(lambda: _calls(client, "blmove") >= before + 50 or monotonic() - started > 3)

@@ -13,7 +13,7 @@ from bananas_topology.client import Client
 from bananas_topology.system.notify import NotifySocket
 from tests.jobs.servers import free_port
 from tests.waiting import wait_for
-from tests.worker.support import Starter, WorkerProcess
+from tests.worker.support import Starter, WorkerProcess, wait_until_idle
 
 
 @pytest.fixture
@@ -80,9 +80,6 @@ def test_a_signal_sent_to_a_child_at_once_does_not_reach_the_worker(
 def test_a_child_has_no_connection_and_no_pipe_of_the_worker(
     start: Starter, producer: Client, client: redis.Redis, tmp_path: Path
 ) -> None:
-    def waits() -> list[str]:
-        return sorted(each["cmd"] for each in client.client_list() if each["flags"] == "b")
-
     with NotifySocket(tmp_path / "notify") as notified:
         start(
             WORKER_HANDLERS="fork_jobs",
@@ -91,7 +88,7 @@ def test_a_child_has_no_connection_and_no_pipe_of_the_worker(
         )
         wait_for(lambda: bool(notified.receive()))
         # Not while it connects: a socket without a connection yet is not known as the worker's.
-        wait_for(lambda: waits() == ["blmove"] * 3 + ["bzpopmin"])
+        wait_until_idle(client)
 
         # Standard output is a file here.
         assert _result(producer, "sockets", None) == {"socket": 0, "pipe": 0}

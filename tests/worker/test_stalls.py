@@ -105,7 +105,9 @@ def test_a_worker_whose_output_nobody_reads_goes_on(start: Starter, producer: Cl
     read_fd, write_fd = os.pipe()
     with open(read_fd, "rb"), open(write_fd, "wb") as output:
         start.output = output
-        worker = start(ready=False, WORKER_HANDLERS="stop_jobs", WORKER_GRACE="500ms")
+        worker = start(
+            ready=False, WORKER_HANDLERS="stop_jobs", WORKER_GRACE="500ms", CLEANUP_S="60"
+        )
         logging = [producer.enqueue("log_lines", 300) for _ in range(4)]
         assert [producer.wait(job_id, timeout=20) for job_id in logging] == [300] * 4
         # This one waits until its lines are read; the worker does not.
