@@ -27,7 +27,7 @@ class WorkerProcess:
     def text(self) -> str:
         return self.log.read_text("utf-8")
 
-    def wait_for_log(self, text: str, times: int = 1) -> None:
+    def wait_for_log(self, text: str, times: int = 1, within_s: float = 20.0) -> None:
         def is_logged() -> bool:
             has_exited = self.process.poll() is not None  # asked first: it may log and exit now
             if self.text().count(text) >= times:
@@ -35,7 +35,7 @@ class WorkerProcess:
             assert not has_exited, f"exited without logging {text!r}:\n{self.text()}"
             return False
 
-        wait_for(is_logged)
+        wait_for(is_logged, within_s)
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

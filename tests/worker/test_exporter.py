@@ -113,7 +113,7 @@ def test_a_worker_stays_alive_but_not_ready_while_the_server_stalls(
             os.kill(info["process_id"], signal.SIGSTOP)
             try:
                 gate.open()
-                worker.wait_for_log("connection lost")
+                worker.wait_for_log("connection lost", within_s=60)
 
                 # It is logged a moment before the probes know.
                 wait_for(lambda: get(port, "/readyz")[0] == 503)

@@ -450,7 +450,7 @@ def test_a_stalled_server_does_not_delay_signals(start: Starter, tmp_path: Path)
 
             os.kill(info["process_id"], signal.SIGSTOP)
             try:
-                worker.wait_for_log("connection lost")
+                worker.wait_for_log("connection lost", within_s=60)
                 code = worker.end(signal.SIGQUIT)
             finally:
                 os.kill(info["process_id"], signal.SIGCONT)
