@@ -19,6 +19,7 @@ from bananas_topology.supervisor.log_files import (
     children_with_logs,
     existing_files,
     log_path,
+    possible_files,
 )
 from bananas_topology.supervisor.output import SUPERVISOR
 from bananas_topology.system.clock import format_timestamp, sleep
@@ -242,11 +243,11 @@ class _Growing:
     def read(self) -> list[bytes]:
         """Return the lines that have arrived."""
         lines = self._read()
-        for path in self._newer_files():
+        while (file := self._next_file()) is not None:
             # What was written to the file before it was rotated.
             lines += self._read()
             self.close()
-            self._file, self._rest = self._open(path), b""
+            self._file, self._rest = file, b""
             lines += self._read()
         return lines
 
@@ -260,17 +261,26 @@ class _Growing:
         *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
         return lines
 
-    def _newer_files(self) -> list[Path]:
-        """The files that were created after the open one, the oldest first."""
+    def _next_file(self) -> IO[bytes] | None:
+        """Open the file that was created right after the open one; None if there is none.
+
+        Looks from the newest to the oldest, as files move when they are rotated: so none is missed
+        that moves meanwhile.
+        """
         inode = self.position.inode if self.position is not None else None
         if (current := _inode(self._path)) is None or current == inode:
-            return []
-        newer: list[Path] = []
-        for path in existing_files(self._directory, self._name):
-            newer.append(path)
-            if inode is not None and _inode(path) == inode:
-                newer.clear()
-        return newer
+            return None
+        found: IO[bytes] | None = None
+        for path in possible_files(self._directory, self._name):
+            if (file := self._open(path)) is None:
+                continue
+            if os.fstat(file.fileno()).st_ino == inode:
+                file.close()
+                break
+            if found is not None:
+                found.close()
+            found = file
+        return found
 
     @staticmethod
     def _open(path: Path) -> IO[bytes] | None:

@@ -113,6 +113,12 @@ def children_with_logs(directory: Path) -> list[str]:
     return sorted(path.name.removesuffix(_SUFFIX) for path in directory.glob(f"*{_SUFFIX}"))
 
 
+def possible_files(directory: Path, name: str) -> Iterator[Path]:
+    """Where the log files of a child may be, the newest first."""
+    for number in range(BACKUPS + 1):
+        yield backup(log_path(directory, name), number)
+
+
 def existing_files(directory: Path, name: str) -> Iterator[Path]:
     """The log files of a child, the oldest first."""
     for number in range(BACKUPS, -1, -1):

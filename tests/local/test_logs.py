@@ -124,3 +124,27 @@ def test_follower_yields_everything_once_over_rotations_and_new_children(
     assert sorted(lines[1:]) == sorted(f"line {number}" for number in range(400))
     first.close()
     second.close()
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_follower_misses_no_file_when_files_are_rotated_while_it_looks_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(log_files_module, "MAX_FILE_BYTES", 1)  # a file for each line
+    file = LogFile(log_path(tmp_path, "a-0"))
+    file.write([b"one"])
+    backup = log_files_module.backup
+    waiting = [b"three"]
+
+    def rotate_before(path: Path, at: int) -> Path:
+        if at == number and waiting:
+            file.write([waiting.pop()])
+        return backup(path, at)
+
+    with Follower(tmp_path, (), Filter(["a-0"])) as follower:
+        file.write([b"two"])
+        monkeypatch.setattr(log_files_module, "backup", rotate_before)
+        lines = [line.text for _ in range(2) for line in follower.lines(lambda: True)]
+
+    assert (lines, waiting) == (["two", "three"], [])
+    file.close()
