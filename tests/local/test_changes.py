@@ -102,12 +102,20 @@ def test_pool_scaled_to_none_can_be_scaled_up_again(stage: Stage) -> None:
 
 
 def test_name_of_a_draining_process_is_not_used_again(stage: Stage) -> None:
+    # It drains until the process that takes its place has started.
+    patient = WORKING.replace(
+        "time.sleep(0.2)", "while not os.path.exists('started'): time.sleep(0.01)"
+    )
+
     def down_and_up(changes: Changes) -> Operation:
         [_, second] = changes.members("a")
         stage.supervisor.retire(second)
+        rehearsal.code = f"open('started', 'w').close()\n{WORKING}"
         return changes.scale({"a": 2}, 20)
 
-    assert Rehearsal(stage, down_and_up).run("a-0", "a-1") == ["a-0", "a-2"]
+    rehearsal = Rehearsal(stage, down_and_up)
+
+    assert rehearsal.run("a-0", a_1=patient) == ["a-0", "a-2"]
 
 
 def test_process_that_does_not_become_ready_is_taken_back(stage: Stage) -> None:
@@ -155,28 +163,30 @@ def test_pools_are_restarted_side_by_side(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "error"),
+    ("code", "timeout_s", "error"),
     [
         (
             "raise SystemExit(2)",
+            20,
             "a-2 exited before it was ready (exit code 2: invalid settings or handlers); "
             "stopped again, see `bananas logs a-2`",
         ),
         (
             "import time; time.sleep(60)",
+            0.5,
             "a-2 not ready within 0.5 s; stopped again, see `bananas logs a-2`",
         ),
     ],
 )
 def test_restart_with_broken_code_keeps_the_old_processes(
-    stage: Stage, code: str, error: str
+    stage: Stage, code: str, timeout_s: float, error: str
 ) -> None:
     pids: list[list[int | None]] = []
 
     def restart(changes: Changes) -> Operation:
         pids.append(_pids(changes))
         rehearsal.code = code
-        return changes.restart(["a"], 0.5)
+        return changes.restart(["a"], timeout_s)
 
     rehearsal = Rehearsal(stage, restart, lambda changes: pids.append(_pids(changes)))
 
