@@ -155,7 +155,7 @@ def test_a_worker_without_files_exits_to_be_restarted(server: Server) -> None:
         producer.wait(producer.enqueue("echo", 1), timeout=20)
         server.change("second")
 
-        assert worker.wait(30) == 77
+        assert worker.wait(60) == 77
 
 
 def test_a_worker_whose_file_names_another_server_exits_once_its_own_is_gone(
@@ -174,7 +174,7 @@ def test_a_worker_whose_file_names_another_server_exits_once_its_own_is_gone(
             wait_for(lambda: any("b" in each["flags"] for each in ask(port).client_list()), 20)
             ask(port).shutdown(nosave=True)
 
-            assert worker.wait(30) == 77
+            assert worker.wait(60) == 77
 
 
 def test_an_api_without_files_exits_to_be_restarted_and_one_with_files_recovers(
@@ -195,11 +195,11 @@ def test_an_api_without_files_exits_to_be_restarted_and_one_with_files_recovers(
             API_PORT=str(fresh),
         ) as other,
     ):
-        wait_for(lambda: _is_ready(stale) and _is_ready(fresh), 30)
+        wait_for(lambda: _is_ready(stale) and _is_ready(fresh), 60)
         server.change("second")
         secret(tmp_path / "password", "second")
 
-        assert one.wait(30) == 77
+        assert one.wait(60) == 77
         wait_for(lambda: _is_ready(fresh), 20)
         assert other.poll() is None
 

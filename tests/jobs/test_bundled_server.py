@@ -6,8 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,17 +15,18 @@ from bananas_topology.errors import BundledServerFailed
 from bananas_topology.jobs import append_only_file, bundled_server
 from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.system.processes import start_time_token
+from tests.jobs.servers import free_port
+from tests.waiting import wait_for
 
 
 def _client(server: BundledServer) -> redis.Redis:
     return redis.Redis.from_url(server.url, protocol=2, decode_responses=True)
 
 
-def _wait_for(condition: Callable[[], bool], within_s: float = 10.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
+@pytest.fixture(autouse=True)
+def _own_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the well-known port, which another test's server would take while one is dead."""
+    monkeypatch.setattr(bundled_server, "WELL_KNOWN_PORT", free_port())
 
 
 def _pid(server: BundledServer) -> int:
@@ -90,33 +89,40 @@ def test_data_survives_kill_9_of_the_server(tmp_path: Path) -> None:
             except redis.ConnectionError:
                 return False
 
-        _wait_for(is_back)
+        wait_for(is_back)
 
         with _client(server) as client:
             assert client.get("kept") == "yes"
         assert server.url == url
 
 
-def test_restarts_of_a_server_that_keeps_dying_are_delayed(tmp_path: Path) -> None:
+def test_restarts_of_a_server_that_keeps_dying_are_delayed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(bundled_server, "monotonic", lambda: now)
     with BundledServer(tmp_path, durable=False) as server:
         server.start()
 
-        pauses = [_seconds_until_restarted(server, tmp_path) for _ in range(2)]
-
-        assert pauses[0] < 0.5 < pauses[1]
-
-
-def _seconds_until_restarted(server: BundledServer, directory: Path) -> float:
-    killed = _owner(directory)
-    os.kill(killed, signal.SIGKILL)
-    started = time.monotonic()
-
-    def is_restarted() -> bool:
+        first = _kill(tmp_path)
         server.restart_if_dead()
-        return _owner(directory) != killed
+        second = _kill(tmp_path)
+        server.restart_if_dead()
+        now += 0.9
+        server.restart_if_dead()
 
-    _wait_for(is_restarted)
-    return time.monotonic() - started
+        assert second == _owner(tmp_path) != first
+        now += 0.2
+        server.restart_if_dead()
+        assert _owner(tmp_path) != second
+
+
+def _kill(directory: Path) -> int:
+    """Kill the server, and wait until it has exited; returns its process id."""
+    pid = _owner(directory)
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: start_time_token(pid) is None)
+    return pid
 
 
 def test_the_data_directory_is_private(tmp_path: Path) -> None:
@@ -156,7 +162,7 @@ def test_the_password_stays_the_same_across_restarts(tmp_path: Path) -> None:
             except redis.ConnectionError:
                 return False
 
-        _wait_for(is_back)
+        wait_for(is_back)
         assert first.url.rpartition("@")[0] == password
     with BundledServer(tmp_path) as second:
         assert second.start().rpartition("@")[0] == password
@@ -392,4 +398,4 @@ def test_a_server_does_not_outlive_the_process_that_started_it(tmp_path: Path) -
 
         starter.kill()
 
-        _wait_for(lambda: start_time_token(pid) is None, within_s=5.0)
+        wait_for(lambda: start_time_token(pid) is None)

@@ -170,8 +170,10 @@ class Transitions(RuleBasedStateMachine):
     def reap(self, name: str, by: str) -> None:
         if name == by:
             return
-        self.client.zadd(self.keys.workers, {name: 1})
         reaper = self.workers[by]
+        # No outage is suspected, however long ago the last heartbeat was.
+        self.broker.heartbeat(reaper.consumer, reaper.incarnation, {}, boot=False)
+        self.client.zadd(self.keys.workers, {name: 1})
         beat = self.broker.heartbeat(reaper.consumer, reaper.incarnation, {}, boot=False)
         assert name in beat.expired
         self.broker.reap(reaper.consumer, beat.expired)

@@ -3,12 +3,19 @@ from __future__ import annotations
 import pytest
 import redis
 
+from bananas_topology.jobs import wake
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.settlements import ReleaseJob
 from bananas_topology.jobs.wake import LISTEN_TIMEOUT_S, WakeListener, WakeReply
 from bananas_topology.system.clock import monotonic
 from tests.jobs.support import Worker, encoded, is_readable
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listeners wake up only when they are notified, however late that is."""
+    monkeypatch.setattr(wake, "LISTEN_TIMEOUT_S", 60.0)
 
 
 def _listener(worker: Worker, *, by_type: bool = False) -> WakeListener:
@@ -21,6 +28,7 @@ def _ids(reply: WakeReply | None) -> list[str]:
     return [claim.job_id for claim in reply.claimed.claims]
 
 
+@pytest.mark.usefixtures("endless")
 @pytest.mark.parametrize("by_type", [False, True])
 def test_a_notification_delivers_the_job(client: redis.Redis, keys: Keys, by_type: bool) -> None:
     broker = Broker(client, keys)
@@ -40,6 +48,7 @@ def test_a_notification_delivers_the_job(client: redis.Redis, keys: Keys, by_typ
     listener.close()
 
 
+@pytest.mark.usefixtures("endless")
 def test_a_released_job_notifies_a_listener(client: redis.Redis, keys: Keys) -> None:
     broker = Broker(client, keys)
     worker = Worker(broker, job_types=("add",))
@@ -63,11 +72,11 @@ def test_a_listener_without_a_notification_claims_after_its_timeout(
     worker = Worker(Broker(client, keys), job_types=("add",))
     worker.claim()  # the server knows the script from now on
     listener = _listener(worker, by_type=True)
-    started = monotonic()
-    listener.listen(worker.request(1))
     job = encoded("a")
     client.set(keys.job("a"), job.body)
     client.lpush(keys.queue("normal"), "a")  # as foreign producers do
+    started = monotonic()
+    listener.listen(worker.request(1))
 
     assert is_readable(listener.fileno(), 10)
     reply = listener.receive()
@@ -79,6 +88,7 @@ def test_a_listener_without_a_notification_claims_after_its_timeout(
     listener.close()
 
 
+@pytest.mark.usefixtures("endless")
 def test_a_listener_reports_that_the_script_was_unknown(client: redis.Redis, keys: Keys) -> None:
     broker = Broker(client, keys)
     worker = Worker(broker)
@@ -96,6 +106,7 @@ def test_a_listener_reports_that_the_script_was_unknown(client: redis.Redis, key
     listener.close()
 
 
+@pytest.mark.usefixtures("endless")
 def test_an_idle_worker_is_notified_of_what_another_left(client: redis.Redis, keys: Keys) -> None:
     broker = Broker(client, keys)
     workers = [Worker(broker, worker_id=f"w{index}") for index in range(2)]

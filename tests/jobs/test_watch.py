@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import redis
 
+from bananas_topology.jobs import wake
 from bananas_topology.jobs.broker import Broker
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.wake import WakeListener
@@ -33,7 +35,10 @@ def test_a_watch_ends_when_a_queue_has_a_job_and_changes_nothing(
     watch.close()
 
 
-def test_an_announcement_wakes_idle_workers_of_every_kind(client: redis.Redis, keys: Keys) -> None:
+def test_an_announcement_wakes_idle_workers_of_every_kind(
+    client: redis.Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wake, "LISTEN_TIMEOUT_S", 60.0)  # they do not wake up by themselves
     broker = Broker(client, keys)
     general, special = Worker(broker), Worker(broker, "w-1", job_types=("sub",))
     listeners = [
@@ -48,7 +53,7 @@ def test_an_announcement_wakes_idle_workers_of_every_kind(client: redis.Redis, k
     assert broker.announce("normal").is_notified
 
     for listener in listeners:
-        assert is_readable(listener.fileno(), 0.5)
+        assert is_readable(listener.fileno(), 5)
         reply = listener.receive()
         assert reply is not None
         assert reply.woken
