@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -63,9 +64,7 @@ class Fleet:
 
     def runs(self) -> Counter[str]:
         """How often every job was started."""
-        path = self.directory / "runs"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return Counter(line.split()[0] for line in lines)
+        return Counter(line.split()[0] for line in _lines(self.directory / "runs"))
 
     def held_by(self, worker_id: str) -> set[str]:
         """The jobs that a worker has claimed."""
@@ -101,8 +100,11 @@ class Fleet:
         assert again <= in_flight, f"{len(again - in_flight)} jobs ran again without need"
 
     def is_done(self) -> bool:
+        """Whether every job is completed or dead."""
+        # Not whether none waits or runs: one that returns to its queue while these are counted, one
+        # after the other, is in neither.
         backlog = self.inspector.backlog()
-        return backlog.ready == backlog.scheduled == backlog.running == 0
+        return backlog.completed + backlog.dead == len(self.job_ids)
 
     @contextmanager
     def starting(self, worker_id: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
@@ -128,14 +130,13 @@ class Fleet:
     def worker(self, worker_id: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
         """Start such a worker and wait until it is ready."""
         with self.starting(worker_id, **variables) as process:
-            wait_for(lambda: process.pid in self.pids().values() or process.poll(), 20)
+            wait_for(lambda: process.pid in self.pids().values() or process.poll(), 60)
             assert process.poll() is None, (self.directory / f"{worker_id}.log").read_text()
             yield process
 
     def log(self, worker_id: str) -> list[dict[str, object]]:
         """The log entries of a worker."""
-        path = self.directory / f"{worker_id}.log"
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = _lines(self.directory / f"{worker_id}.log")
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     @contextmanager
@@ -157,7 +158,7 @@ class Fleet:
             ) as process,
         ):
             try:
-                wait_for(lambda: find(self.directory) or process.poll() is not None, 30)
+                wait_for(lambda: find(self.directory) or process.poll() is not None, 60)
                 assert process.poll() is None, (self.directory / "up.log").read_text()
                 yield process
             finally:
@@ -169,6 +170,19 @@ class Fleet:
         found = find(self.directory)
         assert found is not None
         return found
+
+
+def _lines(path: Path) -> list[str]:
+    """The complete lines of a file, which may be written to; none if it does not exist."""
+    text = path.read_text() if path.exists() else ""
+    return text[: text.rfind("\n") + 1].splitlines()
+
+
+def suspend(pid: int) -> None:
+    """Suspend a process, and wait until none of its threads runs any more."""
+    os.kill(pid, signal.SIGSTOP)
+    threads = Path(f"/proc/{pid}/task")
+    wait_for(lambda: all(b") T " in each.read_bytes() for each in threads.glob("*/stat")))
 
 
 def server_pid(directory: Path) -> int:

@@ -47,6 +47,8 @@ class Network:
 
     def close(self) -> None:
         """Close the listener and all connections."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._set(Condition.DOWN)
 
@@ -62,16 +64,19 @@ class Network:
                 near, _ = self._listener.accept()
             except OSError:
                 return
-            if self._condition is Condition.DOWN:
-                near.close()
-                continue
-            far = socket.create_connection((HOST, self._server_port))
+            threading.Thread(target=self._serve, args=(near,), daemon=True).start()
+
+    def _serve(self, near: socket.socket) -> None:
+        far_address = (HOST, self._server_port)
+        with contextlib.suppress(OSError), near, socket.create_connection(far_address) as far:
             self._connections |= {near, far}
-            for source, sink, is_reply in ((near, far, False), (far, near, True)):
-                thread = threading.Thread(
-                    target=self._pump, args=(source, sink, is_reply), daemon=True
-                )
-                thread.start()
+            # Checked only now, or one that is being opened would be missed when all are ended.
+            if self._condition is Condition.DOWN:
+                return
+            back = threading.Thread(target=self._pump, args=(far, near, True), daemon=True)
+            back.start()
+            self._pump(near, far, False)
+            back.join()
 
     def _pump(self, source: socket.socket, sink: socket.socket, is_reply: bool) -> None:
         with contextlib.suppress(OSError):
@@ -89,6 +94,6 @@ class Network:
 
 
 def _end(connection: socket.socket) -> None:
+    """End a connection; it is closed once no thread reads from it any more."""
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
-    connection.close()
