@@ -18,6 +18,7 @@ from bananas_topology.supervisor.record import find
 from bananas_topology.system.processes import start_time_token
 from tests.cli.running import kill_what_runs, processes_of, record_of, succeed
 from tests.cli.shell import Shell
+from tests.jobs.servers import free_port
 from tests.waiting import wait_for
 
 TYPES = ("mail", "image", "report", "sync")
@@ -44,6 +45,18 @@ for name in ("mail", "image", "report", "sync"):
         effect(payload, context)
     handler.__name__ = name
     globals()[name] = job(name)(handler)
+"""
+
+
+#: Python runs this when it starts. A run gets another port for its bundled server than the
+#: well-known one, which another test's server would take while this one is dead.
+SITE = """\
+import sys
+
+if "bananas_topology.local" in sys.orig_argv:
+    from bananas_topology.jobs import bundled_server
+
+    bundled_server.WELL_KNOWN_PORT = {port}
 """
 
 
@@ -74,7 +87,7 @@ class Day:
     shop: Shell
     choose: random.Random = field(default_factory=lambda: random.Random(20260131))
     enqueued: int = 0
-    pids: set[int] = field(default_factory=set)
+    processes: set[tuple[int, str | None]] = field(default_factory=set)
     slots_killed: int = 0
 
     @property
@@ -83,8 +96,9 @@ class Day:
 
     def enqueue(self, number: int) -> None:
         """Enqueue the next jobs; remember the processes that run now."""
-        self.pids |= {each["pid"] for each in processes_of(self.shop).values() if each["pid"]}
-        self.pids |= {record_of(self.shop).pid, self.server()}
+        pids = {each["pid"] for each in processes_of(self.shop).values() if each["pid"]}
+        pids |= {record_of(self.shop).pid, self.server()}
+        self.processes |= {(pid, start_time_token(pid)) for pid in pids}
         ids = range(self.enqueued, min(JOBS, self.enqueued + number))
         with Client(record_of(self.shop).redis_url) as client:
             client.enqueue_many(
@@ -96,6 +110,11 @@ class Day:
         """The process id of the bundled server; 0 while its file is being written."""
         text = (self.state / "server.lock").read_text()
         return int(json.loads(text)["pid"]) if text else 0
+
+    def still_running(self) -> list[int]:
+        """The processes that have been seen and still run; not others that got their ids."""
+        known = [(pid, token) for pid, token in self.processes if token is not None]
+        return [pid for pid, token in known if start_time_token(pid) == token]
 
     def apply(self) -> None:
         (self.shop.directory / "topology.yaml").write_text(_topology(self.choose))
@@ -137,12 +156,15 @@ def _all_ready(shop: Shell) -> bool:
 def day(tmp_path: Path) -> Iterator[Day]:
     (tmp_path / "jobs.py").write_text(HANDLERS)
     (tmp_path / "effects").mkdir()
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(SITE.format(port=free_port()))
     (tmp_path / "topology.yaml").write_text(
         "version: 1\nname: shop\nhandlers: [jobs]\n"
         "pools: {worker: {mode: thin, replicas: 2, concurrency: 4}}\n"
     )
     environ = {name: text for name, text in os.environ.items() if name != "REDIS_URL"}
-    yield Day(Shell(tmp_path, environ | {"PYTHONDONTWRITEBYTECODE": "1"}))
+    environ |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(tmp_path / "site")}
+    yield Day(Shell(tmp_path, environ))
     kill_what_runs(tmp_path)
 
 
@@ -156,14 +178,14 @@ def test_every_job_has_its_effect_whatever_is_done_to_what_runs(day: Day) -> Non
         step()
     day.enqueue(JOBS)
     effects = day.shop.directory / "effects"
-    wait_for(lambda: len(list(effects.iterdir())) == JOBS, 60)
+    wait_for(lambda: len(list(effects.iterdir())) == JOBS, 120)
     wait_for(lambda: sum(each["busy"] for each in processes_of(day.shop).values()) == 0)
     succeed(day.shop, "down")
 
     runs = Counter(attempt for path in effects.iterdir() for attempt in path.read_text().split())
     assert set(runs) == {"1"}
     assert 0 <= runs["1"] - JOBS <= day.slots_killed
-    assert [pid for pid in day.pids if start_time_token(pid) is not None] == []
+    assert day.still_running() == []
     kept = {"data", "logs", "server.lock", "server.log", "server.password", "topology.json"}
     assert {path.name for path in day.state.iterdir()} == {*kept, "up.lock"}
     assert [path.name for path in day.state.parent.iterdir() if path.is_dir()] == ["shop"]
