@@ -25,8 +25,8 @@ from bananas_topology.system.notify import VARIABLE, NotifySocket
 #: Seconds between checks that the process is alive.
 _POLL_S = 0.2
 
-#: Seconds for the process to exit once every child was given up.
-EXIT_TIMEOUT_S = 1.0
+#: Seconds for the process to exit once every child was given up: the server saves its data.
+EXIT_TIMEOUT_S = 30.0
 
 _CHUNK_BYTES = 64 * 1024
 
@@ -91,7 +91,10 @@ def _wait(
                 return Outcome(is_ready=True)
             if not failed and (exits := received.fields.get("X_FAILED")):
                 failed = json.loads(exits)
-                deadline = min(deadline, monotonic() + EXIT_TIMEOUT_S)
+                if received.fields.get("STOPPING") != "1":
+                    messages.pump()
+                    return Outcome(failed=failed)
+                deadline = monotonic() + EXIT_TIMEOUT_S
         if exit_code is not None:
             messages.pump()
             return Outcome(failed=failed, exit_code=exit_code)

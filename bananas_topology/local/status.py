@@ -71,7 +71,8 @@ class Reporter(PollSource):
 
     A source of the supervisor's loop. ``READY=1`` is sent once all processes are ready at the same
     time, and ``RELOADING=1`` during a reload. If some were given up and all others are ready,
-    ``X_FAILED`` has the last exit of each of the former, as a JSON object by name.
+    ``X_FAILED`` has the last exit of each of the former, as a JSON object by name; ``STOPPING=1``
+    comes with it if that ends the run.
     """
 
     def __init__(self, supervisor: Supervisor, notifier: Notifier, reload: Reload) -> None:
@@ -107,6 +108,8 @@ class Reporter(PollSource):
         failed = {each.name: each.last_exit for each in children if each.phase is Phase.GIVEN_UP}
         if failed and len(failed) + ready == len(children):
             fields["X_FAILED"] = json.dumps(failed)
+            if self._supervisor.is_over:
+                fields["STOPPING"] = 1
         return fields
 
     def _status(self) -> str:

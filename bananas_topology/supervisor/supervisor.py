@@ -115,6 +115,14 @@ class Supervisor:
         return self._stopping_since is not None
 
     @property
+    def is_over(self) -> bool:
+        """Whether nothing runs or will be restarted. All pools may have been scaled to 0."""
+        if any(state.is_active for state in self._children):
+            return False
+        is_given_up = any(state.is_given_up for state in self._children)
+        return self.is_stopping or (is_given_up and not self._stays)
+
+    @property
     def operation(self) -> Operation | None:
         """The change under way, if any."""
         return self._operation
@@ -137,7 +145,7 @@ class Supervisor:
             try:
                 for state in self._children:
                     self._start(state)
-                while not self._is_over():
+                while not self.is_over:
                     self._sleep(inbox)
                     for received in inbox.drain():
                         self._on_signal(received)
@@ -214,13 +222,6 @@ class Supervisor:
             if state.child.is_running:
                 state.child.send(signal.SIGQUIT)
                 state.kill_at = min(state.kill_at or math.inf, monotonic() + QUIT_TIMEOUT_S)
-
-    def _is_over(self) -> bool:
-        """Whether nothing runs or will be restarted. All pools may have been scaled to 0."""
-        if any(state.is_active for state in self._children):
-            return False
-        is_given_up = any(state.is_given_up for state in self._children)
-        return self.is_stopping or (is_given_up and not self._stays)
 
     def _on_signal(self, received: signal.Signals) -> None:
         if received == signal.SIGCHLD:

@@ -110,6 +110,25 @@ def test_handlers_that_cannot_be_imported_fail_the_start_once_with_their_line(sh
     assert "no_such_module" in shop("logs", "worker").stdout
 
 
+def test_failed_start_is_over_when_the_command_returns(shop: Shell) -> None:
+    # The server, which `up` stops last, does not answer for a while.
+    (shop.directory / "jobs.py").write_text(
+        "import json, os, signal, subprocess\n"
+        "pid = json.load(open('.bananas/shop/server.lock'))['pid']\n"
+        "os.kill(pid, signal.SIGSTOP)\n"
+        "argv = ['sh', '-c', f'sleep 2; kill -CONT {pid}']\n"
+        "subprocess.Popen(argv, start_new_session=True, stdout=-3, stderr=-3)\n"
+        "import no_such_module\n"
+    )
+
+    result = shop("up", "-d", "--only", "other")
+
+    assert result.returncode == 1
+    assert "gave up restarting other-0; see `bananas logs`" in result.stderr
+    assert "keeps running" not in result.stderr
+    assert find(shop.directory) is None
+
+
 def test_start_without_a_word_fails_with_the_reason_of_the_exits(shop: Shell) -> None:
     (shop.directory / "jobs.py").write_text("import os\nos._exit(3)")
 
