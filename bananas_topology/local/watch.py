@@ -31,6 +31,9 @@ DEBOUNCE_MS = 200
 #: Milliseconds between the thread's checks whether to stop.
 _TIMEOUT_MS = 500
 
+#: Seconds between checks that the thread is alive, until it watches.
+_START_POLL_S = 0.1
+
 log = logging.getLogger(__name__)
 
 
@@ -46,11 +49,23 @@ def check_installed() -> None:
         )
 
 
+class _Stop(threading.Event):
+    """Stops the thread. It is asked for the first time once everything is watched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_watching = threading.Event()
+
+    def is_set(self) -> bool:
+        self.is_watching.set()
+        return super().is_set()
+
+
 class Watcher:
     """Watches a topology's folder, and those below it, for its files and Python sources.
 
     A source of the supervisor's loop. Directories that begin with a dot are ignored. While a change
-    is under way, those that follow wait.
+    is under way, those that follow wait. Changes after `__enter__` are seen.
     """
 
     def __init__(self, supervisor: Supervisor, changes: Changes, applier: Applier) -> None:
@@ -60,7 +75,7 @@ class Watcher:
         self._folder = _seen(applier.deployment.topology.path).parent
         self._paths: SimpleQueue[Path] = SimpleQueue()
         self._pending: set[Path] = set()
-        self._stop = threading.Event()
+        self._stop = _Stop()
         self._read_fd, self._write_fd = os.pipe()
         os.set_blocking(self._read_fd, False)
         os.set_blocking(self._write_fd, False)
@@ -68,6 +83,9 @@ class Watcher:
 
     def __enter__(self) -> Self:
         self._thread.start()
+        # Otherwise a source could be edited after a worker has read it, and before it is watched.
+        while not self._stop.is_watching.wait(_START_POLL_S) and self._thread.is_alive():
+            pass
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -56,10 +56,32 @@ def test_changed_sources_and_topology_take_effect(shop: Shell) -> None:
 
         jobs.write_text("raise RuntimeError('half written')")
         wait_for(lambda: "restart failed" in shop("logs", "supervisor").stdout)
-        assert _ready(shop)
+        wait_for(lambda: _ready(shop))
         (shop.directory / "topology.yaml").write_text(TOPOLOGY.replace("thin", "thin, replicas: 2"))
         jobs.write_text(JOBS)
         wait_for(lambda: len(_ready(shop)) == 2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+
+
+def test_a_source_that_changes_as_soon_as_its_worker_runs_takes_effect(shop: Shell) -> None:
+    slow = shop.directory / "site-packages"
+    slow.mkdir()
+    (slow / "watchfiles.py").write_text(
+        "import sys, time\n"
+        "time.sleep(3)\n"
+        f"sys.path.remove({str(slow)!r})\n"
+        "del sys.modules['watchfiles']\n"
+        "import watchfiles\n"
+    )
+    shop.environ["PYTHONPATH"] = str(slow)
+    with shop.start("up", "--watch", stdout=subprocess.DEVNULL) as process:
+        wait_for(lambda: _ready(shop))
+        before = _ready(shop)
+
+        (shop.directory / "shop" / "jobs.py").write_text(JOBS.replace("first", "second"))
+
+        wait_for(lambda: (now := _ready(shop)) and now != before)
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
 
