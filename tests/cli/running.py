@@ -6,7 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,8 @@ def kill_what_runs(directory: Path) -> None:
     """Kill every `up` of a directory, if a test has failed before it could stop them."""
     state = ".bananas/*/up.json"
     for path in (*directory.glob(state), *directory.glob(f"*/{state}")):
-        record = RunRecord(**json.loads(path.read_text()))
-        if is_running(record):
-            os.kill(record.pid, signal.SIGKILL)
+        # One that is just stopping by itself takes its state file with it.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            record = RunRecord(**json.loads(path.read_text()))
+            if is_running(record):
+                os.kill(record.pid, signal.SIGKILL)

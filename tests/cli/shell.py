@@ -39,6 +39,15 @@ def hold(payload: str) -> None:
 """
 
 
+class Started(subprocess.Popen[Any]):
+    """A command that runs; a test that fails in its context does not wait for its end."""
+
+    def __exit__(self, kind: type[BaseException] | None, *more: Any) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, *more)
+
+
 @dataclass(frozen=True)
 class Shell:
     """Runs `bananas` in a directory with an environment, as a user does."""
@@ -61,10 +70,10 @@ class Shell:
             check=False,
         )
 
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[Any]:
+    def start(self, *arguments: str, **options: Any) -> Started:
         """Start a command; `options` are those of `Popen`."""
         argv = [sys.executable, "-m", "bananas_topology", *arguments]
-        return subprocess.Popen(argv, cwd=self.directory, env=self.environ, **options)
+        return Started(argv, cwd=self.directory, env=self.environ, **options)
 
     def on_terminal(self, *arguments: str, answer: str = "", **more: str) -> tuple[int, str]:
         """Run a command on a terminal of 80 columns; returns its exit code and output."""
