@@ -67,6 +67,11 @@ def succeed(shop: Shell, *arguments: str) -> str:
     return result.stderr
 
 
+def effects_in(directory: Path) -> list[str]:
+    """The contents of the files that the handler `effect` writes: the attempts of each job."""
+    return [path.read_text() for path in directory.glob("effect-*")]
+
+
 def kill_what_runs(directory: Path) -> None:
     """Kill every `up` of a directory, if a test has failed before it could stop them."""
     state = ".bananas/*/up.json"
