@@ -20,6 +20,7 @@ from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.supervisor.directories import state_directory
 from bananas_topology.supervisor.output import SUPERVISOR
 from bananas_topology.supervisor.record import RunRecord, find
+from tests.cli.screen import on_screen
 from tests.cli.shell import Shell
 from tests.jobs.servers import free_port
 from tests.waiting import wait_for
@@ -44,10 +45,11 @@ def touch(payload: dict) -> None:
     Path(payload["name"]).touch()
 
 
-@job("slow")
-def slow(payload: dict) -> None:
+@job("hold")
+def hold(payload: dict) -> None:
     Path(payload["name"] + "-started").touch()
-    time.sleep(1)
+    while not Path("go").exists():
+        time.sleep(0.01)
     Path(payload["name"]).touch()
 
 
@@ -190,12 +192,15 @@ def test_dry_run_is_a_table_on_a_terminal(shop: Path) -> None:
     assert rows[3] == ["total", "2", "6"]
 
 
-def test_terminal_output_has_colored_prefixes_and_a_progress_line(
-    shop: Path,
-) -> None:
-    _enqueue_before(shop, ("slow", {"name": "file"}))
+def test_terminal_output_has_colored_prefixes_and_a_progress_line(shop: Path) -> None:
+    _enqueue_before(shop, ("hold", {"name": "file"}))
 
-    shown = _on_terminal(shop, "--drain")
+    with on_screen(Shell(shop, _environ()), "up", "--drain") as screen:
+        wait_for(lambda: "0 completed, 0 ready, 1 running" in screen.output)
+        (shop / "go").touch()
+        assert screen.wait() == 0
+        wait_for(lambda: "drained: 1 completed" in screen.output)
+        shown = screen.output
 
     assert re.search(r"\x1b\[\d+mworker-0   \|\x1b\[0m ", shown)
     assert "0 completed, 0 ready, 1 running\r\x1b[2K" in shown
@@ -320,10 +325,13 @@ def test_json_output_parses_line_by_line(shop: Path) -> None:
 
 def test_ctrl_c_lets_running_jobs_finish(shop: Path) -> None:
     with _running(shop) as (process, record), Client(record.redis_url) as client:
-        client.enqueue("slow", {"name": "file"})
+        client.enqueue("hold", {"name": "file"})
         wait_for((shop / "file-started").exists)
 
         process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
+        assert any("worker stopping running=1" in line for line in process.stdout)
+        (shop / "go").touch()
         process.communicate(timeout=20)
 
         assert process.returncode == 0
@@ -332,11 +340,14 @@ def test_ctrl_c_lets_running_jobs_finish(shop: Path) -> None:
 
 
 def test_interrupted_drain_is_not_a_success(shop: Path) -> None:
-    _enqueue_before(shop, ("slow", {"name": "file"}))
+    _enqueue_before(shop, ("hold", {"name": "file"}))
     with _running(shop, "--drain") as (process, _):
         wait_for((shop / "file-started").exists)
 
         process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
+        assert any("worker stopping running=1" in line for line in process.stdout)
+        (shop / "go").touch()
         _, messages = process.communicate(timeout=20)
 
         assert process.returncode == 130
@@ -468,7 +479,7 @@ def test_up_stops_when_the_reader_of_its_output_has_gone(shop: Path, redirection
         env=_environ(),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 
