@@ -41,6 +41,11 @@ def _is_ready(shop: Shell) -> bool:
     return {each["state"] for each in processes_of(shop).values()} == {"ready"}
 
 
+def _delete(directory: Path) -> None:
+    """Delete a directory at once: the run may restore it before the last of its files is gone."""
+    shutil.rmtree(directory.rename(f"{directory}-deleted"))
+
+
 def test_deleted_state_directory_is_restored_and_no_job_is_interrupted(
     shop: Shell, producer: Client
 ) -> None:
@@ -49,7 +54,7 @@ def test_deleted_state_directory_is_restored_and_no_job_is_interrupted(
     job_id = producer.enqueue("hold", str(shop.directory / "go"))
     wait_for(lambda: processes_of(shop)["worker-0"]["busy"] == 1)
 
-    shutil.rmtree(shop.directory / ".bananas")
+    _delete(shop.directory / ".bananas")
 
     wait_for(lambda: _answers(shop))
     assert record_of(shop) == record
@@ -74,7 +79,7 @@ def test_deleted_sockets_of_a_deep_folder_are_restored(shop: Shell) -> None:
     sockets = Path(record_of(there).control).parent
     assert deep not in sockets.parents
 
-    shutil.rmtree(sockets)
+    _delete(sockets)
 
     wait_for(lambda: _answers(there))
     wait_for(lambda: _is_ready(there))
@@ -88,7 +93,7 @@ def test_run_that_was_replaced_while_its_directory_was_gone_stops(shop: Shell) -
     former = record_of(shop)
     os.kill(former.pid, signal.SIGSTOP)
     try:
-        shutil.rmtree(shop.directory / ".bananas")
+        _delete(shop.directory / ".bananas")
         succeed(shop, "up", "-d")
         new = record_of(shop)
     finally:
