@@ -110,8 +110,8 @@ def test_an_overlay_from_standard_input_is_merged_into_each_file(files: Shell) -
     ]
 
 
-def test_commands_connect_as_the_overlay_says(files: Shell) -> None:
-    arguments = ["-f", "base.yaml", "--set", "redis.key_prefix=other"]
+def test_commands_connect_as_the_overlay_says(files: Shell, prefix: str) -> None:
+    arguments = ["-f", "base.yaml", "--set", f"redis.key_prefix={prefix}-other"]
 
     enqueued = files("enqueue", "double", "--payload", "1", *arguments)
     queues = json.loads(files("queues", "--format", "json", *arguments).stdout)
