@@ -12,6 +12,7 @@ from typing import Any
 
 from bananas_topology.supervisor.record import RunRecord, find, is_running
 from tests.cli.shell import Shell
+from tests.waiting import wait_for
 
 #: A topology with the server of the environment.
 TOPOLOGY = """\
@@ -65,6 +66,18 @@ def succeed(shop: Shell, *arguments: str) -> str:
     result = shop(*arguments)
     assert result.returncode == 0, result.stderr + result.stdout
     return result.stderr
+
+
+def hang_up(shop: Shell) -> None:
+    """Send SIGHUP, and wait until that has been carried out."""
+
+    def count() -> int:
+        log = shop("logs", "supervisor", "--tail", "1000").stdout
+        return log.count(" finished: ") + log.count(" failed: ") + log.count("not applied")
+
+    before = count()
+    os.kill(record_of(shop).pid, signal.SIGHUP)
+    wait_for(lambda: count() > before, 30)
 
 
 def effects_in(directory: Path) -> list[str]:

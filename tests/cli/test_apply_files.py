@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,9 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from bananas_topology import Client
-from tests.cli.running import processes_of, record_of, shop_in, succeed
+from tests.cli.running import hang_up, processes_of, shop_in, succeed
 from tests.cli.shell import Shell
-from tests.waiting import wait_for
 
 TOPOLOGY = """\
 version: 1
@@ -49,18 +47,6 @@ def _write(shop: Shell, name: str, text: str) -> None:
     (shop.directory / name).write_text(text)
 
 
-def _hang_up(shop: Shell) -> None:
-    """Send SIGHUP, and wait until that has been carried out."""
-
-    def count() -> int:
-        log = shop("logs", "supervisor", "--tail", "1000").stdout
-        return log.count(" finished: ") + log.count(" failed: ") + log.count("not applied")
-
-    before = count()
-    os.kill(record_of(shop).pid, signal.SIGHUP)
-    wait_for(lambda: count() > before, 30)
-
-
 def test_edited_variables_of_the_env_file_are_applied(shop: Shell, producer: Client) -> None:
     _write(shop, ".env", "GREETING=one\nREPLICAS=1\nSHELL_HAS=file\n")
     shop.environ["SHELL_HAS"] = "shell"
@@ -74,7 +60,7 @@ def test_edited_variables_of_the_env_file_are_applied(shop: Shell, producer: Cli
     applied = producer.wait(producer.enqueue("greet", None), "10s")
     processes = len(processes_of(shop))
     _write(shop, ".env", "REPLICAS=2\n")
-    _hang_up(shop)
+    hang_up(shop)
     hung_up = producer.wait(producer.enqueue("greet", None), "10s")
 
     assert diff.splitlines() == [
@@ -106,7 +92,7 @@ def test_unusable_env_file_changes_nothing(
     _write(shop, ".env", text)
 
     result = shop("apply", "--yes")
-    _hang_up(shop)
+    hang_up(shop)
 
     assert (result.returncode, error in result.stderr) == (1, True), result.stderr
     assert error in shop("logs", "supervisor").stdout
@@ -120,7 +106,7 @@ def test_named_env_files_are_read_again_and_can_be_exchanged(shop: Shell, produc
     succeed(shop, "up", "-d", "--env-file", "one")
     _write(shop, "one", "GREETING=edited\n")
 
-    _hang_up(shop)
+    hang_up(shop)
     edited = producer.wait(producer.enqueue("greet", None), "10s")
     succeed(shop, "apply", "--yes", "--env-file", "two")
     exchanged = producer.wait(producer.enqueue("greet", None), "10s")
@@ -152,7 +138,7 @@ def _with_pipe(shop: Shell, text: str, *arguments: str) -> None:
 def test_variables_from_a_pipe_stay_until_others_are_given(shop: Shell, producer: Client) -> None:
     _with_pipe(shop, "GREETING=one", "up", "-d")
 
-    _hang_up(shop)
+    hang_up(shop)
     kept = producer.wait(producer.enqueue("greet", None), "10s")
     assert shop("diff").returncode == 0
     _with_pipe(shop, "GREETING=two", "apply", "--yes")
@@ -170,13 +156,13 @@ def test_overlays_and_values_are_read_again_and_can_be_exchanged(shop: Shell) ->
     succeed(shop, "up", "-d", *base, "-f", "prod.yaml", "--set", "pools.worker.concurrency=3")
 
     _write(shop, "prod.yaml", "pools: {worker: {replicas: 3}}\n")
-    _hang_up(shop)
+    hang_up(shop)
     edited = _slots(shop)
     night = (*base, "-f", "prod.yaml", "-f", "night.yaml", "--set", "pools.worker.replicas=1")
     diff = json.loads(shop("diff", "--format", "json", *night).stdout)["difference"]["pools"]
     succeed(shop, "apply", "--yes", *night)
     exchanged = _slots(shop)
-    _hang_up(shop)
+    hang_up(shop)
 
     assert edited == [3, 3, 3]
     assert [(each["before"], each["after"]) for each in diff] == [(3, 1)]
@@ -190,7 +176,7 @@ def test_overlay_that_does_not_become_ready_is_rolled_back_and_forgotten(shop: S
     before = processes_of(shop)["worker-0"]["pid"]
 
     result = shop("apply", "--yes", "-f", "topology.yaml", "-f", "broken.yaml")
-    _hang_up(shop)
+    hang_up(shop)
 
     assert (result.returncode, "rolled back" in result.stderr) == (1, True), result.stderr
     assert processes_of(shop)["worker-0"]["pid"] == before
@@ -209,7 +195,7 @@ def test_renamed_file_is_the_one_that_is_read_again(shop: Shell) -> None:
     assert "error BT001" in missing.stderr
     assert shop("ps", "-f", "new.yaml").returncode == 0
     _write(shop, "new.yaml", TOPOLOGY.replace(":-1}", ":-2}"))
-    _hang_up(shop)
+    hang_up(shop)
     assert len(processes_of(shop)) == 2
     succeed(shop, "down")
 

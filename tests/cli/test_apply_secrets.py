@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +10,9 @@ import pytest
 import redis
 
 from bananas_topology import Client
-from tests.cli.running import processes_of, record_of, shop_in, succeed
+from tests.cli.running import hang_up, processes_of, record_of, shop_in, succeed
 from tests.cli.shell import Shell
-from tests.jobs.servers import running
-from tests.waiting import wait_for
+from tests.jobs.servers import running, wait_until
 
 TOPOLOGY = """\
 version: 1
@@ -47,6 +44,7 @@ def shop(bundled_shell: Shell) -> Iterator[Shell]:
 def port(tmp_path: Path) -> Iterator[int]:
     """A server with the password `first`."""
     with running(tmp_path / "server", "--requirepass", "first") as port:
+        wait_until(redis.Redis(port=port, password="first").ping)
         yield port
 
 
@@ -121,9 +119,9 @@ def test_unset_secrets_of_the_changed_topology_are_named(shop: Shell, port: int)
 
     diff = shop("diff", "--format", "json")
     again = shop("up", "-d", "--yes")
-    os.kill(record_of(shop).pid, signal.SIGHUP)
+    hang_up(shop)
 
-    wait_for(lambda: "MAIL_TOKEN of worker, scheduler is" in shop("logs", "supervisor").stdout, 30)
+    assert "MAIL_TOKEN of worker, scheduler is" in shop("logs", "supervisor").stdout
     assert json.loads(diff.stdout)["unset"] == {"MAIL_TOKEN": ["worker", "scheduler"]}
     assert warning in diff.stderr
     assert (again.returncode, again.stderr.count(warning)) == (0, 1), again.stderr
