@@ -1,7 +1,8 @@
 """Gathering the facts: the file, this host, and a server observed for a few seconds. Read-only.
 
-Costs the server two connections, one INFO, 20 pings and a survey every half second; takes as long
-as the observation, plus at most the time-out of a call if the server stops answering.
+Costs the server two connections, one INFO, 20 pings, three readings of its clock and a survey every
+half second; takes as long as the observation, plus at most the time-out of a call if the server
+stops answering.
 """
 
 from __future__ import annotations

@@ -174,7 +174,9 @@ def _own_address() -> str:
 
 
 def test_a_server_that_is_set_up_well_passes(port: int) -> None:
-    found = results(examined(SOUND, url=f"redis://{HOST}:{port}"))
+    examination = examined(SOUND, url=f"redis://{HOST}:{port}")
+    # How quickly a busy machine answers says nothing about the server.
+    found = results(_changed(latency_ms=5.0)(examination))
 
     redis_checks = [each for code, each in found.items() if code.startswith("DR2")]
     assert not [each for each in redis_checks if each.verdict.status is not Status.OK]
@@ -218,8 +220,28 @@ def test_a_slow_way_to_the_server_is_found(port: int) -> None:
     finally:
         proxy.close()
 
-    assert found["DR208"].verdict.status is WARNING
+    # A failure from 250 ms on, which the proxy may take on a busy machine.
+    assert found["DR208"].verdict.status in (WARNING, FAILURE)
     assert found["DR210"].verdict.status is Status.OK
+
+
+def test_a_pause_is_not_taken_for_a_wrong_clock(port: int) -> None:
+    paused: list[bytes] = []
+
+    def pause_once(request: bytes) -> bool:
+        if b"TIME" in request and not paused:
+            paused.append(request)
+            sleep(2.2)
+        return True
+
+    proxy = Proxy(port, on_request=pause_once)
+    try:
+        found = results(examined(SOUND, url=f"redis://{HOST}:{proxy.port}"))
+    finally:
+        proxy.close()
+
+    assert paused
+    assert found["DR209"].verdict.status is Status.OK, found["DR209"].verdict.measured
 
 
 def test_a_replica_is_no_server_to_write_to_and_its_lag_is_found(port: int, tmp_path: Path) -> None:
