@@ -76,7 +76,7 @@ class Seed:
         self,
         pool: str = "worker",
         *,
-        lease_s: float = 15,
+        lease_s: float = 60,
         seen_s_ago: float = 1,
         running: int = 0,
         started_s_ago: float = 3600,

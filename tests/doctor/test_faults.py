@@ -9,11 +9,12 @@ from datetime import timedelta
 import pytest
 import redis
 
+from bananas_topology.doctor import gather
 from bananas_topology.doctor.check import Status, all_checks
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.jobs.stranded import StrandedJobs
-from bananas_topology.system.clock import format_timestamp, wall_now, wall_seconds
-from tests.doctor.seeding import SOUND, Seed, examined, meanwhile, results
+from bananas_topology.system.clock import format_timestamp, sleep, wall_now, wall_seconds
+from tests.doctor.seeding import SOUND, Seed, examined, results
 from tests.jobs.test_stranded import go_job, hold
 
 WARNING, FAILURE = Status.WARNING, Status.FAILURE
@@ -149,7 +150,7 @@ IN_REDIS: list[tuple[str, Status, Seeder]] = [
     ("DR411", WARNING, _both(Seed.fleet, lambda seed: seed.worker(job_types="add,sub"))),
     ("DR412", WARNING, lambda seed: seed.fleet(clock_ms=round(wall_seconds() * 1000) + 5000)),
     ("DR412", FAILURE, lambda seed: seed.fleet(clock_ms=round(wall_seconds() * 1000) - 900_000)),
-    ("DR413", WARNING, lambda seed: seed.fleet(seen_s_ago=12, lease_s=3)),
+    ("DR413", WARNING, lambda seed: seed.fleet(seen_s_ago=100, lease_s=60)),
     ("DR415", WARNING, lambda seed: seed.fleet(stuck=2)),
     ("DR501", FAILURE, lambda seed: seed.push(seed.keys.queue("high"))),
     ("DR501", FAILURE, _both(Seed.fleet, lambda seed: seed.push(seed.keys.queue("high")))),
@@ -253,42 +254,74 @@ def test_a_thin_pool_under_a_load_that_it_is_not_meant_for_is_found(
     assert found["DR414"].verdict.status is WARNING
 
 
-#: Code, status, and what happens while the system is observed.
+#: Code, status, and what happens between two surveys.
 WHILE_OBSERVED: list[tuple[str, Status, Seeder]] = [
-    ("DR402", FAILURE, lambda seed: seed.push(seed.keys.queue("high"), 10)),
-    ("DR405", WARNING, lambda seed: seed.push(seed.keys.queue("high"), 10)),
-    ("DR407", FAILURE, lambda seed: seed.stats(completed=50, failed=20)),
+    ("DR402", FAILURE, lambda seed: seed.push(seed.keys.queue("high"), 100)),
+    ("DR405", WARNING, lambda seed: seed.push(seed.keys.queue("high"), 100)),
+    ("DR407", FAILURE, lambda seed: seed.stats(completed=100, failed=40)),
     ("DR408", WARNING, lambda seed: seed.stats(failed=1)),
 ]
 
 
+@pytest.fixture
+def between_surveys(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Do something in each pause of an observation, however long that takes."""
+
+    def set_action(action: Callable[[], object]) -> None:
+        def act_and_sleep(seconds: float) -> None:
+            action()
+            sleep(seconds)
+
+        monkeypatch.setattr(gather, "sleep", act_and_sleep)
+
+    return set_action
+
+
 @pytest.mark.parametrize(("code", "status", "action"), WHILE_OBSERVED)
 def test_faults_that_only_time_shows_are_found(
-    client: redis.Redis, keys: Keys, server_url: str, code: str, status: Status, action: Seeder
+    client: redis.Redis,
+    keys: Keys,
+    server_url: str,
+    between_surveys: Callable[[Callable[[], object]], None],
+    code: str,
+    status: Status,
+    action: Seeder,
 ) -> None:
     seed = Seed(client, keys)
     seed.fleet(finished=1000, failed=0, busy_ms=1_000_000)
+    between_surveys(lambda: action(seed))
 
-    with meanwhile(lambda: action(seed)):
-        found = results(examined(SOUND, url=server_url, prefix=keys.prefix, observe_s=1.0))
+    found = results(examined(SOUND, url=server_url, prefix=keys.prefix, observe_s=1.0))
 
     assert found[code].verdict.status is status, found[code].verdict.measured
 
 
 def test_a_short_queue_that_grows_for_a_moment_is_no_fault(
-    client: redis.Redis, keys: Keys, server_url: str
+    client: redis.Redis,
+    keys: Keys,
+    server_url: str,
+    between_surveys: Callable[[Callable[[], object]], None],
 ) -> None:
     seed = Seed(client, keys)
     seed.fleet()
 
     def busy() -> None:
-        seed.push(seed.keys.queue("high"), 2)
-        seed.stats(completed=20)
+        seed.push(seed.keys.queue("high"), 50)
+        seed.stats(completed=500)
 
-    with meanwhile(busy):
-        found = results(examined(SOUND, url=server_url, prefix=keys.prefix, observe_s=1.0))
+    between_surveys(busy)
+    examination = examined(SOUND, url=server_url, prefix=keys.prefix, observe_s=1.0)
 
-    assert found["DR405"].verdict.status is Status.OK
+    assert examination.now.ready > examination.samples[0].ready
+    assert results(examination)["DR405"].verdict.status is Status.OK
+
+
+def test_heartbeats_in_time_are_no_fault(client: redis.Redis, keys: Keys, server_url: str) -> None:
+    Seed(client, keys).fleet()
+
+    found = results(examined(SOUND, url=server_url, prefix=keys.prefix))
+
+    assert found["DR413"].verdict.status is Status.OK
 
 
 def test_threads_that_stuck_handlers_hold_are_not_called_free(
