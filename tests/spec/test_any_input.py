@@ -44,7 +44,7 @@ ENVIRON = {"A": "1", "B": "x: [y"}
 
 LIMITS = settings(
     max_examples=150,
-    deadline=5_000,
+    deadline=30_000,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 

@@ -95,7 +95,7 @@ def _fields(
 
 
 @given(_maps(schema()))
-@settings(max_examples=100, deadline=5_000, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=30_000, suppress_health_check=list(HealthCheck))
 def test_any_topology_that_the_schema_accepts(value: dict[str, Any]) -> None:
     value["handlers"] = value.get("handlers") or ["a"]
     text = json.dumps(value, ensure_ascii=False)
