@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from bananas_topology.client import NewJob
 from tests.page.browser import Tab
@@ -100,6 +100,23 @@ def test_a_list_is_current_without_being_asked_and_keeps_the_focus(site: Site, t
     expect(page.get_by_role("link", name=second)).to_be_visible()
     expect(link).to_be_focused()
     expect(page.get_by_label("Type")).to_have_value("typed")
+
+
+def test_a_list_that_was_slow_once_becomes_current_again(site: Site, tab: Tab) -> None:
+    tab.page.clock.install()
+
+    def answer_slowly(route: Route) -> None:
+        tab.page.clock.fast_forward(1_000)
+        route.continue_()
+
+    tab.page.route("**/jobs?*", answer_slowly, times=1)
+    page = tab.open("jobs?state=pending")
+    expect(page.get_by_text("No job matches.")).to_be_visible()
+
+    job_id = site.client.enqueue("echo", 1)
+    page.clock.fast_forward(18_000)
+
+    expect(page.get_by_role("link", name=job_id)).to_be_visible()
 
 
 def test_the_back_button_returns_to_the_search(site: Site, tab: Tab) -> None:

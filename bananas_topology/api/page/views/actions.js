@@ -22,8 +22,8 @@ export async function attempt(action) {
 }
 
 /**
- * Keep what a pager has read current. Later pages than the first, and slow ones, are read again
- * only when everything is: the rows that the reader is looking at would move.
+ * Keep what a pager has read current. Later pages than the first are read again only when
+ * everything is: the rows that the reader is looking at would move. Slow ones are less often.
  */
 export function follow(pager, signal) {
   const load = async () => {

@@ -8,8 +8,8 @@ export const PAGE_SIZE = 50;
 /** A page of a search may be empty although more follow. So many are read without being asked. */
 const MAX_REQUESTS = 5;
 
-/** A page that took longer to read is read again only when the reader asks for it. */
-const SLOW_MS = 700;
+/** A page is not read again for this many times as long as reading it took, unless asked for. */
+const REST = 10;
 
 export class Pager {
   rows = [];
@@ -27,7 +27,7 @@ export class Pager {
   #changed;
   #signal;
   #loading = null;
-  #tookMs = 0;
+  #restsUntil = 0;
 
   /**
    * `read` is called with a cursor, a number of rows and a signal, and resolves to `rows` and
@@ -46,7 +46,7 @@ export class Pager {
 
   /** Whether the page may be read again without being asked: rows of later ones would move. */
   get isFollowing() {
-    return this.number === 1 && this.#tookMs < SLOW_MS && !this.isLoading;
+    return this.number === 1 && !this.isLoading && performance.now() >= this.#restsUntil;
   }
 
   /** Read the first page, of another search perhaps. */
@@ -93,7 +93,8 @@ export class Pager {
       );
       Object.assign(this, found, { isLoaded: true, problem: "" });
       this.#cursors = cursors;
-      this.#tookMs = performance.now() - began;
+      const now = performance.now();
+      this.#restsUntil = now + REST * (now - began);
     } catch (error) {
       if (error.name === "AbortError") return;
       if (!(error instanceof ApiError)) throw error;
