@@ -152,15 +152,16 @@ def test_a_body_that_does_not_come_is_not_waited_for(
 def test_a_response_that_is_not_read_is_not_waited_for(
     port: int, monkeypatch: pytest.MonkeyPatch, producer: Client
 ) -> None:
-    monkeypatch.setattr(connections, "REQUEST_S", 3.0)
     job_id = producer.enqueue("add", "x" * 10_000_000)
+    request = f"GET /jobs/{job_id} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
-    with _connect(
-        port, f"GET /jobs/{job_id} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-    ) as client:
-        wait_for(lambda: client.recv(1, socket.MSG_PEEK))
+    with _connect(port, request) as client:
         wait_for(lambda: _count(port, "/jobs/{job_id:path}", 200) == 1)
+        monkeypatch.setattr(connections, "REQUEST_S", 0.5)
+        # Its response has to wait until the first one is read.
+        client.sendall(request)
 
+        wait_for(lambda: _count(port, "/jobs/{job_id:path}", 200) == 2)
         assert _is_closed_by_server(client)
 
 
@@ -254,13 +255,12 @@ def test_two_hundred_waiting_clients_starve_nobody(
     channel = keys.notify(job_id)
     wait_for(lambda: client.pubsub_numsub(channel)[0][1] == waiting.MAX_WAITING)
 
+    # Each within the time limit of a connection.
     for number in range(10):
-        started = monotonic()
         assert _get(port, "/livez")[0] == 200
         assert _get(port, "/queues")[0] == 200
         assert _get(port, f"/jobs/{job_id}")[1]["status"] == "pending"
         assert _post_job(port, f"other {number}")[0] == 202
-        assert monotonic() - started < 5
 
     # Those for whom there is no place to wait have been answered at once.
     wait_for(lambda: _count(port, "/jobs/{job_id:path}", 200) == 10 + 200 - waiting.MAX_WAITING)

@@ -142,10 +142,8 @@ def test_a_client_resumes_on_another_replica_and_misses_nothing(
             fresh.next("counters")
             publish("e")
 
-            sent = [resumed.read() for _ in range(4)]
+            assert _ids(resumed, 3) == ["c", "d", "e"]
             assert _ids(fresh, 1) == ["e"]
-
-    assert [each.data["id"] for each in sent if each and each.kind == "job"] == ["c", "d", "e"]
 
 
 def test_a_client_that_has_received_no_event_resumes_as_well(
@@ -202,7 +200,7 @@ def test_a_slow_client_is_told_to_read_everything_and_costs_the_others_nothing(
 def test_a_client_that_reads_nothing_is_dropped(
     port: int, feed: EventFeed, monkeypatch: pytest.MonkeyPatch, publish: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(connections, "REQUEST_S", 0.5)
+    monkeypatch.setattr(connections, "REQUEST_S", 1.0)
     with following(port, small=True) as stream:
         stream.next("counters")
         publish(*map(str, range(100)), text="x" * 200_000)
@@ -213,7 +211,8 @@ def test_a_client_that_reads_nothing_is_dropped(
 def test_a_stream_without_events_goes_on(
     port: int, feed: EventFeed, monkeypatch: pytest.MonkeyPatch, publish: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(connections, "REQUEST_S", 0.1)
+    # Not shorter: until the request is known to be for a stream, it is one that takes too long.
+    monkeypatch.setattr(connections, "REQUEST_S", 1.0)
     monkeypatch.setattr(event_feed, "KEEP_ALIVE_S", 0.2)
     monkeypatch.setattr(event_feed, "COUNTERS_S", 1.0)
     with following(port) as stream:

