@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import redis
 from playwright.sync_api import Page, expect
@@ -34,12 +36,14 @@ VIEWS = {
 @pytest.fixture
 def busy_site(site: Site, client: redis.Redis, keys: Keys) -> Site:
     """A site with something to show everywhere."""
-    site.worker(WORKER_ID="worker-0", WORKER_POOL="worker", WORKER_GRACE="1s")
+    # The job that runs is to run until all views were checked.
+    jobs = '{"render_video": {"timeout": "1h"}}'
+    site.worker(WORKER_ID="worker-0", WORKER_POOL="worker", WORKER_JOBS=jobs)
     for number in range(60):
         site.client.enqueue("echo", number, delay="1h", id=f"{number} {'long id ' * 20}")
     site.client.enqueue("fail_with", HOSTILE | {"long": "word" * 200}, id="dead one")
     site.client.enqueue("echo", HOSTILE, id="completed one")
-    site.client.enqueue("render_video", 600, id="running one")
+    site.client.enqueue("render_video", 3600, id="running one")
     site.client.enqueue("send_email", {"to": "a@example.com"}, id="delayed one", delay="2h")
     states = {"dead one": "failed", "completed one": "completed", "running one": "processing"}
     for job_id, state in states.items():
@@ -96,6 +100,7 @@ def test_a_dead_job_is_found_corrected_and_enqueued_by_keyboard(site: Site, tab:
     site.worker()
     dead = site.client.enqueue("send_email", {"to": "ada"})
     site.wait_for_status(dead, "failed")
+    tab.stop_the_clock()
     page = tab.open()
 
     page.keyboard.press("g")
@@ -107,7 +112,7 @@ def test_a_dead_job_is_found_corrected_and_enqueued_by_keyboard(site: Site, tab:
     _tab_to(page, "link", "Enqueue a copy…")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Enqueue a job", level=1)).to_be_focused()
-    _tab_to(page, "input", "to")
+    _tab_to(page, "textbox", "to")
     page.keyboard.press("Control+a")
     page.keyboard.insert_text("ada@example.com")
     _tab_to(page, "button", "Enqueue")
@@ -145,9 +150,10 @@ def test_the_first_key_skips_the_navigation(site: Site, tab: Tab) -> None:
     assert page.url.endswith("#/jobs")
 
 
-def _tab_to(page: Page, role: str, name: str = "") -> None:
-    """Press the Tab key until an element has the focus."""
-    wanted = {"link": "a"}.get(role, role)
+def _tab_to(page: Page, role: Literal["link", "button", "textbox"], name: str = "") -> None:
+    """Press the Tab key until an element has the focus, once there is one."""
+    wanted = {"link": "a", "textbox": "input"}.get(role, role)
+    expect(page.get_by_role(role, name=name).first).to_be_visible()
     for _ in range(60):
         page.keyboard.press("Tab")
         focused = page.evaluate(

@@ -11,7 +11,6 @@ from playwright.sync_api import Page, expect
 from bananas_topology.jobs.keys import Keys
 from tests.page.browser import Tab
 from tests.page.site import Site
-from tests.waiting import wait_for
 
 
 def _bury(client: redis.Redis, keys: Keys, number: int, *, first: int = 0) -> None:
@@ -78,6 +77,7 @@ def test_all_that_match_are_retried_after_a_preview_of_how_many(site: Site, tab:
     question = page.get_by_role("dialog", name="Retry 2 dead jobs?")
     expect(question).to_contain_text("2 dead jobs of type refund")
     question.get_by_role("button", name="Cancel").click()
+    expect(question).to_have_count(0)
     assert site.client.get("dead-0").status == "failed"
 
     page.get_by_role("button", name="Retry all matching").click()
@@ -138,7 +138,7 @@ def test_a_hundred_thousand_dead_jobs_stay_quick(tab: Tab, client: redis.Redis, 
     page.get_by_label("Text in the error").fill("no 0")
     page.keyboard.press("Enter")
     for _ in range(20):
-        wait_for(lambda: page.locator(".panel[aria-busy=false]").count(), what="for the search")
+        expect(page.locator(".panel[aria-busy=false]")).to_be_visible()
         if _rows(page):
             break
         page.get_by_role("button", name="Continue searching").click()

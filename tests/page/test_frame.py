@@ -13,8 +13,10 @@ from tests.page.site import Site
 
 
 def test_keys_lead_to_the_views(tab: Tab) -> None:
+    tab.stop_the_clock()
     page = tab.open()
     page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
     views = page.get_by_role("dialog").locator("dd", has_text="Go to").all_inner_texts()
     keys = page.get_by_role("dialog").locator("kbd + kbd").all_inner_texts()
     page.keyboard.press("Escape")
