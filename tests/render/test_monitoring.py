@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from bananas_topology.render.kubernetes.hpa import QUEUE_DEPTH_METRIC
-from bananas_topology.system.clock import monotonic
 from tests.conftest import MakeTopology
+from tests.jobs.servers import free_port
 from tests.render.cluster import objects_of
+from tests.waiting import wait_for
 
 TOPOLOGY = """\
 handlers: [shop.jobs]
@@ -39,15 +38,11 @@ def greet(payload):
     return None
 """
 
-#: Seconds until a worker must be ready.
-_DEADLINE_S = 60.0
-
 
 @pytest.fixture
 def scraped(server_url: str, prefix: str, tmp_path: Path) -> Iterator[str]:
     """The metrics of a ready worker with a scheduler."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     (tmp_path / "shop_jobs.py").write_text(JOBS, "utf-8")
     process = subprocess.Popen(
         [sys.executable, "-m", "bananas_topology.worker"],
@@ -123,20 +118,17 @@ def test_both_workers_and_the_api_are_scraped(make_topology: MakeTopology) -> No
 
 
 def _wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = monotonic() + _DEADLINE_S
-    while monotonic() < deadline:
+    def is_ready() -> bool:
         assert process.poll() is None, "the worker has exited"
-        try:
-            _get(port, "/readyz")
-            return
-        except (urllib.error.URLError, ConnectionError):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.05)
-    raise AssertionError("the worker did not become ready in time")
+        with suppress(OSError):
+            return bool(_get(port, "/readyz"))
+        return False
+
+    wait_for(is_ready, 60)
 
 
 def _get(port: int, path: str) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as response:
         return str(response.read().decode())
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import subprocess
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from bananas_topology.render.redis_server import (
     start_script,
 )
 from bananas_topology.system.clock import monotonic
+from tests.jobs.servers import free_port
 
 #: Seconds until the server must answer.
 _DEADLINE_S = 30.0
@@ -52,8 +52,7 @@ def _connected(port: int, password: str, process: subprocess.Popen[str]) -> redi
 
 
 def test_the_server_is_durable_bounded_protected_and_never_evicts(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     process = _start(tmp_path, "a-long_Password1", port)
     try:
         with _connected(port, "a-long_Password1", process) as client:
