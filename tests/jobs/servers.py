@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ HOST = "127.0.0.1"
 
 
 def free_port() -> int:
-    """A port that is currently free.
+    """A port that is free, and that no other test is given as long as this process runs.
 
     None of those that the system gives to other programs, which would often do so before the port
     is used.
@@ -32,6 +33,10 @@ def free_port() -> int:
         port = 10_000 + secrets.randbelow(20_000)
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind((HOST, port))
+            if sys.platform == "linux":
+                # Remains bound. A server can listen on it nevertheless, since it sets this, too.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.detach()
             return port
 
 
