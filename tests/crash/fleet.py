@@ -18,6 +18,7 @@ import redis
 
 from bananas_topology import Client
 from bananas_topology.client import NewJob
+from bananas_topology.jobs.connection import connect
 from bananas_topology.jobs.inspect import Inspector
 from bananas_topology.jobs.keys import Keys
 from bananas_topology.supervisor.record import RunRecord, find
@@ -183,6 +184,16 @@ def suspend(pid: int) -> None:
     os.kill(pid, signal.SIGSTOP)
     threads = Path(f"/proc/{pid}/task")
     wait_for(lambda: all(b") T " in each.read_bytes() for each in threads.glob("*/stat")))
+
+
+def kill_server(url: str, pid: int) -> None:
+    """Kill a bundled server when all that it has replied to is in its append-only file.
+
+    While a flush to a slow disk is under way, it would be so only up to two seconds later.
+    """
+    with connect(url) as client:
+        client.config_set("appendfsync", "always")
+    os.kill(pid, signal.SIGKILL)
 
 
 def server_pid(directory: Path) -> int:

@@ -18,6 +18,7 @@ from bananas_topology.supervisor.record import find
 from bananas_topology.system.processes import start_time_token
 from tests.cli.running import kill_what_runs, processes_of, record_of, succeed
 from tests.cli.shell import Shell
+from tests.crash.fleet import kill_server
 from tests.jobs.servers import free_port
 from tests.waiting import wait_for
 
@@ -143,7 +144,7 @@ class Day:
 
     def kill_server(self) -> None:
         before = self.server()
-        os.kill(before, signal.SIGKILL)
+        kill_server(record_of(self.shop).redis_url, before)
         wait_for(lambda: self.server() not in (0, before))
         wait_for(lambda: _all_ready(self.shop))
 

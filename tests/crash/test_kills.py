@@ -11,7 +11,7 @@ import pytest
 
 from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.jobs.connection import connect
-from tests.crash.fleet import Fleet, server_pid, suspend
+from tests.crash.fleet import Fleet, kill_server, server_pid, suspend
 from tests.waiting import wait_for
 
 JOBS = 1_000
@@ -169,7 +169,7 @@ def test_a_server_killed_repeatedly_loses_no_job(
         fleet.enqueue("nap", NAP_S, JOBS)
         for _ in range(3):
             wait_for(lambda: _are_busy(fleet, ["a", "b"]))
-            _kill(server_pid(fleet.directory))
+            kill_server(server.url, server_pid(fleet.directory))
             wait_for(lambda: _is_restarted_server(server))
         fleet.wait_until_done(60)
         for name in ("a", "b"):

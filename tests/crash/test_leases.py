@@ -16,7 +16,7 @@ import pytest
 
 from bananas_topology.jobs.bundled_server import BundledServer
 from bananas_topology.jobs.connection import connect
-from tests.crash.fleet import Fleet, server_pid
+from tests.crash.fleet import Fleet, kill_server, server_pid
 from tests.crash.network import Condition, Network
 from tests.waiting import wait_for
 
@@ -36,7 +36,7 @@ def _wait(seconds: float) -> None:
 
 @contextlib.contextmanager
 def _killed(server: BundledServer, fleet: Fleet) -> Iterator[None]:
-    os.kill(server_pid(fleet.directory), signal.SIGKILL)
+    kill_server(server.url, server_pid(fleet.directory))
     yield
     wait_for(lambda: _is_restarted(server))
 
