@@ -44,12 +44,15 @@ class Rehearsal:
         self.names: list[str] = []
 
     def plan(self, pool: str, index: int) -> ChildPlan:
-        return self._stage.plan(self.code, f"{pool}-{index}", drain_signal=signal.SIGUSR2)
+        return self._plan(self.code, f"{pool}-{index}")
+
+    def _plan(self, code: str, name: str) -> ChildPlan:
+        return self._stage.plan(code, name, drain_signal=signal.SIGUSR2)
 
     def run(self, *names: str, **codes: str) -> list[str]:
         """Run these processes, some with a code of their own; returns the names at the end."""
         plans = [self.plan(*_split(name)) for name in names]
-        plans += [self._stage.plan(code, name.replace("_", "-")) for name, code in codes.items()]
+        plans += [self._plan(code, name.replace("_", "-")) for name, code in codes.items()]
         self._stage.run(*plans, sources=[self._script])
         return self.names
 
