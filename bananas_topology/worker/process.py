@@ -137,7 +137,11 @@ class Worker:
         """
         with self._inbox as inbox:
             forks.watch(SIGNALS, self._in_forked_child)
-            while True:
+            is_finished = False
+            while not is_finished:
+                # Asked first: this process may be paused at any point, and exits only after a turn
+                # that has released what was too late.
+                is_overdue = self._shutdown.must_exit
                 self._receive()
                 while self._received:
                     self._handle(self._received.pop(0))
@@ -148,10 +152,9 @@ class Worker:
                     log.error("worker id taken by another process: give every worker its own id")
                     self._stop(exit_code=0)
                 self._health.update(is_ready=self._is_ready())
-                # Not first: this process may have been paused until it is late, while it slept.
-                if self._is_finished():
-                    break
-                self._sleep(inbox)
+                is_finished = self._is_finished() or is_overdue
+                if not is_finished:
+                    self._sleep(inbox)
             self._exchange.quiet()
             self._report_last()
             log.info("worker stopped")
@@ -242,9 +245,7 @@ class Worker:
             return False
         if self._shutdown.is_forced and self._exchange.availability.is_down:
             return True  # its claims are recovered when the lease expires
-        if not self._is_leaving():
-            return self._shutdown.must_exit
-        return self._exchange.deregister() or self._shutdown.must_exit
+        return self._is_leaving() and self._exchange.deregister()
 
     def _is_leaving(self) -> bool:
         """Whether the worker is shutting down and has nothing left to settle."""
