@@ -104,9 +104,9 @@ def test_restarts_of_a_server_that_keeps_dying_are_delayed(
     with BundledServer(tmp_path, durable=False) as server:
         server.start()
 
-        first = _kill(tmp_path)
+        first = _kill(server)
         server.restart_if_dead()
-        second = _kill(tmp_path)
+        second = _kill(server)
         server.restart_if_dead()
         now += 0.9
         server.restart_if_dead()
@@ -117,12 +117,13 @@ def test_restarts_of_a_server_that_keeps_dying_are_delayed(
         assert _owner(tmp_path) != second
 
 
-def _kill(directory: Path) -> int:
-    """Kill the server, and wait until it has exited; returns its process id."""
-    pid = _owner(directory)
-    os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: start_time_token(pid) is None)
-    return pid
+def _kill(server: BundledServer) -> int:
+    """Kill the server, and wait until its parent can know; returns its process id."""
+    # In /proc a process is a zombie before the last of its threads has exited.
+    assert server._process is not None
+    server._process.kill()
+    server._process.wait(20)
+    return server._process.pid
 
 
 def test_the_data_directory_is_private(tmp_path: Path) -> None:
