@@ -151,7 +151,7 @@ def _read_child(
     directory: Path, name: str, wanted: Filter, tail: int | None, end: _Position | None
 ) -> Iterator[Line]:
     since = format_timestamp(wanted.since) if wanted.since is not None else ""
-    paths = list(existing_files(directory, name))
+    paths = existing_files(directory, name)
     if tail is not None and wanted.level is None:
         paths = _with_last(paths, tail)
     lines = (_parse(name, raw) for raw in _raw_lines(paths, end))

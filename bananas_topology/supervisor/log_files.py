@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -113,15 +113,11 @@ def children_with_logs(directory: Path) -> list[str]:
     return sorted(path.name.removesuffix(_SUFFIX) for path in directory.glob(f"*{_SUFFIX}"))
 
 
-def possible_files(directory: Path, name: str) -> Iterator[Path]:
+def possible_files(directory: Path, name: str) -> list[Path]:
     """Where the log files of a child may be, the newest first."""
-    for number in range(BACKUPS + 1):
-        yield backup(log_path(directory, name), number)
+    return [backup(log_path(directory, name), number) for number in range(BACKUPS + 1)]
 
 
-def existing_files(directory: Path, name: str) -> Iterator[Path]:
+def existing_files(directory: Path, name: str) -> list[Path]:
     """The log files of a child, the oldest first."""
-    for number in range(BACKUPS, -1, -1):
-        path = backup(log_path(directory, name), number)
-        if path.exists():
-            yield path
+    return [path for path in reversed(possible_files(directory, name)) if path.exists()]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 
-from bananas_topology.doctor.check import Status
+from bananas_topology.doctor.check import Result, Status
 from bananas_topology.doctor.examination import Examination
 from bananas_topology.jobs.server_facts import own_address
 from bananas_topology.system.clock import sleep
@@ -209,16 +209,21 @@ def test_a_server_that_does_not_answer_fails_and_the_rest_is_skipped() -> None:
     assert found["DR101"].verdict.status is Status.OK
 
 
+def _found_through(port: int, on_request: Callable[[bytes], bool]) -> dict[str, Result]:
+    """The results for a server behind a proxy that calls `on_request` with each request."""
+    proxy = Proxy(port, on_request=on_request)
+    try:
+        return results(examined(SOUND, url=f"redis://{HOST}:{proxy.port}"))
+    finally:
+        proxy.close()
+
+
 def test_a_slow_way_to_the_server_is_found(port: int) -> None:
     def delay(_: bytes) -> bool:
         sleep(0.03)
         return True
 
-    proxy = Proxy(port, on_request=delay)
-    try:
-        found = results(examined(SOUND, url=f"redis://{HOST}:{proxy.port}"))
-    finally:
-        proxy.close()
+    found = _found_through(port, delay)
 
     # A failure from 250 ms on, which the proxy may take on a busy machine.
     assert found["DR208"].verdict.status in (WARNING, FAILURE)
@@ -234,11 +239,7 @@ def test_a_pause_is_not_taken_for_a_wrong_clock(port: int) -> None:
             sleep(2.2)
         return True
 
-    proxy = Proxy(port, on_request=pause_once)
-    try:
-        found = results(examined(SOUND, url=f"redis://{HOST}:{proxy.port}"))
-    finally:
-        proxy.close()
+    found = _found_through(port, pause_once)
 
     assert paused
     assert found["DR209"].verdict.status is Status.OK, found["DR209"].verdict.measured
